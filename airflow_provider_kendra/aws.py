@@ -1,0 +1,75 @@
+"""Where the calls go: the four AWS parameters that every operator, sensor and trigger takes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
+
+
+@dataclass(frozen=True, slots=True)
+class AwsParameters:
+    """The AWS parameters as a value: what is equal can share a client."""
+
+    aws_conn_id: str | None = "aws_default"
+    region_name: str | None = None
+    verify: bool | str | None = None
+    botocore_config: str = "{}"
+
+    def make_hook(self) -> KendraSyncJobsHook:
+        """Make a hook. It is imported here, since boto3 is what DAG parsing must not pay for."""
+        from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
+
+        return KendraSyncJobsHook(
+            aws_conn_id=self.aws_conn_id,
+            region_name=self.region_name,
+            verify=self.verify,
+            config=json.loads(self.botocore_config) or None,
+        )
+
+
+class AwsParametersMixin:
+    """Takes the AWS parameters; an operator, sensor or trigger comes after it in the bases."""
+
+    aws_template_fields: ClassVar[Sequence[str]] = ("aws_conn_id", "region_name", "verify", "botocore_config")
+
+    def __init__(
+        self,
+        *,
+        aws_conn_id: str | None = "aws_default",
+        region_name: str | None = None,
+        verify: bool | str | None = None,
+        botocore_config: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.aws_conn_id = aws_conn_id
+        self.region_name = region_name
+        self.verify = verify
+        self.botocore_config = botocore_config
+
+    @property
+    def aws_parameters(self) -> AwsParameters:
+        """The parameters as they are after rendering."""
+        return AwsParameters(
+            aws_conn_id=self.aws_conn_id,
+            region_name=self.region_name,
+            verify=self.verify,
+            botocore_config=json.dumps(self.botocore_config or {}, sort_keys=True),
+        )
+
+    @property
+    def aws_kwargs(self) -> dict[str, Any]:
+        """The parameters as keyword arguments for another class that takes them."""
+        return {name: getattr(self, name) for name in self.aws_template_fields}
+
+    @cached_property
+    def hook(self) -> KendraSyncJobsHook:
+        """The hook for these parameters."""
+        return self.aws_parameters.make_hook()

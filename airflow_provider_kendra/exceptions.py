@@ -1,0 +1,68 @@
+"""The errors that a DAG author can meet. Each message says what happened, to which job, and what to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_provider_kendra.sync_job import SyncJob
+
+
+class KendraError(AirflowException):
+    """Anything that went wrong with a Kendra sync job. Airflow retries the task."""
+
+    def __init__(self, message: str, *, job: SyncJob | None = None) -> None:
+        super().__init__(message)
+        self.job = job
+
+
+class KendraRequestError(KendraError, AirflowFailException):
+    """AWS will not answer this request however often it is sent, so that Airflow does not retry the task."""
+
+
+class KendraSyncJobFailedError(KendraError):
+    """A sync job ended, but not acceptably; ``.job`` is the job. Airflow retries an operator."""
+
+
+class KendraSyncJobRejectedError(KendraSyncJobFailedError, AirflowFailException):
+    """The same for a sensor, without retries: a retry would meet the same job."""
+
+
+class KendraSyncJobNotFoundError(KendraError, AirflowFailException):
+    """The history of the data source has no such sync job. Airflow does not retry the task."""
+
+
+class KendraSyncJobTimeoutError(KendraError):
+    """An operator's ``timeout`` passed before its sync job had ended; ``.job`` is the job as last seen."""
+
+
+class KendraSyncJobAlreadyRunningError(KendraError):
+    """A sync job was running already, so that none could be started; ``.job`` is that job, if it is known."""
+
+
+class KendraSyncJobMetricsError(KendraError, AirflowFailException):
+    """
+    A sync job did not pass the gates of :class:`KendraSyncJobMetricsOperator`. Airflow does not retry the task.
+
+    :param violations: One sentence for each gate that was not passed.
+    """
+
+    def __init__(self, message: str, *, job: SyncJob | None = None, violations: Sequence[str] = ()) -> None:
+        super().__init__(message, job=job)
+        self.violations = list(violations)
+
+
+class KendraDocumentsError(KendraError):
+    """
+    Kendra did not take some documents of a batch.
+
+    :param failures: ``FailedDocuments`` of the response: ``Id``, ``ErrorCode``, ``ErrorMessage`` each.
+    """
+
+    def __init__(self, message: str, *, failures: Sequence[dict[str, Any]] = ()) -> None:
+        super().__init__(message)
+        self.failures = list(failures)

@@ -1,0 +1,32 @@
+"""What Airflow discovers about this package, through the entry point ``apache_airflow_provider``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+INTEGRATION = "Amazon Kendra"
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the provider's metadata, in the form of Airflow's ``provider_info.schema.json``."""
+
+    def modules(*names: str) -> list[dict[str, Any]]:
+        return [{"integration-name": INTEGRATION, "python-modules": list(names)}]
+
+    return {
+        "package-name": "airflow-provider-kendra",
+        "name": INTEGRATION,
+        "description": "Run, wait for, measure and gate "
+        "`Amazon Kendra <https://aws.amazon.com/kendra/>`__ data source syncs.",
+        "integrations": [
+            {
+                "integration-name": INTEGRATION,
+                "external-doc-url": "https://docs.aws.amazon.com/kendra/latest/dg/data-source.html",
+                "tags": ["aws"],
+            }
+        ],
+        "hooks": modules("airflow_provider_kendra.hooks.kendra"),
+        "operators": modules("airflow_provider_kendra.operators.kendra"),
+        "sensors": modules("airflow_provider_kendra.sensors.kendra"),
+        "triggers": modules("airflow_provider_kendra.triggers.kendra"),
+    }

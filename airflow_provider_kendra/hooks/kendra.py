@@ -1,0 +1,497 @@
+"""The one room that speaks to AWS."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from datetime import datetime
+from enum import StrEnum
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
+from botocore import exceptions as aws
+from botocore.config import Config
+from botocore.parsers import ResponseParserError
+
+from airflow_provider_kendra.conditions import Page
+from airflow_provider_kendra.exceptions import (
+    KendraError,
+    KendraRequestError,
+    KendraSyncJobAlreadyRunningError,
+    KendraSyncJobNotFoundError,
+)
+from airflow_provider_kendra.sync_job import SyncJob
+from airflow_provider_kendra.validation import check_identifier, check_time
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Connection
+    from types_boto3_kendra import KendraClient
+    from types_boto3_kendra.type_defs import (
+        ListDataSourcesRequestTypeDef,
+        ListDataSourceSyncJobsRequestTypeDef,
+    )
+
+PAGE_SIZE = 10
+"""The most jobs that ListDataSourceSyncJobs gives in one answer."""
+
+START_GRACE = 60.0
+"""How long, in seconds, a start is repeated that certainly did nothing, and looked for when its answer is lost."""
+
+LISTING_GRACE = 20.0
+"""How long, in seconds, a sync job may have been started and not be listed yet."""
+
+_PAUSE = 2.0
+# A call must end within the patience of whoever waits for it; botocore's own default is 60 s each.
+_TIMEOUTS = Config(connect_timeout=10, read_timeout=30)
+
+
+class ErrorKind(StrEnum):
+    """What an AWS error means for whoever waits."""
+
+    TRANSIENT = "transient"
+    """Will pass: throttling, trouble on the service's side or on the way to it."""
+    PERMANENT = "permanent"
+    """Will not pass: access denied, no such resource, an invalid request, no such connection."""
+    CREDENTIALS = "credentials"
+    """May pass with a new client: expired or missing credentials."""
+    ALREADY_RUNNING = "already_running"
+    """A start that was refused since a sync job is running."""
+
+
+_ALREADY_RUNNING_CODES = frozenset({"ResourceInUseException", "ConflictException"})
+_CREDENTIAL_CODES = frozenset(
+    {
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "RequestExpired",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    }
+)
+_THROTTLING_CODES = frozenset(
+    {
+        "LimitExceededException",
+        "RequestLimitExceeded",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    }
+)
+_CREDENTIAL_ERRORS = (
+    aws.NoCredentialsError,
+    aws.PartialCredentialsError,
+    aws.CredentialRetrievalError,
+    aws.RefreshWithMFAUnsupportedError,
+    aws.TokenRetrievalError,
+    aws.NoAuthTokenError,
+)
+
+
+def classify_error(error: BaseException) -> ErrorKind:
+    """
+    Say what an error means: the one place where AWS errors are told apart.
+
+    Errors that are not known here are transient: a wait has a time-out, a wrong failure has no remedy.
+
+    :param error: What a call, or making a client for it, raised.
+    """
+    if isinstance(error, aws.ClientError):
+        code = error.response.get("Error", {}).get("Code", "")
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        if code in _ALREADY_RUNNING_CODES:
+            return ErrorKind.ALREADY_RUNNING
+        if code in _CREDENTIAL_CODES:
+            return ErrorKind.CREDENTIALS
+        if code in _THROTTLING_CODES or not 400 <= status < 500 or status in (408, 429):
+            return ErrorKind.TRANSIENT
+        return ErrorKind.PERMANENT
+    if isinstance(error, _CREDENTIAL_ERRORS):
+        return ErrorKind.CREDENTIALS
+    if isinstance(error, aws.HTTPClientError | ResponseParserError):
+        return ErrorKind.TRANSIENT
+    # What else botocore raises, it raises before a request leaves: a parameter, a region, a profile is wrong.
+    if isinstance(error, ValueError | aws.BotoCoreError | KendraRequestError):
+        return ErrorKind.PERMANENT
+    return ErrorKind.TRANSIENT
+
+
+def refusal(error: BaseException, data_source_id: str) -> str:
+    """
+    Say in a sentence that a wait cannot go on.
+
+    :param error: A permanent error.
+    :param data_source_id: The data source that was asked about.
+    """
+    if isinstance(error, aws.ClientError):
+        return (
+            f"AWS will not list the sync jobs of data source {data_source_id}: {error}. Check the ids, the region "
+            "and the permissions of the connection (kendra:ListDataSourceSyncJobs on index and data source)."
+        )
+    return str(error)
+
+
+def is_throttled(error: BaseException) -> bool:
+    """Whether AWS turned the call away, so that it certainly did nothing."""
+    return isinstance(error, aws.ClientError) and error.response.get("Error", {}).get("Code") in _THROTTLING_CODES
+
+
+def _never_left(error: BaseException) -> bool:
+    """Whether the request never reached the service."""
+    return isinstance(
+        error, aws.EndpointConnectionError | aws.ConnectTimeoutError | aws.ProxyConnectionError | aws.SSLError
+    )
+
+
+class KendraSyncJobsHook(AwsBaseHook):
+    """
+    Work with the sync jobs of Amazon Kendra data sources.
+
+    Thin wrapper around :external+boto3:py:class:`boto3.client("kendra") <Kendra.Client>`. All times given must
+    have a time zone. Every method raises ``ValueError`` for an identifier that cannot be one.
+
+    :param aws_conn_id: The Airflow connection for AWS; None for boto3's own credential chain. Unlike other
+        AWS hooks, a connection that is named but not defined is an error: it does not become the identity of
+        the machine.
+    :param region_name: AWS region; by default that of the connection.
+    :param verify: Whether, or with which CA bundle, to verify TLS certificates.
+    :param config: botocore configuration, a dict or a ``botocore.config.Config``.
+
+    .. seealso::
+        - :class:`airflow.providers.amazon.aws.hooks.base_aws.AwsBaseHook`
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "client_type": "kendra"})
+
+    @classmethod
+    def get_connection(cls, conn_id: str) -> Connection:
+        """
+        Look the connection up.
+
+        :param conn_id: Its id.
+        :raises KendraRequestError: if it is not defined. The base class would go on with the credentials that
+            boto3 finds on the machine, which in a triggerer belong to someone else.
+        """
+        try:
+            return super().get_connection(conn_id)
+        except AirflowNotFoundException as error:
+            raise KendraRequestError(
+                f"The AWS connection {conn_id!r} is not defined. Define it, or pass aws_conn_id=None to use the "
+                "credentials that boto3 finds on the machine."
+            ) from error
+
+    @property
+    def config(self) -> Config:
+        """The botocore configuration: what the author or the connection gave, over bounded time-outs."""
+        return _TIMEOUTS.merge(super().config)
+
+    @cached_property
+    def _start_client(self) -> KendraClient:
+        # botocore's retries would send a start again after a lost answer, and then report our own sync job as
+        # "already running".
+        config = self.config.merge(Config(retries={"total_max_attempts": 1}))
+        client: KendraClient = self.get_client_type(self.region_name, config=config)
+        return client
+
+    def iter_pages(self, index_id: str, data_source_id: str, **filters: Any) -> Iterator[Page]:
+        """
+        Read the history page by page, newest job first; a page is fetched when it is asked for.
+
+        :param index_id: The index.
+        :param data_source_id: The data source.
+        :param filters: As in :meth:`iter_sync_jobs`.
+        """
+        request = self._list_request(index_id, data_source_id, **filters)
+        seen_tokens = set()
+        while True:
+            response = self._kendra.list_data_source_sync_jobs(**request)
+            token = response.get("NextToken")
+            yield Page(
+                [
+                    SyncJob.from_response(item, index_id=index_id, data_source_id=data_source_id)
+                    for item in response.get("History") or ()
+                ],
+                is_last=not token,
+            )
+            if not token:
+                return
+            if token in seen_tokens:
+                raise _repeated_page(f"history of data source {data_source_id}")
+            seen_tokens.add(token)
+            request["NextToken"] = token
+
+    def _list_request(
+        self,
+        index_id: str,
+        data_source_id: str,
+        *,
+        status: str | None = None,
+        started_after: datetime | str | None = None,
+        started_before: datetime | str | None = None,
+        page_size: int = PAGE_SIZE,
+    ) -> ListDataSourceSyncJobsRequestTypeDef:
+        if not 1 <= page_size <= PAGE_SIZE:
+            raise ValueError(f"page_size is {page_size!r}, but must be from 1 to {PAGE_SIZE}.")
+        request: dict[str, Any] = {**self._ids(index_id, data_source_id), "MaxResults": page_size}
+        if status is not None:
+            request["StatusFilter"] = str(status)
+        times = {"StartTime": ("started_after", started_after), "EndTime": ("started_before", started_before)}
+        window = {key: check_time(name, value) for key, (name, value) in times.items() if value is not None}
+        if window:
+            request["StartTimeFilter"] = window
+        return request  # type: ignore[return-value]
+
+    def iter_sync_jobs(
+        self,
+        index_id: str,
+        data_source_id: str,
+        *,
+        status: str | None = None,
+        started_after: datetime | str | None = None,
+        started_before: datetime | str | None = None,
+        page_size: int = PAGE_SIZE,
+    ) -> Iterator[SyncJob]:
+        """
+        Iterate over the sync jobs, newest first; pages are fetched as they are consumed.
+
+        :param index_id: The index.
+        :param data_source_id: The data source.
+        :param status: Only jobs with this status (``StatusFilter``).
+        :param started_after: Only jobs that started at or after this time (``StartTimeFilter.StartTime``).
+        :param started_before: Only jobs that started at or before this time (``StartTimeFilter.EndTime``).
+        :param page_size: Jobs in one call, 1 to 10 (``MaxResults``).
+        """
+        pages = self.iter_pages(
+            index_id,
+            data_source_id,
+            status=status,
+            started_after=started_after,
+            started_before=started_before,
+            page_size=page_size,
+        )
+        for page in pages:
+            yield from page.jobs
+
+    def list_sync_jobs(
+        self,
+        index_id: str,
+        data_source_id: str,
+        *,
+        status: str | None = None,
+        started_after: datetime | str | None = None,
+        started_before: datetime | str | None = None,
+        limit: int | None = None,
+    ) -> list[SyncJob]:
+        """
+        List the sync jobs, newest first.
+
+        :param index_id: The index.
+        :param data_source_id: The data source.
+        :param status: As in :meth:`iter_sync_jobs`.
+        :param started_after: As in :meth:`iter_sync_jobs`.
+        :param started_before: As in :meth:`iter_sync_jobs`.
+        :param limit: At most so many jobs; None for all.
+        """
+        if limit is not None and limit < 1:
+            raise ValueError(f"limit is {limit!r}, but must be 1 or more, or None for all jobs.")
+        jobs = self.iter_sync_jobs(
+            index_id,
+            data_source_id,
+            status=status,
+            started_after=started_after,
+            started_before=started_before,
+            page_size=min(limit or PAGE_SIZE, PAGE_SIZE),
+        )
+        return list(itertools.islice(jobs, limit))
+
+    def get_sync_job(self, index_id: str, data_source_id: str, execution_id: str) -> SyncJob:
+        """
+        Find one sync job; the history is read back to it and no further.
+
+        :param index_id: The index.
+        :param data_source_id: The data source.
+        :param execution_id: The job's execution id.
+        :raises KendraSyncJobNotFoundError: if the history does not hold it.
+        """
+        check_identifier("execution_id", execution_id)
+        for job in self.iter_sync_jobs(index_id, data_source_id):
+            if job.execution_id == execution_id:
+                return job
+        raise KendraSyncJobNotFoundError(
+            f"Data source {data_source_id} (index {index_id}) has no sync job {execution_id}. Check the three ids, "
+            "and that connection and region are those it was started with."
+        )
+
+    def get_latest_sync_job(
+        self, index_id: str, data_source_id: str, *, statuses: Collection[str] | None = None
+    ) -> SyncJob | None:
+        """
+        Get the newest sync job, or None if there is none.
+
+        :param index_id: The index.
+        :param data_source_id: The data source.
+        :param statuses: Only a job that has one of these.
+        """
+        for job in self.iter_sync_jobs(index_id, data_source_id):
+            if statuses is None or job.status in statuses:
+                return job
+        return None
+
+    def start_sync_job(self, index_id: str, data_source_id: str) -> str:
+        """
+        Start a sync job, exactly one, and return its execution id.
+
+        The request goes out once. If its answer is lost, the history tells whether it was heard: it was if
+        there is a job newer than the newest one before the request. A request that certainly did nothing, such
+        as a throttled one, is repeated for up to a minute.
+
+        :param index_id: The index.
+        :param data_source_id: The data source.
+        :raises KendraSyncJobAlreadyRunningError: if a sync job is running already.
+        :raises KendraError: if it could not be found out whether the job was started.
+        """
+        latest = self.get_latest_sync_job(index_id, data_source_id)
+        return self.start_sync_job_after(index_id, data_source_id, latest.execution_id if latest else None)
+
+    def start_sync_job_after(self, index_id: str, data_source_id: str, baseline: str | None) -> str:
+        """
+        Start a sync job as :meth:`start_sync_job` does, for a caller that has read the history already.
+
+        :param index_id: The index.
+        :param data_source_id: The data source.
+        :param baseline: Execution id of the newest job before this start; None if there was none.
+        :raises KendraSyncJobAlreadyRunningError: if a sync job is running already.
+        :raises KendraError: if it could not be found out whether the job was started.
+        """
+        request = self._ids(index_id, data_source_id)
+        give_up = time.monotonic() + START_GRACE
+        in_doubt = False
+        while True:
+            try:
+                return self._start_client.start_data_source_sync_job(**request)["ExecutionId"]
+            except Exception as error:
+                failure = error
+            kind = classify_error(failure)
+            if kind is ErrorKind.PERMANENT:
+                raise failure
+            if kind is ErrorKind.ALREADY_RUNNING:
+                refusal = self._already_running(index_id, data_source_id)
+                if not in_doubt or (refusal.job and refusal.job.execution_id == baseline):
+                    raise refusal from failure
+            if kind is ErrorKind.CREDENTIALS:
+                self.discard_clients()
+            elif kind is ErrorKind.TRANSIENT and not is_throttled(failure) and not _never_left(failure):
+                in_doubt = True
+            self.log.warning("Starting a sync of data source %s: %s", data_source_id, failure)
+            if in_doubt:
+                job = self._find_newer(index_id, data_source_id, baseline)
+                if job is not None:
+                    self.log.info("The start was heard: %s is %s.", job.title, job.progress)
+                    return job.execution_id
+            if time.monotonic() >= give_up:
+                raise KendraError(
+                    f"Starting a sync of data source {data_source_id} (index {index_id}) did not succeed within "
+                    f"{START_GRACE:.0f} s; no sync job newer than {baseline or 'an empty history'} is listed. Last "
+                    f"error: {failure}"
+                ) from failure
+            time.sleep(_PAUSE)
+
+    def discard_clients(self) -> None:
+        """Forget connection and clients, so that the next call meets fresh credentials."""
+        for name in ("conn", "_client", "conn_config", "_start_client"):
+            self.__dict__.pop(name, None)
+
+    def find_running(self, index_id: str, data_source_id: str) -> SyncJob | None:
+        """
+        Find the sync job that is running now, or None; one call, since it can only be a new one.
+
+        :param index_id: The index.
+        :param data_source_id: The data source.
+        """
+        page = next(self.iter_pages(index_id, data_source_id))
+        return next((job for job in page.jobs if not job.is_finished), None)
+
+    def _already_running(self, index_id: str, data_source_id: str) -> KendraSyncJobAlreadyRunningError:
+        job = None
+        with suppress(Exception):  # for the message only
+            job = self.find_running(index_id, data_source_id)
+        which = f"{job.title} is {job.progress}" if job else "but its history does not list it"
+        return KendraSyncJobAlreadyRunningError(
+            f"Data source {data_source_id} (index {index_id}) is in use by another sync, so that none could be "
+            f"started: {which}. Kendra runs one sync job of a data source at a time: wait for it to end, or stop it.",
+            job=job,
+        )
+
+    def _find_newer(self, index_id: str, data_source_id: str, baseline: str | None) -> SyncJob | None:
+        """Look for a job newer than the baseline for as long as one may not be listed yet."""
+        give_up = time.monotonic() + LISTING_GRACE
+        while True:
+            try:
+                latest = self.get_latest_sync_job(index_id, data_source_id)
+                if latest is not None and latest.execution_id != baseline:
+                    return latest
+            except Exception as error:
+                if classify_error(error) is ErrorKind.PERMANENT:
+                    raise
+                self.log.warning("Looking for the started sync of data source %s: %s", data_source_id, error)
+            if time.monotonic() >= give_up:
+                return None
+            time.sleep(_PAUSE)
+
+    def stop_sync_job(self, index_id: str, data_source_id: str) -> None:
+        """
+        Stop whatever sync job runs: Kendra's call takes no execution id. It ends the batch of a CUSTOM data source.
+
+        :param index_id: The index.
+        :param data_source_id: The data source.
+        """
+        self._kendra.stop_data_source_sync_job(**self._ids(index_id, data_source_id))
+
+    def describe_data_source(self, index_id: str, data_source_id: str) -> dict[str, Any]:
+        """
+        Describe a data source: the response of ``DescribeDataSource``.
+
+        :param index_id: The index.
+        :param data_source_id: The data source.
+        """
+        response = self._kendra.describe_data_source(**self._ids(index_id, data_source_id))
+        return {key: value for key, value in response.items() if key != "ResponseMetadata"}
+
+    def list_data_sources(self, index_id: str) -> Iterator[dict[str, Any]]:
+        """
+        Iterate over the data sources of an index: items of ``ListDataSources``, fetched as they are consumed.
+
+        :param index_id: The index.
+        """
+        request: ListDataSourcesRequestTypeDef = {"IndexId": check_identifier("index_id", index_id)}
+        while True:
+            response = self._kendra.list_data_sources(**request)
+            yield from (dict(item) for item in response.get("SummaryItems") or ())
+            token = response.get("NextToken")
+            if not token:
+                return
+            if token == request.get("NextToken"):
+                raise _repeated_page(f"data sources of index {index_id}")
+            request["NextToken"] = token
+
+    @property
+    def _kendra(self) -> KendraClient:
+        client: KendraClient = self.conn
+        return client
+
+    @staticmethod
+    def _ids(index_id: str, data_source_id: str) -> dict[str, str]:
+        return {
+            "IndexId": check_identifier("index_id", index_id),
+            "Id": check_identifier("data_source_id", data_source_id),
+        }
+
+
+def _repeated_page(what: str) -> KendraError:
+    return KendraError(f"Kendra gave the same page of the {what} twice; reading on would never end. Try again.")

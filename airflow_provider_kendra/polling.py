@@ -1,0 +1,456 @@
+"""
+One poll for each data source, shared by every wait in the process.
+
+A wait joins the poll of its data source; the poll looks at the history, asks each wait's condition, and wakes the
+waits for which there is news. Polls run in an empty context and log nothing: Airflow routes a line to a task's log
+by the context it is written in, so that each wait, woken, logs in its own name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import random
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from asgiref.sync import sync_to_async
+
+from airflow_provider_kendra.aws import AwsParameters
+from airflow_provider_kendra.conditions import (
+    Condition,
+    Failed,
+    Failure,
+    History,
+    NeedsOlder,
+    Outcome,
+    Waiting,
+    WaitLog,
+    read,
+)
+from airflow_provider_kendra.exceptions import KendraRequestError
+
+if TYPE_CHECKING:
+    from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
+
+T = TypeVar("T")
+
+MAX_CALLS = 8
+"""How many AWS calls are in flight at once; botocore's connection pool holds 10."""
+
+MAX_BACKOFF = 300.0
+"""The longest pause between looks that fail, in seconds, unless the waits ask for longer ones anyway."""
+
+CLIENT_LIFETIME = 900.0
+"""How long, in seconds, a client is used before the connection is looked up anew, so that an edit is noticed."""
+
+OVERRUN = 120.0
+"""How long, in seconds, a wait outlives its deadline if the look that is to decide it hangs."""
+
+NEVER = datetime.max.replace(tzinfo=UTC)
+
+_MIN_INTERVAL = 0.1  # seconds; a wait with no pause between looks would be a storm of calls
+_FRESH = 5.0  # seconds for which a look is good enough to time a wait out
+_BATCH = 100  # waits decided before the event loop gets its turn
+_LOOKUP_ATTEMPTS = 3
+
+
+def utcnow() -> datetime:
+    """The time that waits and looks go by."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class DataSource:
+    """What a poll looks at: all that makes one different from another."""
+
+    aws: AwsParameters
+    index_id: str
+    data_source_id: str
+
+    def subject(self, condition: Condition) -> str:
+        """Say what a wait waits for here."""
+        return f"{condition.subject} on data source {self.data_source_id}"
+
+
+async def wait_for(
+    source: DataSource,
+    condition: Condition,
+    *,
+    interval: float,
+    deadline: datetime | None,
+    log: Callable[[str], object],
+) -> Outcome:
+    """
+    Wait until a condition is decided, sharing looks with all other waits of this event loop.
+
+    :param source: The data source.
+    :param condition: What is waited for.
+    :param interval: Seconds between looks; of all waits on a data source the shortest one rules.
+    :param deadline: When to give up; None for never.
+    :param log: Takes the lines of this wait's log.
+    """
+    poller = Poller.of_running_loop()
+    wait = _Wait(condition, max(interval, _MIN_INTERVAL), deadline, WaitLog(source.subject(condition), utcnow()))
+    poll = poller.join(source, wait)
+    patience = None if deadline is None else (deadline - utcnow()).total_seconds() + OVERRUN
+    try:
+        async with asyncio.timeout(patience):
+            while isinstance(decision := await wait.news(), Waiting):
+                if wait.line is not None:
+                    log(wait.line)
+                    wait.line = None
+            return decision
+    except TimeoutError:
+        return timed_out(source.subject(condition), Waiting(trouble="it has not returned"))
+    finally:
+        poller.leave(poll, wait)
+
+
+def look(
+    hook: KendraSyncJobsHook, source: DataSource, condition: Condition, seen: Outcome | Waiting
+) -> Outcome | Waiting:
+    """
+    Look once, from a worker.
+
+    :param hook: What to look with.
+    :param source: The data source.
+    :param condition: What is waited for.
+    :param seen: What the look before this one decided.
+    """
+    try:
+        return read(condition, hook.iter_pages(source.index_id, source.data_source_id), utcnow())
+    except Exception as error:
+        return after_error(error, source, seen, hook.discard_clients)
+
+
+def wait_in_worker(
+    hook: KendraSyncJobsHook,
+    source: DataSource,
+    condition: Condition,
+    *,
+    interval: float,
+    deadline: datetime,
+    log: Callable[[str], object],
+) -> Outcome:
+    """
+    Wait until a condition is decided, holding the worker; the parameters are those of :func:`wait_for`.
+
+    :param hook: What to look with.
+    """
+    subject = source.subject(condition)
+    wait_log = WaitLog(subject, utcnow())
+    decision: Outcome | Waiting = Waiting()
+    while isinstance(decision := look(hook, source, condition, decision), Waiting):
+        now = utcnow()
+        if now >= deadline:
+            return timed_out(subject, decision)
+        if line := wait_log.line(decision, now):
+            log(line)
+        time.sleep(min(max(interval, _MIN_INTERVAL), (deadline - now).total_seconds()))
+    return decision
+
+
+def after_error(
+    error: Exception, source: DataSource, seen: Outcome | Waiting, discard_client: Callable[[], object]
+) -> Failed | Waiting:
+    """
+    Decide what a look that raised means for a wait.
+
+    :param error: What it raised.
+    :param source: The data source.
+    :param seen: What the look before decided.
+    :param discard_client: Called if the next look needs a new client.
+    """
+    from airflow_provider_kendra.hooks.kendra import ErrorKind, classify_error, refusal
+
+    kind = classify_error(error)
+    if kind is ErrorKind.PERMANENT:
+        return Failed(Failure.REFUSED, refusal(error, source.data_source_id))
+    if kind is ErrorKind.CREDENTIALS:
+        discard_client()
+    return Waiting(seen.job if isinstance(seen, Waiting) else None, trouble=f"{type(error).__name__}: {error}")
+
+
+def timed_out(subject: str, seen: Waiting) -> Failed:
+    """
+    Say that a wait's time is over.
+
+    :param subject: What was waited for, in words.
+    :param seen: What the last look decided.
+    """
+    state = f"{seen.job.title} is {seen.job.progress}" if seen.job else "no such job is listed"
+    trouble = f"; the last look failed: {seen.trouble}" if seen.trouble else ""
+    return Failed(
+        Failure.TIMED_OUT,
+        f"Timed out waiting for {subject}: {state}{trouble}. Raise timeout if the sync takes this long.",
+        seen.job,
+    )
+
+
+@dataclass(eq=False, slots=True)
+class _Wait:
+    condition: Condition
+    interval: float
+    deadline: datetime | None
+    wait_log: WaitLog
+    look: int = 0  # the last look of the poll that this wait was decided on
+    decision: Outcome | Waiting = field(default_factory=Waiting)
+    line: str | None = None
+    _woken: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def news(self) -> Outcome | Waiting:
+        await self._woken.wait()
+        self._woken.clear()
+        return self.decision
+
+    def tell(self, decision: Outcome | Waiting, now: datetime) -> bool:
+        """Take a decision, wake up if there is something to do, and say whether it is final."""
+        if isinstance(decision, Waiting):
+            if self.deadline is not None and now >= self.deadline:
+                decision = timed_out(self.wait_log.subject, decision)
+            else:
+                self.decision = decision
+                self.line = self.wait_log.line(decision, now) or self.line
+                if self.line is not None:
+                    self._woken.set()
+                return False
+        self.decision = decision
+        self._woken.set()
+        return True
+
+
+class Poller:
+    """All polls of one event loop, and what they share; it goes with the last wait."""
+
+    _of_loop: ClassVar[dict[asyncio.AbstractEventLoop, Poller]] = {}
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._polls: dict[DataSource, _Poll] = {}
+        self._clients: dict[AwsParameters, _Client] = {}
+        # Not the loop's own executor, which others can fill with what blocks.
+        self._executor = ThreadPoolExecutor(MAX_CALLS, thread_name_prefix="kendra-poll")
+
+    @classmethod
+    def of_running_loop(cls) -> Poller:
+        """Get the poller of the running event loop."""
+        loop = asyncio.get_running_loop()
+        if loop not in cls._of_loop:
+            cls._of_loop[loop] = cls(loop)
+        return cls._of_loop[loop]
+
+    def join(self, source: DataSource, wait: _Wait) -> _Poll:
+        """Let a wait share the poll of its data source."""
+        poll = self._polls.get(source)
+        if poll is None:
+            client = self._clients.get(source.aws)
+            if client is None:
+                client = self._clients[source.aws] = _Client(source.aws, self._executor)
+            poll = self._polls[source] = _Poll(source, client, self._executor)
+        poll.join(wait)
+        return poll
+
+    def leave(self, poll: _Poll, wait: _Wait) -> None:
+        """Let a wait go, and with the last one all that served it."""
+        poll.waits.discard(wait)
+        if poll.waits or self._polls.get(poll.source) is not poll:
+            return
+        del self._polls[poll.source]
+        poll.task.cancel()
+        if not any(source.aws == poll.source.aws for source in self._polls):
+            self._clients.pop(poll.source.aws).discard()
+        if not self._polls:
+            self._executor.shutdown(wait=False)
+            del self._of_loop[self._loop]
+
+
+class _Client:
+    """The client that all polls with the same AWS parameters share."""
+
+    def __init__(self, aws: AwsParameters, executor: ThreadPoolExecutor) -> None:
+        self._aws = aws
+        self._executor = executor
+        self._making: asyncio.Task[KendraSyncJobsHook] | None = None
+        self._expires = 0.0
+
+    async def hook(self) -> KendraSyncJobsHook:
+        now = asyncio.get_running_loop().time()
+        if self._making is None or now >= self._expires:
+            self.discard()
+            self._making = _in_empty_context(self._make())
+            self._expires = now + CLIENT_LIFETIME
+        making = self._making
+        try:
+            # Shielded: a connection look-up that is cancelled half-way upsets the triggerer's messages.
+            return await asyncio.shield(making)
+        except Exception:
+            self.discard(making)
+            raise
+
+    def discard(self, making: asyncio.Task[KendraSyncJobsHook] | None = None) -> None:
+        """Drop the client (of this task, if it is still the one in use) and close it once nobody makes it."""
+        if self._making is not None and making in (None, self._making):
+            self._making.add_done_callback(_close)
+            self._making = None
+
+    def discard_hook(self, hook: KendraSyncJobsHook) -> None:
+        """Drop this client if it is still the one in use."""
+        making = self._making
+        if making is not None and making.done() and not making.exception() and making.result() is hook:
+            self.discard(making)
+
+    async def _make(self) -> KendraSyncJobsHook:
+        # Through asgiref, for in Airflow before 3.2.2 a look-up from any other thread breaks the order of the
+        # triggerer's messages.
+        make = sync_to_async(_make_hook, thread_sensitive=False, executor=self._executor)
+        for _ in range(_LOOKUP_ATTEMPTS - 1):
+            # Airflow 3.1 to 3.3 say "not defined" of a connection whose look-up failed for any reason.
+            with suppress(KendraRequestError):
+                return await make(self._aws)
+            await asyncio.sleep(1)
+        return await make(self._aws)
+
+
+class _Poll:
+    """The looks at one data source, for all that wait on it."""
+
+    def __init__(self, source: DataSource, client: _Client, executor: ThreadPoolExecutor) -> None:
+        self.source = source
+        self.waits: set[_Wait] = set()
+        self._client = client
+        self._executor = executor
+        self._looks = 0
+        self._failures = 0
+        self._seen: tuple[History, datetime] | None = None
+        # When to look next: at a time of the event loop, or earlier where the time of a wait is over.
+        self._looked_at = float("-inf")
+        self._interval = float("inf")
+        self._deadline = NEVER
+        self._replan = asyncio.Event()
+        self.task = _in_empty_context(self._run())
+
+    def join(self, wait: _Wait) -> None:
+        self.waits.add(wait)
+        if self._seen is not None:
+            # What the last look saw is as good for this wait as for the others; it is judged by the time of
+            # that look.
+            history, read_at = self._seen
+            decision = wait.condition.decide(history, read_at)
+            if isinstance(decision, NeedsOlder):
+                self._looked_at = float("-inf")
+                self._replan.set()
+            elif wait.tell(decision, read_at):
+                self.waits.discard(wait)
+                return
+        deadline = wait.deadline or NEVER
+        if wait.interval < self._interval or deadline < self._deadline:
+            self._interval = min(wait.interval, self._interval)
+            self._deadline = min(deadline, self._deadline)
+            self._replan.set()
+
+    async def _run(self) -> None:
+        while True:
+            await self._until_due()
+            if self._seen and (utcnow() - self._seen[1]).total_seconds() < _FRESH and not self._is_look_due():
+                self._time_out_waits()
+            else:
+                await self._look()
+            self._interval = min((wait.interval for wait in self.waits), default=float("inf"))
+            self._deadline = min((wait.deadline or NEVER for wait in self.waits), default=NEVER)
+
+    def _next_look(self) -> float:
+        pause = self._interval
+        if self._failures:
+            pause = min(pause * 2.0 ** min(self._failures - 1, 16), max(pause, MAX_BACKOFF))
+        return self._looked_at + pause * self._jitter
+
+    def _is_look_due(self) -> bool:
+        return asyncio.get_running_loop().time() >= self._next_look()
+
+    async def _until_due(self) -> None:
+        self._jitter = random.uniform(0.9, 1.0)  # so that data sources polled from the same moment drift apart
+        while not self._is_look_due() and (remaining := (self._deadline - utcnow()).total_seconds()) > 0:
+            self._replan.clear()
+            delay = min(self._next_look() - asyncio.get_running_loop().time(), remaining)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    await self._replan.wait()
+
+    async def _look(self) -> None:
+        """Read the history as far as any wait needs it, and tell each wait what its condition says."""
+        self._looks += 1
+        self._looked_at = asyncio.get_running_loop().time()
+        history, read_at = History(), utcnow()
+        hook = None
+        try:
+            hook = await self._client.hook()
+            pages = hook.iter_pages(self.source.index_id, self.source.data_source_id)
+            needs_page = True
+            while undecided := self._undecided():
+                if needs_page:
+                    history.add_page(await self._call(lambda: next(pages)))
+                needs_page = False
+                for number, wait in enumerate(undecided, start=1):
+                    decision = wait.condition.decide(history, read_at)
+                    if isinstance(decision, NeedsOlder):
+                        needs_page = True
+                    else:
+                        self._tell(wait, decision)
+                    if number % _BATCH == 0:
+                        await asyncio.sleep(0)
+        except Exception as error:
+            self._failures += 1
+            await self._tell_of_error(error, hook)
+        else:
+            self._failures = 0
+            self._seen = (history, read_at)
+
+    async def _tell_of_error(self, error: Exception, hook: KendraSyncJobsHook | None) -> None:
+        def discard_client() -> None:
+            if hook is not None:
+                self._client.discard_hook(hook)
+
+        for number, wait in enumerate(self._undecided(), start=1):
+            self._tell(wait, after_error(error, self.source, wait.decision, discard_client))
+            if number % _BATCH == 0:
+                await asyncio.sleep(0)
+
+    def _undecided(self) -> list[_Wait]:
+        return [wait for wait in self.waits if wait.look < self._looks]
+
+    def _tell(self, wait: _Wait, decision: Outcome | Waiting) -> None:
+        wait.look = self._looks
+        if wait.tell(decision, utcnow()):
+            self.waits.discard(wait)
+
+    def _time_out_waits(self) -> None:
+        """Look no more for waits whose time is over just after a look: many of them would make many calls."""
+        now = utcnow()
+        for wait in [wait for wait in self.waits if wait.deadline and wait.deadline <= now]:
+            if wait.tell(wait.decision, now):
+                self.waits.discard(wait)
+
+    async def _call(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+
+
+def _in_empty_context(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Run it outside the log of the wait that happened to start it."""
+    return asyncio.get_running_loop().create_task(coroutine, context=contextvars.Context())
+
+
+def _make_hook(aws: AwsParameters) -> KendraSyncJobsHook:
+    hook = aws.make_hook()
+    _ = hook.conn  # looks the connection up and builds the client, here in a thread
+    return hook
+
+
+def _close(making: asyncio.Task[KendraSyncJobsHook]) -> None:
+    if not making.cancelled() and making.exception() is None:
+        making.result().conn.close()

@@ -1,0 +1,282 @@
+"""Sensors that wait for sync jobs, with the same outcome in every mode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseSensorOperator,
+    PokeReturnValue,
+    XComArg,
+    conf,
+)
+from airflow.triggers.base import StartTriggerArgs
+
+from airflow_provider_kendra import polling
+from airflow_provider_kendra.aws import AwsParametersMixin
+from airflow_provider_kendra.conditions import (
+    Condition,
+    Failed,
+    Failure,
+    Outcome,
+    Satisfied,
+    Waiting,
+    WaitLog,
+    outcome_from_event,
+    sync_job_condition,
+)
+from airflow_provider_kendra.exceptions import (
+    KendraRequestError,
+    KendraSyncJobNotFoundError,
+    KendraSyncJobRejectedError,
+)
+from airflow_provider_kendra.triggers.kendra import KendraSyncJobTrigger
+from airflow_provider_kendra.validation import check_identifier
+from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+NOT_FOUND_TIMEOUT = 120.0
+"""How long, in seconds, a sync job may not be listed before it counts as not found."""
+
+# Airflow's own time-out for a deferral: the net under the trigger's, which says more.
+_NET = timedelta(seconds=polling.OVERRUN + 60)
+
+_TRIGGER = f"{KendraSyncJobTrigger.__module__}.{KendraSyncJobTrigger.__qualname__}"
+
+
+class KendraSyncJobSensor(AwsParametersMixin, BaseSensorOperator):
+    """
+    Wait until a sync job has finished; returns its record.
+
+    Exactly one of ``execution_id`` and ``started_after`` must be given.
+
+    :param index_id: The index (templated).
+    :param data_source_id: The data source (templated).
+    :param execution_id: The sync job to wait for (templated). Passes when it ended acceptably; fails at once
+        when it did not.
+    :param started_after: Wait for any sync job that started at or after this time, by whoever: a ``datetime``
+        or ISO 8601 text, with a time zone (templated). Passes on the newest acceptable one; fails when the
+        newest one since then was not acceptable and none is running.
+    :param target_statuses: Statuses that are accepted; some of SUCCEEDED, INCOMPLETE, FAILED, ABORTED.
+    :param max_documents_failed: Accept INCOMPLETE too, and tolerate up to so many failed documents.
+        Default None: only ``target_statuses`` count.
+    :param not_found_timeout: Seconds that ``execution_id`` may not be listed before the wait fails. Default 120.
+    :param deferrable: Wait in the triggerer, at no cost of a worker slot. Default: ``[operators]
+        default_deferrable``.
+    :param start_from_trigger: Go to the triggerer without a worker at all (Airflow 3.3+; ordinary deferral
+        before). Not for mapped tasks.
+    :param poke_interval: Seconds between looks. Default 60. All waits of a triggerer on one data source share
+        looks; the shortest interval rules.
+    :param aws_conn_id: The Airflow connection for AWS; None for boto3's own credentials (templated).
+    :param region_name: AWS region; by default that of the connection (templated).
+    :param verify: Whether, or with which CA bundle, to verify TLS certificates (templated).
+    :param botocore_config: Configuration for the botocore client (templated).
+    :raises KendraSyncJobRejectedError: if the job ended, but not acceptably.
+    :raises KendraSyncJobNotFoundError: if there is no such job.
+    :raises KendraRequestError: if AWS refuses to tell.
+    :raises AirflowSensorTimeout: after ``timeout``. None of these is retried. With ``soft_fail`` or
+        ``never_fail`` each skips the task instead.
+
+    The other parameters are those of ``BaseSensorOperator``. ``silent_fail`` has no effect, since transient
+    errors never end the wait.
+    """
+
+    template_fields: Sequence[str] = (
+        "index_id",
+        "data_source_id",
+        "execution_id",
+        "started_after",
+        *AwsParametersMixin.aws_template_fields,
+    )
+    ui_color = "#c5e1f5"
+
+    def __init__(
+        self,
+        *,
+        index_id: str,
+        data_source_id: str,
+        execution_id: str | None = None,
+        started_after: datetime | str | None = None,
+        target_statuses: Sequence[str] = ("SUCCEEDED",),
+        max_documents_failed: int | None = None,
+        not_found_timeout: float = NOT_FOUND_TIMEOUT,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        start_from_trigger: bool = False,
+        aws_conn_id: str | None = "aws_default",
+        region_name: str | None = None,
+        verify: bool | str | None = None,
+        botocore_config: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            aws_conn_id=aws_conn_id,
+            region_name=region_name,
+            verify=verify,
+            botocore_config=botocore_config,
+            **kwargs,
+        )
+        self.index_id = index_id
+        self.data_source_id = data_source_id
+        self.execution_id = execution_id
+        self.started_after = started_after
+        self.target_statuses = target_statuses
+        self.max_documents_failed = max_documents_failed
+        self.not_found_timeout = not_found_timeout
+        self.deferrable = deferrable or start_from_trigger
+        self._seen = Waiting()
+        self._since: datetime | None = None
+        self._wait_log: WaitLog | None = None
+        if (execution_id is None) == (started_after is None):
+            raise ValueError(
+                f"{self.task_id}: exactly one of execution_id and started_after must be given; with neither, last "
+                "week's success would pass for today's."
+            )
+        if start_from_trigger:
+            self._start_from_trigger()
+
+    def _start_from_trigger(self) -> None:
+        if getattr(self, "_BaseOperator__from_mapped", False) or _is_in_mapped_task_group(self):
+            raise ValueError(f"{self.task_id}: {_NOT_MAPPED}")
+        if AIRFLOW_V_3_3_PLUS:
+            self.start_from_trigger = True
+            self.start_trigger_args = StartTriggerArgs(
+                trigger_cls=_TRIGGER,
+                next_method="execute_complete",
+                trigger_kwargs={key: _as_template(value) for key, value in self._trigger_kwargs().items()},
+                timeout=timedelta(seconds=self.timeout) + _NET,
+            )
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> Any:
+        """Prepare a mapped task; it cannot start from the trigger."""
+        if kwargs.get("start_from_trigger"):
+            raise ValueError(f"{kwargs.get('task_id')}: {_NOT_MAPPED}")
+        return super().partial(**kwargs)
+
+    def execute(self, context: Context) -> Any:
+        """Wait, here or in the triggerer."""
+        self._since = self._waiting_since(context)
+        try:
+            check_identifier("index_id", self.index_id)
+            check_identifier("data_source_id", self.data_source_id)
+            self._condition()
+        except ValueError as error:
+            return self._end(Failed(Failure.REFUSED, f"{self.task_id}: {error}"))
+        if self.deferrable:
+            self.defer(
+                trigger=KendraSyncJobTrigger(**self._trigger_kwargs(), waiting_since=self._since.isoformat()),
+                method_name="execute_complete",
+                timeout=timedelta(seconds=self.timeout) + _NET,
+            )
+        try:
+            return super().execute(context)
+        except AirflowSensorTimeout:
+            return self._end(polling.timed_out(self._source.subject(self._condition()), self._seen))
+
+    def poke(self, context: Context) -> PokeReturnValue | bool:
+        """Look once."""
+        condition = self._condition()
+        now = polling.utcnow()
+        self._wait_log = self._wait_log or WaitLog(self._source.subject(condition), self._since or now)
+        decision = polling.look(self.hook, self._source, condition, self._seen)
+        if not isinstance(decision, Waiting):
+            return PokeReturnValue(is_done=True, xcom_value=self._end(decision))
+        self._seen = decision
+        if line := self._wait_log.line(decision, now):
+            self.log.info(line)
+        return False
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        """Take what the trigger saw."""
+        return self._end(outcome_from_event(event))
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Resume after the deferral; what the base class does here differs from Airflow version to version."""
+        try:
+            return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
+        except AirflowException as error:
+            if next_method == "execute_complete":
+                raise
+            if "timeout" in str(error).lower():
+                return self._end(Failed(Failure.TIMED_OUT, f"{self.task_id}: the trigger did not answer in time."))
+            if self.never_fail:
+                raise AirflowSkipException(f"Skipping since never_fail is set: {error}") from error
+            raise
+
+    def _end(self, outcome: Outcome) -> dict[str, Any]:
+        """Turn an outcome into the task's result or exception: the one place where all modes do so."""
+        if isinstance(outcome, Satisfied):
+            self.log.info("%s is %s.", outcome.job.title, outcome.job.progress)
+            return outcome.job.to_dict()
+        error = _ERRORS[outcome.failure](outcome)
+        for parameter in ("soft_fail", "never_fail"):
+            if getattr(self, parameter):
+                raise AirflowSkipException(f"Skipping since {parameter} is set: {error}") from error
+        raise error
+
+    def _waiting_since(self, context: Context) -> datetime:
+        """When this wait began: with reschedule mode, before the first reschedule."""
+        started: datetime | None = None
+        if self.reschedule and not self.deferrable:
+            ti: Any = context["ti"]
+            # Airflow 2 keeps the start of the first poke as the task's own.
+            started = ti.get_first_reschedule_date(context) if AIRFLOW_V_3_0_PLUS else ti.start_date
+        return started or polling.utcnow()
+
+    def _condition(self) -> Condition:
+        since = self._since or polling.utcnow()
+        return sync_job_condition(
+            execution_id=self.execution_id,
+            started_after=self.started_after,
+            target_statuses=self.target_statuses,
+            max_documents_failed=self.max_documents_failed,
+            missing_from=since + timedelta(seconds=self.not_found_timeout),
+        )
+
+    @property
+    def _source(self) -> polling.DataSource:
+        return polling.DataSource(self.aws_parameters, self.index_id, self.data_source_id)
+
+    def _trigger_kwargs(self) -> dict[str, Any]:
+        started_after = self.started_after
+        return {
+            "index_id": self.index_id,
+            "data_source_id": self.data_source_id,
+            "execution_id": self.execution_id,
+            "started_after": started_after.isoformat() if isinstance(started_after, datetime) else started_after,
+            "target_statuses": list(map(str, self.target_statuses)),
+            "max_documents_failed": self.max_documents_failed,
+            "not_found_timeout": self.not_found_timeout,
+            "poll_interval": self.poke_interval,
+            "timeout": self.timeout,
+            **self.aws_kwargs,
+        }
+
+
+_ERRORS: dict[Failure, Callable[[Failed], Exception]] = {
+    Failure.NOT_ACCEPTABLE: lambda failed: KendraSyncJobRejectedError(failed.message, job=failed.job),
+    Failure.NOT_FOUND: lambda failed: KendraSyncJobNotFoundError(failed.message),
+    Failure.REFUSED: lambda failed: KendraRequestError(failed.message),
+    Failure.TIMED_OUT: lambda failed: AirflowSensorTimeout(failed.message),
+}
+
+_NOT_MAPPED = (
+    "start_from_trigger does not work for mapped tasks, since Airflow starts their triggers with the arguments of "
+    "the unmapped task. Use deferrable=True."
+)
+
+
+def _is_in_mapped_task_group(operator: BaseSensorOperator) -> bool:
+    return next(iter(operator.iter_mapped_task_groups()), None) is not None
+
+
+def _as_template(value: Any) -> Any:
+    """An XComArg as the template it stands for, which is how it can travel in a DAG's trigger arguments."""
+    return str(value) if isinstance(value, XComArg) else value

@@ -1,0 +1,260 @@
+"""The record of a sync job: what the Kendra API says about it, parsed once into types."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+
+class SyncJobStatus(StrEnum):
+    """
+    The statuses of a sync job.
+
+    Source: ``DataSourceSyncJobStatus`` of the Amazon Kendra API,
+    https://docs.aws.amazon.com/kendra/latest/APIReference/API_DataSourceSyncJob.html
+    """
+
+    FAILED = "FAILED"
+    SUCCEEDED = "SUCCEEDED"
+    SYNCING = "SYNCING"
+    INCOMPLETE = "INCOMPLETE"
+    STOPPING = "STOPPING"
+    ABORTED = "ABORTED"
+    SYNCING_INDEXING = "SYNCING_INDEXING"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a job with this status has finished."""
+        return self in TERMINAL_STATUSES
+
+
+TERMINAL_STATUSES = frozenset(
+    {SyncJobStatus.SUCCEEDED, SyncJobStatus.FAILED, SyncJobStatus.INCOMPLETE, SyncJobStatus.ABORTED}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncJob:
+    """
+    One run of a data source sync.
+
+    :param index_id: The index.
+    :param data_source_id: The data source.
+    :param execution_id: The execution id of the job; empty if the service sent none.
+    :param status: A :class:`SyncJobStatus`, or the text as sent where it is none of these. Only the
+        status says whether the job has finished.
+    :param start_time: When the job started, in UTC.
+    :param end_time: When the job ended, in UTC; None while it runs, whatever the service sends.
+    :param documents_added: Documents added; while the job runs, up to now. This and the other counts are
+        None where the service does not report them.
+    :param documents_modified: Documents modified.
+    :param documents_deleted: Documents deleted.
+    :param documents_failed: Documents that could not be crawled or indexed.
+    :param documents_scanned: Documents looked at; never reported for CUSTOM data sources.
+    :param error_code: Why the job failed, as a code.
+    :param error_message: Why the job failed, in words.
+    :param data_source_error_code: The code that the data source's own side gave.
+    """
+
+    index_id: str
+    data_source_id: str
+    execution_id: str
+    status: SyncJobStatus | str
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+    documents_added: int | None = None
+    documents_modified: int | None = None
+    documents_deleted: int | None = None
+    documents_failed: int | None = None
+    documents_scanned: int | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    data_source_error_code: str | None = None
+
+    @classmethod
+    def from_response(cls, item: Mapping[str, Any], *, index_id: str, data_source_id: str) -> SyncJob:
+        """
+        Parse one item of ``History`` in a ``ListDataSourceSyncJobs`` response.
+
+        :param item: The item as boto3 gives it. Any of its members may be absent.
+        :param index_id: The index that was asked for.
+        :param data_source_id: The data source that was asked for.
+        """
+        status = _parse_status(item.get("Status") or "")
+        metrics = item.get("Metrics") or {}
+        return cls(
+            index_id=index_id,
+            data_source_id=data_source_id,
+            execution_id=item.get("ExecutionId") or "",
+            status=status,
+            start_time=_utc(item.get("StartTime")),
+            # The service can send an EndTime while the job is still indexing.
+            end_time=_utc(item.get("EndTime")) if status in TERMINAL_STATUSES else None,
+            documents_added=_count(metrics.get("DocumentsAdded")),
+            documents_modified=_count(metrics.get("DocumentsModified")),
+            documents_deleted=_count(metrics.get("DocumentsDeleted")),
+            documents_failed=_count(metrics.get("DocumentsFailed")),
+            documents_scanned=_count(metrics.get("DocumentsScanned")),
+            error_code=item.get("ErrorCode"),
+            error_message=item.get("ErrorMessage"),
+            data_source_error_code=item.get("DataSourceErrorCode"),
+        )
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> SyncJob:
+        """
+        Rebuild the job from what :meth:`to_dict` gave.
+
+        :param record: The record, as found in XCom, a trigger event or an asset event.
+        """
+        values: dict[str, Any] = {field.name: record.get(field.name) for field in fields(cls)}
+        for key in ("start_time", "end_time"):
+            values[key] = values[key] and datetime.fromisoformat(values[key])
+        return cls(**{**values, "status": _parse_status(record["status"])})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the record in JSON types: the one shape that reaches XCom, trigger events and asset events."""
+        return {
+            **asdict(self),
+            "status": str(self.status),
+            "start_time": self.start_time and self.start_time.isoformat(),
+            "end_time": self.end_time and self.end_time.isoformat(),
+            "duration_seconds": self.duration_seconds,
+        }
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the job has ended. A status that is not known counts as running."""
+        return self.status in TERMINAL_STATUSES
+
+    @property
+    def duration_seconds(self) -> float | None:
+        """How long the job took, in seconds; None while it runs or where a time is not known."""
+        if self.start_time is None or self.end_time is None:
+            return None
+        return (self.end_time - self.start_time).total_seconds()
+
+    @property
+    def progress(self) -> str:
+        """Status and the counts reported so far, in one phrase for people."""
+        counts = ((name, getattr(self, f"documents_{name}")) for name in DOCUMENT_COUNTS)
+        reported = ", ".join(f"{count} {name}" for name, count in counts if count is not None)
+        return f"{self.status or 'without a status'} ({reported or 'no documents reported'})"
+
+    @property
+    def title(self) -> str:
+        """Which job this is, in one phrase for messages."""
+        return (
+            f"Sync job {self.execution_id or 'without an id'} of data source {self.data_source_id} "
+            f"(index {self.index_id})"
+        )
+
+    @property
+    def error(self) -> str:
+        """What the service says went wrong, as the next sentence of a message; empty if it says nothing."""
+        parts = (self.error_code, self.data_source_error_code, self.error_message)
+        said = ": ".join(part for part in parts if part)
+        return f" Kendra says: {said}" if said else ""
+
+
+DOCUMENT_COUNTS = ("scanned", "added", "modified", "deleted", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """
+    What makes a finished job acceptable: the one definition that everything here judges by.
+
+    :param statuses: The statuses that are accepted.
+    :param max_documents_failed: How many failed documents are tolerated. Given, it accepts INCOMPLETE too;
+        the count must then be known and no higher, but SUCCEEDED without a count is fine.
+    :raises ValueError: for a status that no finished job has, or a negative number.
+    """
+
+    statuses: frozenset[str] = frozenset({SyncJobStatus.SUCCEEDED})
+    max_documents_failed: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.statuses or not self.statuses <= TERMINAL_STATUSES:
+            raise ValueError(
+                f"The accepted statuses must be some of {', '.join(sorted(TERMINAL_STATUSES))}, "
+                f"got {', '.join(sorted(map(repr, self.statuses))) or 'none'}."
+            )
+        limit = self.max_documents_failed
+        if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 0):
+            raise ValueError(f"max_documents_failed must be a whole number of 0 or more, or None, got {limit!r}.")
+
+    @classmethod
+    def of(cls, statuses: Collection[str], max_documents_failed: int | None = None) -> Acceptance:
+        """
+        Build it from a DAG author's parameters.
+
+        :param statuses: Statuses as text or :class:`SyncJobStatus`, in any order.
+        :param max_documents_failed: As in the class.
+        :raises ValueError: as the class; also for one text instead of a collection of them.
+        """
+        if isinstance(statuses, str):
+            raise ValueError(f"The accepted statuses must be a list or a tuple, got the text {statuses!r}.")
+        return cls(frozenset(map(str, statuses)), max_documents_failed)
+
+    def objection(self, job: SyncJob) -> str | None:
+        """
+        Say why a finished job is not acceptable, and what would have accepted it; None if it is acceptable.
+
+        :param job: A finished job.
+        """
+        statuses, limit = self.statuses, self.max_documents_failed
+        if limit is not None:
+            statuses = statuses | {SyncJobStatus.INCOMPLETE}
+        if job.status not in statuses:
+            hint = (
+                f"max_documents_failed={job.documents_failed} or more would have accepted it"
+                if job.status == SyncJobStatus.INCOMPLETE and job.documents_failed is not None
+                else f"only a status among {', '.join(sorted(statuses))} is accepted"
+            )
+            return f"ended {job.status}; {hint}"
+        if limit is None or (job.documents_failed is None and job.status == SyncJobStatus.SUCCEEDED):
+            return None
+        if job.documents_failed is None:
+            return f"ended {job.status} without saying how many documents failed; max_documents_failed={limit}"
+        if job.documents_failed > limit:
+            return (
+                f"ended {job.status} with {job.documents_failed} failed documents, more than "
+                f"max_documents_failed={limit}"
+            )
+        return None
+
+
+@lru_cache(maxsize=256)
+def _parse_status(text: str) -> SyncJobStatus | str:
+    """Know the status, or keep it as sent; the cache makes it one warning for each unknown status."""
+    try:
+        return SyncJobStatus(text)
+    except ValueError:
+        log.warning("Unknown status %s of a Kendra sync job; the job counts as running.", json.dumps(text))
+        return str(text)
+
+
+def _utc(value: datetime | None) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:  # within a day of the first or last moment that datetime knows
+        return value.replace(tzinfo=UTC)
+
+
+def _count(text: str | None) -> int | None:
+    """Metrics come as text."""
+    try:
+        return None if text is None else int(text)
+    except ValueError:
+        return None

@@ -1,0 +1,10 @@
+"""Which Airflow this is, where it makes a difference."""
+
+from __future__ import annotations
+
+from airflow import __version__
+from packaging.version import Version
+
+_AIRFLOW = Version(Version(__version__).base_version)
+AIRFLOW_V_3_0_PLUS = Version("3.0.0") <= _AIRFLOW
+AIRFLOW_V_3_3_PLUS = Version("3.3.0") <= _AIRFLOW
