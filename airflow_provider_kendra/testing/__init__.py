@@ -1,0 +1,22 @@
+"""A local Kendra for tests and trials, so that nobody needs an AWS account to try what this package does."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_provider_kendra.testing.local import LocalKendra
+    from airflow_provider_kendra.testing.registry import mock_kendra
+
+__all__ = ["LocalKendra", "mock_kendra"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: pytest loads this package in every project, also where moto is absent."""
+    if name == "LocalKendra":
+        from airflow_provider_kendra.testing.local import LocalKendra
+
+        return LocalKendra
+    if name == "mock_kendra":
+        from airflow_provider_kendra.testing.registry import mock_kendra
+
+        return mock_kendra
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,49 @@
+"""`python -m airflow_provider_kendra.testing`: a local Kendra for whoever comes to its address."""
+
+import argparse
+import os
+import signal
+import threading
+
+from airflow_provider_kendra.testing.local import LocalKendra
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    arguments = _parse_arguments()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        from airflow_provider_kendra.testing.server import Server
+
+        if arguments.until_stdin_closes:
+            threading.Thread(target=_end_with_stdin, daemon=True).start()
+        server = Server(arguments.host, arguments.port)
+        # The first line ends with the URL: LocalKendra reads it.
+        print(
+            f"Local Kendra at {server.url}",
+            "Point Airflow at it:",
+            f"  export AIRFLOW_CONN_AWS_DEFAULT='{LocalKendra.attach(server.url).connection_json}'",
+            "Stop it with Ctrl-C.",
+            sep="\n",
+            flush=True,
+        )
+        server.serve_forever()
+    except KeyboardInterrupt:
+        pass
+
+
+def _parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m airflow_provider_kendra.testing", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", choices=["127.0.0.1", "localhost"], help="loopback only")
+    parser.add_argument("--port", type=int, default=0, help="0, the default, takes a free one")
+    parser.add_argument("--until-stdin-closes", action="store_true", help="end when the parent process does")
+    return parser.parse_args()
+
+
+def _end_with_stdin() -> None:
+    os.read(0, 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""What a test may do to the local Kendra that no AWS client can: hurry, decide, and rewrite its sync jobs.
+
+Under `mock_kendra` these functions are called directly. `LocalKendra` has them as methods, explained there,
+which call them over HTTP.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from moto.core.base_backend import BackendDict
+from moto.core.model_instances import reset_model_data
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.core.utils import camelcase_to_underscores
+
+from airflow_provider_kendra.testing.registry import register
+
+if TYPE_CHECKING:
+    from airflow_provider_kendra.testing.moto_backends.kendra import models, responses
+else:
+    register()
+    from moto.kendra import models, responses
+
+
+def is_operation(name: str) -> bool:
+    """Whether this Kendra offers the operation."""
+    return name[:1].isupper() and hasattr(responses.KendraResponse, camelcase_to_underscores(name))
+
+
+def reset() -> None:
+    """Forget everything, in every service."""
+    with models.lock:
+        BackendDict.reset()
+        reset_model_data()
+
+
+def set_sync_duration(seconds: float | None, indexing: float | None = None) -> None:
+    """How long crawling and then indexing take; `None`: until told."""
+    if indexing is None and seconds is not None:
+        indexing = seconds / 2
+    settings = _settings()
+    settings.crawl_seconds, settings.indexing_seconds = seconds, indexing
+
+
+def set_listing_delay(looks: int) -> None:
+    """How many lists a new job is missing from."""
+    _settings().unlisted_looks = looks
+
+
+def advance(index_id: str, data_source_id: str) -> str:
+    """Take the running sync one status further and return that status."""
+    with models.lock:
+        job = _running_job(index_id, data_source_id)
+        if not job.steps:
+            raise ValueError("The sync of a CUSTOM data source goes on until it is stopped or finished")
+        job.advance(models.now())
+        return job.status
+
+
+def finish_sync_job(index_id: str, data_source_id: str, status: str = "SUCCEEDED", **told: Any) -> None:
+    """End the running sync now, in this way."""
+    with models.lock:
+        job = _running_job(index_id, data_source_id)
+        job.outcome = models.Outcome(status, **told)
+        job.end(models.now())
+
+
+def set_next_outcome(index_id: str, data_source_id: str, status: str = "SUCCEEDED", **told: Any) -> None:
+    """Decide how the running sync, else the next one, will end."""
+    with models.lock:
+        source = _data_source(index_id, data_source_id)
+        job = source.running_job()
+        if job:
+            job.outcome = models.Outcome(status, **told)
+        else:
+            source.next_outcome = models.Outcome(status, **told)
+
+
+def start_scheduled_sync(index_id: str, data_source_id: str) -> str:
+    """Start a sync as a data source's schedule does."""
+    with models.lock:
+        backend = _backend(index_id)
+        return backend.start_data_source_sync_job(index_id, data_source_id, scheduled=True).execution_id
+
+
+def fail_documents(
+    index_id: str,
+    data_source_id: str,
+    document_ids: Sequence[str],
+    times: int | None = None,
+    error_code: str = "InternalError",
+) -> None:
+    """Refuse these documents the next times they are put."""
+    refusals = (float("inf") if times is None else times, error_code)
+    with models.lock:
+        _data_source(index_id, data_source_id).failing |= dict.fromkeys(document_ids, refusals)
+
+
+def set_history(index_id: str, data_source_id: str, *histories: Sequence[Mapping[str, Any]]) -> None:
+    """Show these histories, the next one at each look."""
+    with models.lock:
+        source = _data_source(index_id, data_source_id)
+        source.histories = [[_wire(item) for item in history] for history in histories]
+        source.looks = 0
+
+
+def _wire(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: each.timestamp() if isinstance(each, datetime) else each for name, each in item.items()}
+
+
+def _settings() -> "models.Settings":
+    return models.kendra_backends[DEFAULT_ACCOUNT_ID]["us-east-1"].settings
+
+
+def _backend(index_id: str) -> "models.KendraBackend":
+    for _, _, backend in models.kendra_backends.iter_backends():
+        if isinstance(backend, models.KendraBackend) and index_id in backend.indexes:
+            return backend
+    raise LookupError(f"There is no index {index_id!r} in any account or region")
+
+
+def _data_source(index_id: str, data_source_id: str) -> "models.DataSource":
+    return _backend(index_id).get_data_source(index_id, data_source_id)
+
+
+def _running_job(index_id: str, data_source_id: str) -> "models.SyncJob":
+    job = _data_source(index_id, data_source_id).running_job()
+    if job is None:
+        raise LookupError(f"The data source {data_source_id!r} is running no sync job")
+    return job
+
+
+#: What is offered over HTTP, by name.
+CONTROLS: dict[str, Callable[..., Any]] = {
+    function.__name__: function
+    for function in (
+        set_sync_duration, set_listing_delay, advance, finish_sync_job, set_next_outcome,
+        start_scheduled_sync, fail_documents, set_history,
+    )
+}  # fmt: skip

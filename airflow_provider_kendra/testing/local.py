@@ -1,0 +1,292 @@
+"""Runs the local Kendra in a process of its own, and holds its levers."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from http.client import HTTPConnection
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote, urlsplit
+
+import airflow_provider_kendra
+
+REGION = "us-east-1"
+KEY = "testing"
+ROLE_ARN = "arn:aws:iam::123456789012:role/kendra"
+STARTUP_TIMEOUT = 60.0
+CONTROL_TIMEOUT = 60.0
+
+Metrics = Mapping[str, int | str]
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request that the local Kendra has received; without a status it was not answered (yet)."""
+
+    operation: str
+    parameters: Any
+    region: str
+    time: float
+    status: int | None
+    error: str | None
+
+
+class LocalKendra:
+    """Amazon Kendra (and S3, STS and whatever else moto has) on loopback, while its context lasts."""
+
+    def __init__(self, *, port: int = 0):
+        self._port = port
+        self._url: str | None = None
+        self._process: subprocess.Popen[str] | None = None
+        self._session: Any = None
+
+    @classmethod
+    def attach(cls, url: str) -> Self:
+        """The same levers on a local Kendra that somebody else runs."""
+        kendra = cls()
+        kendra._url = url.rstrip("/")
+        return kendra
+
+    def __enter__(self) -> Self:
+        if self._url is None:
+            self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start the server's process and wait until it listens."""
+        missing = [name for name in ("moto", "flask", "flask_cors") if find_spec(name) is None]
+        if missing:
+            raise ImportError(
+                f"The local Kendra needs {', '.join(missing)}: pip install 'airflow-provider-kendra[local]'"
+            )
+        # The developer's own AWS settings have no business there; our package must be found as it is here.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        root = str(Path(airflow_provider_kendra.__file__).parent.parent)
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")]))
+        self._process = process = subprocess.Popen(
+            [sys.executable, "-m", __package__, "--port", str(self._port), "--until-stdin-closes"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        assert process.stdout is not None
+        too_late = threading.Timer(STARTUP_TIMEOUT, process.kill)
+        too_late.start()
+        first_line = process.stdout.readline()
+        too_late.cancel()
+        if not first_line:
+            self.stop()
+            raise RuntimeError(f"The local Kendra ended with code {process.returncode} before it listened")
+        self._url = first_line.split()[-1]
+
+    def stop(self) -> None:
+        """End the server's process, if this object started it."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.communicate(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
+        self._process = self._url = self._session = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens: the `endpoint_url` of any client."""
+        if self._url is None:
+            raise RuntimeError("The local Kendra is not running: use it as a context manager, or attach(url)")
+        return self._url
+
+    @property
+    def connection_uri(self) -> str:
+        """A value for AIRFLOW_CONN_AWS_DEFAULT, as a URI."""
+        return f"aws://{KEY}:{KEY}@/?region_name={REGION}&endpoint_url={quote(self.url, safe='')}"
+
+    @property
+    def connection_json(self) -> str:
+        """A value for AIRFLOW_CONN_AWS_DEFAULT, as JSON."""
+        extra = {"region_name": REGION, "endpoint_url": self.url}
+        return json.dumps({"conn_type": "aws", "login": KEY, "password": KEY, "extra": extra})
+
+    def client(self, service: str = "kendra", **kwargs: Any) -> Any:
+        """A boto3 client of any service; the keywords are `boto3.client`'s and override."""
+        from boto3.session import Session
+
+        if self._session is None:
+            self._session = Session(aws_access_key_id=KEY, aws_secret_access_key=KEY, region_name=REGION)
+        return self._session.client(service, **({"endpoint_url": self.url} | kwargs))
+
+    def create_index(self, name: str = "index") -> str:
+        """A new index's id."""
+        index_id: str = self.client().create_index(Name=name, RoleArn=ROLE_ARN)["Id"]
+        return index_id
+
+    def create_custom_data_source(self, index_id: str, name: str = "custom") -> str:
+        """The id of a new data source that takes BatchPutDocument."""
+        return self._create_data_source(IndexId=index_id, Name=name, Type="CUSTOM")
+
+    def create_s3_data_source(
+        self, index_id: str, bucket: str, *, name: str = "s3", prefixes: Sequence[str] = (), **kwargs: Any
+    ) -> str:
+        """The id of a new data source on a bucket; more keywords (Schedule …) are CreateDataSource's own."""
+        s3 = {"BucketName": bucket, "InclusionPrefixes": list(prefixes)}
+        return self._create_data_source(
+            IndexId=index_id, Name=name, Type="S3", RoleArn=ROLE_ARN, Configuration={"S3Configuration": s3},
+            **kwargs,
+        )  # fmt: skip
+
+    def _create_data_source(self, **request: Any) -> str:
+        data_source_id: str = self.client().create_data_source(**request)["Id"]
+        return data_source_id
+
+    def reset(self) -> None:
+        """Forget all data, in every service, and all settings, faults and calls."""
+        self._control("reset")
+
+    def set_sync_duration(self, seconds: float | None, indexing: float | None = None) -> None:
+        """How long crawling and then indexing take, for syncs started or stopped from now on.
+
+        `None` seconds: until `advance` or `finish_sync_job`. Without `indexing`: half as long as the crawl.
+        """
+        self._control("set_sync_duration", seconds=seconds, indexing=indexing)
+
+    def set_listing_delay(self, looks: int) -> None:
+        """Leave each job that starts from now on out of the first `looks` lists asked for after its start."""
+        self._control("set_listing_delay", looks=looks)
+
+    def advance(self, index_id: str, data_source_id: str) -> str:
+        """Take the running sync one status further and return that status."""
+        return str(self._control("advance", index_id=index_id, data_source_id=data_source_id))
+
+    def finish_sync_job(
+        self,
+        index_id: str,
+        data_source_id: str,
+        status: str = "SUCCEEDED",
+        *,
+        metrics: Metrics | None = None,
+        error_code: str | None = None,
+        error_message: str | None = None,
+        data_source_error_code: str | None = None,
+    ) -> None:
+        """End the running sync now, in this way; metrics under the names of the API, or as really counted."""
+        self._control(
+            "finish_sync_job", index_id=index_id, data_source_id=data_source_id, status=status,
+            metrics=metrics, error_code=error_code, error_message=error_message,
+            data_source_error_code=data_source_error_code,
+        )  # fmt: skip
+
+    def set_next_outcome(
+        self,
+        index_id: str,
+        data_source_id: str,
+        status: str = "SUCCEEDED",
+        *,
+        metrics: Metrics | None = None,
+        error_code: str | None = None,
+        error_message: str | None = None,
+        data_source_error_code: str | None = None,
+    ) -> None:
+        """Let the running sync, else the next to start, end in this way when its time comes."""
+        self._control(
+            "set_next_outcome", index_id=index_id, data_source_id=data_source_id, status=status,
+            metrics=metrics, error_code=error_code, error_message=error_message,
+            data_source_error_code=data_source_error_code,
+        )  # fmt: skip
+
+    def start_scheduled_sync(self, index_id: str, data_source_id: str) -> str:
+        """Start a sync as a data source's schedule does, asked by no client; nobody can stop it."""
+        return str(self._control("start_scheduled_sync", index_id=index_id, data_source_id=data_source_id))
+
+    def fail_documents(
+        self,
+        index_id: str,
+        data_source_id: str,
+        document_ids: Sequence[str],
+        *,
+        times: int | None = None,
+        error_code: str = "InternalError",
+    ) -> None:
+        """Refuse these documents the next `times` they are put (`None`: always)."""
+        self._control(
+            "fail_documents", index_id=index_id, data_source_id=data_source_id,
+            document_ids=list(document_ids), times=times, error_code=error_code,
+        )  # fmt: skip
+
+    def set_history(self, index_id: str, data_source_id: str, *histories: Sequence[Mapping[str, Any]]) -> None:
+        """Show these histories of ListDataSourceSyncJobs items: the next at each look; the last one stays.
+
+        A look is a list asked for without NextToken. No histories: the true one again.
+        """
+        self._control("set_history", args=[index_id, data_source_id, *histories])
+
+    def inject(
+        self,
+        operation: str,
+        *,
+        times: int | None = None,
+        rate: float | None = None,
+        seed: int = 0,
+        error: str | None = None,
+        status: int | None = None,
+        message: str | None = None,
+        delay: float | None = None,
+        reset: str | None = None,
+        body: str | None = None,
+        next_token: str | None = None,
+    ) -> None:
+        """Misbehave at this Kendra operation (`"*"`: any), the next `times` or at this `rate`, else always.
+
+        `error` and `status` answer in Kendra's place. `delay` is the seconds between Kendra's acting and its
+        answer. `reset` is a TCP reset "before" or "after" it acts. `body` spoils its answer: "truncated",
+        "not-json", "empty". `next_token` is "repeated" or "invalid". Of several faults that fit a call, the
+        one injected first strikes.
+        """
+        self._control(
+            "inject", operation=operation, times=times, rate=rate, seed=seed, error=error, status=status,
+            message=message, delay=delay, reset=reset, body=body, next_token=next_token,
+        )  # fmt: skip
+
+    def clear_faults(self) -> None:
+        """Behave again."""
+        self._control("clear_faults")
+
+    def calls(self, operation: str | None = None) -> list[Call]:
+        """Kendra's calls since the last reset, in the order they came (the newest 100,000)."""
+        return [Call(**call) for call in self._control("calls", operation=operation)]
+
+    def call_count(self, operation: str | None = None) -> int:
+        """How many calls there were since the last reset, without fetching them."""
+        return int(self._control("call_count", operation=operation))
+
+    def _control(self, name: str, **parameters: Any) -> Any:
+        connection = HTTPConnection(urlsplit(self.url).netloc, timeout=CONTROL_TIMEOUT)
+        try:
+            connection.request("POST", f"/kendra-local/{name}", json.dumps(parameters, default=_epoch))
+            response = connection.getresponse()
+            content = json.loads(response.read())
+        finally:
+            connection.close()
+        if response.status != 200:
+            raise ValueError(content["error"])
+        return content["result"]
+
+
+def _epoch(value: Any) -> float:
+    if isinstance(value, datetime):
+        return value.timestamp()
+    raise TypeError(f"{value!r} has no place in a history")

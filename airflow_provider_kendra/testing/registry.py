@@ -1,0 +1,45 @@
+"""Teaches moto the Kendra service, which moto itself does not have."""
+
+import inspect
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+
+import moto
+from moto import mock_aws
+from moto.backend_index import backend_url_patterns
+
+if TYPE_CHECKING:
+    from moto.core.config import DefaultConfig
+    from moto.core.models import MockAWS
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def register() -> None:
+    """Make `moto.kendra` importable and its requests routed; a moto that ships Kendra keeps its own."""
+    if any(service == "kendra" for service, _ in backend_url_patterns):
+        return
+    moto.__path__.append(str(Path(__file__).parent / "moto_backends"))
+    backend_url_patterns.append(("kendra", re.compile(r"https?://kendra\.(.+)\.amazonaws\.com")))
+
+
+@overload
+def mock_kendra(func: Callable[P, T]) -> Callable[P, T]: ...
+
+
+@overload
+def mock_kendra(func: None = None, config: "DefaultConfig | None" = None) -> "MockAWS": ...
+
+
+def mock_kendra(func: Any = None, config: Any = None) -> Any:
+    """moto's `mock_aws` with Kendra in it: a decorator, or without a function a context manager."""
+    if inspect.iscoroutinefunction(func):
+        raise TypeError(
+            "mock_kendra cannot decorate a coroutine function: the mock would be over before the body runs. "
+            "Write `with mock_kendra():` inside it."
+        )
+    register()
+    return mock_aws(func, config)

@@ -1,0 +1,114 @@
+"""What users load: the mock, the pytest plugin, and the connection that leads Airflow to the local Kendra."""
+
+import json
+import os
+import subprocess
+import sys
+
+import boto3
+import pytest
+
+from airflow_provider_kendra.testing import LocalKendra, mock_kendra
+
+PLUGIN = "airflow_provider_kendra.testing.pytest_plugin"
+
+
+def run(code, **kwargs):
+    return subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True, **kwargs).stdout
+
+
+def test_the_plugin_imports_nothing_until_a_fixture_is_used():
+    code = f"import sys, pytest, {PLUGIN}; print(sorted(sys.modules.keys() & {{'moto', 'boto3', 'airflow', 'flask'}}))"
+    assert run(code).strip() == "[]"
+
+
+def pytest_in(directory, test):
+    (directory / "test_it.py").write_text(test)
+    environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    environment.pop("AIRFLOW_CONN_AWS_DEFAULT", None)
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", PLUGIN, "-p", "no:cacheprovider", "--rootdir", str(directory)],
+        cwd=directory, env=environment, text=True, capture_output=True, check=False,
+    ).stdout  # fmt: skip
+
+
+def test_the_fixture_is_a_local_kendra_empty_in_each_test(tmp_path):
+    test = (
+        "import json, os, pytest\n"
+        "@pytest.mark.parametrize('time', [1, 2])\n"
+        "def test_one(local_kendra, time):\n"
+        "    assert json.loads(os.environ['AIRFLOW_CONN_AWS_DEFAULT'])['extra']['endpoint_url'] == local_kendra.url\n"
+        "    assert local_kendra.call_count() == 0\n"
+        "    local_kendra.create_index()\n"
+        "    assert len(local_kendra.client().list_indices()['IndexConfigurationSummaryItems']) == 1\n"
+        "def test_without():\n"
+        "    assert 'AIRFLOW_CONN_AWS_DEFAULT' not in os.environ\n"
+    )
+    assert "3 passed" in pytest_in(tmp_path, test)
+
+
+def test_without_moto_other_tests_run_and_the_fixture_says_what_to_install(tmp_path):
+    test = "import sys\nsys.modules['moto'] = None\ndef test_other(): pass\ndef test_one(local_kendra): pass\n"
+    output = pytest_in(tmp_path, test)
+    assert "1 passed, 1 error" in output
+    assert "airflow-provider-kendra[local]" in output
+
+
+@mock_kendra
+def list_indexes():
+    return boto3.client("kendra", region_name="us-east-1").list_indices()["IndexConfigurationSummaryItems"]
+
+
+def test_the_mock_is_a_decorator_and_a_context_manager_that_starts_empty():
+    assert list_indexes() == []
+    with mock_kendra():
+        client = boto3.client("kendra", region_name="us-east-1")
+        client.create_index(Name="i", RoleArn="arn:aws:iam::123456789012:role/kendra")
+        assert len(client.list_indices()["IndexConfigurationSummaryItems"]) == 1
+    assert list_indexes() == []
+
+
+def test_the_mock_refuses_a_coroutine_function():
+    async def test():
+        pass
+
+    with pytest.raises(TypeError, match="with mock_kendra"):
+        mock_kendra(test)
+
+
+def test_a_moto_that_ships_kendra_keeps_its_own():
+    code = (
+        "import re, moto, moto.backend_index as index\n"
+        "index.backend_url_patterns.append(('kendra', re.compile('https?://kendra')))\n"
+        "from airflow_provider_kendra.testing.registry import register\n"
+        "before = list(moto.__path__), list(index.backend_url_patterns)\n"
+        "register()\n"
+        "print(before == (list(moto.__path__), list(index.backend_url_patterns)))"
+    )
+    assert run(code).strip() == "True"
+
+
+def test_registering_twice_registers_once():
+    code = (
+        "import moto, moto.backend_index as index\n"
+        "from airflow_provider_kendra.testing.registry import register\n"
+        "register(); register()\n"
+        "print(len(moto.__path__), [name for name, _ in index.backend_url_patterns].count('kendra'))"
+    )
+    assert run(code).strip() == "2 1"
+
+
+def test_the_local_kendra_is_offered_without_importing_moto():
+    code = "import sys; from airflow_provider_kendra.testing import LocalKendra; print('moto' in sys.modules)"
+    assert run(code).strip() == "False"
+
+
+@pytest.mark.parametrize("form", ["connection_json", "connection_uri"])
+def test_the_connection_leads_airflows_aws_hook_to_the_local_kendra(form):
+    from airflow.models import Connection
+
+    kendra = LocalKendra.attach("http://127.0.0.1:12345")
+    value = getattr(kendra, form)
+    connection = Connection.from_json(value) if form == "connection_json" else Connection(uri=value)
+    assert (connection.conn_type, connection.login, connection.password) == ("aws", "testing", "testing")
+    assert json.loads(connection.extra) == {"region_name": "us-east-1", "endpoint_url": "http://127.0.0.1:12345"}
