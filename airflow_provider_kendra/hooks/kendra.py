@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Collection, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
@@ -19,12 +18,27 @@ from botocore.parsers import ResponseParserError
 
 from airflow_provider_kendra.conditions import Page
 from airflow_provider_kendra.exceptions import (
+    KendraDocumentsError,
     KendraError,
     KendraRequestError,
-    KendraSyncJobAlreadyRunningError,
     KendraSyncJobNotFoundError,
 )
-from airflow_provider_kendra.sync_job import SyncJob
+from airflow_provider_kendra.starting import (
+    LISTING_GRACE,
+    PAUSE,
+    START_GRACE,
+    Follow,
+    GiveUp,
+    Look,
+    Refuse,
+    Return,
+    Send,
+    Skip,
+    Starter,
+    WaitOut,
+    already_running,
+)
+from airflow_provider_kendra.sync_job import SyncJob, SyncJobStatus
 from airflow_provider_kendra.validation import check_identifier, check_time
 
 if TYPE_CHECKING:
@@ -38,13 +52,12 @@ if TYPE_CHECKING:
 PAGE_SIZE = 10
 """The most jobs that ListDataSourceSyncJobs gives in one answer."""
 
-START_GRACE = 60.0
-"""How long, in seconds, a start is repeated that certainly did nothing, and looked for when its answer is lost."""
+DOCUMENTS_IN_BATCH = 10
+"""The most documents that BatchPutDocument takes in one call."""
 
-LISTING_GRACE = 20.0
-"""How long, in seconds, a sync job may have been started and not be listed yet."""
+PUT_ATTEMPTS = 5
+"""How often a document is sent that Kendra fails to take for a reason of its own (``InternalError``)."""
 
-_PAUSE = 2.0
 # A call must end within the patience of whoever waits for it; botocore's own default is 60 s each.
 _TIMEOUTS = Config(connect_timeout=10, read_timeout=30)
 
@@ -83,6 +96,8 @@ _THROTTLING_CODES = frozenset(
         "TooManyRequestsException",
     }
 )
+# The request did not reach the service.
+_NEVER_SENT = (aws.EndpointConnectionError, aws.ConnectTimeoutError, aws.ProxyConnectionError, aws.SSLError)
 _CREDENTIAL_ERRORS = (
     aws.NoCredentialsError,
     aws.PartialCredentialsError,
@@ -136,16 +151,8 @@ def refusal(error: BaseException, data_source_id: str) -> str:
     return str(error)
 
 
-def is_throttled(error: BaseException) -> bool:
-    """Whether AWS turned the call away, so that it certainly did nothing."""
+def _is_throttled(error: BaseException) -> bool:
     return isinstance(error, aws.ClientError) and error.response.get("Error", {}).get("Code") in _THROTTLING_CODES
-
-
-def _never_left(error: BaseException) -> bool:
-    """Whether the request never reached the service."""
-    return isinstance(
-        error, aws.EndpointConnectionError | aws.ConnectTimeoutError | aws.ProxyConnectionError | aws.SSLError
-    )
 
 
 class KendraSyncJobsHook(AwsBaseHook):
@@ -211,6 +218,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         seen_tokens = set()
         while True:
             response = self._kendra.list_data_source_sync_jobs(**request)
+            _check_answer(response, "History")
             token = response.get("NextToken")
             yield Page(
                 [
@@ -354,53 +362,85 @@ class KendraSyncJobsHook(AwsBaseHook):
         :param index_id: The index.
         :param data_source_id: The data source.
         :raises KendraSyncJobAlreadyRunningError: if a sync job is running already.
-        :raises KendraError: if it could not be found out whether the job was started.
+        :raises KendraError: if no start could be brought about in time.
         """
-        latest = self.get_latest_sync_job(index_id, data_source_id)
-        return self.start_sync_job_after(index_id, data_source_id, latest.execution_id if latest else None)
+        step = self.advance_start(index_id, data_source_id, Starter())
+        if isinstance(step, Follow):
+            return step.execution_id
+        raise already_running(index_id, data_source_id, step.job)
 
-    def start_sync_job_after(self, index_id: str, data_source_id: str, baseline: str | None) -> str:
+    def advance_start(
+        self,
+        index_id: str,
+        data_source_id: str,
+        starter: Starter,
+        *,
+        remember: Callable[[dict[str, Any]], object] | None = None,
+    ) -> Follow | WaitOut | Return | Skip | Refuse:
         """
-        Start a sync job as :meth:`start_sync_job` does, for a caller that has read the history already.
+        Look and send until there is something else to do.
 
         :param index_id: The index.
         :param data_source_id: The data source.
-        :param baseline: Execution id of the newest job before this start; None if there was none.
-        :raises KendraSyncJobAlreadyRunningError: if a sync job is running already.
-        :raises KendraError: if it could not be found out whether the job was started.
+        :param starter: Decides.
+        :param remember: Called with what a later try must know, before a start request goes out.
+        :raises KendraError: if no start could be brought about in time.
         """
         request = self._ids(index_id, data_source_id)
-        give_up = time.monotonic() + START_GRACE
-        in_doubt = False
+        trouble: Exception | None = None
         while True:
             try:
-                return self._start_client.start_data_source_sync_job(**request)["ExecutionId"]
+                step = starter.next_step(self._read_back(index_id, data_source_id, starter), time.monotonic())
             except Exception as error:
-                failure = error
-            kind = classify_error(failure)
-            if kind is ErrorKind.PERMANENT:
-                raise failure
-            if kind is ErrorKind.ALREADY_RUNNING:
-                refusal = self._already_running(index_id, data_source_id)
-                if not in_doubt or (refusal.job and refusal.job.execution_id == baseline):
-                    raise refusal from failure
-            if kind is ErrorKind.CREDENTIALS:
-                self.discard_clients()
-            elif kind is ErrorKind.TRANSIENT and not is_throttled(failure) and not _never_left(failure):
-                in_doubt = True
-            self.log.warning("Starting a sync of data source %s: %s", data_source_id, failure)
-            if in_doubt:
-                job = self._find_newer(index_id, data_source_id, baseline)
-                if job is not None:
-                    self.log.info("The start was heard: %s is %s.", job.title, job.progress)
-                    return job.execution_id
-            if time.monotonic() >= give_up:
+                trouble = self._bear(error)
+                starter.turned_away(time.monotonic())
+                step = GiveUp() if starter.has_lost_patience(time.monotonic()) else Look()
+            if isinstance(step, GiveUp):
                 raise KendraError(
-                    f"Starting a sync of data source {data_source_id} (index {index_id}) did not succeed within "
-                    f"{START_GRACE:.0f} s; no sync job newer than {baseline or 'an empty history'} is listed. Last "
-                    f"error: {failure}"
-                ) from failure
-            time.sleep(_PAUSE)
+                    f"No sync of data source {data_source_id} (index {index_id}) could be started within "
+                    f"{START_GRACE:.0f} s. Last error: {trouble}"
+                ) from trouble
+            if not isinstance(step, Look | Send):
+                return step
+            if isinstance(step, Look) or starter.is_repeated:
+                time.sleep(PAUSE)
+            if isinstance(step, Send):
+                if remember is not None:
+                    remember(starter.memory)
+                try:
+                    return starter.answered(self._start_client.start_data_source_sync_job(**request)["ExecutionId"])
+                except Exception as error:
+                    trouble = error
+                    self._take_failed_start(error, starter)
+
+    def _take_failed_start(self, error: Exception, starter: Starter) -> None:
+        if classify_error(error) is ErrorKind.ALREADY_RUNNING:
+            self.log.info("The start was refused: %s", error)
+            return starter.refused(time.monotonic())
+        certainly_did_nothing = _is_throttled(error) or classify_error(error) is ErrorKind.CREDENTIALS
+        self._bear(error)
+        if certainly_did_nothing or isinstance(error, _NEVER_SENT):
+            return starter.turned_away(time.monotonic())
+        return starter.lost(time.monotonic())
+
+    def _bear(self, error: Exception) -> Exception:
+        """Go on after an error that may pass; raise any other."""
+        kind = classify_error(error)
+        if kind is ErrorKind.PERMANENT:
+            raise error
+        if kind is ErrorKind.CREDENTIALS:
+            self.discard_clients()
+        self.log.warning("Starting a sync: %s; trying again.", error)
+        return error
+
+    def _read_back(self, index_id: str, data_source_id: str, starter: Starter) -> list[SyncJob]:
+        jobs: list[SyncJob] = []
+        for page in self.iter_pages(index_id, data_source_id):
+            jobs += page.jobs
+            has_anchor = starter.anchor is None or any(job.execution_id == starter.anchor for job in page.jobs)
+            if has_anchor and not starter.needs_whole_history:
+                break
+        return jobs
 
     def discard_clients(self) -> None:
         """Forget connection and clients, so that the next call meets fresh credentials."""
@@ -417,32 +457,46 @@ class KendraSyncJobsHook(AwsBaseHook):
         page = next(self.iter_pages(index_id, data_source_id))
         return next((job for job in page.jobs if not job.is_finished), None)
 
-    def _already_running(self, index_id: str, data_source_id: str) -> KendraSyncJobAlreadyRunningError:
-        job = None
-        with suppress(Exception):  # for the message only
-            job = self.find_running(index_id, data_source_id)
-        which = f"{job.title} is {job.progress}" if job else "but its history does not list it"
-        return KendraSyncJobAlreadyRunningError(
-            f"Data source {data_source_id} (index {index_id}) is in use by another sync, so that none could be "
-            f"started: {which}. Kendra runs one sync job of a data source at a time: wait for it to end, or stop it.",
-            job=job,
-        )
+    def find_to_stop(self, index_id: str, data_source_id: str, execution_id: str | None = None) -> SyncJob | None:
+        """
+        Find the sync job that a stop is meant for: None if nothing is running.
 
-    def _find_newer(self, index_id: str, data_source_id: str, baseline: str | None) -> SyncJob | None:
-        """Look for a job newer than the baseline for as long as one may not be listed yet."""
+        :param index_id: The index.
+        :param data_source_id: The data source.
+        :param execution_id: This one, running or not. It is looked for a little longer, since a new job may not
+            be listed at once.
+        :raises KendraSyncJobNotFoundError: if the history does not hold ``execution_id``.
+        """
+        if execution_id is None:
+            return self.find_running(index_id, data_source_id)
         give_up = time.monotonic() + LISTING_GRACE
         while True:
             try:
-                latest = self.get_latest_sync_job(index_id, data_source_id)
-                if latest is not None and latest.execution_id != baseline:
-                    return latest
-            except Exception as error:
-                if classify_error(error) is ErrorKind.PERMANENT:
+                return self.get_sync_job(index_id, data_source_id, execution_id)
+            except KendraSyncJobNotFoundError:
+                if time.monotonic() >= give_up:
                     raise
-                self.log.warning("Looking for the started sync of data source %s: %s", data_source_id, error)
-            if time.monotonic() >= give_up:
-                return None
-            time.sleep(_PAUSE)
+            time.sleep(PAUSE)
+
+    def stop_sync_job_if_running(self, index_id: str, data_source_id: str, execution_id: str) -> bool:
+        """
+        Stop a sync job if it is the one that runs, and say whether it was told to stop.
+
+        :param index_id: The index.
+        :param data_source_id: The data source.
+        :param execution_id: The job.
+        """
+        running = self.find_running(index_id, data_source_id)
+        if running is None or running.execution_id != execution_id:
+            return False
+        if running.status != SyncJobStatus.STOPPING:
+            self.stop_sync_job(index_id, data_source_id)
+        return True
+
+    def hurry(self) -> None:
+        """Use a client of its own that does not take long, for calls that stand in someone's way."""
+        quick = Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 2})
+        self.conn = self.get_client_type(self.region_name, config=self.config.merge(quick))
 
     def stop_sync_job(self, index_id: str, data_source_id: str) -> None:
         """
@@ -480,6 +534,56 @@ class KendraSyncJobsHook(AwsBaseHook):
                 raise _repeated_page(f"data sources of index {index_id}")
             request["NextToken"] = token
 
+    def put_documents(
+        self, index_id: str, data_source_id: str, execution_id: str, documents: Iterable[Mapping[str, Any]]
+    ) -> None:
+        """
+        Put documents into a CUSTOM data source, as part of its running sync job.
+
+        They are sent in batches of ten, each with the two attributes that tie it to data source and sync job.
+        Documents that Kendra fails to take for a reason of its own are sent again.
+
+        :param index_id: The index.
+        :param data_source_id: The data source.
+        :param execution_id: The running sync job.
+        :param documents: ``Document`` structures of ``BatchPutDocument``; consumed lazily, not changed.
+        :raises KendraDocumentsError: at the end, if some were not taken, with the reason for each.
+
+        .. seealso:: https://docs.aws.amazon.com/kendra/latest/dg/data-source-custom.html
+        """
+        check_identifier("index_id", index_id)
+        tie = {
+            "_data_source_id": check_identifier("data_source_id", data_source_id),
+            "_data_source_sync_job_execution_id": check_identifier("execution_id", execution_id),
+        }
+        unsent = (_with_attributes(document, tie) for document in documents)
+        failures: list[dict[str, Any]] = []
+        while batch := list(itertools.islice(unsent, DOCUMENTS_IN_BATCH)):
+            failures += self._put_batch(index_id, batch)
+        if failures:
+            shown = "; ".join(f"{f.get('Id')}: {f.get('ErrorCode')} {f.get('ErrorMessage')}" for f in failures[:5])
+            raise KendraDocumentsError(
+                f"Kendra did not take {len(failures)} documents for sync job {execution_id} of data source "
+                f"{data_source_id}: {shown}{'; …' if len(failures) > 5 else ''}. The sync job must be running while "
+                "documents are put.",
+                failures=failures,
+            )
+
+    def _put_batch(self, index_id: str, batch: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Put a batch, again where that may help, and return what failed for good."""
+        refused: list[dict[str, Any]] = []
+        for attempt in itertools.count(1):
+            response = self._kendra.batch_put_document(IndexId=index_id, Documents=batch)  # type: ignore[arg-type]
+            _check_answer(response, "FailedDocuments")
+            failed = [dict(failure) for failure in response.get("FailedDocuments") or ()]
+            passing = {failure.get("Id") for failure in failed if failure.get("ErrorCode") == "InternalError"}
+            if attempt == PUT_ATTEMPTS or not passing:
+                return refused + failed
+            refused += [failure for failure in failed if failure.get("Id") not in passing]
+            batch = [document for document in batch if document["Id"] in passing]
+            time.sleep(PAUSE * attempt)
+        return refused
+
     @property
     def _kendra(self) -> KendraClient:
         client: KendraClient = self.conn
@@ -495,3 +599,20 @@ class KendraSyncJobsHook(AwsBaseHook):
 
 def _repeated_page(what: str) -> KendraError:
     return KendraError(f"Kendra gave the same page of the {what} twice; reading on would never end. Try again.")
+
+
+def _check_answer(response: Mapping[str, Any], member: str) -> None:
+    """
+    Refuse an answer that was spoilt on its way.
+
+    botocore takes a body that is no JSON for an answer without members; an empty history would be believed.
+    """
+    length = response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("content-length", "2")
+    if member not in response and length != str(len("{}")):
+        raise KendraError(f"Kendra's answer could not be read: it has no {member}. Try again.")
+
+
+def _with_attributes(document: Mapping[str, Any], values: Mapping[str, str]) -> dict[str, Any]:
+    kept = [attribute for attribute in document.get("Attributes") or () if attribute.get("Key") not in values]
+    added = [{"Key": key, "Value": {"StringValue": value}} for key, value in values.items()]
+    return {**document, "Attributes": [*kept, *added]}

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from threading import Thread
+from typing import TYPE_CHECKING, Any, get_args
 
-from airflow.providers.common.compat.sdk import BaseOperator, conf
+from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, conf
 
 from airflow_provider_kendra import polling
 from airflow_provider_kendra.aws import AwsParametersMixin
 from airflow_provider_kendra.conditions import (
     ExecutionFinished,
+    Failed,
     Failure,
     Outcome,
     Satisfied,
@@ -26,6 +29,7 @@ from airflow_provider_kendra.exceptions import (
     KendraSyncJobNotFoundError,
     KendraSyncJobTimeoutError,
 )
+from airflow_provider_kendra.starting import Follow, IfRunning, Return, Skip, Starter, WaitOut, already_running
 from airflow_provider_kendra.sync_job import (
     DOCUMENT_COUNTS,
     TERMINAL_STATUSES,
@@ -34,6 +38,7 @@ from airflow_provider_kendra.sync_job import (
     SyncJobStatus,
 )
 from airflow_provider_kendra.triggers.kendra import KendraSyncJobTrigger
+from airflow_provider_kendra.version_compat import AIRFLOW_V_3_3_PLUS
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -44,29 +49,94 @@ NOT_FOUND_TIMEOUT = 120.0
 _NET = timedelta(seconds=polling.OVERRUN + 60)
 
 
-class KendraStartSyncJobOperator(AwsParametersMixin, BaseOperator):
+class _SyncJobWaiter(AwsParametersMixin, BaseOperator):
+    """What the operators share that wait for a sync job: here or in the triggerer, until a deadline."""
+
+    index_id: str
+    data_source_id: str
+    deferrable: bool
+    poll_interval: float
+
+    def _wait(
+        self,
+        execution_id: str,
+        acceptance: Acceptance,
+        deadline: datetime,
+        *,
+        stop_on_kill: bool = False,
+        **state: Any,
+    ) -> Outcome:
+        """Wait for a sync job; deferred, the outcome arrives in ``execute_complete`` together with the state."""
+        now = polling.utcnow()
+        if self.deferrable:
+            remaining = max((deadline - now).total_seconds(), 0)
+            self.defer(
+                trigger=KendraSyncJobTrigger(
+                    index_id=self.index_id,
+                    data_source_id=self.data_source_id,
+                    execution_id=execution_id,
+                    target_statuses=sorted(acceptance.statuses),
+                    max_documents_failed=acceptance.max_documents_failed,
+                    not_found_timeout=NOT_FOUND_TIMEOUT,
+                    poll_interval=self.poll_interval,
+                    timeout=remaining,
+                    waiting_since=now.isoformat(),
+                    stop_on_kill=stop_on_kill,
+                    **self.aws_kwargs,
+                ),
+                method_name="execute_complete",
+                kwargs=state,
+                timeout=timedelta(seconds=remaining) + _NET,
+            )
+        return polling.wait_in_worker(
+            self.hook,
+            polling.DataSource(self.aws_parameters, self.index_id, self.data_source_id),
+            ExecutionFinished(execution_id, acceptance, now + timedelta(seconds=NOT_FOUND_TIMEOUT)),
+            interval=self.poll_interval,
+            deadline=deadline,
+            log=self.log.info,
+        )
+
+    def _record(self, outcome: Outcome) -> dict[str, Any]:
+        if isinstance(outcome, Satisfied):
+            self.log.info("%s is %s.", outcome.job.title, outcome.job.progress)
+            return outcome.job.to_dict()
+        raise _ERRORS[outcome.failure](outcome.message, job=outcome.job)
+
+
+class KendraStartSyncJobOperator(_SyncJobWaiter):
     """
     Start a sync job of a data source and wait until it has finished; returns its record.
 
-    Pushes the XCom ``execution_id`` as soon as the job has been started, so that it is there however the wait
-    ends; a later task takes it as ``start.output["execution_id"]``.
+    Each key of the record is an XCom of its own besides the whole, so that a later task can take
+    ``start.output["execution_id"]``; ``multiple_outputs=False`` leaves these out.
 
     :param index_id: The index (templated).
     :param data_source_id: The data source (templated).
     :param wait_for_completion: Wait until the job has finished. With False, returns the record as known right
         after the start. A CUSTOM data source needs False, since its sync ends only when someone stops it.
+    :param if_running: What to do about a sync job that is running already, since Kendra runs one at a time:
+        ``"wait"`` (default) lets it end and then starts its own, so that the result is always a sync that began
+        after the task did; ``"attach"`` takes the running one as its own; ``"skip"`` skips the task; ``"fail"``
+        raises.
     :param max_documents_failed: Accept INCOMPLETE too, and tolerate up to so many failed documents.
         Default None: only SUCCEEDED is accepted.
     :param deferrable: Wait in the triggerer, at no cost of a worker slot. Default: ``[operators]
         default_deferrable``.
     :param poll_interval: Seconds between looks. Default 60.
-    :param timeout: Seconds, or a ``timedelta``, that all waiting may take. Default 24 hours.
+    :param timeout: Seconds, or a ``timedelta``, that all waiting may take, restarts included. Default 24 hours.
+    :param stop_on_kill: Stop the sync job when the task is killed or times out, if it is certainly the one that
+        this task started, still the running one, and not of a CUSTOM data source. While the task is deferred,
+        from Airflow 3.3. Default True.
+    :param durable: Remember the job, so that a try whose predecessor was lost resumes it (Airflow 3.3+; before,
+        ``if_running`` decides). Default True.
     :param aws_conn_id: The Airflow connection for AWS; None for boto3's own credentials (templated).
     :param region_name: AWS region; by default that of the connection (templated).
     :param verify: Whether, or with which CA bundle, to verify TLS certificates (templated).
     :param botocore_config: Configuration for the botocore client (templated).
     :raises KendraSyncJobFailedError: if the job ended, but not acceptably.
-    :raises KendraSyncJobAlreadyRunningError: if a sync job is running already.
+    :raises KendraSyncJobAlreadyRunningError: if a sync job is running and ``if_running`` is ``"fail"``, or the
+        data source is in use though no job is listed.
     :raises KendraSyncJobTimeoutError: after ``timeout``.
     :raises KendraRequestError: if AWS refuses, or the data source is CUSTOM and ``wait_for_completion`` is set.
     """
@@ -80,10 +150,14 @@ class KendraStartSyncJobOperator(AwsParametersMixin, BaseOperator):
         index_id: str,
         data_source_id: str,
         wait_for_completion: bool = True,
+        if_running: IfRunning = "wait",
         max_documents_failed: int | None = None,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float = 60,
         timeout: float | timedelta = 24 * 60 * 60,
+        stop_on_kill: bool = True,
+        durable: bool = True,
+        multiple_outputs: bool = True,
         aws_conn_id: str | None = "aws_default",
         region_name: str | None = None,
         verify: bool | str | None = None,
@@ -95,16 +169,26 @@ class KendraStartSyncJobOperator(AwsParametersMixin, BaseOperator):
             region_name=region_name,
             verify=verify,
             botocore_config=botocore_config,
+            multiple_outputs=multiple_outputs,
             **kwargs,
         )
         self.index_id = index_id
         self.data_source_id = data_source_id
         self.wait_for_completion = wait_for_completion
+        self.if_running = if_running
         self.max_documents_failed = max_documents_failed
         self.deferrable = deferrable
         self.poll_interval = poll_interval
-        self.timeout = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-        Acceptance(max_documents_failed=max_documents_failed)
+        self.timeout = _seconds(timeout)
+        self.stop_on_kill = stop_on_kill
+        self.durable = durable
+        self._acceptance = Acceptance(max_documents_failed=max_documents_failed)
+        self._is_killed = False
+        self._stop_on_worker: Callable[[], object] | None = None
+        if if_running not in get_args(IfRunning):
+            raise ValueError(
+                f"{self.task_id}: if_running must be one of {', '.join(get_args(IfRunning))}, got {if_running!r}."
+            )
         if not wait_for_completion and any(map(_is_kendra_asset, self.outlets)):
             raise ValueError(
                 f"{self.task_id}: wait_for_completion=False with a Kendra asset among the outlets would report the "
@@ -112,71 +196,130 @@ class KendraStartSyncJobOperator(AwsParametersMixin, BaseOperator):
             )
 
     def execute(self, context: Context) -> Any:
-        """Start, then wait here or in the triggerer."""
-        if self.wait_for_completion:
-            self._refuse_custom_data_source()
-        execution_id = self.hook.start_sync_job(self.index_id, self.data_source_id)
-        self.log.info("Started sync job %s of data source %s.", execution_id, self.data_source_id)
-        if self.do_xcom_push:
-            context["ti"].xcom_push(key="execution_id", value=execution_id)
+        """Start a sync job, or find the one that a lost try started; then wait, here or in the triggerer."""
+        memory = self._memory(context)
+        remembered = memory.recall()
+        if remembered is not None:
+            self.log.info("A try before this one was lost; looking for its sync job: %s", remembered)
+        deadline = polling.utcnow() + timedelta(seconds=self.timeout)
+        return self._advance(memory, remembered, deadline)
+
+    def execute_complete(
+        self,
+        context: Context,
+        event: dict[str, Any],
+        *,
+        stoppable: str | None = None,
+        waited_out_until: str | None = None,
+    ) -> Any:
+        """Take what the trigger saw: the end of our own sync job, or of one that was in the way."""
+        outcome = outcome_from_event(event)
+        if waited_out_until is None:
+            return self._end(self._memory(context), outcome, stoppable)
+        self._take_waited_out(outcome)
+        return self._advance(self._memory(context), None, datetime.fromisoformat(waited_out_until))
+
+    def _advance(self, memory: _Memory, remembered: dict[str, Any] | None, deadline: datetime) -> Any:
+        may_stop = self.wait_for_completion and self._find_out_type()
+        starter = Starter(self.if_running, self._acceptance, remembered)
+        # The time that a lost try has taken counts, unless this one starts a sync job of its own.
+        followed_until = datetime.fromisoformat(remembered["deadline"]) if remembered else deadline
+
+        def remember(known: dict[str, Any]) -> None:
+            nonlocal followed_until
+            followed_until = deadline
+            memory.keep({**known, "deadline": deadline.isoformat()})
+
+        while True:
+            step = self.hook.advance_start(self.index_id, self.data_source_id, starter, remember=remember)
+            if isinstance(step, WaitOut):
+                job = step.job
+                self.log.info(
+                    "%s is in the way since %s: %s. Waiting for its end.", job.title, job.start_time, job.progress
+                )
+                self._take_waited_out(
+                    self._wait(job.execution_id, _ANY_END, deadline, waited_out_until=deadline.isoformat())
+                )
+            elif isinstance(step, Follow):
+                memory.keep_if_possible({**starter.memory, "deadline": followed_until.isoformat()})
+                return self._follow(memory, step, followed_until, may_stop and step.is_ours)
+            elif isinstance(step, Return):
+                return self._end(memory, Satisfied(step.job))
+            elif isinstance(step, Skip):
+                raise AirflowSkipException(f"Skipping since {step.job.title} is {step.job.progress}.")
+            else:
+                raise already_running(self.index_id, self.data_source_id, step.job)
+
+    def _take_waited_out(self, outcome: Outcome) -> None:
+        """Go on when the job that was in the way has ended, or is gone from the history."""
+        if not (isinstance(outcome, Failed) and outcome.failure is Failure.NOT_FOUND):
+            self._record(outcome)
+
+    def _follow(self, memory: _Memory, step: Follow, deadline: datetime, may_stop: bool) -> Any:
+        how = "started" if step.is_ours else "taken on: it was running, or a try before this one started it"
+        self.log.info("Sync job %s of data source %s: %s.", step.execution_id, self.data_source_id, how)
         if not self.wait_for_completion:
-            return self._just_started(execution_id).to_dict()
-        since = polling.utcnow()
-        if self.deferrable:
-            self.defer(
-                trigger=KendraSyncJobTrigger(
-                    index_id=self.index_id,
-                    data_source_id=self.data_source_id,
-                    execution_id=execution_id,
-                    max_documents_failed=self.max_documents_failed,
-                    not_found_timeout=NOT_FOUND_TIMEOUT,
-                    poll_interval=self.poll_interval,
-                    timeout=self.timeout,
-                    waiting_since=since.isoformat(),
-                    **self.aws_kwargs,
-                ),
-                method_name="execute_complete",
-                timeout=timedelta(seconds=self.timeout) + _NET,
-            )
-        return self._end(
-            polling.wait_in_worker(
-                self.hook,
-                polling.DataSource(self.aws_parameters, self.index_id, self.data_source_id),
-                ExecutionFinished(
-                    execution_id,
-                    Acceptance(max_documents_failed=self.max_documents_failed),
-                    since + timedelta(seconds=NOT_FOUND_TIMEOUT),
-                ),
-                interval=self.poll_interval,
-                deadline=since + timedelta(seconds=self.timeout),
-                log=self.log.info,
-            )
-        )
+            memory.forget()
+            return self._just_started(step.execution_id).to_dict()
+        if may_stop:
+            self._prepare_kill(step.execution_id)
+        stoppable = step.execution_id if may_stop else None
+        outcome = self._wait(step.execution_id, self._acceptance, deadline, stop_on_kill=may_stop, stoppable=stoppable)
+        return self._end(memory, outcome, stoppable)
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
-        """Take what the trigger saw."""
-        return self._end(outcome_from_event(event))
+    def _end(self, memory: _Memory, outcome: Outcome, stoppable: str | None = None) -> dict[str, Any]:
+        self._stop_on_worker = None
+        if isinstance(outcome, Failed) and outcome.failure is Failure.TIMED_OUT and stoppable is not None:
+            stopped = self.hook.stop_sync_job_if_running(self.index_id, self.data_source_id, stoppable)
+            self.log.info("Timed out: sync job %s %s.", stoppable, "was stopped" if stopped else "is not running")
+        memory.forget()  # so that a retry after a bad end, and a cleared task, start anew
+        return self._record(outcome)
 
-    def _end(self, outcome: Outcome) -> dict[str, Any]:
-        if isinstance(outcome, Satisfied):
-            self.log.info("%s is %s.", outcome.job.title, outcome.job.progress)
-            return outcome.job.to_dict()
-        raise _ERRORS[outcome.failure](outcome.message, job=outcome.job)
+    def _prepare_kill(self, execution_id: str) -> None:
+        """Make a client now: the signal handler that will need it must not look connections up."""
+        try:
+            hook = self.aws_parameters.make_hook()
+            hook.hurry()
+        except Exception as error:  # the sync has been started: this must not lose it
+            self.log.warning("A kill of this task would not stop sync job %s: %s", execution_id, error)
+            return
+        self._stop_on_worker = partial(hook.stop_sync_job_if_running, self.index_id, self.data_source_id, execution_id)
+        if self._is_killed:
+            self.on_kill()
 
-    def _refuse_custom_data_source(self) -> None:
+    def _memory(self, context: Context) -> _Memory:
+        return _Memory(context, self.log, is_on=self.durable and AIRFLOW_V_3_3_PLUS)
+
+    def on_kill(self) -> None:
+        """Stop the sync job, if it is certainly ours to stop; runs in a signal handler."""
+        self._is_killed = True
+        if self._stop_on_worker is None:
+            return
+        # In a thread with a time limit: whatever lock the interrupted code holds, this comes to an end.
+        stopping = Thread(target=self._stop_on_worker, daemon=True)
+        stopping.start()
+        stopping.join(_KILL_PATIENCE)
+
+    def _find_out_type(self) -> bool:
+        """Refuse a CUSTOM data source that would be waited for; say whether a kill may stop the sync job."""
         from botocore.exceptions import ClientError
 
         try:
             described = self.hook.describe_data_source(self.index_id, self.data_source_id)
         except ClientError as error:
-            self.log.info("Could not find out the type of data source %s: %s", self.data_source_id, error)
-            return
+            self.log.warning(
+                "Could not find out the type of data source %s, so that a kill will not stop its sync: %s",
+                self.data_source_id,
+                error,
+            )
+            return False
         if described.get("Type") == "CUSTOM":
             raise KendraRequestError(
                 f"Data source {self.data_source_id} is CUSTOM: its sync ends only when someone stops it, so that "
                 "waiting for it would never end. Start it with wait_for_completion=False, put the documents, stop "
                 "it, then wait with KendraSyncJobSensor."
             )
+        return self.stop_on_kill and described.get("Type") is not None
 
     def _just_started(self, execution_id: str) -> SyncJob:
         for job in next(self.hook.iter_pages(self.index_id, self.data_source_id)).jobs:
@@ -188,6 +331,135 @@ class KendraStartSyncJobOperator(AwsParametersMixin, BaseOperator):
             execution_id=execution_id,
             status=SyncJobStatus.SYNCING,
         )
+
+
+class _Memory:
+    """What a later try of the task finds of this one: Airflow's task state store, from 3.3."""
+
+    _KEY = "kendra_sync_job"
+
+    def __init__(self, context: Context, log: Any, *, is_on: bool) -> None:
+        self._store: Any = context.get("task_state_store") if is_on else None
+        self._log = log
+
+    def recall(self) -> dict[str, Any] | None:
+        """Get what was kept; None if nothing was."""
+        return self._store.get(self._KEY) if self._store is not None else None
+
+    def keep(self, known: dict[str, Any]) -> None:
+        """Keep it for a later try."""
+        if self._store is not None:
+            self._store.set(self._KEY, known)
+
+    def keep_if_possible(self, known: dict[str, Any]) -> None:
+        """Keep it, unless that fails: the sync job runs already, and is worth more."""
+        try:
+            self.keep(known)
+        except Exception as error:
+            self._log.warning("Could not keep the sync job for a later try: %s", error)
+
+    def forget(self) -> None:
+        """Let a later try start anew."""
+        if self._store is None:
+            return
+        try:
+            self._store.delete(self._KEY)
+        except Exception as error:  # the result is worth more
+            self._log.warning("Could not forget the sync job; a later try may find it again: %s", error)
+
+
+class KendraStopSyncJobOperator(_SyncJobWaiter):
+    """
+    Stop the running sync job of a data source; returns its record, whatever its status, once it has ended.
+
+    Nothing running is a success that says so. For a CUSTOM data source this ends the batch: Kendra then indexes
+    what was put. Each key of the record is an XCom of its own besides the whole.
+
+    :param index_id: The index (templated).
+    :param data_source_id: The data source (templated).
+    :param execution_id: Stop only this sync job (templated). Default None: whichever runs.
+    :param wait_for_completion: Wait until the job has ended. With False, returns the record as it was when the
+        stop was sent.
+    :param deferrable: Wait in the triggerer, at no cost of a worker slot. Default: ``[operators]
+        default_deferrable``.
+    :param poll_interval: Seconds between looks. Default 60.
+    :param timeout: Seconds, or a ``timedelta``, that the waiting may take. Default 24 hours.
+    :param aws_conn_id: The Airflow connection for AWS; None for boto3's own credentials (templated).
+    :param region_name: AWS region; by default that of the connection (templated).
+    :param verify: Whether, or with which CA bundle, to verify TLS certificates (templated).
+    :param botocore_config: Configuration for the botocore client (templated).
+    :raises KendraSyncJobNotFoundError: if the history does not hold ``execution_id``.
+    :raises KendraSyncJobTimeoutError: after ``timeout``.
+    """
+
+    template_fields: Sequence[str] = (
+        "index_id",
+        "data_source_id",
+        "execution_id",
+        *AwsParametersMixin.aws_template_fields,
+    )
+    ui_color = "#c5e1f5"
+
+    def __init__(
+        self,
+        *,
+        index_id: str,
+        data_source_id: str,
+        execution_id: str | None = None,
+        wait_for_completion: bool = True,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float = 60,
+        timeout: float | timedelta = 24 * 60 * 60,
+        multiple_outputs: bool = True,
+        aws_conn_id: str | None = "aws_default",
+        region_name: str | None = None,
+        verify: bool | str | None = None,
+        botocore_config: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            aws_conn_id=aws_conn_id,
+            region_name=region_name,
+            verify=verify,
+            botocore_config=botocore_config,
+            multiple_outputs=multiple_outputs,
+            **kwargs,
+        )
+        self.index_id = index_id
+        self.data_source_id = data_source_id
+        self.execution_id = execution_id
+        self.wait_for_completion = wait_for_completion
+        self.deferrable = deferrable
+        self.poll_interval = poll_interval
+        self.timeout = _seconds(timeout)
+
+    def execute(self, context: Context) -> Any:
+        """Stop, then wait here or in the triggerer."""
+        job = self.hook.find_to_stop(self.index_id, self.data_source_id, self.execution_id)
+        if job is None or job.is_finished:
+            self.log.info("Nothing to stop: %s", f"{job.title} is {job.progress}." if job else "no sync is running.")
+            return job and job.to_dict()
+        if job.status != SyncJobStatus.STOPPING:
+            self.hook.stop_sync_job(self.index_id, self.data_source_id)
+            self.log.info("%s was %s and has been told to stop.", job.title, job.progress)
+        if not self.wait_for_completion:
+            return job.to_dict()
+        deadline = polling.utcnow() + timedelta(seconds=self.timeout)
+        return self._record(self._wait(job.execution_id, _ANY_END, deadline))
+
+    def execute_complete(self, context: Context, event: dict[str, Any], **state: Any) -> Any:
+        """Take what the trigger saw."""
+        return self._record(outcome_from_event(event))
+
+
+_ANY_END = Acceptance(TERMINAL_STATUSES)
+
+# How long, in seconds, a kill may take on a worker; Airflow allows 60 before it kills for good.
+_KILL_PATIENCE = 25.0
+
+
+def _seconds(duration: float | timedelta) -> float:
+    return duration.total_seconds() if isinstance(duration, timedelta) else float(duration)
 
 
 _ERRORS: dict[Failure, type[KendraError]] = {

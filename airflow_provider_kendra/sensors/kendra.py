@@ -55,7 +55,9 @@ class KendraSyncJobSensor(AwsParametersMixin, BaseSensorOperator):
     """
     Wait until a sync job has finished; returns its record.
 
-    Exactly one of ``execution_id`` and ``started_after`` must be given.
+    Exactly one of ``execution_id`` and ``started_after`` must be given. Each key of the record is an XCom of its
+    own besides the whole, so that a later task can take ``wait.output["execution_id"]``;
+    ``multiple_outputs=False`` leaves these out.
 
     :param index_id: The index (templated).
     :param data_source_id: The data source (templated).
@@ -109,6 +111,7 @@ class KendraSyncJobSensor(AwsParametersMixin, BaseSensorOperator):
         not_found_timeout: float = NOT_FOUND_TIMEOUT,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         start_from_trigger: bool = False,
+        multiple_outputs: bool = True,
         aws_conn_id: str | None = "aws_default",
         region_name: str | None = None,
         verify: bool | str | None = None,
@@ -120,6 +123,7 @@ class KendraSyncJobSensor(AwsParametersMixin, BaseSensorOperator):
             region_name=region_name,
             verify=verify,
             botocore_config=botocore_config,
+            multiple_outputs=multiple_outputs,
             **kwargs,
         )
         self.index_id = index_id

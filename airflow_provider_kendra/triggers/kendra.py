@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
+from asgiref.sync import sync_to_async
 
 from airflow_provider_kendra.aws import AwsParametersMixin
 from airflow_provider_kendra.conditions import Condition, Failed, Failure, sync_job_condition
@@ -31,6 +32,7 @@ class KendraSyncJobTrigger(AwsParametersMixin, BaseTrigger):
     :param timeout: Seconds after which the wait gives up; None for never.
     :param waiting_since: When the wait began, ISO 8601; None for when the trigger first runs. ``timeout`` and
         ``not_found_timeout`` count from here, so that a restart of the triggerer does not extend them.
+    :param stop_on_kill: Stop the sync job ``execution_id`` when a user acts on the deferred task (Airflow 3.3+).
     :param aws_conn_id: The Airflow connection for AWS.
     :param region_name: AWS region.
     :param verify: Whether, or with which CA bundle, to verify TLS certificates.
@@ -50,6 +52,7 @@ class KendraSyncJobTrigger(AwsParametersMixin, BaseTrigger):
         poll_interval: float = 60,
         timeout: float | None = None,
         waiting_since: str | None = None,
+        stop_on_kill: bool = False,
         aws_conn_id: str | None = "aws_default",
         region_name: str | None = None,
         verify: bool | str | None = None,
@@ -68,6 +71,7 @@ class KendraSyncJobTrigger(AwsParametersMixin, BaseTrigger):
         self.poll_interval = poll_interval
         self.timeout = timeout
         self.waiting_since = waiting_since
+        self.stop_on_kill = stop_on_kill
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Give class path and arguments to rebuild the trigger."""
@@ -84,6 +88,7 @@ class KendraSyncJobTrigger(AwsParametersMixin, BaseTrigger):
                 "poll_interval": self.poll_interval,
                 "timeout": self.timeout,
                 "waiting_since": self.waiting_since,
+                "stop_on_kill": self.stop_on_kill,
                 **self.aws_kwargs,
             },
         )
@@ -113,3 +118,43 @@ class KendraSyncJobTrigger(AwsParametersMixin, BaseTrigger):
             max_documents_failed=self.max_documents_failed,
             missing_from=since + timedelta(seconds=self.not_found_timeout),
         )
+
+    async def on_kill(self) -> None:
+        """
+        Stop the sync job, since a user has acted on the deferred task.
+
+        Airflow calls this also in a triggerer that stalled until another one took its triggers over. So the task's
+        own state has the last word: while it is deferred, or about to go on, or not known, nothing is stopped.
+        """
+        if not self.stop_on_kill or self.execution_id is None:
+            return
+        state = await self._task_state()
+        if state not in _ENDED_BY_USER:
+            self.log.info("Not stopping sync job %s: the task is %s.", self.execution_id, state or "not known")
+            return
+        stopped = await sync_to_async(self._stop, thread_sensitive=False)()
+        self.log.info("The task was ended: sync job %s %s.", self.execution_id, "stopped" if stopped else "had ended")
+
+    async def _task_state(self) -> str | None:
+        """The state of the task in words, None if it cannot be found out."""
+        ti: Any = self.task_instance
+        try:
+            from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+            states = await sync_to_async(RuntimeTaskInstance.get_task_states)(
+                dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
+            )
+            state = states[ti.run_id][ti.task_id if ti.map_index < 0 else f"{ti.task_id}_{ti.map_index}"]
+        except Exception as error:
+            self.log.warning("Could not find out the state of the task: %s", error)
+            return None
+        return "cleared" if state is None else str(state)
+
+    def _stop(self) -> bool:
+        hook = self.aws_parameters.make_hook()
+        hook.hurry()
+        return hook.stop_sync_job_if_running(self.index_id, self.data_source_id, str(self.execution_id))
+
+
+# A task in any other state is still waited for, or goes on with what was waited for.
+_ENDED_BY_USER = frozenset({"failed", "success", "skipped", "removed", "cleared"})

@@ -1,0 +1,242 @@
+"""
+Whether to start a sync job, and which job is ours: a state machine without I/O, told what is seen and answered.
+
+It makes a start happen exactly once. A start request takes no token that would make it repeatable, its answer can be
+lost, and so can the process that sent it. So before a request goes out, the newest job is noted: the *baseline*. A job
+newer than the baseline tells that the request was heard. No clocks are compared with Kendra's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from airflow_provider_kendra.exceptions import KendraSyncJobAlreadyRunningError
+from airflow_provider_kendra.sync_job import Acceptance, SyncJob, SyncJobStatus
+
+IfRunning = Literal["wait", "attach", "skip", "fail"]
+
+LISTING_GRACE = 20.0
+"""How long, in seconds, a sync job may have been started and not be listed yet."""
+
+START_GRACE = 60.0
+"""How long, in seconds, a start is repeated that certainly did nothing, or was refused though nothing is listed."""
+
+PAUSE = 2.0
+"""Seconds between two looks or requests."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Look again after a pause."""
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a start request, after a pause if it is not the first one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """
+    Wait for this job: it is the result.
+
+    :param execution_id: Which.
+    :param is_ours: Whether it was certainly this task that started it; if not, a kill must not stop it.
+    """
+
+    execution_id: str
+    is_ours: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WaitOut:
+    """Wait until this job has ended, however it does, then go on."""
+
+    job: SyncJob
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """A lost try has done it all: this is the result."""
+
+    job: SyncJob
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """Skip the task, since this job is running."""
+
+    job: SyncJob
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Fail, since a sync job is running: this one, if it is listed."""
+
+    job: SyncJob | None
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Fail, since the start could not be brought about in time."""
+
+
+Step = Look | Send | Follow | WaitOut | Return | Skip | Refuse | GiveUp
+
+
+class Starter:
+    """
+    One task's way to its sync job.
+
+    :param if_running: What to do about a sync job that is running already.
+    :param acceptance: How a job that a lost try started must have ended to be the result.
+    :param memory: What a lost try remembered, as :attr:`memory` gave it; None if there was none.
+    """
+
+    def __init__(
+        self,
+        if_running: IfRunning = "fail",
+        acceptance: Acceptance = Acceptance(),  # noqa: B008 - immutable
+        memory: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._if_running = if_running
+        self._acceptance = acceptance
+        remembered = memory or {}
+        self._baseline: str | None = remembered.get("baseline")
+        self._execution_id: str | None = remembered.get("execution_id")
+        self._is_ours: bool = remembered.get("is_ours", False)
+        # A request may have been heard whose answer is not known.
+        self._in_doubt = memory is not None and self._execution_id is None
+        self._in_doubt_since: float | None = None
+        self._refused_since: float | None = None
+        self._turned_away_since: float | None = None
+
+    @property
+    def memory(self) -> dict[str, Any]:
+        """What a later try needs to know, in JSON types."""
+        return {"baseline": self._baseline, "execution_id": self._execution_id, "is_ours": self._is_ours}
+
+    @property
+    def anchor(self) -> str | None:
+        """How far back the history must be read for :meth:`next_step`: to this job; None for the newest page."""
+        return self._execution_id or (self._baseline if self._in_doubt else None)
+
+    @property
+    def needs_whole_history(self) -> bool:
+        """Whether the history must be read to its end: it was empty when the doubtful request went out."""
+        return self._in_doubt and self._baseline is None
+
+    def next_step(self, jobs: Sequence[SyncJob], now: float) -> Step:
+        """
+        Decide what to do next.
+
+        :param jobs: The history, newest first, back to :attr:`anchor`.
+        :param now: When it was read, in seconds of a clock that only goes forward.
+        """
+        step = self._step_to_job_of_ours(jobs, now) if self._execution_id or self._in_doubt else None
+        return step or self._step_to_start(jobs, now)
+
+    def _step_to_job_of_ours(self, jobs: Sequence[SyncJob], now: float) -> Step | None:
+        job = self._find(jobs)
+        if job is None and jobs and jobs[0].execution_id == self._baseline and not jobs[0].is_finished:
+            self._forget()  # what ran before the request still runs, so that it was refused
+            return None
+        if job is None:
+            self._in_doubt_since = now if self._in_doubt_since is None else self._in_doubt_since
+            if now - self._in_doubt_since < LISTING_GRACE:
+                return Look()
+            return None  # it was not heard
+        if not job.is_finished:
+            if job.status == SyncJobStatus.STOPPING:
+                self._forget()
+                return WaitOut(job)
+            self._execution_id = job.execution_id
+            return Follow(job.execution_id, self._is_ours)
+        self._forget()
+        return Return(job) if self._acceptance.objection(job) is None else None
+
+    def _find(self, jobs: Sequence[SyncJob]) -> SyncJob | None:
+        if self._execution_id is not None:
+            return next((job for job in jobs if job.execution_id == self._execution_id), None)
+        newer = []
+        for job in jobs:
+            if job.execution_id == self._baseline:
+                break
+            newer.append(job)
+        # Ours is the first after the baseline; what is newer still was started by others.
+        return newer[-1] if newer else None
+
+    def _step_to_start(self, jobs: Sequence[SyncJob], now: float) -> Step:
+        running = next((job for job in jobs if not job.is_finished), None)
+        if running is not None:
+            self._refused_since = self._turned_away_since = None
+            if self._if_running == "skip":
+                return Skip(running)
+            if self._if_running == "fail":
+                return Refuse(running)
+            if self._if_running == "attach" and running.status != SyncJobStatus.STOPPING:
+                self._execution_id, self._is_ours = running.execution_id, False
+                return Follow(running.execution_id, is_ours=False)
+            return WaitOut(running)
+        if self._refused_since is not None and now - self._refused_since >= START_GRACE:
+            return Refuse(None)
+        if self.has_lost_patience(now):
+            return GiveUp()
+        if not self._in_doubt:
+            self._baseline = jobs[0].execution_id if jobs else None
+        return Send()
+
+    def _forget(self) -> None:
+        self._execution_id, self._is_ours, self._in_doubt, self._in_doubt_since = None, False, False, None
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether a start request has gone out before, so that the next one must wait a little."""
+        return not (self._refused_since is self._turned_away_since is self._in_doubt_since is None)
+
+    def has_lost_patience(self, now: float) -> bool:
+        """Whether nothing but trouble was met for too long."""
+        return self._turned_away_since is not None and now - self._turned_away_since >= START_GRACE
+
+    def answered(self, execution_id: str) -> Follow:
+        """Take the answer to a start request."""
+        self._forget()
+        self._execution_id, self._is_ours = execution_id, True
+        return Follow(execution_id, is_ours=True)
+
+    def refused(self, now: float) -> None:
+        """Take it that a start request was refused since a sync job is running."""
+        if self._refused_since is None:
+            self._refused_since = now
+
+    def turned_away(self, now: float) -> None:
+        """Take it that a look failed, or that a start request certainly did nothing: throttled, or never sent."""
+        if self._turned_away_since is None:
+            self._turned_away_since = now
+
+    def lost(self, now: float) -> None:
+        """Take it that the answer to a start request was lost: it may have been heard."""
+        self._in_doubt, self._in_doubt_since = True, now
+        self.turned_away(now)
+
+
+def already_running(index_id: str, data_source_id: str, job: SyncJob | None) -> KendraSyncJobAlreadyRunningError:
+    """
+    Say that no sync job could be started since one is running.
+
+    :param index_id: The index.
+    :param data_source_id: The data source.
+    :param job: The one that runs; None if the data source is in use, but nothing is listed.
+    """
+    which = (
+        f"{job.title} is {job.progress}, since {job.start_time}"
+        if job
+        else f"its history showed nothing running for {START_GRACE:.0f} s"
+    )
+    return KendraSyncJobAlreadyRunningError(
+        f"Data source {data_source_id} (index {index_id}) is in use, so that no sync could be started: {which}. "
+        "Kendra runs one sync job of a data source at a time: wait for it to end, or stop it.",
+        job=job,
+    )
