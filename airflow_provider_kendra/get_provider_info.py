@@ -13,6 +13,15 @@ def get_provider_info() -> dict[str, Any]:
     def modules(*names: str) -> list[dict[str, Any]]:
         return [{"integration-name": INTEGRATION, "python-modules": list(names)}]
 
+    uris = [
+        {
+            "schemes": ["kendra"],
+            # Without a handler Airflow skips the entry.
+            "handler": "airflow_provider_kendra.assets.kendra.sanitize_uri",
+            "factory": "airflow_provider_kendra.assets.kendra.create_asset",
+            "to_openlineage_converter": "airflow_provider_kendra.assets.kendra.convert_asset_to_openlineage",
+        }
+    ]
     return {
         "package-name": "airflow-provider-kendra",
         "name": INTEGRATION,
@@ -29,4 +38,11 @@ def get_provider_info() -> dict[str, Any]:
         "operators": modules("airflow_provider_kendra.operators.kendra"),
         "sensors": modules("airflow_provider_kendra.sensors.kendra"),
         "triggers": modules("airflow_provider_kendra.triggers.kendra"),
+        "extra-links": [
+            "airflow_provider_kendra.links.kendra.KendraIndexLink",
+            "airflow_provider_kendra.links.kendra.KendraSyncJobLogsLink",
+        ],
+        "asset-uris": uris,
+        "dataset-uris": uris,  # what Airflow 2 reads
+        "cli": ["airflow_provider_kendra.cli.get_kendra_cli_commands"],  # taken from Airflow 3.2 on
     }

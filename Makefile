@@ -1,0 +1,76 @@
+# Everything these targets make stays inside the checkout: make clean removes it.
+
+PYTHON ?= python3
+export PYTHON
+
+# Airflow, AWS and Python settings of whoever calls make have no say in tests and demo …
+unexport $(filter AWS_% AIRFLOW_% PYTHONPATH PYTHONHOME VIRTUAL_ENV,$(.VARIABLES))
+# … nor have ~/.aws, an instance's own role, or a proxy between us and the loopback.
+export AWS_CONFIG_FILE := /dev/null
+export AWS_SHARED_CREDENTIALS_FILE := /dev/null
+export AWS_EC2_METADATA_DISABLED := true
+comma := ,
+export NO_PROXY := $(if $(NO_PROXY),$(NO_PROXY)$(comma))localhost,127.0.0.1
+export no_proxy := $(NO_PROXY)
+export AIRFLOW__CORE__LOAD_EXAMPLES := False
+export AIRFLOW_HOME = $(CURDIR)/.airflow/test
+export KENDRA_TEST_AWS_CLI := $(CURDIR)/.venv-awscli/bin/aws
+export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
+export UV_CACHE_DIR := $(CURDIR)/.cache/uv
+export UV_PYTHON_DOWNLOADS := never
+
+.DEFAULT_GOAL := help
+.PHONY: help demo airflow test test-oldest test-3.0 test-3.1 test-3.2 test-matrix lint bench constraints clean
+
+help: ## What there is
+	@echo "airflow-provider-kendra: make TARGET [PYTHON=python3.12]"
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  %-12s %s\n", $$1, $$2 }'
+
+# One environment for each file of constraints/, made again when what it is made from changes.
+.venv/.ready: constraints/newest.txt pyproject.toml scripts/environment.sh
+	@scripts/environment.sh .venv $< editable
+	@touch $@
+
+.venv-awscli/.ready: constraints/awscli.txt scripts/environment.sh
+	@scripts/environment.sh .venv-awscli $<
+	@touch $@
+
+.venv-%/.ready: constraints/%.txt pyproject.toml scripts/environment.sh
+	@scripts/environment.sh .venv-$* $< editable
+	@touch $@
+
+demo: .venv/.ready ## Run an example DAG in Airflow against the local Kendra: no AWS account needed
+	@echo "== demo: a DAG puts documents into S3, syncs them into Kendra, checks the metrics, publishes"
+	@.venv/bin/python scripts/demo.py run
+
+airflow: .venv/.ready ## Airflow's UI with the example DAGs and the local Kendra, on PORT (8080)
+	@.venv/bin/python scripts/demo.py ui
+
+test: .venv/.ready .venv-awscli/.ready ## All tests on the newest Airflow, with coverage (PYTEST_ARGS=…)
+	@echo "== test: $$(.venv/bin/python -c 'from importlib.metadata import version as v; print("Airflow", v("apache-airflow"))')"
+	@.venv/bin/coverage run -m pytest $(PYTEST_ARGS)
+	@.venv/bin/coverage report
+
+test-oldest: ## All tests on the oldest Airflow and the lowest requirements
+test-oldest test-3.0 test-3.1 test-3.2: test-%: .venv-%/.ready .venv-awscli/.ready
+	@echo "== $@: $$(.venv-$*/bin/python -c 'from importlib.metadata import version as v; print("Airflow", v("apache-airflow"))')"
+	@AIRFLOW_HOME=$(AIRFLOW_HOME)-$* .venv-$*/bin/python -m pytest $(PYTEST_ARGS)
+
+test-matrix: test-oldest test-3.0 test-3.1 test-3.2 test ## All tests on Airflow 2.11, 3.0, 3.1, 3.2 and 3.3
+
+lint: .venv/.ready ## ruff and mypy
+	@echo "== lint: ruff check, ruff format, mypy"
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+	@.venv/bin/mypy
+
+bench: .venv/.ready ## The measurements of tests/benchmarks
+	@.venv/bin/python -m tests.benchmarks
+
+constraints: .venv/.ready ## Resolve constraints/ anew
+	@scripts/constraints.sh
+
+clean: ## Remove everything that these targets have made
+	rm -rf .airflow .cache .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .venv .venv-*
+	rm -rf build dist docs/_build htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
