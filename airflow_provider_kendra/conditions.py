@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
-from datetime import datetime
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 from airflow_provider_kendra.sync_job import Acceptance, SyncJob
 from airflow_provider_kendra.validation import check_identifier, check_time
+
+MeasuredBy = Literal["start_time", "end_time"]
 
 
 class History:
@@ -17,12 +20,14 @@ class History:
 
     def __init__(self) -> None:
         self.jobs: list[SyncJob] = []
+        self.data_source_ids: list[str] = []
         self.is_complete = False
         self._by_execution_id: dict[str, SyncJob] = {}
 
     def add_page(self, page: Page) -> None:
         """Add the next older page."""
         self.jobs += page.jobs
+        self.data_source_ids += page.data_source_ids
         self.is_complete = page.is_last
         for job in page.jobs:
             self._by_execution_id.setdefault(job.execution_id, job)
@@ -31,17 +36,19 @@ class History:
         """Find a job among those read so far."""
         return self._by_execution_id.get(execution_id)
 
-    def reaches(self, moment: datetime) -> bool:
-        """Whether every job that started at or after this moment has been read."""
-        return self.is_complete or any(job.start_time and job.start_time < moment for job in self.jobs)
+    def reaches(self, moment: datetime, measured_by: MeasuredBy = "start_time") -> bool:
+        """Whether every job that started (or ended) at or after this moment has been read."""
+        times = (getattr(job, measured_by) for job in self.jobs)
+        return self.is_complete or any(time is not None and time < moment for time in times)
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One answer of ListDataSourceSyncJobs."""
+    """One answer of ListDataSourceSyncJobs, or what a look at an index read."""
 
     jobs: list[SyncJob]
     is_last: bool
+    data_source_ids: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +90,17 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Keep waiting: for this job, if one is known; with this trouble, if the last look met one."""
+    """
+    Keep waiting.
+
+    :param job: The job that is waited for, if one is known.
+    :param trouble: Why the last look failed, if it did.
+    :param stale: The newest acceptable job among those read, if it is too old; for the log.
+    """
 
     job: SyncJob | None = None
     trouble: str | None = None
+    stale: SyncJob | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +112,20 @@ Outcome = Satisfied | Failed
 Decision = Outcome | Waiting | NeedsOlder
 
 
-def outcome_from_event(event: dict[str, Any]) -> Outcome:
-    """Rebuild from a trigger event what :meth:`Satisfied.to_event` or :meth:`Failed.to_event` gave."""
-    job = event["job"] and SyncJob.from_dict(event["job"])
-    if event["failure"] is None:
-        return Satisfied(job)
-    return Failed(Failure(event["failure"]), event["message"], job)
+def outcome_from_event(event: Mapping[str, Any]) -> Outcome:
+    """Rebuild from a trigger event the outcome whose ``to_event`` gave it."""
+    job = SyncJob.from_dict(event["job"]) if event["job"] else None
+    if event["failure"] is not None:
+        return Failed(Failure(event["failure"]), event["message"], job)
+    assert job is not None
+    return Satisfied(job)
+
+
+def freshness_from_event(event: Mapping[str, Any]) -> AllFresh | Failed:
+    """Rebuild from a trigger event the outcome whose ``to_event`` gave it."""
+    if event["failure"] is not None:
+        return Failed(Failure(event["failure"]), event["message"], event["job"] and SyncJob.from_dict(event["job"]))
+    return AllFresh({key: SyncJob.from_dict(record) for key, record in event["jobs"].items()})
 
 
 class Condition(Protocol):
@@ -178,20 +200,169 @@ class SyncedSince:
 
     def decide(self, history: History, now: datetime) -> Decision:
         """Pass on the newest acceptable job; fail when the newest was not and nothing runs."""
-        since = sorted(
-            (job for job in history.jobs if job.start_time and job.start_time >= self.started_after),
-            key=lambda job: job.start_time or self.started_after,
-            reverse=True,
-        )
-        for job in since:
-            if job.is_finished and self.acceptance.objection(job) is None:
-                return Satisfied(job)
-        if not history.reaches(self.started_after):
+        return Fresh(self.acceptance, fresh_since=self.started_after, fail_fast=True).decide(history, now)
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """
+    A data source has an acceptable job that is new enough.
+
+    :param acceptance: How the job must have ended.
+    :param fresh_since: The cutoff, inclusive; exclusive with ``max_age``.
+    :param max_age: The cutoff as an age, so that it moves with the clock.
+    :param measured_by: Which of the job's times counts.
+    :param fail_fast: Fail when the newest job since the cutoff ended unacceptably and none is running.
+    """
+
+    acceptance: Acceptance
+    fresh_since: datetime | None = None
+    max_age: timedelta | None = None
+    measured_by: MeasuredBy = "start_time"
+    fail_fast: bool = False
+
+    @property
+    def subject(self) -> str:
+        """What is waited for, in words."""
+        verb = "started" if self.measured_by == "start_time" else "ended"
+        if self.fresh_since is not None:
+            return f"a sync job that {verb} at or after {self.fresh_since.isoformat()}"
+        return f"a sync job that {verb} at most {self.max_age} ago"
+
+    def cutoff(self, now: datetime) -> datetime:
+        """Since when a job is new enough."""
+        return self.fresh_since if self.fresh_since is not None else now - (self.max_age or timedelta())
+
+    def is_fresh(self, job: SyncJob, now: datetime) -> bool:
+        """Whether an acceptable job is new enough at a time."""
+        time = getattr(job, self.measured_by)
+        return time is not None and bool(time >= self.cutoff(now))
+
+    def decide(self, history: History, now: datetime) -> Decision:
+        """Decide by the newest acceptable job."""
+        timed = [job for job in history.jobs if getattr(job, self.measured_by)]
+        timed.sort(key=lambda job: getattr(job, self.measured_by), reverse=True)
+        since = [job for job in timed if self.is_fresh(job, now)]
+        good = next((job for job in timed if job.is_finished and self.acceptance.objection(job) is None), None)
+        if good is not None and self.is_fresh(good, now):
+            return Satisfied(good)
+        if not history.reaches(self.cutoff(now), self.measured_by):
             return NeedsOlder()
-        running = next((job for job in history.jobs if not job.is_finished), None)
-        if running is not None or not since:
-            return Waiting(running)
+        # What is older than the cutoff is read only by chance, as the rest of a page; but the newest job always.
+        recent = itertools.takewhile(
+            lambda job: not getattr(job, self.measured_by) or self.is_fresh(job, now), history.jobs
+        )
+        running = next((job for job in (*history.jobs[:1], *recent, *since) if not job.is_finished), None)
+        if running is not None or not since or not self.fail_fast:
+            return Waiting(running, stale=good)
         return _judge(since[0], self.acceptance)
+
+
+@dataclass(frozen=True, slots=True)
+class AllFresh:
+    """The wait for several data sources is over, and well."""
+
+    jobs: Mapping[str, SyncJob]
+
+    def to_event(self) -> dict[str, Any]:
+        """Give it in JSON types, for a trigger event."""
+        jobs = {data_source_id: job.to_dict() for data_source_id, job in self.jobs.items()}
+        return {"failure": None, "message": None, "jobs": jobs}
+
+
+@dataclass(frozen=True, slots=True)
+class HeldUp:
+    """Keep waiting: these data sources hold it up."""
+
+    data_sources: Mapping[str, Outcome | Waiting | None]
+
+    def describe(self, condition: Fresh, now: datetime) -> str:
+        """Say which data sources are stale, how stale, and whether a sync runs there."""
+        told = [
+            f"{data_source_id} ({_staleness(decision, condition, now)})"
+            for data_source_id, decision in itertools.islice(self.data_sources.items(), _NAMED)
+        ]
+        more = len(self.data_sources) - len(told)
+        return ", ".join(told) + (f" and {more} more" if more else "")
+
+
+def all_fresh(
+    decisions: Mapping[str, Outcome | Waiting | None], condition: Fresh, now: datetime
+) -> AllFresh | Failed | HeldUp:
+    """
+    Decide for several data sources at once.
+
+    :param decisions: What the last look at each decided; None where there was none yet.
+    :param condition: What each must fulfil.
+    :param now: The time that it is about.
+    """
+    jobs: dict[str, SyncJob] = {}
+    for data_source_id, decision in decisions.items():
+        if isinstance(decision, Failed):
+            return decision
+        # A job that was new enough when it was seen can be too old by now.
+        if isinstance(decision, Satisfied) and condition.is_fresh(decision.job, now):
+            jobs[data_source_id] = decision.job
+    if len(jobs) == len(decisions):
+        return AllFresh(jobs)
+    return HeldUp({key: decision for key, decision in decisions.items() if key not in jobs})
+
+
+_NAMED = 10  # data sources that a log line names
+
+
+def _staleness(decision: Outcome | Waiting | None, condition: Fresh, now: datetime) -> str:
+    if decision is None:
+        return "not looked at yet"
+    stale = decision.job if isinstance(decision, Satisfied) else getattr(decision, "stale", None)
+    parts = ["no acceptable sync among those read"]
+    if stale is not None:
+        time: datetime = getattr(stale, condition.measured_by)
+        parts = [f"last acceptable sync {timedelta(seconds=int((now - time).total_seconds()))} ago"]
+    if isinstance(decision, Waiting):
+        parts.append(f"{decision.job.execution_id} is {decision.job.progress}" if decision.job else "no sync runs")
+        if decision.trouble:
+            parts.append(f"the last look failed: {decision.trouble}")
+    return "; ".join(parts)
+
+
+def freshness_condition(
+    *,
+    max_age: timedelta | float | None,
+    fresh_since: datetime | str | None,
+    measured_by: str,
+    accepted_statuses: Collection[str],
+    max_documents_failed: int | None,
+    fail_fast: bool,
+) -> Fresh:
+    """
+    Build the condition for freshness from a DAG author's parameters.
+
+    :param max_age: Age, as a ``timedelta`` or in seconds, or None.
+    :param fresh_since: Moment, or None.
+    :param measured_by: ``"start_time"`` or ``"end_time"``.
+    :param accepted_statuses: Statuses that are accepted.
+    :param max_documents_failed: Failed documents that are tolerated.
+    :param fail_fast: As in :class:`Fresh`.
+    :raises ValueError: unless exactly one of the first two is given and every value can be one.
+    """
+    if (max_age is None) == (fresh_since is None):
+        raise ValueError(
+            f"Exactly one of max_age and fresh_since must be given, got max_age={max_age!r} and "
+            f"fresh_since={fresh_since!r}."
+        )
+    if measured_by not in get_args(MeasuredBy):
+        raise ValueError(f"measured_by must be start_time or end_time, got {measured_by!r}.")
+    age = timedelta(seconds=max_age) if isinstance(max_age, int | float) else max_age
+    if age is not None and (not isinstance(age, timedelta) or age <= timedelta()):
+        raise ValueError(f"max_age must be a timedelta or seconds, more than none, got {max_age!r}.")
+    return Fresh(
+        Acceptance.of(accepted_statuses, max_documents_failed),
+        fresh_since=None if fresh_since is None else check_time("fresh_since", fresh_since),
+        max_age=age,
+        measured_by="start_time" if measured_by == "start_time" else "end_time",
+        fail_fast=fail_fast,
+    )
 
 
 def sync_job_condition(

@@ -12,12 +12,12 @@ import asyncio
 import contextvars
 import random
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from asgiref.sync import sync_to_async
 
@@ -29,6 +29,7 @@ from airflow_provider_kendra.conditions import (
     History,
     NeedsOlder,
     Outcome,
+    Page,
     Waiting,
     WaitLog,
     read,
@@ -54,7 +55,7 @@ OVERRUN = 120.0
 
 NEVER = datetime.max.replace(tzinfo=UTC)
 
-_MIN_INTERVAL = 0.1  # seconds; a wait with no pause between looks would be a storm of calls
+MIN_INTERVAL = 0.1  # seconds; a wait with no pause between looks would be a storm of calls
 _FRESH = 5.0  # seconds for which a look is good enough to time a wait out
 _BATCH = 100  # waits decided before the event loop gets its turn
 _LOOKUP_ATTEMPTS = 3
@@ -77,6 +78,33 @@ class DataSource:
         """Say what a wait waits for here."""
         return f"{condition.subject} on data source {self.data_source_id}"
 
+    @property
+    def contents(self) -> str:
+        """What a look reads here, in words."""
+        return f"the sync jobs of data source {self.data_source_id}"
+
+    def pages(self, hook: KendraSyncJobsHook) -> Iterator[Page]:
+        """Read the history, newest job first, page by page."""
+        return hook.iter_pages(self.index_id, self.data_source_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """The data sources of an index, which can be looked at like the history of one."""
+
+    aws: AwsParameters
+    index_id: str
+
+    @property
+    def contents(self) -> str:
+        """What a look reads here, in words."""
+        return f"the data sources of index {self.index_id}"
+
+    def pages(self, hook: KendraSyncJobsHook) -> Iterator[Page]:
+        """Read the ids of all ACTIVE data sources, as one page."""
+        active = [each["Id"] for each in hook.list_data_sources(self.index_id) if each.get("Status") == "ACTIVE"]
+        yield Page([], is_last=True, data_source_ids=active)
+
 
 async def wait_for(
     source: DataSource,
@@ -96,7 +124,7 @@ async def wait_for(
     :param log: Takes the lines of this wait's log.
     """
     poller = Poller.of_running_loop()
-    wait = _Wait(condition, max(interval, _MIN_INTERVAL), deadline, WaitLog(source.subject(condition), utcnow()))
+    wait = _Wait(condition, max(interval, MIN_INTERVAL), deadline, WaitLog(source.subject(condition), utcnow()))
     poll = poller.join(source, wait)
     patience = None if deadline is None else (deadline - utcnow()).total_seconds() + OVERRUN
     try:
@@ -124,9 +152,9 @@ def look(
     :param seen: What the look before this one decided.
     """
     try:
-        return read(condition, hook.iter_pages(source.index_id, source.data_source_id), utcnow())
+        return read(condition, source.pages(hook), utcnow())
     except Exception as error:
-        return after_error(error, source, seen, hook.discard_clients)
+        return after_error(error, source.contents, seen, hook.discard_clients)
 
 
 def wait_in_worker(
@@ -152,18 +180,18 @@ def wait_in_worker(
             return timed_out(subject, decision)
         if line := wait_log.line(decision, now):
             log(line)
-        time.sleep(min(max(interval, _MIN_INTERVAL), (deadline - now).total_seconds()))
+        time.sleep(min(max(interval, MIN_INTERVAL), (deadline - now).total_seconds()))
     return decision
 
 
 def after_error(
-    error: Exception, source: DataSource, seen: Outcome | Waiting, discard_client: Callable[[], object]
+    error: Exception, contents: str, seen: Outcome | Waiting | None, discard_client: Callable[[], object]
 ) -> Failed | Waiting:
     """
     Decide what a look that raised means for a wait.
 
     :param error: What it raised.
-    :param source: The data source.
+    :param contents: What the look was to read, in words.
     :param seen: What the look before decided.
     :param discard_client: Called if the next look needs a new client.
     """
@@ -171,7 +199,7 @@ def after_error(
 
     kind = classify_error(error)
     if kind is ErrorKind.PERMANENT:
-        return Failed(Failure.REFUSED, refusal(error, source.data_source_id))
+        return Failed(Failure.REFUSED, refusal(error, contents))
     if kind is ErrorKind.CREDENTIALS:
         discard_client()
     return Waiting(seen.job if isinstance(seen, Waiting) else None, trouble=f"{type(error).__name__}: {error}")
@@ -193,13 +221,30 @@ def timed_out(subject: str, seen: Waiting) -> Failed:
     )
 
 
+class Joining(Protocol):
+    """
+    Who can join a poll.
+
+    ``look`` is the last look that it was decided on, ``decision`` what it was told last.
+    """
+
+    condition: Condition
+    interval: float
+    deadline: datetime | None
+    look: int
+    decision: Outcome | Waiting
+
+    def tell(self, decision: Any, now: datetime) -> bool:
+        """Take what the condition decided, or that the look failed; say whether the poll is to forget the wait."""
+
+
 @dataclass(eq=False, slots=True)
 class _Wait:
     condition: Condition
     interval: float
     deadline: datetime | None
     wait_log: WaitLog
-    look: int = 0  # the last look of the poll that this wait was decided on
+    look: int = 0
     decision: Outcome | Waiting = field(default_factory=Waiting)
     line: str | None = None
     _woken: asyncio.Event = field(default_factory=asyncio.Event)
@@ -232,7 +277,7 @@ class Poller:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._polls: dict[DataSource, _Poll] = {}
+        self._polls: dict[DataSource | Catalogue, Poll] = {}
         self._clients: dict[AwsParameters, _Client] = {}
         # Not the loop's own executor, which others can fill with what blocks.
         self._executor = ThreadPoolExecutor(MAX_CALLS, thread_name_prefix="kendra-poll")
@@ -245,18 +290,18 @@ class Poller:
             cls._of_loop[loop] = cls(loop)
         return cls._of_loop[loop]
 
-    def join(self, source: DataSource, wait: _Wait) -> _Poll:
+    def join(self, source: DataSource | Catalogue, wait: Joining) -> Poll:
         """Let a wait share the poll of its data source."""
         poll = self._polls.get(source)
         if poll is None:
             client = self._clients.get(source.aws)
             if client is None:
                 client = self._clients[source.aws] = _Client(source.aws, self._executor)
-            poll = self._polls[source] = _Poll(source, client, self._executor)
+            poll = self._polls[source] = Poll(source, client, self._executor)
         poll.join(wait)
         return poll
 
-    def leave(self, poll: _Poll, wait: _Wait) -> None:
+    def leave(self, poll: Poll, wait: Joining) -> None:
         """Let a wait go, and with the last one all that served it."""
         poll.waits.discard(wait)
         if poll.waits or self._polls.get(poll.source) is not poll:
@@ -317,33 +362,35 @@ class _Client:
         return await make(self._aws)
 
 
-class _Poll:
+class Poll:
     """The looks at one data source, for all that wait on it."""
 
-    def __init__(self, source: DataSource, client: _Client, executor: ThreadPoolExecutor) -> None:
+    def __init__(self, source: DataSource | Catalogue, client: _Client, executor: ThreadPoolExecutor) -> None:
         self.source = source
-        self.waits: set[_Wait] = set()
+        self.waits: set[Joining] = set()
         self._client = client
         self._executor = executor
         self._looks = 0
         self._failures = 0
         self._seen: tuple[History, datetime] | None = None
         # When to look next: at a time of the event loop, or earlier where the time of a wait is over.
+        self._is_look_wanted = True
         self._looked_at = float("-inf")
         self._interval = float("inf")
         self._deadline = NEVER
         self._replan = asyncio.Event()
         self.task = _in_empty_context(self._run())
 
-    def join(self, wait: _Wait) -> None:
+    def join(self, wait: Joining) -> None:
         self.waits.add(wait)
         if self._seen is not None:
             # What the last look saw is as good for this wait as for the others; it is judged by the time of
             # that look.
             history, read_at = self._seen
             decision = wait.condition.decide(history, read_at)
-            if isinstance(decision, NeedsOlder):
-                self._looked_at = float("-inf")
+            if isinstance(decision, NeedsOlder | Failed):
+                # It must read further, or has failed on what was before it: it takes a look of its own.
+                self._is_look_wanted = True
                 self._replan.set()
             elif wait.tell(decision, read_at):
                 self.waits.discard(wait)
@@ -357,7 +404,7 @@ class _Poll:
     async def _run(self) -> None:
         while True:
             await self._until_due()
-            if self._seen and (utcnow() - self._seen[1]).total_seconds() < _FRESH and not self._is_look_due():
+            if asyncio.get_running_loop().time() - self._looked_at < _FRESH and not self._is_look_due():
                 self._time_out_waits()
             else:
                 await self._look()
@@ -366,6 +413,8 @@ class _Poll:
 
     def _next_look(self) -> float:
         pause = self._interval
+        if self._is_look_wanted and not self._failures:
+            return float("-inf")
         if self._failures:
             pause = min(pause * 2.0 ** min(self._failures - 1, 16), max(pause, MAX_BACKOFF))
         return self._looked_at + pause * self._jitter
@@ -390,7 +439,7 @@ class _Poll:
         hook = None
         try:
             hook = await self._client.hook()
-            pages = hook.iter_pages(self.source.index_id, self.source.data_source_id)
+            pages = self.source.pages(hook)
             needs_page = True
             while undecided := self._undecided():
                 if needs_page:
@@ -409,6 +458,7 @@ class _Poll:
             await self._tell_of_error(error, hook)
         else:
             self._failures = 0
+            self._is_look_wanted = False  # whoever joined meanwhile has been served
             self._seen = (history, read_at)
 
     async def _tell_of_error(self, error: Exception, hook: KendraSyncJobsHook | None) -> None:
@@ -417,14 +467,14 @@ class _Poll:
                 self._client.discard_hook(hook)
 
         for number, wait in enumerate(self._undecided(), start=1):
-            self._tell(wait, after_error(error, self.source, wait.decision, discard_client))
+            self._tell(wait, after_error(error, self.source.contents, wait.decision, discard_client))
             if number % _BATCH == 0:
                 await asyncio.sleep(0)
 
-    def _undecided(self) -> list[_Wait]:
+    def _undecided(self) -> list[Joining]:
         return [wait for wait in self.waits if wait.look < self._looks]
 
-    def _tell(self, wait: _Wait, decision: Outcome | Waiting) -> None:
+    def _tell(self, wait: Joining, decision: Outcome | Waiting) -> None:
         wait.look = self._looks
         if wait.tell(decision, utcnow()):
             self.waits.discard(wait)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, Literal
 
 from airflow_provider_kendra.exceptions import KendraSyncJobAlreadyRunningError
@@ -107,7 +108,6 @@ class Starter:
         self._baseline: str | None = remembered.get("baseline")
         self._execution_id: str | None = remembered.get("execution_id")
         self._is_ours: bool = remembered.get("is_ours", False)
-        # A request may have been heard whose answer is not known.
         self._in_doubt = memory is not None and self._execution_id is None
         self._in_doubt_since: float | None = None
         self._refused_since: float | None = None
@@ -117,6 +117,11 @@ class Starter:
     def memory(self) -> dict[str, Any]:
         """What a later try needs to know, in JSON types."""
         return {"baseline": self._baseline, "execution_id": self._execution_id, "is_ours": self._is_ours}
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether a start request may have been heard whose answer is not known."""
+        return self._in_doubt
 
     @property
     def anchor(self) -> str | None:
@@ -140,17 +145,17 @@ class Starter:
 
     def _step_to_job_of_ours(self, jobs: Sequence[SyncJob], now: float) -> Step | None:
         job = self._find(jobs)
-        if job is None and jobs and jobs[0].execution_id == self._baseline and not jobs[0].is_finished:
-            self._forget()  # what ran before the request still runs, so that it was refused
-            return None
         if job is None:
             self._in_doubt_since = now if self._in_doubt_since is None else self._in_doubt_since
             if now - self._in_doubt_since < LISTING_GRACE:
                 return Look()
-            return None  # it was not heard
+            if self._execution_id is not None:
+                self._forget()  # it is gone from the history
+            return None  # or the request was not heard
         if not job.is_finished:
             if job.status == SyncJobStatus.STOPPING:
                 self._forget()
+                self._refused_since = self._turned_away_since = None
                 return WaitOut(job)
             self._execution_id = job.execution_id
             return Follow(job.execution_id, self._is_ours)
@@ -160,11 +165,9 @@ class Starter:
     def _find(self, jobs: Sequence[SyncJob]) -> SyncJob | None:
         if self._execution_id is not None:
             return next((job for job in jobs if job.execution_id == self._execution_id), None)
-        newer = []
-        for job in jobs:
-            if job.execution_id == self._baseline:
-                break
-            newer.append(job)
+        newer = list(takewhile(lambda job: job.execution_id != self._baseline, jobs))
+        if len(newer) == len(jobs) and self._baseline is not None:
+            return None  # the baseline is gone from the history: what came first after it is not known
         # Ours is the first after the baseline; what is newer still was started by others.
         return newer[-1] if newer else None
 

@@ -38,7 +38,7 @@ from airflow_provider_kendra.starting import (
     WaitOut,
     already_running,
 )
-from airflow_provider_kendra.sync_job import SyncJob, SyncJobStatus
+from airflow_provider_kendra.sync_job import TERMINAL_STATUSES, Acceptance, SyncJob, SyncJobStatus
 from airflow_provider_kendra.validation import check_identifier, check_time
 
 if TYPE_CHECKING:
@@ -96,8 +96,8 @@ _THROTTLING_CODES = frozenset(
         "TooManyRequestsException",
     }
 )
-# The request did not reach the service.
-_NEVER_SENT = (aws.EndpointConnectionError, aws.ConnectTimeoutError, aws.ProxyConnectionError, aws.SSLError)
+# The request did not reach the service. Trouble with TLS or a proxy can also come after it did.
+_NEVER_SENT = (aws.EndpointConnectionError, aws.ConnectTimeoutError)
 _CREDENTIAL_ERRORS = (
     aws.NoCredentialsError,
     aws.PartialCredentialsError,
@@ -128,7 +128,7 @@ def classify_error(error: BaseException) -> ErrorKind:
         return ErrorKind.PERMANENT
     if isinstance(error, _CREDENTIAL_ERRORS):
         return ErrorKind.CREDENTIALS
-    if isinstance(error, aws.HTTPClientError | ResponseParserError):
+    if isinstance(error, aws.ConnectionError | aws.HTTPClientError | ResponseParserError):
         return ErrorKind.TRANSIENT
     # What else botocore raises, it raises before a request leaves: a parameter, a region, a profile is wrong.
     if isinstance(error, ValueError | aws.BotoCoreError | KendraRequestError):
@@ -136,23 +136,26 @@ def classify_error(error: BaseException) -> ErrorKind:
     return ErrorKind.TRANSIENT
 
 
-def refusal(error: BaseException, data_source_id: str) -> str:
+def refusal(error: BaseException, contents: str) -> str:
     """
     Say in a sentence that a wait cannot go on.
 
     :param error: A permanent error.
-    :param data_source_id: The data source that was asked about.
+    :param contents: What was asked for, in words.
     """
     if isinstance(error, aws.ClientError):
         return (
-            f"AWS will not list the sync jobs of data source {data_source_id}: {error}. Check the ids, the region "
-            "and the permissions of the connection (kendra:ListDataSourceSyncJobs on index and data source)."
+            f"AWS will not list {contents}: {error}. Check the ids, the region and the permissions of the "
+            "connection (kendra:ListDataSourceSyncJobs and kendra:ListDataSources on index and data source)."
         )
     return str(error)
 
 
-def _is_throttled(error: BaseException) -> bool:
-    return isinstance(error, aws.ClientError) and error.response.get("Error", {}).get("Code") in _THROTTLING_CODES
+def _certainly_did_nothing(error: BaseException) -> bool:
+    """Whether a start request that raised this was refused, or did not reach the service."""
+    if isinstance(error, aws.ClientError) and error.response.get("Error", {}).get("Code") in _THROTTLING_CODES:
+        return True
+    return isinstance(error, _NEVER_SENT) or classify_error(error) is not ErrorKind.TRANSIENT
 
 
 class KendraSyncJobsHook(AwsBaseHook):
@@ -364,9 +367,11 @@ class KendraSyncJobsHook(AwsBaseHook):
         :raises KendraSyncJobAlreadyRunningError: if a sync job is running already.
         :raises KendraError: if no start could be brought about in time.
         """
-        step = self.advance_start(index_id, data_source_id, Starter())
+        step = self.advance_start(index_id, data_source_id, Starter(acceptance=Acceptance(TERMINAL_STATUSES)))
         if isinstance(step, Follow):
             return step.execution_id
+        if isinstance(step, Return | WaitOut):
+            return step.job.execution_id  # the answer was lost, and the job has ended meanwhile or is about to
         raise already_running(index_id, data_source_id, step.job)
 
     def advance_start(
@@ -375,7 +380,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         data_source_id: str,
         starter: Starter,
         *,
-        remember: Callable[[dict[str, Any]], object] | None = None,
+        remember: Callable[[dict[str, Any] | None], object] | None = None,
     ) -> Follow | WaitOut | Return | Skip | Refuse:
         """
         Look and send until there is something else to do.
@@ -383,7 +388,8 @@ class KendraSyncJobsHook(AwsBaseHook):
         :param index_id: The index.
         :param data_source_id: The data source.
         :param starter: Decides.
-        :param remember: Called with what a later try must know, before a start request goes out.
+        :param remember: Called with what a later try must know, before a start request goes out; with None once
+            it is certain that the request did nothing.
         :raises KendraError: if no start could be brought about in time.
         """
         request = self._ids(index_id, data_source_id)
@@ -411,15 +417,16 @@ class KendraSyncJobsHook(AwsBaseHook):
                     return starter.answered(self._start_client.start_data_source_sync_job(**request)["ExecutionId"])
                 except Exception as error:
                     trouble = error
+                    if remember is not None and not starter.is_in_doubt and _certainly_did_nothing(error):
+                        remember(None)  # else a later try would take what others start for its own
                     self._take_failed_start(error, starter)
 
     def _take_failed_start(self, error: Exception, starter: Starter) -> None:
         if classify_error(error) is ErrorKind.ALREADY_RUNNING:
             self.log.info("The start was refused: %s", error)
             return starter.refused(time.monotonic())
-        certainly_did_nothing = _is_throttled(error) or classify_error(error) is ErrorKind.CREDENTIALS
         self._bear(error)
-        if certainly_did_nothing or isinstance(error, _NEVER_SENT):
+        if _certainly_did_nothing(error):
             return starter.turned_away(time.monotonic())
         return starter.lost(time.monotonic())
 

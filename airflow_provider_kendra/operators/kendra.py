@@ -29,6 +29,8 @@ from airflow_provider_kendra.exceptions import (
     KendraSyncJobNotFoundError,
     KendraSyncJobTimeoutError,
 )
+from airflow_provider_kendra.lineage import SyncJobLineageMixin
+from airflow_provider_kendra.links.kendra import KendraIndexLink
 from airflow_provider_kendra.starting import Follow, IfRunning, Return, Skip, Starter, WaitOut, already_running
 from airflow_provider_kendra.sync_job import (
     DOCUMENT_COUNTS,
@@ -43,13 +45,15 @@ from airflow_provider_kendra.version_compat import AIRFLOW_V_3_3_PLUS
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
+
 NOT_FOUND_TIMEOUT = 120.0
 """How long, in seconds, a sync job that was just started may not be listed."""
 
 _NET = timedelta(seconds=polling.OVERRUN + 60)
 
 
-class _SyncJobWaiter(AwsParametersMixin, BaseOperator):
+class _SyncJobWaiter(SyncJobLineageMixin, AwsParametersMixin, BaseOperator):
     """What the operators share that wait for a sync job: here or in the triggerer, until a deadline."""
 
     index_id: str
@@ -96,6 +100,11 @@ class _SyncJobWaiter(AwsParametersMixin, BaseOperator):
             deadline=deadline,
             log=self.log.info,
         )
+
+    def _result(self, context: Context, outcome: Outcome) -> dict[str, Any]:
+        """Turn the outcome that the task ends with into its result or exception."""
+        self._tell(context, outcome)
+        return self._record(outcome)
 
     def _record(self, outcome: Outcome) -> dict[str, Any]:
         if isinstance(outcome, Satisfied):
@@ -197,12 +206,11 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
 
     def execute(self, context: Context) -> Any:
         """Start a sync job, or find the one that a lost try started; then wait, here or in the triggerer."""
-        memory = self._memory(context)
-        remembered = memory.recall()
+        remembered = self._memory(context).recall()
         if remembered is not None:
             self.log.info("A try before this one was lost; looking for its sync job: %s", remembered)
         deadline = polling.utcnow() + timedelta(seconds=self.timeout)
-        return self._advance(memory, remembered, deadline)
+        return self._advance(context, remembered, deadline)
 
     def execute_complete(
         self,
@@ -215,18 +223,25 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         """Take what the trigger saw: the end of our own sync job, or of one that was in the way."""
         outcome = outcome_from_event(event)
         if waited_out_until is None:
-            return self._end(self._memory(context), outcome, stoppable)
-        self._take_waited_out(outcome)
-        return self._advance(self._memory(context), None, datetime.fromisoformat(waited_out_until))
+            return self._end(context, outcome, stoppable)
+        deadline = datetime.fromisoformat(waited_out_until)
+        self._take_waited_out(outcome, deadline)
+        return self._advance(context, None, deadline)
 
-    def _advance(self, memory: _Memory, remembered: dict[str, Any] | None, deadline: datetime) -> Any:
+    def _advance(self, context: Context, remembered: dict[str, Any] | None, deadline: datetime) -> Any:
+        memory = self._memory(context)
         may_stop = self.wait_for_completion and self._find_out_type()
-        starter = Starter(self.if_running, self._acceptance, remembered)
+        # Not waiting, the task is done with a start, whatever came of it.
+        starter = Starter(self.if_running, self._acceptance if self.wait_for_completion else _ANY_END, remembered)
         # The time that a lost try has taken counts, unless this one starts a sync job of its own.
         followed_until = datetime.fromisoformat(remembered["deadline"]) if remembered else deadline
 
-        def remember(known: dict[str, Any]) -> None:
+        def remember(known: dict[str, Any] | None) -> None:
             nonlocal followed_until
+            if known is None:
+                return memory.forget()
+            if self._is_killed:
+                raise KendraError("The task was killed before it started a sync.")
             followed_until = deadline
             memory.keep({**known, "deadline": deadline.isoformat()})
 
@@ -237,43 +252,53 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
                 self.log.info(
                     "%s is in the way since %s: %s. Waiting for its end.", job.title, job.start_time, job.progress
                 )
-                self._take_waited_out(
-                    self._wait(job.execution_id, _ANY_END, deadline, waited_out_until=deadline.isoformat())
-                )
+                self._show_links(context, job.execution_id)
+                outcome = self._wait(job.execution_id, _ANY_END, deadline, waited_out_until=deadline.isoformat())
+                self._take_waited_out(outcome, deadline)
             elif isinstance(step, Follow):
                 memory.keep_if_possible({**starter.memory, "deadline": followed_until.isoformat()})
-                return self._follow(memory, step, followed_until, may_stop and step.is_ours)
+                return self._follow(context, step, followed_until, may_stop and step.is_ours)
             elif isinstance(step, Return):
-                return self._end(memory, Satisfied(step.job))
+                return self._end(context, Satisfied(step.job))
             elif isinstance(step, Skip):
                 raise AirflowSkipException(f"Skipping since {step.job.title} is {step.job.progress}.")
             else:
                 raise already_running(self.index_id, self.data_source_id, step.job)
 
-    def _take_waited_out(self, outcome: Outcome) -> None:
-        """Go on when the job that was in the way has ended, or is gone from the history."""
+    def _take_waited_out(self, outcome: Outcome, deadline: datetime) -> None:
+        """Go on when the job that was in the way has ended, or is gone from the history, and there is time left."""
         if not (isinstance(outcome, Failed) and outcome.failure is Failure.NOT_FOUND):
             self._record(outcome)
+        if polling.utcnow() >= deadline:
+            raise KendraSyncJobTimeoutError(
+                f"Timed out before a sync of data source {self.data_source_id} could be started, since others were "
+                "running until then. Raise timeout if these take this long.",
+                job=outcome.job,
+            )
 
-    def _follow(self, memory: _Memory, step: Follow, deadline: datetime, may_stop: bool) -> Any:
+    def _follow(self, context: Context, step: Follow, deadline: datetime, may_stop: bool) -> Any:
         how = "started" if step.is_ours else "taken on: it was running, or a try before this one started it"
         self.log.info("Sync job %s of data source %s: %s.", step.execution_id, self.data_source_id, how)
         if not self.wait_for_completion:
-            memory.forget()
-            return self._just_started(step.execution_id).to_dict()
-        if may_stop:
+            record = self._just_started(step.execution_id).to_dict()
+            self._memory(context).forget()
+            self._show_links(context, step.execution_id)
+            return record
+        if may_stop and (self._is_killed or not self.deferrable):
             self._prepare_kill(step.execution_id)
+        self._show_links(context, step.execution_id)
         stoppable = step.execution_id if may_stop else None
         outcome = self._wait(step.execution_id, self._acceptance, deadline, stop_on_kill=may_stop, stoppable=stoppable)
-        return self._end(memory, outcome, stoppable)
+        return self._end(context, outcome, stoppable)
 
-    def _end(self, memory: _Memory, outcome: Outcome, stoppable: str | None = None) -> dict[str, Any]:
+    def _end(self, context: Context, outcome: Outcome, stoppable: str | None = None) -> dict[str, Any]:
         self._stop_on_worker = None
-        if isinstance(outcome, Failed) and outcome.failure is Failure.TIMED_OUT and stoppable is not None:
-            stopped = self.hook.stop_sync_job_if_running(self.index_id, self.data_source_id, stoppable)
-            self.log.info("Timed out: sync job %s %s.", stoppable, "was stopped" if stopped else "is not running")
-        memory.forget()  # so that a retry after a bad end, and a cleared task, start anew
-        return self._record(outcome)
+        failure = outcome.failure if isinstance(outcome, Failed) else None
+        is_timed_out = failure is Failure.TIMED_OUT and stoppable is not None
+        stopped = is_timed_out and self._stop_if_running(self.hook, str(stoppable))
+        if failure is not Failure.REFUSED and not stopped:  # else the job may still run, for a later try to find
+            self._memory(context).forget()  # a retry after a bad end, and a cleared task, start anew
+        return self._result(context, outcome)
 
     def _prepare_kill(self, execution_id: str) -> None:
         """Make a client now: the signal handler that will need it must not look connections up."""
@@ -283,9 +308,19 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         except Exception as error:  # the sync has been started: this must not lose it
             self.log.warning("A kill of this task would not stop sync job %s: %s", execution_id, error)
             return
-        self._stop_on_worker = partial(hook.stop_sync_job_if_running, self.index_id, self.data_source_id, execution_id)
+        self._stop_on_worker = partial(self._stop_if_running, hook, execution_id)
         if self._is_killed:
             self.on_kill()
+
+    def _stop_if_running(self, hook: KendraSyncJobsHook, execution_id: str) -> bool:
+        """Stop our sync job, if it is the one that runs; what is to be told of is the kill or the time-out."""
+        try:
+            stopped = hook.stop_sync_job_if_running(self.index_id, self.data_source_id, execution_id)
+        except Exception as error:
+            self.log.warning("Could not stop sync job %s: %s", execution_id, error)
+            return False
+        self.log.info("Sync job %s %s.", execution_id, "was told to stop" if stopped else "is not running any more")
+        return stopped
 
     def _memory(self, context: Context) -> _Memory:
         return _Memory(context, self.log, is_on=self.durable and AIRFLOW_V_3_3_PLUS)
@@ -302,11 +337,11 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
 
     def _find_out_type(self) -> bool:
         """Refuse a CUSTOM data source that would be waited for; say whether a kill may stop the sync job."""
-        from botocore.exceptions import ClientError
+        from botocore.exceptions import BotoCoreError, ClientError
 
         try:
             described = self.hook.describe_data_source(self.index_id, self.data_source_id)
-        except ClientError as error:
+        except (BotoCoreError, ClientError) as error:
             self.log.warning(
                 "Could not find out the type of data source %s, so that a kill will not stop its sync: %s",
                 self.data_source_id,
@@ -322,9 +357,12 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         return self.stop_on_kill and described.get("Type") is not None
 
     def _just_started(self, execution_id: str) -> SyncJob:
-        for job in next(self.hook.iter_pages(self.index_id, self.data_source_id)).jobs:
-            if job.execution_id == execution_id:
-                return job
+        try:
+            for job in next(self.hook.iter_pages(self.index_id, self.data_source_id)).jobs:
+                if job.execution_id == execution_id:
+                    return job
+        except Exception as error:  # the sync has been started: failing now would start another
+            self.log.warning("Could not look at sync job %s: %s", execution_id, error)
         return SyncJob(
             index_id=self.index_id,
             data_source_id=self.data_source_id,
@@ -436,20 +474,25 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
     def execute(self, context: Context) -> Any:
         """Stop, then wait here or in the triggerer."""
         job = self.hook.find_to_stop(self.index_id, self.data_source_id, self.execution_id)
-        if job is None or job.is_finished:
-            self.log.info("Nothing to stop: %s", f"{job.title} is {job.progress}." if job else "no sync is running.")
-            return job and job.to_dict()
+        if job is None:
+            self.log.info("Nothing to stop: no sync is running.")
+            self._show_links(context)
+            return None
+        self._end_with(context, job)
+        if job.is_finished:
+            self.log.info("Nothing to stop: %s is %s.", job.title, job.progress)
+            return job.to_dict()
         if job.status != SyncJobStatus.STOPPING:
             self.hook.stop_sync_job(self.index_id, self.data_source_id)
             self.log.info("%s was %s and has been told to stop.", job.title, job.progress)
         if not self.wait_for_completion:
             return job.to_dict()
         deadline = polling.utcnow() + timedelta(seconds=self.timeout)
-        return self._record(self._wait(job.execution_id, _ANY_END, deadline))
+        return self._result(context, self._wait(job.execution_id, _ANY_END, deadline))
 
     def execute_complete(self, context: Context, event: dict[str, Any], **state: Any) -> Any:
         """Take what the trigger saw."""
-        return self._record(outcome_from_event(event))
+        return self._result(context, outcome_from_event(event))
 
 
 _ANY_END = Acceptance(TERMINAL_STATUSES)
@@ -474,7 +517,7 @@ def _is_kendra_asset(outlet: object) -> bool:
     return str(getattr(outlet, "uri", "")).startswith("kendra://")
 
 
-class KendraSyncJobMetricsOperator(AwsParametersMixin, BaseOperator):
+class KendraSyncJobMetricsOperator(SyncJobLineageMixin, AwsParametersMixin, BaseOperator):
     """
     Push what a finished sync job did to XCom, each key of the record on its own besides the whole.
 
@@ -546,6 +589,7 @@ class KendraSyncJobMetricsOperator(AwsParametersMixin, BaseOperator):
         job = self._find_job()
         record = job.to_dict()
         self.log.info("%s ended %s.%s", job.title, job.progress, job.error)
+        self._show_links(context, job.execution_id)
         violations = self._violations(job)
         if violations:
             if self.do_xcom_push:
@@ -559,6 +603,7 @@ class KendraSyncJobMetricsOperator(AwsParametersMixin, BaseOperator):
                 job=job,
                 violations=violations,
             )
+        self._end_with(context, job)
         return record
 
     def _find_job(self) -> SyncJob:
@@ -620,7 +665,7 @@ def _documents(job: SyncJob) -> int:
     )
 
 
-class KendraListSyncJobsOperator(AwsParametersMixin, BaseOperator):
+class KendraListSyncJobsOperator(SyncJobLineageMixin, AwsParametersMixin, BaseOperator):
     """
     List sync jobs; returns their records, newest first, ready for ``.expand`` and ``.map``.
 
@@ -648,6 +693,7 @@ class KendraListSyncJobsOperator(AwsParametersMixin, BaseOperator):
         "started_before",
         *AwsParametersMixin.aws_template_fields,
     )
+    operator_extra_links = (KendraIndexLink(),)
     ui_color = "#c5e1f5"
 
     def __init__(
@@ -701,6 +747,7 @@ class KendraListSyncJobsOperator(AwsParametersMixin, BaseOperator):
             **Counter(record["status"] for record in records),
         }
         self.log.info("Data source %s: %s", self.data_source_id, totals)
+        self._show_links(context)
         if self.do_xcom_push:
             context["ti"].xcom_push(key="totals", value=totals)
         return records

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -20,13 +21,19 @@ from airflow.triggers.base import StartTriggerArgs
 from airflow_provider_kendra import polling
 from airflow_provider_kendra.aws import AwsParametersMixin
 from airflow_provider_kendra.conditions import (
+    AllFresh,
     Condition,
     Failed,
     Failure,
+    Fresh,
+    HeldUp,
+    MeasuredBy,
     Outcome,
     Satisfied,
     Waiting,
     WaitLog,
+    freshness_condition,
+    freshness_from_event,
     outcome_from_event,
     sync_job_condition,
 )
@@ -35,12 +42,16 @@ from airflow_provider_kendra.exceptions import (
     KendraSyncJobNotFoundError,
     KendraSyncJobRejectedError,
 )
-from airflow_provider_kendra.triggers.kendra import KendraSyncJobTrigger
+from airflow_provider_kendra.lineage import SyncJobLineageMixin
+from airflow_provider_kendra.links.kendra import KendraIndexLink
+from airflow_provider_kendra.triggers.kendra import KendraDataFreshnessTrigger, KendraSyncJobTrigger
 from airflow_provider_kendra.validation import check_identifier
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
+from airflow_provider_kendra.watching import FreshnessLog, freshness_index, look_at_all, timed_out
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+    from airflow.triggers.base import BaseTrigger
 
 NOT_FOUND_TIMEOUT = 120.0
 """How long, in seconds, a sync job may not be listed before it counts as not found."""
@@ -51,7 +62,107 @@ _NET = timedelta(seconds=polling.OVERRUN + 60)
 _TRIGGER = f"{KendraSyncJobTrigger.__module__}.{KendraSyncJobTrigger.__qualname__}"
 
 
-class KendraSyncJobSensor(AwsParametersMixin, BaseSensorOperator):
+class _KendraSensor(SyncJobLineageMixin, AwsParametersMixin, BaseSensorOperator):
+    """What the sensors share: each mode is a thin shell around the same looks and the same end."""
+
+    index_id: str
+    deferrable: bool
+    _rebuild: Callable[[Mapping[str, Any]], Outcome | AllFresh]
+    _since: datetime | None = None
+
+    def execute(self, context: Context) -> Any:
+        """Wait, here or in the triggerer."""
+        self._since = self._waiting_since(context)
+        try:
+            self._check()
+        except ValueError as error:
+            return self._end(Failed(Failure.REFUSED, f"{self.task_id}: {error}"))
+        if self.deferrable:
+            self._show_links(context, self._execution_id)
+            self.defer(
+                trigger=self._make_trigger(waiting_since=self._since.isoformat()),
+                method_name="execute_complete",
+                timeout=timedelta(seconds=self.timeout) + _NET,
+            )
+        try:
+            return super().execute(context)
+        except AirflowSensorTimeout:
+            return self._end(self._timed_out())
+
+    def poke(self, context: Context) -> PokeReturnValue | bool:
+        """Look once."""
+        outcome = self._look()
+        if outcome is None:
+            self._show_links(context, self._execution_id)
+            return False
+        self._tell(context, outcome)
+        return PokeReturnValue(is_done=True, xcom_value=self._end(outcome))
+
+    @property
+    def _execution_id(self) -> str | None:
+        """The sync job that is waited for, if it is one, and known."""
+        return None
+
+    @abstractmethod
+    def _check(self) -> None:
+        """Raise ValueError for parameters that cannot be right."""
+
+    @abstractmethod
+    def _look(self) -> Outcome | AllFresh | None:
+        """Look once; None to keep waiting, after saying in the log what is new."""
+
+    @abstractmethod
+    def _timed_out(self) -> Failed:
+        """Say what was waited for, and how it stood."""
+
+    @abstractmethod
+    def _make_trigger(self, *, waiting_since: str) -> BaseTrigger:
+        """Make the trigger that waits in the triggerer."""
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        """Take what the trigger saw."""
+        outcome = self._rebuild(event)
+        self._tell(context, outcome)
+        return self._end(outcome)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Resume after the deferral; what the base class does here differs from Airflow version to version."""
+        try:
+            return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
+        except AirflowException as error:
+            if next_method == "execute_complete":
+                raise
+            if "timeout" in str(error).lower():
+                return self._end(Failed(Failure.TIMED_OUT, f"{self.task_id}: the trigger did not answer in time."))
+            if self.never_fail:
+                raise AirflowSkipException(f"Skipping since never_fail is set: {error}") from error
+            raise
+
+    def _end(self, outcome: Outcome | AllFresh) -> dict[str, Any]:
+        """Turn an outcome into the task's result or exception: the one place where all modes do so."""
+        if isinstance(outcome, Satisfied):
+            self.log.info("%s is %s.", outcome.job.title, outcome.job.progress)
+            return outcome.job.to_dict()
+        if isinstance(outcome, AllFresh):
+            self.log.info("Fresh: %s.", ", ".join(outcome.jobs))
+            return {data_source_id: job.to_dict() for data_source_id, job in outcome.jobs.items()}
+        error = _ERRORS[outcome.failure](outcome)
+        for parameter in ("soft_fail", "never_fail"):
+            if getattr(self, parameter):
+                raise AirflowSkipException(f"Skipping since {parameter} is set: {error}") from error
+        raise error
+
+    def _waiting_since(self, context: Context) -> datetime:
+        """When this wait began: with reschedule mode, before the first reschedule."""
+        started: datetime | None = None
+        if self.reschedule and not self.deferrable:
+            ti: Any = context["ti"]
+            # Airflow 2 keeps the start of the first poke as the task's own.
+            started = ti.get_first_reschedule_date(context) if AIRFLOW_V_3_0_PLUS else ti.start_date
+        return started or polling.utcnow()
+
+
+class KendraSyncJobSensor(_KendraSensor):
     """
     Wait until a sync job has finished; returns its record.
 
@@ -98,6 +209,7 @@ class KendraSyncJobSensor(AwsParametersMixin, BaseSensorOperator):
         *AwsParametersMixin.aws_template_fields,
     )
     ui_color = "#c5e1f5"
+    _rebuild = staticmethod(outcome_from_event)
 
     def __init__(
         self,
@@ -135,7 +247,6 @@ class KendraSyncJobSensor(AwsParametersMixin, BaseSensorOperator):
         self.not_found_timeout = not_found_timeout
         self.deferrable = deferrable or start_from_trigger
         self._seen = Waiting()
-        self._since: datetime | None = None
         self._wait_log: WaitLog | None = None
         if (execution_id is None) == (started_after is None):
             raise ValueError(
@@ -164,75 +275,32 @@ class KendraSyncJobSensor(AwsParametersMixin, BaseSensorOperator):
             raise ValueError(f"{kwargs.get('task_id')}: {_NOT_MAPPED}")
         return super().partial(**kwargs)
 
-    def execute(self, context: Context) -> Any:
-        """Wait, here or in the triggerer."""
-        self._since = self._waiting_since(context)
-        try:
-            check_identifier("index_id", self.index_id)
-            check_identifier("data_source_id", self.data_source_id)
-            self._condition()
-        except ValueError as error:
-            return self._end(Failed(Failure.REFUSED, f"{self.task_id}: {error}"))
-        if self.deferrable:
-            self.defer(
-                trigger=KendraSyncJobTrigger(**self._trigger_kwargs(), waiting_since=self._since.isoformat()),
-                method_name="execute_complete",
-                timeout=timedelta(seconds=self.timeout) + _NET,
-            )
-        try:
-            return super().execute(context)
-        except AirflowSensorTimeout:
-            return self._end(polling.timed_out(self._source.subject(self._condition()), self._seen))
+    def _check(self) -> None:
+        check_identifier("index_id", self.index_id)
+        check_identifier("data_source_id", self.data_source_id)
+        self._condition()
 
-    def poke(self, context: Context) -> PokeReturnValue | bool:
-        """Look once."""
+    def _look(self) -> Outcome | None:
         condition = self._condition()
         now = polling.utcnow()
         self._wait_log = self._wait_log or WaitLog(self._source.subject(condition), self._since or now)
         decision = polling.look(self.hook, self._source, condition, self._seen)
         if not isinstance(decision, Waiting):
-            return PokeReturnValue(is_done=True, xcom_value=self._end(decision))
+            return decision
         self._seen = decision
         if line := self._wait_log.line(decision, now):
             self.log.info(line)
-        return False
+        return None
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
-        """Take what the trigger saw."""
-        return self._end(outcome_from_event(event))
+    @property
+    def _execution_id(self) -> str | None:
+        return self.execution_id or (self._seen.job.execution_id if self._seen.job else None)
 
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Resume after the deferral; what the base class does here differs from Airflow version to version."""
-        try:
-            return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
-        except AirflowException as error:
-            if next_method == "execute_complete":
-                raise
-            if "timeout" in str(error).lower():
-                return self._end(Failed(Failure.TIMED_OUT, f"{self.task_id}: the trigger did not answer in time."))
-            if self.never_fail:
-                raise AirflowSkipException(f"Skipping since never_fail is set: {error}") from error
-            raise
+    def _timed_out(self) -> Failed:
+        return polling.timed_out(self._source.subject(self._condition()), self._seen)
 
-    def _end(self, outcome: Outcome) -> dict[str, Any]:
-        """Turn an outcome into the task's result or exception: the one place where all modes do so."""
-        if isinstance(outcome, Satisfied):
-            self.log.info("%s is %s.", outcome.job.title, outcome.job.progress)
-            return outcome.job.to_dict()
-        error = _ERRORS[outcome.failure](outcome)
-        for parameter in ("soft_fail", "never_fail"):
-            if getattr(self, parameter):
-                raise AirflowSkipException(f"Skipping since {parameter} is set: {error}") from error
-        raise error
-
-    def _waiting_since(self, context: Context) -> datetime:
-        """When this wait began: with reschedule mode, before the first reschedule."""
-        started: datetime | None = None
-        if self.reschedule and not self.deferrable:
-            ti: Any = context["ti"]
-            # Airflow 2 keeps the start of the first poke as the task's own.
-            started = ti.get_first_reschedule_date(context) if AIRFLOW_V_3_0_PLUS else ti.start_date
-        return started or polling.utcnow()
+    def _make_trigger(self, *, waiting_since: str) -> KendraSyncJobTrigger:
+        return KendraSyncJobTrigger(**self._trigger_kwargs(), waiting_since=waiting_since)
 
     def _condition(self) -> Condition:
         since = self._since or polling.utcnow()
@@ -262,6 +330,140 @@ class KendraSyncJobSensor(AwsParametersMixin, BaseSensorOperator):
             "timeout": self.timeout,
             **self.aws_kwargs,
         }
+
+
+class KendraDataFreshnessSensor(_KendraSensor):
+    """
+    Wait until data sources of an index are fresh; returns ``{data_source_id: record}``.
+
+    A data source is fresh when it has an acceptable sync job that started (or ended) at or after the cutoff, by
+    whoever it was started. Exactly one of ``max_age`` and ``fresh_since`` must be given.
+
+    :param index_id: The index (templated).
+    :param data_source_ids: One data source, several, or None (default) for all that are ACTIVE, listed anew at each
+        look (templated). All must be fresh at once.
+    :param max_age: The cutoff is so long ago, and moves with the clock: a ``timedelta``, or seconds.
+    :param fresh_since: The cutoff is this time: a ``datetime`` or ISO 8601 text, with a time zone (templated).
+    :param measured_by: ``"start_time"`` (default) or ``"end_time"``. A sync that began before the data landed may
+        not hold it, whenever it ended.
+    :param accepted_statuses: Statuses that are accepted; some of SUCCEEDED, INCOMPLETE, FAILED, ABORTED.
+    :param max_documents_failed: Accept INCOMPLETE too, and tolerate up to so many failed documents.
+        Default None: only ``accepted_statuses`` count.
+    :param fail_fast: Fail as soon as the newest sync job since the cutoff ended unacceptably and none is running.
+        Default False: wait for the next one.
+    :param deferrable: Wait in the triggerer, at no cost of a worker slot. Default: ``[operators]
+        default_deferrable``.
+    :param poke_interval: Seconds between looks. Default 60. All waits of a triggerer on one data source share
+        looks; the shortest interval rules.
+    :param aws_conn_id: The Airflow connection for AWS; None for boto3's own credentials (templated).
+    :param region_name: AWS region; by default that of the connection (templated).
+    :param verify: Whether, or with which CA bundle, to verify TLS certificates (templated).
+    :param botocore_config: Configuration for the botocore client (templated).
+    :raises KendraSyncJobRejectedError: with ``fail_fast``.
+    :raises KendraRequestError: if AWS refuses to tell, or there is no data source that could be fresh.
+    :raises AirflowSensorTimeout: after ``timeout``. None of these is retried. With ``soft_fail`` or
+        ``never_fail`` each skips the task instead.
+
+    The other parameters are those of ``BaseSensorOperator``. ``silent_fail`` has no effect, since transient
+    errors never end the wait.
+    """
+
+    template_fields: Sequence[str] = (
+        "index_id",
+        "data_source_ids",
+        "fresh_since",
+        *AwsParametersMixin.aws_template_fields,
+    )
+    operator_extra_links = (KendraIndexLink(),)
+    ui_color = "#c5e1f5"
+    _rebuild = staticmethod(freshness_from_event)
+
+    def __init__(
+        self,
+        *,
+        index_id: str,
+        data_source_ids: str | Sequence[str] | None = None,
+        max_age: timedelta | float | None = None,
+        fresh_since: datetime | str | None = None,
+        measured_by: MeasuredBy = "start_time",
+        accepted_statuses: Sequence[str] = ("SUCCEEDED",),
+        max_documents_failed: int | None = None,
+        fail_fast: bool = False,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        aws_conn_id: str | None = "aws_default",
+        region_name: str | None = None,
+        verify: bool | str | None = None,
+        botocore_config: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            aws_conn_id=aws_conn_id,
+            region_name=region_name,
+            verify=verify,
+            botocore_config=botocore_config,
+            **kwargs,
+        )
+        self.index_id = index_id
+        self.data_source_ids = data_source_ids
+        self.max_age = max_age
+        self.fresh_since = fresh_since
+        self.measured_by = measured_by
+        self.accepted_statuses = accepted_statuses
+        self.max_documents_failed = max_documents_failed
+        self.fail_fast = fail_fast
+        self.deferrable = deferrable
+        self._seen: dict[str, Outcome | Waiting | None] = {}
+        self._held_up = HeldUp({})
+        self._freshness_log: FreshnessLog | None = None
+        if (max_age is None) == (fresh_since is None):
+            raise ValueError(f"{self.task_id}: exactly one of max_age and fresh_since must be given.")
+
+    def _check(self) -> None:
+        freshness_index(self.aws_parameters, self.index_id, self.data_source_ids)
+        self._condition()
+
+    def _look(self) -> AllFresh | Failed | None:
+        condition, now = self._condition(), polling.utcnow()
+        index = freshness_index(self.aws_parameters, self.index_id, self.data_source_ids)
+        self._freshness_log = self._freshness_log or FreshnessLog(condition, self._since or now)
+        outcome = look_at_all(self.hook, index, condition, self._seen)
+        if not isinstance(outcome, HeldUp):
+            return outcome
+        self._held_up = outcome
+        if line := self._freshness_log.line(outcome, now):
+            self.log.info(line)
+        return None
+
+    def _timed_out(self) -> Failed:
+        return timed_out(self._held_up, self._condition())
+
+    def _make_trigger(self, *, waiting_since: str) -> KendraDataFreshnessTrigger:
+        max_age, fresh_since = self.max_age, self.fresh_since
+        ids = self.data_source_ids
+        return KendraDataFreshnessTrigger(
+            index_id=self.index_id,
+            data_source_ids=ids if ids is None or isinstance(ids, str) else list(ids),
+            max_age=max_age.total_seconds() if isinstance(max_age, timedelta) else max_age,
+            fresh_since=fresh_since.isoformat() if isinstance(fresh_since, datetime) else fresh_since,
+            measured_by=self.measured_by,
+            accepted_statuses=list(map(str, self.accepted_statuses)),
+            max_documents_failed=self.max_documents_failed,
+            fail_fast=self.fail_fast,
+            poll_interval=self.poke_interval,
+            timeout=self.timeout,
+            waiting_since=waiting_since,
+            **self.aws_kwargs,
+        )
+
+    def _condition(self) -> Fresh:
+        return freshness_condition(
+            max_age=self.max_age,
+            fresh_since=self.fresh_since,
+            measured_by=self.measured_by,
+            accepted_statuses=self.accepted_statuses,
+            max_documents_failed=self.max_documents_failed,
+            fail_fast=self.fail_fast,
+        )
 
 
 _ERRORS: dict[Failure, Callable[[Failed], Exception]] = {

@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import json
+from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import WeakValueDictionary
 
+import airflow.triggers.base
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
 from airflow_provider_kendra.aws import AwsParametersMixin
-from airflow_provider_kendra.conditions import Condition, Failed, Failure, sync_job_condition
+from airflow_provider_kendra.conditions import Condition, Failed, Failure, freshness_condition, sync_job_condition
 from airflow_provider_kendra.polling import DataSource, utcnow, wait_for
+from airflow_provider_kendra.sync_job import Acceptance
+from airflow_provider_kendra.validation import check_identifier
+from airflow_provider_kendra.watching import Cursor, Finished, freshness_index, wait_until_fresh, watch
+
+if TYPE_CHECKING:
+    from airflow.triggers.base import BaseEventTrigger
+else:  # Airflow 2 has no event triggers; the class is there all the same, so that an import never breaks.
+    BaseEventTrigger = getattr(airflow.triggers.base, "BaseEventTrigger", BaseTrigger)
 
 
-class KendraSyncJobTrigger(AwsParametersMixin, BaseTrigger):
+class _Rebuildable(AwsParametersMixin):
+    """What the triggers share: each is rebuilt from its attributes."""
+
+    _parameters: ClassVar[Sequence[str]]
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Give class path and arguments to rebuild the trigger."""
+        names = (*self._parameters, *self.aws_template_fields)
+        return f"{type(self).__module__}.{type(self).__qualname__}", {name: getattr(self, name) for name in names}
+
+
+class KendraSyncJobTrigger(_Rebuildable, BaseTrigger):
     """
     Wait until a sync job has finished, sharing polls with all other waits on its data source.
 
@@ -38,6 +60,20 @@ class KendraSyncJobTrigger(AwsParametersMixin, BaseTrigger):
     :param verify: Whether, or with which CA bundle, to verify TLS certificates.
     :param botocore_config: Configuration for the botocore client.
     """
+
+    _parameters = (
+        "index_id",
+        "data_source_id",
+        "execution_id",
+        "started_after",
+        "target_statuses",
+        "max_documents_failed",
+        "not_found_timeout",
+        "poll_interval",
+        "timeout",
+        "waiting_since",
+        "stop_on_kill",
+    )
 
     def __init__(
         self,
@@ -73,29 +109,9 @@ class KendraSyncJobTrigger(AwsParametersMixin, BaseTrigger):
         self.waiting_since = waiting_since
         self.stop_on_kill = stop_on_kill
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Give class path and arguments to rebuild the trigger."""
-        return (
-            f"{type(self).__module__}.{type(self).__qualname__}",
-            {
-                "index_id": self.index_id,
-                "data_source_id": self.data_source_id,
-                "execution_id": self.execution_id,
-                "started_after": self.started_after,
-                "target_statuses": self.target_statuses,
-                "max_documents_failed": self.max_documents_failed,
-                "not_found_timeout": self.not_found_timeout,
-                "poll_interval": self.poll_interval,
-                "timeout": self.timeout,
-                "waiting_since": self.waiting_since,
-                "stop_on_kill": self.stop_on_kill,
-                **self.aws_kwargs,
-            },
-        )
-
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then fire."""
-        since = utcnow() if self.waiting_since is None else datetime.fromisoformat(self.waiting_since)
+        since = _since(self.waiting_since)
         try:
             condition = self._condition(since)
         except ValueError as error:  # reached only with start_from_trigger: else the worker has checked
@@ -105,7 +121,7 @@ class KendraSyncJobTrigger(AwsParametersMixin, BaseTrigger):
             DataSource(self.aws_parameters, self.index_id, self.data_source_id),
             condition,
             interval=self.poll_interval,
-            deadline=None if self.timeout is None else since + timedelta(seconds=self.timeout),
+            deadline=_deadline(since, self.timeout),
             log=self.log.info,
         )
         yield TriggerEvent(outcome.to_event())
@@ -158,3 +174,191 @@ class KendraSyncJobTrigger(AwsParametersMixin, BaseTrigger):
 
 # A task in any other state is still waited for, or goes on with what was waited for.
 _ENDED_BY_USER = frozenset({"failed", "success", "skipped", "removed", "cleared"})
+
+
+def _since(waiting_since: str | None) -> datetime:
+    return utcnow() if waiting_since is None else datetime.fromisoformat(waiting_since)
+
+
+def _deadline(since: datetime, timeout: float | None) -> datetime | None:
+    return None if timeout is None else since + timedelta(seconds=timeout)
+
+
+class KendraDataFreshnessTrigger(_Rebuildable, BaseTrigger):
+    """
+    Wait until data sources are fresh, sharing polls with all other waits on them.
+
+    Fires once, with what :func:`airflow_provider_kendra.conditions.outcome_from_event` takes. All parameters
+    are JSON types.
+
+    :param index_id: The index.
+    :param data_source_ids: One data source, several, or None for all that are ACTIVE.
+    :param max_age: The cutoff, in seconds before each look. Exclusive with ``fresh_since``.
+    :param fresh_since: The cutoff, ISO 8601 with a time zone.
+    :param measured_by: ``"start_time"`` or ``"end_time"``.
+    :param accepted_statuses: Statuses that are accepted.
+    :param max_documents_failed: Failed documents that are tolerated; given, INCOMPLETE is accepted too.
+    :param fail_fast: Fail when the newest job since the cutoff ended unacceptably and none is running.
+    :param poll_interval: Seconds between looks.
+    :param timeout: Seconds after which the wait gives up; None for never.
+    :param waiting_since: When the wait began, ISO 8601; None for when the trigger first runs.
+    :param aws_conn_id: The Airflow connection for AWS.
+    :param region_name: AWS region.
+    :param verify: Whether, or with which CA bundle, to verify TLS certificates.
+    :param botocore_config: Configuration for the botocore client.
+    """
+
+    _parameters = (
+        "index_id",
+        "data_source_ids",
+        "max_age",
+        "fresh_since",
+        "measured_by",
+        "accepted_statuses",
+        "max_documents_failed",
+        "fail_fast",
+        "poll_interval",
+        "timeout",
+        "waiting_since",
+    )
+
+    def __init__(
+        self,
+        *,
+        index_id: str,
+        data_source_ids: str | Sequence[str] | None = None,
+        max_age: float | None = None,
+        fresh_since: str | None = None,
+        measured_by: str = "start_time",
+        accepted_statuses: Sequence[str] = ("SUCCEEDED",),
+        max_documents_failed: int | None = None,
+        fail_fast: bool = False,
+        poll_interval: float = 60,
+        timeout: float | None = None,
+        waiting_since: str | None = None,
+        aws_conn_id: str | None = "aws_default",
+        region_name: str | None = None,
+        verify: bool | str | None = None,
+        botocore_config: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            aws_conn_id=aws_conn_id, region_name=region_name, verify=verify, botocore_config=botocore_config
+        )
+        self.index_id = index_id
+        self.data_source_ids = data_source_ids
+        self.max_age = max_age
+        self.fresh_since = fresh_since
+        self.measured_by = measured_by
+        self.accepted_statuses = list(accepted_statuses)
+        self.max_documents_failed = max_documents_failed
+        self.fail_fast = fail_fast
+        self.poll_interval = poll_interval
+        self.timeout = timeout
+        self.waiting_since = waiting_since
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, then fire."""
+        outcome = await wait_until_fresh(
+            freshness_index(self.aws_parameters, self.index_id, self.data_source_ids),
+            freshness_condition(
+                max_age=self.max_age,
+                fresh_since=self.fresh_since,
+                measured_by=self.measured_by,
+                accepted_statuses=self.accepted_statuses,
+                max_documents_failed=self.max_documents_failed,
+                fail_fast=self.fail_fast,
+            ),
+            interval=self.poll_interval,
+            deadline=_deadline(_since(self.waiting_since), self.timeout),
+            log=self.log.info,
+        )
+        yield TriggerEvent(outcome.to_event())
+
+
+class KendraSyncJobEventTrigger(_Rebuildable, BaseEventTrigger):
+    """
+    Watch for sync jobs that finish, whoever started them: for an ``AssetWatcher`` (Airflow 3.0+).
+
+    Fires with the payload ``{"sync_jobs": [records, oldest first]}`` when one or more jobs have reached one of the
+    statuses since the last time. One look makes one event at most, since Airflow folds asset events that come
+    together into one DAG run.
+
+    From Airflow 3.3 nothing is missed while no triggerer runs: how far it has come is kept with the watched asset, and
+    moves on only after an event has been persisted. So an event can come again, but none is lost; a repeated record is
+    recognised by its ``execution_id``. Without a kept place, only jobs that finish from then on count.
+
+    :param index_id: The index.
+    :param data_source_id: The data source.
+    :param statuses: Statuses that count; some of SUCCEEDED (default), INCOMPLETE, FAILED, ABORTED.
+    :param poll_interval: Seconds between looks. Default 60. All watchers and waits of a triggerer on one data source
+        share looks; the shortest interval rules.
+    :param aws_conn_id: The Airflow connection for AWS.
+    :param region_name: AWS region.
+    :param verify: Whether, or with which CA bundle, to verify TLS certificates.
+    :param botocore_config: Configuration for the botocore client.
+    """
+
+    _parameters = ("index_id", "data_source_id", "statuses", "poll_interval")
+
+    # The triggers that Airflow runs now, for the producers that it has made for them from their arguments alone.
+    _running: ClassVar[WeakValueDictionary[Hashable, KendraSyncJobEventTrigger]] = WeakValueDictionary()
+
+    def __init__(
+        self,
+        *,
+        index_id: str,
+        data_source_id: str,
+        statuses: Sequence[str] = ("SUCCEEDED",),
+        poll_interval: float = 60,
+        aws_conn_id: str | None = "aws_default",
+        region_name: str | None = None,
+        verify: bool | str | None = None,
+        botocore_config: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            aws_conn_id=aws_conn_id, region_name=region_name, verify=verify, botocore_config=botocore_config
+        )
+        self.index_id = check_identifier("index_id", index_id)
+        self.data_source_id = check_identifier("data_source_id", data_source_id)
+        self.statuses = sorted(Acceptance.of(statuses).statuses)
+        self.poll_interval = poll_interval
+
+    def shared_stream_key(self) -> Hashable | None:
+        """Give each watcher a stream of its own: it is what tells when an event has been persisted (3.3+)."""
+        if not hasattr(super(), "create_shared_stream_producer"):
+            return None
+        key = _stream_key(self.serialize()[1])
+        self._running[key] = self
+        return key
+
+    @classmethod
+    def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> Any:
+        """Make the producer for a watcher's stream."""
+        from airflow_provider_kendra.triggers.event_stream import SyncJobProducer
+
+        return SyncJobProducer(cls._running[_stream_key(cls(**kwargs).serialize()[1])])
+
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
+        """Fire for what the stream brings."""
+        async for records in shared_stream:
+            if records:
+                yield TriggerEvent({"sync_jobs": records})
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Watch and fire, where Airflow does not say when an event has been persisted."""
+        async for finished in self.watch(None):
+            if records := self.records(finished):
+                yield TriggerEvent({"sync_jobs": records})
+
+    def watch(self, cursor: Cursor | None) -> AsyncIterator[Finished]:
+        """Watch from a place in the history on."""
+        source = DataSource(self.aws_parameters, self.index_id, self.data_source_id)
+        return watch(source, cursor, interval=self.poll_interval, log=self.log.info)
+
+    def records(self, finished: Finished) -> list[dict[str, Any]]:
+        """The records that count, oldest first."""
+        return [job.to_dict() for job in finished.jobs if job.status in self.statuses]
+
+
+def _stream_key(kwargs: Mapping[str, Any]) -> Hashable:
+    return ("kendra", json.dumps(kwargs, sort_keys=True))

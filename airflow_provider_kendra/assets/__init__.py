@@ -1,0 +1,1 @@
+"""The asset that stands for a data source."""

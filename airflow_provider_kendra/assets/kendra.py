@@ -1,0 +1,131 @@
+"""The asset that stands for what a data source has put into its index: ``kendra://region/index/data-source``."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import SplitResult, urlsplit
+
+from airflow_provider_kendra.validation import check_identifier
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.openlineage.facet import Dataset as OpenLineageDataset
+    from airflow.providers.common.compat.sdk import Asset
+
+SCHEME = "kendra"
+
+_FORM = f"{SCHEME}://<region>/<index_id>/<data_source_id>"
+_REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-[0-9]{1,2}")
+
+
+class KendraUri(NamedTuple):
+    """What the URI of an asset says."""
+
+    region: str
+    index_id: str
+    data_source_id: str
+
+    def __str__(self) -> str:
+        return f"{self.openlineage_namespace}/{self.openlineage_name}"
+
+    @property
+    def openlineage_namespace(self) -> str:
+        """The namespace of the OpenLineage dataset."""
+        return f"{SCHEME}://{self.region}"
+
+    @property
+    def openlineage_name(self) -> str:
+        """The name of the OpenLineage dataset."""
+        return f"{self.index_id}/{self.data_source_id}"
+
+    @classmethod
+    def parse(cls, uri: str | SplitResult) -> KendraUri:
+        """
+        Read a URI.
+
+        :param uri: The URI, split or not.
+        :raises ValueError: saying what is wrong with it.
+        """
+        parts = urlsplit(uri) if isinstance(uri, str) else uri
+        user, _, region = parts.netloc.rpartition("@")
+        segments = parts.path.split("/")[1:]
+        try:
+            if parts.scheme != SCHEME:
+                raise ValueError(f"its scheme is {parts.scheme!r}.")
+            if user or parts.netloc != region:
+                raise ValueError("it names a user; credentials belong into the connection.")
+            if parts.query or parts.fragment:
+                raise ValueError("it has a query or a fragment.")
+            if len(segments) != 2:
+                raise ValueError(f"its path {parts.path!r} is not an index id and a data source id.")
+            index_id, data_source_id = segments
+            return cls(
+                _check_region(region),
+                check_identifier("index_id", index_id),
+                check_identifier("data_source_id", data_source_id),
+            )
+        except ValueError as error:
+            shown = f"{parts.scheme}://{region}{parts.path}"
+            raise ValueError(f"The asset URI {shown} is not of the form {_FORM}: {error}") from None
+
+    @classmethod
+    def of(cls, asset: object) -> KendraUri | None:
+        """Read the URI of an asset; None for what is not the asset of a data source, an alias for example."""
+        uri = getattr(asset, "uri", None)
+        if not isinstance(uri, str) or not uri.startswith(f"{SCHEME}://"):
+            return None
+        try:
+            return cls.parse(uri)
+        except ValueError:  # Airflow 2 only warns of a wrong URI
+            return None
+
+
+def create_asset(*, region: str, index_id: str, data_source_id: str, **kwargs: Any) -> Asset:
+    """
+    Build the asset of a data source.
+
+    :param region: AWS region, such as ``eu-west-1``.
+    :param index_id: The index.
+    :param data_source_id: The data source.
+    :param kwargs: Further parameters of Airflow's ``Asset`` (in Airflow 2 ``Dataset``): ``extra``, ``watchers``, …
+    :raises ValueError: if one of the three cannot be one.
+    """
+    # Imported here: the first Asset of a process loads the asset handlers of every provider.
+    from airflow.providers.common.compat.sdk import Asset
+
+    uri = KendraUri(
+        _check_region(region),
+        check_identifier("index_id", index_id),
+        check_identifier("data_source_id", data_source_id),
+    )
+    return Asset(uri=str(uri), **kwargs)
+
+
+def sanitize_uri(uri: SplitResult) -> SplitResult:
+    """
+    Refuse a wrong URI; what Airflow calls for each asset with the scheme.
+
+    :param uri: The URI, split.
+    :raises ValueError: saying what is wrong with it.
+    """
+    KendraUri.parse(uri)
+    return uri
+
+
+def convert_asset_to_openlineage(asset: Asset, lineage_context: Any) -> OpenLineageDataset:
+    """
+    Translate an asset into an OpenLineage dataset.
+
+    :param asset: The asset.
+    :param lineage_context: Ignored; part of what Airflow calls.
+    """
+    from airflow.providers.common.compat.openlineage.facet import Dataset as OpenLineageDataset
+
+    uri = KendraUri.parse(asset.uri)
+    return OpenLineageDataset(namespace=uri.openlineage_namespace, name=uri.openlineage_name)
+
+
+def _check_region(region: object) -> str:
+    if isinstance(region, str) and _REGION.fullmatch(region):
+        return region
+    raise ValueError(f"region is {region!r}, but must be an AWS region such as 'eu-west-1'.")

@@ -1,0 +1,282 @@
+"""The commands of ``airflow kendra`` and ``python -m airflow_provider_kendra``: what they are called and take."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from datetime import datetime, timedelta
+
+from airflow.cli.cli_config import (
+    ARG_OUTPUT,
+    ARG_VERBOSE,
+    ActionCommand,
+    Arg,
+    CLICommand,
+    GroupCommand,
+    lazy_load_command,
+)
+
+from airflow_provider_kendra.validation import check_time
+
+# Airflow imports this module whenever `airflow` is called: what the commands do is in `cli_commands`.
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def duration(text: str) -> timedelta:
+    """
+    Parse a duration such as ``6h``, ``1h30m``, ``2d``, or a number of seconds.
+
+    :param text: What was typed.
+    """
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text.strip().lower())
+    if parts and "".join(map("".join, parts)) == text.strip().lower():
+        seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    else:
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = 0
+    try:
+        if seconds > 0:
+            return timedelta(seconds=seconds)
+    except OverflowError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is no duration: write 6h, 1h30m, 2d, 45s, or a number of seconds")
+
+
+def moment(text: str) -> datetime | timedelta:
+    """
+    Parse a time with a time zone, or how long ago it was.
+
+    :param text: What was typed.
+    """
+    try:
+        return duration(text)
+    except argparse.ArgumentTypeError:
+        pass
+    try:
+        return check_time("the time", text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error} Or say how long ago: 6h, 2d.") from None
+
+
+def count(text: str) -> int:
+    """
+    Parse a whole number of 0 or more.
+
+    :param text: What was typed.
+    """
+    if text.isascii() and text.isdigit():
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 0 or more")
+
+
+_INDEX = Arg(("index_id",), metavar="INDEX", help="The id of the index")
+_DATA_SOURCE = Arg(("data_source_id",), metavar="DATA_SOURCE", help="The id of the data source")
+_AWS = (
+    Arg(
+        ("--aws-conn-id",),
+        metavar="CONN_ID",
+        default="aws_default",
+        help="The Airflow connection for AWS (default: aws_default); '' for the credentials that boto3 finds here",
+    ),
+    Arg(("--region",), metavar="REGION", help="The AWS region (default: that of the connection)"),
+)
+_OUTPUT = (ARG_OUTPUT, *_AWS, ARG_VERBOSE)
+_MAX_DOCUMENTS_FAILED = Arg(
+    ("--max-documents-failed",),
+    metavar="N",
+    type=count,
+    help="Accept INCOMPLETE too, with up to N failed documents (default: only SUCCEEDED is accepted)",
+)
+_MAX_AGE = Arg(
+    ("--max-age",),
+    metavar="AGE",
+    type=duration,
+    help="How old the newest acceptable sync may be: 6h, 2d (default: any age)",
+)
+_MEASURED_BY = Arg(
+    ("--measured-by",),
+    choices=("start_time", "end_time"),
+    default="start_time",
+    help="Which time of a sync counts. A sync that began before the documents changed may not hold them, whenever\n"
+    "it ended, so that the start is the safe choice (default: start_time)",
+)
+_TIMEOUT = Arg(
+    ("--timeout",),
+    metavar="TIME",
+    type=duration,
+    default=timedelta(days=1),
+    help="How long to wait at most: 2h, 90m (default: 24h). The sync runs on",
+)
+_POLL_INTERVAL = Arg(
+    ("--poll-interval",),
+    metavar="TIME",
+    type=duration,
+    default=timedelta(seconds=15),
+    help="The time between looks (default: 15s)",
+)
+
+_EXIT = """\
+Exit status: 0 if all is well, {answer},
+2 if the command is wrong or AWS does not answer it."""
+
+
+def _command(
+    name: str, help: str, args: tuple[Arg, ...], *, more: str, example: str, answer: str = ""
+) -> ActionCommand:
+    status = _EXIT.format(answer=f"1 if {answer}") if answer else _EXIT.replace("{answer},\n", "").format()
+    return ActionCommand(
+        name=name,
+        help=help,
+        description=f"{help}.\n\n{more}",
+        epilog=f"Example:\n  airflow kendra {example}\n\n{status}",
+        func=lazy_load_command(f"airflow_provider_kendra.cli_commands.{name}"),
+        args=args,
+    )
+
+
+COMMANDS = (
+    _command(
+        "jobs",
+        "List the sync jobs of a data source, newest first",
+        (
+            _INDEX,
+            _DATA_SOURCE,
+            Arg(("--status",), metavar="STATUS", help="Only jobs with this status: SUCCEEDED, FAILED, INCOMPLETE …"),
+            Arg(
+                ("--since",),
+                metavar="TIME",
+                type=moment,
+                help="Only jobs that started since: 24h, or 2026-01-31T06:00:00+00:00",
+            ),
+            Arg(
+                ("--limit",),
+                metavar="N",
+                type=count,
+                default=20,
+                help="At most N jobs, the newest (default: 20; 0: all)",
+            ),
+            *_OUTPUT,
+        ),
+        more="Shows when each started, how long it took, how it ended, and what became of the documents.",
+        example="jobs 01234567-89ab-cdef-0123-456789abcdef my-data-source --status FAILED --since 7d",
+    ),
+    _command(
+        "freshness",
+        "Tell how fresh each active data source of an index is",
+        (_INDEX, _MAX_AGE, _MAX_DOCUMENTS_FAILED, _MEASURED_BY, *_OUTPUT),
+        more="For each data source: its newest acceptable sync and how long ago that was, the sync that runs now and\n"
+        "how far it is, and what went wrong with the last sync since. One that has no acceptable sync is stale.",
+        example="freshness 01234567-89ab-cdef-0123-456789abcdef --max-age 6h",
+        answer="a data source is stale",
+    ),
+    _command(
+        "start",
+        "Start a sync of a data source",
+        (
+            _INDEX,
+            _DATA_SOURCE,
+            Arg(("--wait",), action="store_true", help="Wait until the sync has ended"),
+            _TIMEOUT,
+            _MAX_DOCUMENTS_FAILED,
+            _POLL_INTERVAL,
+            *_OUTPUT,
+        ),
+        more="Exactly one: a start whose answer was lost is looked up, not repeated. Kendra runs one sync of a data\n"
+        "source at a time. A sync of a CUSTOM data source goes on until it is stopped, so that it\n"
+        "cannot be waited for here.",
+        example="start 01234567-89ab-cdef-0123-456789abcdef my-data-source --wait --timeout 2h",
+        answer="a sync is running already, or the one that was waited for failed or timed out",
+    ),
+    _command(
+        "stop",
+        "Stop the running sync of a data source",
+        (
+            _INDEX,
+            _DATA_SOURCE,
+            Arg(("--execution-id",), metavar="ID", help="Stop only this sync job (default: whichever runs)"),
+            Arg(("--wait",), action="store_true", help="Wait until the sync has ended"),
+            _TIMEOUT,
+            _POLL_INTERVAL,
+            *_OUTPUT,
+        ),
+        more="For a CUSTOM data source this ends the batch: Kendra then indexes what was put. Nothing running is fine.",
+        example="stop 01234567-89ab-cdef-0123-456789abcdef my-data-source --wait",
+        answer="the sync has not ended in time",
+    ),
+    _command(
+        "wait",
+        "Wait for a sync of a data source",
+        (
+            _INDEX,
+            _DATA_SOURCE,
+            Arg(("execution_id",), metavar="EXECUTION_ID", nargs="?", help="The sync job, as start and jobs name it"),
+            Arg(
+                ("--started-after",),
+                metavar="TIME",
+                type=moment,
+                help="Instead: any sync that started since: 1h, or 2026-01-31T06:00:00+00:00",
+            ),
+            _TIMEOUT,
+            _MAX_DOCUMENTS_FAILED,
+            _POLL_INTERVAL,
+            *_OUTPUT,
+        ),
+        more="On a terminal it shows how far the sync is; in a pipe it is quiet until the end.",
+        example="wait 01234567-89ab-cdef-0123-456789abcdef my-data-source --started-after 1h && ./publish",
+        answer="the sync failed or timed out",
+    ),
+    _command(
+        "report",
+        "Write a page about the syncs of an index",
+        (
+            _INDEX,
+            Arg(("--output",), metavar="FILE.html", dest="file", required=True, help="The file to write"),
+            _MAX_AGE,
+            _MAX_DOCUMENTS_FAILED,
+            _MEASURED_BY,
+            Arg(("--syncs",), metavar="N", type=count, default=20, help="Show the last N syncs of each (default: 20)"),
+            *_AWS,
+            ARG_VERBOSE,
+        ),
+        more="How fresh each data source is, what runs now, and charts of its last syncs: one HTML file that needs\n"
+        "neither network nor script. Needs the extra: pip install 'airflow-provider-kendra[report]'.",
+        example="report 01234567-89ab-cdef-0123-456789abcdef --max-age 6h --output kendra.html",
+    ),
+)
+
+
+def get_kendra_cli_commands() -> list[CLICommand]:
+    """Return what Airflow adds to its own commands, from 3.2."""
+    return [
+        GroupCommand(
+            name="kendra",
+            help="See, start, stop and wait for syncs of Amazon Kendra data sources",
+            subcommands=COMMANDS,
+        )
+    ]
+
+
+def make_parser(prog: str) -> argparse.ArgumentParser:
+    """
+    Build a parser of the same commands that needs no ``airflow``.
+
+    :param prog: What the user calls it by.
+    """
+    (group,) = get_kendra_cli_commands()
+    parser = argparse.ArgumentParser(prog=prog, description=f"{group.help}.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        added = commands.add_parser(
+            command.name,
+            help=command.help,
+            description=command.description,
+            epilog=(command.epilog or "").replace("airflow kendra", prog),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        for arg in command.args:
+            arg.add_to_parser(added)
+        added.set_defaults(func=command.func)
+    return parser

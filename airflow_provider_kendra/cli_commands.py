@@ -1,0 +1,386 @@
+"""What the commands of :mod:`airflow_provider_kendra.cli` do."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+
+from airflow.cli.simple_table import AirflowConsole
+from airflow.utils.cli import suppress_logs_and_warning
+
+from airflow_provider_kendra import polling
+from airflow_provider_kendra.aws import AwsParameters
+from airflow_provider_kendra.conditions import (
+    Condition,
+    Decision,
+    ExecutionFinished,
+    Failed,
+    Failure,
+    History,
+    Satisfied,
+    Waiting,
+    sync_job_condition,
+)
+from airflow_provider_kendra.exceptions import KendraError, KendraSyncJobAlreadyRunningError
+from airflow_provider_kendra.freshness import Reading, condition_for, in_words, read_index
+from airflow_provider_kendra.operators.kendra import NOT_FOUND_TIMEOUT
+from airflow_provider_kendra.sync_job import TERMINAL_STATUSES, Acceptance, SyncJob, SyncJobStatus
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+BAD_ANSWER = 1
+NO_ANSWER = 2
+
+
+class _Exit(Exception):
+    """The command ends with this status, and this sentence for people."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def _command(function: Callable[[Namespace], None]) -> Callable[[Namespace], None]:
+    """Run a command quietly, with Airflow's connections, and end it with one sentence instead of a traceback."""
+    quiet = suppress_logs_and_warning(function)
+
+    @functools.wraps(function)
+    def command(args: Namespace) -> None:
+        # As in Airflow's own commands: a connection may be in the metadata database.
+        os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
+        try:
+            quiet(args)
+        except _Exit as end:
+            _end(end.status, str(end))
+        except KeyboardInterrupt:
+            _end(130, "Interrupted. A sync that runs goes on.")
+        except KendraSyncJobAlreadyRunningError as error:
+            _end(BAD_ANSWER, str(error))
+        except (KendraError, ValueError) as error:
+            _end(NO_ANSWER, str(error))
+        except Exception as error:
+            if args.verbose:
+                raise
+            _end(NO_ANSWER, _in_a_sentence(error))
+
+    return command
+
+
+# What the errors of operators and sensors call the options of the commands.
+_OPTIONS = {
+    "aws_conn_id=None": "--aws-conn-id ''",
+    "max_documents_failed=": "--max-documents-failed ",
+    "Raise timeout": "Raise --timeout",
+}
+
+
+def _end(status: int, message: str) -> NoReturn:
+    for parameter, option in _OPTIONS.items():
+        message = message.replace(parameter, option)
+    print(_printable(message), file=sys.stderr)
+    raise SystemExit(status)
+
+
+def _in_a_sentence(error: Exception) -> str:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    if isinstance(error, ClientError):
+        return f"AWS refuses: {error}. Check the ids, the region and the permissions of the connection."
+    if isinstance(error, BotoCoreError):
+        return f"AWS could not be asked: {error}"
+    return f"{type(error).__name__}: {error}"
+
+
+def _aws(args: Namespace) -> AwsParameters:
+    return AwsParameters(aws_conn_id=args.aws_conn_id or None, region_name=args.region)
+
+
+@_command
+def jobs(args: Namespace) -> None:
+    """List the sync jobs of a data source."""
+    if args.status is not None and args.status.upper() not in set(SyncJobStatus):
+        raise ValueError(f"--status is {args.status!r}, but must be one of {', '.join(SyncJobStatus)}.")
+    found = (
+        _aws(args)
+        .make_hook()
+        .list_sync_jobs(
+            args.index_id,
+            args.data_source_id,
+            status=args.status and args.status.upper(),
+            started_after=_moment(args.since),
+            limit=args.limit or None,
+        )
+    )
+    _print_jobs(found, args.output)
+
+
+@_command
+def freshness(args: Namespace) -> None:
+    """Tell how fresh each active data source of an index is."""
+    condition = condition_for(
+        max_age=args.max_age, measured_by=args.measured_by, max_documents_failed=args.max_documents_failed
+    )
+    read = read_index(_aws(args).make_hook(), args.index_id, condition, polling.utcnow)
+    readings = [reading for reading in read if reading.state != "inactive"]
+    if not readings:
+        raise _Exit(NO_ANSWER, f"Index {args.index_id} has no active data source, so that nothing in it can be fresh.")
+    _print([_freshness_record(reading) for reading in readings], map(_freshness_row, readings), args.output)
+    unknown = [reading for reading in readings if reading.state == "unknown"]
+    if unknown:
+        raise _Exit(NO_ANSWER, f"{len(unknown)} of {len(readings)} data sources could not be read: {unknown[0].error}")
+    stale = [reading.data_source_id for reading in readings if reading.state == "stale"]
+    if stale:
+        raise _Exit(BAD_ANSWER, f"{len(stale)} of {len(readings)} data sources are stale: {', '.join(stale)}")
+
+
+@_command
+def start(args: Namespace) -> None:
+    """Start a sync of a data source."""
+    hook = _aws(args).make_hook()
+    ids = (args.index_id, args.data_source_id)
+    if args.wait:
+        from botocore.exceptions import ClientError
+
+        with suppress(ClientError):  # the permission to describe is not needed to start
+            if hook.describe_data_source(*ids).get("Type") == "CUSTOM":
+                raise ValueError(
+                    f"Data source {args.data_source_id} is CUSTOM: its sync goes on until it is stopped, so that "
+                    "waiting for it would never end. Start it without --wait, put the documents, then stop it "
+                    "with --wait."
+                )
+    execution_id = hook.start_sync_job(*ids)
+    if args.wait:
+        _wait(args, _execution(execution_id, Acceptance(max_documents_failed=args.max_documents_failed)), hook)
+        return
+    job = SyncJob(
+        index_id=args.index_id,
+        data_source_id=args.data_source_id,
+        execution_id=execution_id,
+        status=SyncJobStatus.SYNCING,
+    )
+    with suppress(Exception):  # the sync has been started: that is what is to be told
+        listed = next(hook.iter_pages(*ids)).jobs
+        job = next((each for each in listed if each.execution_id == execution_id), job)
+    _print_jobs([job], args.output)
+
+
+@_command
+def stop(args: Namespace) -> None:
+    """Stop the running sync of a data source."""
+    hook = _aws(args).make_hook()
+    job = hook.find_to_stop(args.index_id, args.data_source_id, args.execution_id)
+    if job is None or job.is_finished:
+        print(
+            f"Nothing to stop: {f'{job.title} ended {job.status}' if job else 'no sync is running'}.", file=sys.stderr
+        )
+        if job or args.output in ("json", "yaml"):
+            _print_jobs([job] if job else [], args.output)
+        return
+    if job.status != SyncJobStatus.STOPPING:
+        hook.stop_sync_job(args.index_id, args.data_source_id)
+    if args.wait:
+        _wait(args, _execution(job.execution_id, Acceptance(TERMINAL_STATUSES)), hook)
+        return
+    print(f"{job.title} was {job.progress} and has been told to stop.", file=sys.stderr)
+    _print_jobs([job], args.output)
+
+
+@_command
+def wait(args: Namespace) -> None:
+    """Wait for a sync of a data source."""
+    if (args.execution_id is None) == (args.started_after is None):
+        raise ValueError(
+            "Give either EXECUTION_ID or --started-after. With neither, last week's success would pass for today's."
+        )
+    condition = sync_job_condition(
+        execution_id=args.execution_id,
+        started_after=_moment(args.started_after),
+        target_statuses=(SyncJobStatus.SUCCEEDED,),
+        max_documents_failed=args.max_documents_failed,
+        missing_from=polling.utcnow() + timedelta(seconds=NOT_FOUND_TIMEOUT),
+    )
+    _wait(args, condition, _aws(args).make_hook())
+
+
+@_command
+def report(args: Namespace) -> None:
+    """Write a page about the syncs of an index."""
+    from airflow_provider_kendra.report import read_report
+
+    file = Path(args.file)
+    if not file.parent.is_dir():
+        raise ValueError(f"There is no directory {str(file.parent)!r} to write {file.name!r} in.")
+    done = read_report(
+        _aws(args).make_hook(),
+        args.index_id,
+        max_age=args.max_age,
+        measured_by=args.measured_by,
+        max_documents_failed=args.max_documents_failed,
+        syncs=args.syncs,
+    )
+    file.write_text(done.html, encoding="utf-8")
+    states = [reading.state for reading in done.readings]
+    told = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    print(f"Wrote {file}: {len(states)} data sources{f' ({told})' if told else ''}.", file=sys.stderr)
+    if "unknown" in states:
+        raise _Exit(NO_ANSWER, f"{states.count('unknown')} of them could not be read; the page says why.")
+
+
+def _moment(when: datetime | timedelta | None) -> datetime | None:
+    return polling.utcnow() - when if isinstance(when, timedelta) else when
+
+
+def _execution(execution_id: str, acceptance: Acceptance) -> ExecutionFinished:
+    return ExecutionFinished(execution_id, acceptance, polling.utcnow() + timedelta(seconds=NOT_FOUND_TIMEOUT))
+
+
+def _wait(args: Namespace, condition: Condition, hook: Any) -> None:
+    """Wait, print the job as it ended, and end with the status that the outcome has."""
+    progress = _Progress(sys.stderr)
+    source = polling.DataSource(_aws(args), args.index_id, args.data_source_id)
+    began = polling.utcnow()
+    try:
+        outcome = polling.wait_in_worker(
+            hook,
+            source,
+            _Watched(condition, progress, began) if progress.is_shown else condition,
+            interval=args.poll_interval.total_seconds(),
+            deadline=began + args.timeout,
+            log=progress.show,
+        )
+    finally:
+        progress.clear()
+    if isinstance(outcome, Satisfied):
+        _print_jobs([outcome.job], args.output)
+        return
+    raise _Exit(_status_of(outcome), outcome.message)
+
+
+def _status_of(outcome: Failed) -> int:
+    return BAD_ANSWER if outcome.failure in (Failure.NOT_ACCEPTABLE, Failure.TIMED_OUT) else NO_ANSWER
+
+
+class _Progress:
+    """One line on a terminal that is written over again; nothing where nobody looks."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.is_shown = stream.isatty()
+
+    def show(self, line: str) -> None:
+        """Put this line in the place of the last one."""
+        if self.is_shown:
+            width = shutil.get_terminal_size().columns - 1
+            text = _printable(line)
+            self._stream.write("\r\x1b[K" + (text if len(text) <= width else text[: width - 1] + "…"))
+            self._stream.flush()
+
+    def clear(self) -> None:
+        """Leave nothing behind."""
+        if self.is_shown:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
+
+
+@dataclass(frozen=True)
+class _Watched:
+    """A condition that shows at each look what it waits for; a wait's log tells it only now and then."""
+
+    condition: Condition
+    progress: _Progress
+    began: datetime
+
+    @property
+    def subject(self) -> str:
+        return self.condition.subject
+
+    def decide(self, history: History, now: datetime) -> Decision:
+        decision = self.condition.decide(history, now)
+        if isinstance(decision, Waiting):
+            job = decision.job
+            state = f"{job.execution_id} is {job.progress}" if job else "not listed yet"
+            self.progress.show(f"{in_words(now - self.began)}: {state}")
+        return decision
+
+
+def _print_jobs(found: Sequence[SyncJob], output: str) -> None:
+    _print([job.to_dict() for job in found], map(_job_row, found), output)
+
+
+def _job_row(job: SyncJob) -> dict[str, Any]:
+    return {
+        "execution_id": job.execution_id,
+        "status": job.status,
+        "started": _time(job.start_time),
+        "duration": in_words(job.duration_seconds),
+        "scanned": job.documents_scanned,
+        "added": job.documents_added,
+        "modified": job.documents_modified,
+        "deleted": job.documents_deleted,
+        "failed": job.documents_failed,
+        "error": job.error.removeprefix(" Kendra says: "),
+    }
+
+
+def _freshness_record(reading: Reading) -> dict[str, Any]:
+    """The row for machines."""
+    known = reading.freshness
+    return {
+        "data_source_id": reading.data_source_id,
+        "name": reading.name,
+        "state": reading.state,
+        "newest_acceptable": known.newest.to_dict() if known and known.newest else None,
+        "age_seconds": known.age.total_seconds() if known and known.age is not None else None,
+        "running": known.running.to_dict() if known and known.running else None,
+        "last_error": known.last_error if known else reading.error,
+    }
+
+
+def _freshness_row(reading: Reading) -> dict[str, Any]:
+    """The row for people."""
+    row = {"data_source_id": reading.data_source_id, "name": reading.name, "state": reading.state}
+    known = reading.freshness
+    if known is None:
+        return {**row, "acceptable_sync": "", "age": "", "running_now": "", "last_error": reading.error}
+    searched = f"none in the last {known.searched} syncs" if not known.searched_all else "none"
+    return {
+        **row,
+        "acceptable_sync": _time(known.measured_at) or searched,
+        "age": in_words(known.age),
+        "running_now": f"{known.running.progress}, since {_time(known.running.start_time)}" if known.running else "",
+        "last_error": known.last_error,
+    }
+
+
+def _time(time: datetime | None) -> str:
+    return f"{time:%Y-%m-%d %H:%M:%S}Z" if time else ""
+
+
+def _print(records: Sequence[dict[str, Any]], rows: Any, output: str) -> None:
+    """Print with Airflow's console: the records for machines, in their own types, or the rows for people."""
+    # What the service sends is text, and no markup.
+    console = AirflowConsole(markup=False, emoji=False, highlight=False)
+    if output == "json":
+        console.print_as_json(list(records))  # type: ignore[arg-type]
+    elif output == "yaml":
+        console.print_as_yaml(list(records))  # type: ignore[arg-type]
+    else:
+        console.print_as([{key: _cell(value) for key, value in row.items()} for row in rows], output)
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else _printable(str(value))
+
+
+def _printable(text: str) -> str:
+    """Without what would move the cursor: error messages come from elsewhere."""
+    return "".join(character if character.isprintable() else " " for character in text)

@@ -1,0 +1,207 @@
+"""How fresh the data sources of an index are, for people: what the freshness of a wait does not need to tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow_provider_kendra.conditions import Fresh, History, NeedsOlder, Page, Satisfied, freshness_condition
+from airflow_provider_kendra.sync_job import SyncJob, SyncJobStatus
+
+if TYPE_CHECKING:
+    from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+MAX_PAGES = 20
+"""How many pages of a history are read in search of an acceptable sync job."""
+
+_EVER = datetime.min.replace(tzinfo=UTC)
+_CALLS = 8  # at once; botocore's connection pool holds 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freshness:
+    """
+    How fresh a data source is.
+
+    :param is_fresh: Whether its newest acceptable sync job is new enough.
+    :param newest: Its newest acceptable sync job; None if none was found.
+    :param measured_at: The time of that job that counts.
+    :param age: How long ago that was.
+    :param running: The sync job that runs now.
+    :param rejected: Its newest finished sync job, if that is not acceptable.
+    :param last_error: What is wrong with that one, in words.
+    :param searched: How many jobs were read in vain; None if an acceptable one was found.
+    :param searched_all: Whether these were all there are.
+    """
+
+    is_fresh: bool
+    newest: SyncJob | None = None
+    measured_at: datetime | None = None
+    age: timedelta | None = None
+    running: SyncJob | None = None
+    rejected: SyncJob | None = None
+    last_error: str | None = None
+    searched: int | None = None
+    searched_all: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """
+    What was read about a data source.
+
+    :param data_source_id: Which.
+    :param name: What people call it.
+    :param status: ``ACTIVE`` if it can be synced.
+    :param jobs: Its sync jobs, as far as they were read, newest first.
+    :param freshness: None if the history could not be read, or the data source is not active.
+    :param error: Why it could not be read.
+    """
+
+    data_source_id: str
+    name: str
+    status: str
+    jobs: Sequence[SyncJob] = ()
+    freshness: Freshness | None = None
+    error: str | None = None
+
+    @property
+    def state(self) -> str:
+        """``fresh``, ``stale``, ``unknown`` or ``inactive``."""
+        if self.freshness is None:
+            return "unknown" if self.error else "inactive"
+        return "fresh" if self.freshness.is_fresh else "stale"
+
+
+def condition_for(
+    *, max_age: timedelta | None, measured_by: str = "start_time", max_documents_failed: int | None = None
+) -> Fresh:
+    """
+    Build the condition; without ``max_age`` an acceptable sync job of any age will do.
+
+    :param max_age: How old the newest acceptable sync job may be.
+    :param measured_by: ``start_time`` or ``end_time``.
+    :param max_documents_failed: Failed documents that are tolerated; given, it accepts INCOMPLETE too.
+    """
+    return freshness_condition(
+        max_age=max_age,
+        fresh_since=None if max_age is not None else _EVER,
+        measured_by=measured_by,
+        accepted_statuses=("SUCCEEDED",),
+        max_documents_failed=max_documents_failed,
+        fail_fast=False,
+    )
+
+
+def assess(history: History, condition: Fresh, now: datetime) -> Freshness:
+    """
+    Say how fresh a data source is by what was read of its history.
+
+    :param history: Read back to the newest acceptable job at least, if there is one.
+    :param condition: What makes it fresh.
+    :param now: When it was read.
+    """
+    found = _newest_acceptable(condition).decide(history, now)
+    newest = found.job if isinstance(found, Satisfied) else None
+    measured_at: datetime | None = getattr(newest, condition.measured_by) if newest else None
+    later = history.jobs[: history.jobs.index(newest)] if newest else history.jobs
+    rejected = next((job for job in later if job.is_finished and condition.acceptance.objection(job)), None)
+    return Freshness(
+        is_fresh=newest is not None and condition.is_fresh(newest, now),
+        newest=newest,
+        measured_at=measured_at,
+        age=now - measured_at if measured_at else None,
+        running=next((job for job in later if not job.is_finished), None),
+        rejected=rejected,
+        last_error=_what_went_wrong(rejected, condition) if rejected else None,
+        searched=None if newest else len(history.jobs),
+        searched_all=history.is_complete,
+    )
+
+
+def read_back(pages: Iterable[Page], condition: Fresh, now: datetime, *, at_least: int = 0) -> History:
+    """
+    Read a history back to the newest acceptable job, and no more than 20 pages in search of it.
+
+    :param pages: Fetched as they are consumed.
+    :param condition: Says what is acceptable.
+    :param now: The time of this look.
+    :param at_least: Read so many jobs, if there are.
+    """
+    history = History()
+    newest = _newest_acceptable(condition)
+    for number, page in enumerate(pages, start=1):
+        history.add_page(page)
+        is_found = not isinstance(newest.decide(history, now), NeedsOlder)
+        if (is_found or number >= MAX_PAGES) and len(history.jobs) >= at_least:
+            break
+    return history
+
+
+def read_index(
+    hook: KendraSyncJobsHook, index_id: str, condition: Fresh, now: Callable[[], datetime], *, at_least: int = 0
+) -> list[Reading]:
+    """
+    Read how fresh each data source of an index is; one that cannot be read says why.
+
+    :param hook: What to read with.
+    :param index_id: The index.
+    :param condition: What makes a data source fresh.
+    :param now: The clock.
+    :param at_least: Read so many sync jobs of each, if there are.
+    """
+
+    def read_data_source(summary: dict[str, Any]) -> Reading:
+        reading: dict[str, Any] = {key: str(summary.get(member) or "") for key, member in _MEMBERS.items()}
+        if reading["status"] != "ACTIVE":
+            return Reading(**reading)
+        try:
+            read_at = now()
+            pages = hook.iter_pages(index_id, reading["data_source_id"])
+            history = read_back(pages, condition, read_at, at_least=at_least)
+        except Exception as error:
+            return Reading(**reading, error=str(error) or type(error).__name__)
+        return Reading(**reading, jobs=history.jobs, freshness=assess(history, condition, read_at))
+
+    # The client is made here, and not by several threads at once.
+    data_sources = list(hook.list_data_sources(index_id))
+    with ThreadPoolExecutor(_CALLS, thread_name_prefix="kendra-freshness") as threads:
+        return list(threads.map(read_data_source, data_sources))
+
+
+def _what_went_wrong(job: SyncJob, condition: Fresh) -> str:
+    is_plain = job.status in (SyncJobStatus.FAILED, SyncJobStatus.ABORTED)
+    objection = f"ended {job.status}" if is_plain else condition.acceptance.objection(job)
+    return f"{job.execution_id} {objection}.{job.error}"
+
+
+_MEMBERS = {"data_source_id": "Id", "name": "Name", "status": "Status"}
+
+
+def _newest_acceptable(condition: Fresh) -> Fresh:
+    """With no cutoff, the condition of a wait is met by the newest acceptable job, and reads back to it."""
+    return Fresh(condition.acceptance, fresh_since=_EVER, measured_by=condition.measured_by)
+
+
+def in_words(duration: timedelta | float | None) -> str:
+    """
+    Say a duration as people do, in its two largest units.
+
+    :param duration: A ``timedelta`` or seconds; None says nothing.
+    """
+    if duration is None:
+        return ""
+    seconds = int(duration.total_seconds() if isinstance(duration, timedelta) else duration)
+    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+    for (name, size), (smaller, smaller_size) in pairwise(units):
+        if seconds >= size:
+            rest = seconds % size // smaller_size
+            return f"{seconds // size} {name} {rest} {smaller}" if rest else f"{seconds // size} {name}"
+    return f"{seconds} s"

@@ -1,0 +1,187 @@
+"""What a task tells Airflow of the sync jobs it dealt with: links, asset events, OpenLineage."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_kendra.assets.kendra import KendraUri
+from airflow_provider_kendra.conditions import AllFresh, Outcome, Satisfied
+from airflow_provider_kendra.links.kendra import KendraIndexLink, KendraLink, KendraSyncJobLogsLink
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+    from airflow_provider_kendra.sync_job import SyncJob
+
+
+class SyncJobLineageMixin:
+    """
+    For operators and sensors that deal with sync jobs; comes before :class:`AwsParametersMixin` in the bases.
+
+    Nothing here calls AWS, and nothing here can fail a task.
+    """
+
+    operator_extra_links: Any = (KendraIndexLink(), KendraSyncJobLogsLink())
+
+    # Of what the classes that this is mixed into have.
+    if TYPE_CHECKING:
+        index_id: str
+        region_name: str | None
+        aws_conn_id: str | None
+        log: Any
+
+    _ended_with: Sequence[SyncJob] = ()
+    _links: Mapping[str, str] = {}
+
+    def _end_with(self, context: Context, *jobs: SyncJob) -> None:
+        """
+        Tell of the jobs that this task ends with.
+
+        Those that have finished go into the events of the assets that are theirs among the outlets, and into
+        the lineage.
+
+        :param context: The task's context.
+        :param jobs: The jobs.
+        """
+        for job in jobs:
+            self._show_links(context, job.execution_id)
+        self._ended_with = [job for job in jobs if job.is_finished]
+        self._write_asset_events(context)
+
+    def _tell(self, context: Context, outcome: Outcome | AllFresh) -> None:
+        """
+        Tell of the jobs of a wait that is over.
+
+        :param context: The task's context.
+        :param outcome: The outcome that the task ends with.
+        """
+        if isinstance(outcome, Satisfied):
+            self._end_with(context, outcome.job)
+        elif isinstance(outcome, AllFresh):
+            self._end_with(context, *outcome.jobs.values())
+        elif outcome.job is not None:
+            self._show_links(context, outcome.job.execution_id)
+
+    def _show_links(self, context: Context, execution_id: str | None = None) -> None:
+        """
+        Show the links from now on.
+
+        :param context: The task's context.
+        :param execution_id: The sync job, if it is known already.
+        """
+        ti: Any = context.get("ti")
+        task: Any = self
+        if ti is None or not task.do_xcom_push:
+            return
+        known = {
+            "region": self._region,
+            "index_id": self.index_id,
+            "data_source_id": getattr(self, "data_source_id", None),
+            "execution_id": execution_id,
+        }
+        made = {link.xcom_key: link.url(**known) for link in self.operator_extra_links if isinstance(link, KendraLink)}
+        for key, url in made.items():
+            if url is None or self._links.get(key) == url:
+                continue
+            try:
+                ti.xcom_push(key=key, value=url)
+            except Exception as error:  # what the task does is worth more
+                self.log.warning("Could not keep a link: %s", error)
+                return
+            self._links = {**self._links, key: url}
+
+    def _write_asset_events(self, context: Context) -> None:
+        events: Any = context.get("outlet_events")
+        task: Any = self
+        if events is None or not self._ended_with:
+            return
+        for outlet in task.outlets:
+            uri = KendraUri.of(outlet)
+            if uri is None:
+                continue
+            records = [job.to_dict() for job in self._ended_with if self._is_of(uri, job)]
+            if not records:
+                self.log.info("The event of %s gets no record: no sync job here was of that data source.", uri)
+                continue
+            try:
+                # The place and shape of a watcher's events too.
+                events[outlet].extra["payload"] = {"sync_jobs": records}
+            except Exception as error:  # what the task did is worth more
+                self.log.warning("Could not put the sync job into the event of %s: %s", uri, error)
+
+    def _is_of(self, uri: KendraUri, job: SyncJob) -> bool:
+        same_ids = (uri.index_id, uri.data_source_id) == (job.index_id, job.data_source_id)
+        return same_ids and self._region in (None, uri.region)
+
+    @property
+    def _region(self) -> str | None:
+        """The region that AWS is called in, as far as it is known without making a client."""
+        if self.region_name:
+            return self.region_name
+        hook = vars(self).get("hook")
+        if hook is not None and "conn" in vars(hook):
+            region: str = hook.conn_region_name
+            return region
+        if "_connections_region" not in vars(self):
+            self._connections_region = _region_of_connection(self.aws_conn_id)
+        return self._connections_region
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage | None:
+        """
+        Tell OpenLineage of the data sources that were synced, each with the number of documents written.
+
+        They are outputs also of a task that only waited, since they are what its run makes known as new. With
+        none, OpenLineage takes the task's inlets and outlets instead, so these are added here too.
+
+        :param task_instance: The task instance.
+        """
+        region = self._region if self._ended_with else None
+        if region is None:
+            return None
+        try:
+            from airflow.providers.common.compat.openlineage.facet import (
+                OutputDataset,
+                OutputStatisticsOutputDatasetFacet,
+            )
+            from airflow.providers.common.compat.openlineage.utils.utils import translate_airflow_asset
+            from airflow.providers.openlineage.extractors import OperatorLineage
+        except ImportError:
+            return None
+
+        def translated(assets: Sequence[Any]) -> list[Any]:
+            return [dataset for asset in assets if (dataset := translate_airflow_asset(asset, None)) is not None]
+
+        outputs = {}
+        for job in self._ended_with:
+            uri = KendraUri(region, job.index_id, job.data_source_id)
+            written = [count for count in (job.documents_added, job.documents_modified) if count is not None]
+            outputs[uri.openlineage_namespace, uri.openlineage_name] = OutputDataset(
+                namespace=uri.openlineage_namespace,
+                name=uri.openlineage_name,
+                outputFacets=(
+                    {"outputStatistics": OutputStatisticsOutputDatasetFacet(rowCount=sum(written))} if written else {}
+                ),
+            )
+        task: Any = self
+        for dataset in translated(task.outlets):
+            outputs.setdefault((dataset.namespace, dataset.name), dataset)
+        return OperatorLineage(inputs=translated(task.inlets), outputs=list(outputs.values()))
+
+
+def _region_of_connection(aws_conn_id: str | None) -> str | None:
+    """The region that a client made from this connection would call, None if that is not certain."""
+    if aws_conn_id:
+        from airflow.providers.common.compat.sdk import BaseHook
+
+        try:
+            extra = BaseHook.get_connection(aws_conn_id).extra_dejson
+        except Exception:  # who waits will say so
+            return None
+        if "session_kwargs" in extra:
+            return None
+        if extra.get("region_name"):
+            return str(extra["region_name"])
+    return os.environ.get("AWS_DEFAULT_REGION")

@@ -1,0 +1,424 @@
+"""Waits that outlast a single decision: several data sources that must be fresh at once, and watchers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_kendra.conditions import (
+    PROGRESS_INTERVAL,
+    AllFresh,
+    Failed,
+    Failure,
+    Fresh,
+    HeldUp,
+    History,
+    NeedsOlder,
+    Outcome,
+    Satisfied,
+    Waiting,
+    all_fresh,
+)
+from airflow_provider_kendra.polling import (
+    MIN_INTERVAL,
+    OVERRUN,
+    Catalogue,
+    DataSource,
+    Poll,
+    Poller,
+    after_error,
+    look,
+    utcnow,
+)
+from airflow_provider_kendra.sync_job import SyncJob
+from airflow_provider_kendra.validation import check_identifier
+
+if TYPE_CHECKING:
+    from airflow_provider_kendra.aws import AwsParameters
+    from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """
+    Data sources of one index.
+
+    :param aws: Where the calls go.
+    :param index_id: The index.
+    :param data_source_ids: Which data sources; None for all that are ACTIVE, listed anew at each look.
+    """
+
+    aws: AwsParameters
+    index_id: str
+    data_source_ids: tuple[str, ...] | None
+
+    def data_source(self, data_source_id: str) -> DataSource:
+        """One of them."""
+        return DataSource(self.aws, self.index_id, data_source_id)
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """All of them, to be listed."""
+        return Catalogue(self.aws, self.index_id)
+
+    def none_found(self) -> Failed:
+        """Say that there is nothing that could be fresh."""
+        return Failed(
+            Failure.REFUSED, f"Index {self.index_id} has no ACTIVE data source, so that nothing in it can be fresh."
+        )
+
+
+def freshness_index(aws: AwsParameters, index_id: str, data_source_ids: str | Sequence[str] | None) -> Index:
+    """
+    Build it from a DAG author's parameters.
+
+    :param aws: Where the calls go.
+    :param index_id: The index.
+    :param data_source_ids: One data source, several, or None for all.
+    :raises ValueError: for what cannot be an identifier, and for an empty list.
+    """
+    check_identifier("index_id", index_id)
+    if data_source_ids is None:
+        return Index(aws, index_id, None)
+    ids = (data_source_ids,) if isinstance(data_source_ids, str) else tuple(dict.fromkeys(data_source_ids))
+    if not ids:
+        raise ValueError("data_source_ids is empty, but must name a data source, or be None for all of the index.")
+    return Index(aws, index_id, tuple(check_identifier("data_source_id", each) for each in ids))
+
+
+class FreshnessLog:
+    """Says in a task's log which data sources hold a wait up: at each change, and now and then."""
+
+    def __init__(self, condition: Fresh, now: datetime) -> None:
+        self._condition = condition
+        self._since = self._told_at = now
+        self._told: object = None
+
+    def line(self, seen: HeldUp, now: datetime) -> str | None:
+        """
+        Give the line to log, or None if there is nothing new.
+
+        :param seen: What the last looks came to.
+        :param now: The time that it is about.
+        """
+        news = {key: _visible(decision) for key, decision in seen.data_sources.items()}
+        is_progress = (now - self._told_at).total_seconds() >= PROGRESS_INTERVAL
+        if not is_progress and (news == self._told or None in news.values()):
+            return None
+        self._told, self._told_at = news, now
+        elapsed = int((now - self._since).total_seconds())
+        return (
+            f"Waiting for {self._condition.subject} ({elapsed} s so far), held up by "
+            f"{seen.describe(self._condition, now)}."
+        )
+
+
+def _visible(decision: Outcome | Waiting | None) -> object:
+    if isinstance(decision, Waiting):
+        return decision.job and (decision.job.execution_id, decision.job.status), decision.trouble is not None
+    return decision.job.execution_id if isinstance(decision, Satisfied) else decision
+
+
+def look_at_all(
+    hook: KendraSyncJobsHook, index: Index, condition: Fresh, seen: dict[str, Outcome | Waiting | None]
+) -> AllFresh | Failed | HeldUp:
+    """
+    Look once at each data source, from a worker.
+
+    :param hook: What to look with.
+    :param index: The data sources.
+    :param condition: What each must fulfil.
+    :param seen: What the looks before this one decided; is brought up to date.
+    """
+    ids: Iterable[str] = index.data_source_ids or ()
+    if index.data_source_ids is None:
+        try:
+            ids = next(index.catalogue.pages(hook)).data_source_ids
+        except Exception as error:
+            trouble = after_error(error, index.catalogue.contents, None, hook.discard_clients)
+            return trouble if isinstance(trouble, Failed) else HeldUp({"all": trouble})
+        if not ids:
+            return index.none_found()
+    before = dict(seen)
+    seen.clear()
+    for data_source_id in ids:
+        last = before.get(data_source_id) or Waiting()
+        seen[data_source_id] = look(hook, index.data_source(data_source_id), condition, last)
+    return all_fresh(seen, condition, utcnow())
+
+
+async def wait_until_fresh(
+    index: Index,
+    condition: Fresh,
+    *,
+    interval: float,
+    deadline: datetime | None,
+    log: Callable[[str], object],
+) -> AllFresh | Failed:
+    """
+    Wait until all data sources are fresh at once, sharing looks with all other waits of this event loop.
+
+    :param index: The data sources.
+    :param condition: What each must fulfil.
+    :param interval: Seconds between looks; of all waits on a data source the shortest one rules.
+    :param deadline: When to give up; None for never.
+    :param log: Takes the lines of this wait's log.
+    """
+    group = _Group(index, condition, max(interval, MIN_INTERVAL), deadline)
+    freshness_log = FreshnessLog(condition, utcnow())
+    held_up = HeldUp({})
+    patience = None if deadline is None else (deadline - utcnow()).total_seconds() + OVERRUN
+    try:
+        async with asyncio.timeout(patience):
+            group.join()
+            while True:
+                outcome = await group.outcome()
+                if not isinstance(outcome, HeldUp):
+                    return outcome
+                held_up = outcome
+                if group.is_over:
+                    break
+                if line := freshness_log.line(outcome, utcnow()):
+                    log(line)
+    except TimeoutError:
+        pass
+    finally:
+        group.leave()
+    return timed_out(held_up, condition)
+
+
+def timed_out(held_up: HeldUp, condition: Fresh) -> Failed:
+    """
+    Say that the time of a wait for freshness is over.
+
+    :param held_up: What the last looks came to.
+    :param condition: What each data source was to fulfil.
+    """
+    return Failed(
+        Failure.TIMED_OUT,
+        f"Timed out waiting for {condition.subject}, held up by {held_up.describe(condition, utcnow())}. Raise "
+        "timeout if syncs take this long.",
+    )
+
+
+class _Member:
+    """What one data source, or the list of them, brings to a wait for all."""
+
+    __slots__ = ("condition", "deadline", "decision", "group", "interval", "is_over", "is_told", "look")
+
+    def __init__(self, group: _Group, condition: Any) -> None:
+        self.group = group
+        self.condition = condition
+        self.interval = group.interval
+        self.deadline = group.deadline
+        self.look = 0
+        self.decision: Any = Waiting()
+        self.is_told = False
+        self.is_over = False
+
+    def tell(self, decision: Any, now: datetime) -> bool:
+        """Take a decision. Only a failure or the deadline ends the membership: what is fresh can become stale."""
+        is_news = not self.is_told or _visible(decision) != _visible(self.decision)
+        self.decision, self.is_told = decision, True
+        self.is_over = isinstance(decision, Failed) or (self.deadline is not None and now >= self.deadline)
+        if is_news or self.is_over:
+            self.group.woken.set()
+        return self.is_over
+
+
+class _Listed:
+    """The condition of who only wants to know which data sources there are."""
+
+    subject = "the data sources"
+
+    def decide(self, history: History, now: datetime) -> Any:
+        return tuple(history.data_source_ids) if history.is_complete else NeedsOlder()
+
+
+class _Group:
+    """The members of one wait for several data sources."""
+
+    def __init__(self, index: Index, condition: Fresh, interval: float, deadline: datetime | None) -> None:
+        self.interval = interval
+        self.deadline = deadline
+        self._index = index
+        self._condition = condition
+        self._poller = Poller.of_running_loop()
+        self._members: dict[str, tuple[Poll, _Member]] = {}
+        self._decisions: dict[str, Outcome | Waiting | None] = {}
+        self._lister: tuple[Poll, _Member] | None = None
+        self.woken = asyncio.Event()
+
+    def join(self) -> None:
+        if self._index.data_source_ids is not None:
+            self._set_members(self._index.data_source_ids)
+        else:
+            lister = _Member(self, _Listed())
+            self._lister = self._poller.join(self._index.catalogue, lister), lister
+
+    def leave(self) -> None:
+        self._set_members(())
+        if self._lister is not None:
+            self._poller.leave(*self._lister)
+
+    def _set_members(self, ids: Sequence[str]) -> None:
+        for gone in self._members.keys() - set(ids):
+            self._poller.leave(*self._members.pop(gone))
+            del self._decisions[gone]
+        for data_source_id in ids:
+            if data_source_id not in self._members:
+                self._decisions[data_source_id] = None
+                member = _Member(self, self._condition)
+                poll = self._poller.join(self._index.data_source(data_source_id), member)
+                self._members[data_source_id] = poll, member
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every member has had its last look."""
+        members = [member for _, member in (*self._members.values(), *([self._lister] if self._lister else ()))]
+        return all(member.is_over for member in members)
+
+    async def outcome(self) -> AllFresh | Failed | HeldUp:
+        """Wait for news, and say what all the last looks come to."""
+        try:
+            async with asyncio.timeout(PROGRESS_INTERVAL):
+                await self.woken.wait()
+        except TimeoutError:
+            pass  # time to say that the wait goes on
+        self.woken.clear()
+        if self._lister is not None:
+            listed = self._lister[1].decision
+            if isinstance(listed, Failed):
+                return listed
+            if isinstance(listed, tuple):
+                if not listed:
+                    return self._index.none_found()
+                self._set_members(listed)
+            if not self._members:
+                return HeldUp({"all": listed if isinstance(listed, Waiting) else None})
+        for data_source_id, (_, member) in self._members.items():
+            if member.is_told:
+                self._decisions[data_source_id] = member.decision
+        return all_fresh(self._decisions, self._condition, utcnow())
+
+
+Cursor = dict[str, str | None]
+"""The newest finished job that a watcher has seen, in JSON types; empty if there was none yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What a watcher's look came to: the jobs that have finished since its cursor, oldest first."""
+
+    jobs: tuple[SyncJob, ...]
+    cursor: Cursor
+
+
+@dataclass(slots=True)
+class FinishedSince:
+    """
+    The condition of a watcher: it is never over.
+
+    Kendra runs one sync job of a data source at a time, so that jobs finish in the order they start in.
+
+    :param cursor: Where to read from; None to begin with the jobs that finish from now on.
+    """
+
+    cursor: Cursor | None
+    subject: str = "sync jobs that finish"
+
+    def decide(self, history: History, now: datetime) -> Finished | NeedsOlder:
+        """Find the finished jobs that are newer than the cursor."""
+        newer: list[SyncJob] = []
+        is_complete = history.is_complete
+        for job in history.jobs:
+            if self.cursor is not None and self._is_reached(job):
+                is_complete = True
+                break
+            if job.is_finished:
+                newer.append(job)
+                if self.cursor is None:  # the first look only finds out where to begin
+                    is_complete = True
+                    break
+        if not is_complete:
+            return NeedsOlder()
+        cursor = _cursor_of(newer[0]) if newer else self.cursor or {}
+        return Finished(tuple(reversed(newer)) if self.cursor is not None else (), cursor)
+
+    def _is_reached(self, job: SyncJob) -> bool:
+        if not self.cursor:
+            return False
+        start = self.cursor["start_time"]
+        is_older = start is not None and job.start_time is not None and job.start_time <= datetime.fromisoformat(start)
+        return is_older or job.execution_id == self.cursor["execution_id"]
+
+
+def _cursor_of(job: SyncJob) -> Cursor:
+    return {"execution_id": job.execution_id, "start_time": job.start_time.isoformat() if job.start_time else None}
+
+
+class _Watcher:
+    """A watcher's place in the poll of its data source."""
+
+    def __init__(self, cursor: Cursor | None, interval: float) -> None:
+        self.condition: Any = FinishedSince(cursor)
+        self.interval = interval
+        self.deadline: datetime | None = None
+        self.look = 0
+        self.decision: Any = Waiting()
+        self.unread: list[SyncJob] = []
+        self.cursor = cursor
+        self.trouble: str | None = None
+        self.woken = asyncio.Event()
+
+    def tell(self, decision: Any, now: datetime) -> bool:
+        if isinstance(decision, Finished):
+            self.unread += decision.jobs
+            trouble = None
+            if decision.cursor != self.cursor:
+                self.cursor = decision.cursor
+                self.condition = FinishedSince(decision.cursor)
+                self.woken.set()
+        else:
+            # A watcher has nobody to fail to: it goes on, at the pace of the poll's back-off, and says so.
+            trouble = decision.message if isinstance(decision, Failed) else decision.trouble
+        if (trouble is None) != (self.trouble is None):
+            self.woken.set()
+        self.trouble = trouble
+        self.decision = Waiting(trouble=trouble)
+        return False
+
+
+async def watch(
+    source: DataSource, cursor: Cursor | None, *, interval: float, log: Callable[[str], object]
+) -> AsyncIterator[Finished]:
+    """
+    Yield the jobs that finish, all that one look or several have found since the last time at once.
+
+    The first result without a cursor has no jobs, only the cursor.
+
+    :param source: The data source.
+    :param cursor: Where to read from; None to begin with the jobs that finish from now on.
+    :param interval: Seconds between looks; of all waits on a data source the shortest one rules.
+    :param log: Takes a line when looks begin to fail, and when they succeed again.
+    """
+    poller = Poller.of_running_loop()
+    watcher = _Watcher(cursor, max(interval, MIN_INTERVAL))
+    poll = poller.join(source, watcher)
+    trouble: str | None = None
+    seen = cursor
+    try:
+        while True:
+            await watcher.woken.wait()
+            watcher.woken.clear()
+            if (trouble is None) != (watcher.trouble is None):
+                log(f"Watching {source.contents}: {watcher.trouble or 'looks succeed again'}")
+            trouble = watcher.trouble
+            if watcher.cursor is not None and watcher.cursor != seen:
+                seen, jobs, watcher.unread = watcher.cursor, tuple(watcher.unread), []
+                yield Finished(jobs, seen)
+    finally:
+        poller.leave(poll, watcher)
