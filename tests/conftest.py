@@ -1,0 +1,118 @@
+"""What many tests share: a data source on the local Kendra, whose fixture `local_kendra` the package's plugin gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any
+from unittest.mock import patch
+
+import hypothesis
+import pytest
+from botocore.loaders import create_loader
+
+from airflow_provider_kendra.testing import LocalKendra
+
+# A slow machine is no failure.
+hypothesis.settings.register_profile("kendra", deadline=None)
+hypothesis.settings.load_profile("kendra")
+
+ROLE_ARN = "arn:aws:iam::123456789012:role/kendra"
+NEWEST_START = datetime(2026, 1, 31, 6, tzinfo=UTC)
+
+
+def listed(execution_id: str, status: str | None = "SUCCEEDED", **members: Any) -> dict[str, Any]:
+    """One item of ListDataSourceSyncJobs; give more members under the API's names, those that are None are left out."""
+    item = {"ExecutionId": execution_id, "Status": status, "StartTime": NEWEST_START, **members}
+    return {name: value for name, value in item.items() if value is not None}
+
+
+def counts(**documents: int) -> dict[str, str]:
+    """Metrics as the API sends them: `counts(failed=3)`."""
+    return {f"Documents{name.capitalize()}": str(count) for name, count in documents.items()}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _botocore_reads_its_data_once() -> Iterator[None]:
+    """Each session would read and parse the models anew, which takes longer than most tests."""
+    with patch("botocore.loaders.create_loader", cache(create_loader)):
+        yield
+
+
+@cache
+def client(url: str, service: str = "kendra") -> Any:
+    """A client of the local Kendra, made once: that takes longer than most tests."""
+    return LocalKendra.attach(url).client(service)
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """A data source on the local Kendra; a sync of it ends when told to."""
+
+    kendra: LocalKendra
+    index_id: str
+    data_source_id: str
+
+    @property
+    def client(self) -> Any:
+        """What somebody else speaks to Kendra with."""
+        return client(self.kendra.url)
+
+    @property
+    def ids(self) -> tuple[str, str]:
+        return self.index_id, self.data_source_id
+
+    @property
+    def as_kwargs(self) -> dict[str, str]:
+        return {"index_id": self.index_id, "data_source_id": self.data_source_id}
+
+    def show(self, *histories: list[dict[str, Any]]) -> None:
+        """Show these histories, the next one at each look; the last one stays."""
+        self.kendra.set_history(*self.ids, *histories)
+
+    def show_long_history(self, jobs: int, **changed: Mapping[str, Any]) -> None:
+        """Show jobs named job-1 (the newest) and so on, an hour apart; other members for some: `job_3={…}`."""
+        self.show(
+            [
+                listed(f"job-{number}", StartTime=NEWEST_START - timedelta(hours=number - 1))
+                | dict(changed.get(f"job_{number}", {}))
+                for number in range(1, jobs + 1)
+            ]
+        )
+
+    def start(self) -> str:
+        """Start a sync as somebody else would."""
+        started = self.client.start_data_source_sync_job(IndexId=self.index_id, Id=self.data_source_id)
+        return str(started["ExecutionId"])
+
+    def finish(self, status: str = "SUCCEEDED", **told: Any) -> None:
+        """End the running sync."""
+        self.kendra.finish_sync_job(*self.ids, status, **told)
+
+    def execution_ids(self) -> list[str]:
+        """Of all syncs there ever were, newest first."""
+        listed = self.client.list_data_source_sync_jobs(IndexId=self.index_id, Id=self.data_source_id)
+        return [job["ExecutionId"] for job in listed["History"]]
+
+
+def _make(kendra: LocalKendra, **request: Any) -> DataSource:
+    index_id = client(kendra.url).create_index(Name="index", RoleArn=ROLE_ARN)["Id"]
+    made = client(kendra.url).create_data_source(IndexId=index_id, Name="documents", **request)
+    return DataSource(kendra, index_id, made["Id"])
+
+
+@pytest.fixture
+def data_source(local_kendra: LocalKendra) -> DataSource:
+    """An S3 data source that has never been synced."""
+    client(local_kendra.url, "s3").create_bucket(Bucket="documents")
+    local_kendra.set_sync_duration(None)
+    configuration = {"S3Configuration": {"BucketName": "documents"}}
+    return _make(local_kendra, Type="S3", RoleArn=ROLE_ARN, Configuration=configuration)
+
+
+@pytest.fixture
+def custom_data_source(local_kendra: LocalKendra) -> DataSource:
+    """A CUSTOM data source that has never been synced."""
+    return _make(local_kendra, Type="CUSTOM")

@@ -1,0 +1,130 @@
+"""
+Runs one DAG of ``dags/`` in real Airflow and writes what became of each task, as JSON.
+
+    python -m tests.integration.run_dag DAG_ID REPORT [--triggerer]
+
+Without ``--triggerer`` this is Airflow's own ``dag.test()``, which begins every task on a worker. With it, tasks are
+scheduled as the scheduler schedules them, and triggers run in a triggerer of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow import settings
+from airflow.utils.db import initdb
+
+from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DAGS = Path(__file__).parent / "dags"
+PATIENCE = 60.0
+
+
+def load_dag(dag_id: str) -> Any:
+    if AIRFLOW_V_3_0_PLUS:
+        try:
+            from airflow.dag_processing.dagbag import DagBag
+        except ImportError:
+            from airflow.models.dagbag import DagBag
+        bag = DagBag(DAGS)
+    else:
+        from airflow.models.dagbag import DagBag
+
+        bag = DagBag(DAGS, include_examples=False)
+    assert not bag.import_errors, bag.import_errors
+    return bag.dags[dag_id]
+
+
+@contextmanager
+def triggerer() -> Iterator[None]:
+    process = subprocess.Popen([sys.executable, "-m", "airflow", "triggerer", "--skip-serve-logs"])
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def run_as_the_scheduler_does(dag: Any) -> Any:
+    """As ``dag.test()`` of Airflow 3.3, but for who decides where a task begins."""
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+    from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
+    from airflow.models.dagbag import DBDagBag
+    from airflow.models.dagrun import DagRun, get_or_create_dagrun
+    from airflow.sdk import timezone
+    from airflow.sdk.definitions.dag import _run_task
+    from airflow.utils.types import DagRunTriggeredByType, DagRunType
+
+    session = settings.Session()
+    manager = DagBundlesManager()
+    manager.sync_bundles_to_db(session=session)
+    session.commit()
+    (bundle,) = manager.get_all_dag_bundles()
+    bundle.initialize()
+    bag = BundleDagBag(dag_folder=bundle.path, bundle_path=bundle.path, bundle_name=bundle.name)
+    sync_bag_to_db(bag, bundle.name, None)
+    now = timezone.utcnow()
+    run = get_or_create_dagrun(
+        dag=DBDagBag().get_latest_version_of_dag(dag.dag_id, session=session),
+        run_id=DagRun.generate_run_id(run_type=DagRunType.MANUAL, logical_date=now, run_after=now),
+        start_date=now, logical_date=now, data_interval=None, run_after=now, session=session, conf=None,
+        triggered_by=DagRunTriggeredByType.TEST, triggering_user_name="test",
+    )  # fmt: skip
+    give_up = time.monotonic() + PATIENCE
+    while run.state == "running" and time.monotonic() < give_up:
+        session.expire_all()
+        schedulable, _ = run.update_state(session=session)
+        run.schedule_tis(schedulable, session=session)
+        session.commit()
+        session.expire_all()
+        for ti in run.get_task_instances(session=session):
+            if ti.state == "scheduled":
+                _run_task(ti=ti, task=dag.task_dict[ti.task_id])
+        time.sleep(0.1)
+    return run
+
+
+def report(run: Any) -> dict[str, dict[str, Any]]:
+    return {
+        ti.task_id: {"state": ti.state, "tries": ti.try_number, "execution_id": _pull(ti, "execution_id")}
+        for ti in run.get_task_instances()
+    }
+
+
+def _pull(ti: Any, key: str) -> Any:
+    if not AIRFLOW_V_3_0_PLUS:
+        return ti.xcom_pull(task_ids=ti.task_id, key=key)
+    from airflow.models.xcom import XComModel
+    from sqlalchemy import select
+
+    this = (XComModel.run_id == ti.run_id, XComModel.task_id == ti.task_id, XComModel.key == key)
+    with settings.Session() as session:
+        row = session.scalar(select(XComModel).where(*this))
+        return row and XComModel.deserialize_value(row)
+
+
+def main() -> None:
+    dag_id, report_file, *options = sys.argv[1:]
+    if not Path(os.environ["AIRFLOW_HOME"], "airflow.db").exists():
+        initdb()
+    dag = load_dag(dag_id)
+    if "--triggerer" in options:
+        with triggerer():
+            run = run_as_the_scheduler_does(dag)
+    else:
+        run = dag.test()
+    Path(report_file).write_text(json.dumps(report(run)))
+
+
+if __name__ == "__main__":
+    main()

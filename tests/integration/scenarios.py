@@ -1,0 +1,528 @@
+"""What can happen to a wait for a sync job: the table that every mode is driven through."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSkipException
+
+from airflow_provider_kendra.exceptions import (
+    KendraRequestError,
+    KendraSyncJobNotFoundError,
+    KendraSyncJobRejectedError,
+)
+from tests.integration.modes import NOW
+
+Job = dict[str, Any]
+Look = Sequence[Job]
+
+LIST = "ListDataSourceSyncJobs"
+CUTOFF = NOW - timedelta(hours=1)
+MISSING_ID = "0" * 36
+
+
+@dataclass(frozen=True)
+class Passes:
+    """The wait returns the record of this job, with these values in it."""
+
+    execution_id: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Raises:
+    """The wait raises this error, which names these things and carries this job."""
+
+    error: type[BaseException]
+    named: Sequence[str]
+    execution_id: str | None = None
+
+
+def skips(*named: str) -> Raises:
+    return Raises(AirflowSkipException, named)
+
+
+def rejects(execution_id: str, *named: str) -> Raises:
+    return Raises(KendraSyncJobRejectedError, (execution_id, *named), execution_id)
+
+
+def refuses(*named: str) -> Raises:
+    return Raises(KendraRequestError, named)
+
+
+def times_out(*named: str) -> Raises:
+    return Raises(AirflowSensorTimeout, ("Timed out waiting for", *named))
+
+
+def not_found(*named: str) -> Raises:
+    return Raises(KendraSyncJobNotFoundError, named)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A row: what each look shows, how the service misbehaves, what the sensor is told, and what comes of it."""
+
+    name: str
+    expected: Passes | Raises
+    looks: Sequence[Look] = ((),)
+    faults: Sequence[Mapping[str, Any]] = ()
+    execution_id: str | None = None
+    started_after: datetime | str | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
+    calls: int | None = None
+
+
+def job(execution_id: str, status: str | None = None, *, started: int | None = 30, **members: Any) -> Job:
+    """An item of a history: started so many minutes before the wait begins."""
+    start = {} if started is None else {"StartTime": NOW - timedelta(minutes=started)}
+    end = {"EndTime": NOW - timedelta(minutes=1)} if status in ("SUCCEEDED", "FAILED", "INCOMPLETE", "ABORTED") else {}
+    return {"ExecutionId": execution_id, **({"Status": status} if status else {}), **start, **end, **members}
+
+
+def metrics(**counts: int) -> dict[str, Any]:
+    return {"Metrics": {f"Documents{name.capitalize()}": str(count) for name, count in counts.items()}}
+
+
+def one(name: str, expected: Passes | Raises, *statuses: str, calls: int | None = None, **arguments: Any) -> Scenario:
+    """A wait for job "mine", which has these statuses at the looks."""
+    looks = [[job("mine", status)] for status in statuses]
+    return Scenario(name, expected, looks, execution_id="mine", arguments=arguments, calls=calls)
+
+
+def since(name: str, expected: Passes | Raises, *looks: Look, calls: int | None = None, **arguments: Any) -> Scenario:
+    """A wait for a job that started at or after the cutoff, an hour before the wait begins."""
+    return Scenario(name, expected, looks, started_after=CUTOFF, arguments=arguments, calls=calls)
+
+
+def troubled(
+    name: str, expected: Passes | Raises, *faults: Mapping[str, Any], calls: int | None = None, **arguments: Any
+) -> Scenario:
+    """A wait for job "mine", which has succeeded, while the service misbehaves."""
+    looks = [[job("mine", "SUCCEEDED")]]
+    return Scenario(name, expected, looks, faults, execution_id="mine", arguments=arguments, calls=calls)
+
+
+def told(name: str, expected: Passes | Raises, **arguments: Any) -> Scenario:
+    """A wait with these arguments, where job "mine" has succeeded."""
+    given = {name: arguments.pop(name, None) for name in ("execution_id", "started_after")}
+    params = arguments.pop("params", {})
+    return Scenario(name, expected, [[job("mine", "SUCCEEDED")]], **given, arguments=arguments, params=params)
+
+
+MINE = Passes("mine", {"status": "SUCCEEDED"})
+
+STATUS_PATHS = [
+    one("has succeeded already", MINE, "SUCCEEDED", calls=1),
+    one("crawls, indexes, succeeds", MINE, "SYNCING", "SYNCING_INDEXING", "SUCCEEDED", calls=3),
+    one("ends between two looks", MINE, "SYNCING", "SUCCEEDED", calls=2),
+    one("has failed already", rejects("mine", "FAILED", "only a status among SUCCEEDED"), "FAILED", calls=1),
+    one("crawls, then fails", rejects("mine", "FAILED"), "SYNCING", "FAILED", calls=2),
+    one("is stopped", rejects("mine", "ABORTED"), "SYNCING", "STOPPING", "ABORTED", calls=3),
+    one("stopping, still succeeds", MINE, "STOPPING", "SUCCEEDED", calls=2),
+    one("ends incomplete", rejects("mine", "INCOMPLETE"), "SYNCING_INDEXING", "INCOMPLETE", calls=2),
+    one("shows a status that nobody knows, then succeeds", MINE, "HIBERNATING", "SUCCEEDED", calls=2),
+    one("shows a status that nobody knows, for ever", times_out("mine", "HIBERNATING"), "HIBERNATING", timeout=120),
+    Scenario(
+        "fails, and Kendra says why",
+        rejects("mine", "FAILED", "InternalError: AccessDenied: The role may not read the bucket."),
+        [
+            [
+                job(
+                    "mine", "FAILED", ErrorCode="InternalError", DataSourceErrorCode="AccessDenied",
+                    ErrorMessage="The role may not read the bucket.",
+                )
+            ]
+        ],
+        execution_id="mine",
+    ),
+    Scenario(
+        "shows an EndTime while it still indexes",
+        Passes("mine", {"end_time": (NOW - timedelta(minutes=1)).isoformat(), "duration_seconds": 29 * 60.0}),
+        [[job("mine", "SYNCING_INDEXING", EndTime=NOW - timedelta(minutes=9))], [job("mine", "SUCCEEDED")]],
+        execution_id="mine",
+        calls=2,
+    ),
+    Scenario(
+        "has no status at first",
+        MINE,
+        [[job("mine")], [job("mine", "SUCCEEDED")]],
+        execution_id="mine",
+        calls=2,
+    ),
+    Scenario(
+        "has neither times nor metrics",
+        Passes("mine", {"start_time": None, "duration_seconds": None, "documents_failed": None}),
+        [[{"ExecutionId": "mine", "Status": "SUCCEEDED"}]],
+        execution_id="mine",
+    ),
+    Scenario(
+        "reports its metrics",
+        Passes("mine", {"documents_added": 3, "documents_modified": 0, "documents_failed": 0, "documents_scanned": 5}),
+        [[job("mine", "SUCCEEDED", **metrics(added=3, modified=0, deleted=1, failed=0, scanned=5))]],
+        execution_id="mine",
+    ),
+]  # fmt: skip
+
+HISTORY = [
+    Scenario(
+        "is behind a newer job that failed",
+        MINE,
+        [[job("newer", "FAILED", started=5), job("mine", "SUCCEEDED")]],
+        execution_id="mine",
+        calls=1,
+    ),
+    Scenario(
+        "is before an older job that failed",
+        MINE,
+        [[job("mine", "SUCCEEDED"), job("older", "FAILED", started=90)]],
+        execution_id="mine",
+        calls=1,
+    ),
+    Scenario(
+        "is on a page that is not in order",
+        MINE,
+        [[job("older", "FAILED", started=90), job("mine", "SUCCEEDED"), job("newer", "SYNCING", started=1)]],
+        execution_id="mine",
+        calls=1,
+    ),
+    Scenario(
+        "is deep in the history",
+        MINE,
+        [[job(f"job-{n}", "FAILED", started=n) for n in range(24)] + [job("mine", "SUCCEEDED", started=60)]],
+        execution_id="mine",
+        calls=3,
+    ),
+    Scenario(
+        "is at the end of the first page, where reading stops",
+        MINE,
+        [
+            [job(f"job-{n}", "SUCCEEDED", started=n) for n in range(9)]
+            + [job("mine", "SUCCEEDED", started=10)]
+            + [job(f"older-{n}", "SUCCEEDED", started=20 + n) for n in range(30)]
+        ],
+        execution_id="mine",
+        calls=1,
+    ),
+    Scenario(
+        "is not listed yet",
+        MINE,
+        [[], [job("older", "SUCCEEDED", started=90)], [job("mine", "SUCCEEDED")]],
+        execution_id="mine",
+        calls=3,
+        arguments={"not_found_timeout": 300},
+    ),
+    Scenario(
+        "is never listed",
+        not_found("mine", "1 jobs", "not_found_timeout"),
+        [[job("older", "SUCCEEDED", started=90)]],
+        execution_id="mine",
+        calls=3,
+    ),
+    Scenario("is not listed, and nothing else is", not_found("mine", "0 jobs"), execution_id="mine", calls=3),
+    Scenario(
+        "is not listed, and nobody waits for that",
+        not_found("mine"),
+        execution_id="mine",
+        arguments={"not_found_timeout": 0},
+        calls=1,
+    ),
+    Scenario(
+        "vanishes from the history",
+        not_found("mine"),
+        [[job("mine", "SYNCING")], [job("mine", "SYNCING")], []],
+        execution_id="mine",
+        calls=3,
+    ),
+    Scenario(
+        "is listed twice, once stale",
+        MINE,
+        [[job("mine", "SUCCEEDED"), job("mine", "SYNCING")]],
+        execution_id="mine",
+        calls=1,
+    ),
+    Scenario(
+        "runs while an item of the history has no id",
+        MINE,
+        [[{"Status": "FAILED"}, job("mine", "SYNCING")], [{}, job("mine", "SUCCEEDED")]],
+        execution_id="mine",
+        calls=2,
+    ),
+]
+
+TOLERANCE = [
+    Scenario(
+        "is incomplete within the tolerance",
+        Passes("mine", {"status": "INCOMPLETE", "documents_failed": 2}),
+        [[job("mine", "INCOMPLETE", **metrics(failed=2))]],
+        execution_id="mine",
+        arguments={"max_documents_failed": 2},
+    ),
+    Scenario(
+        "is incomplete beyond the tolerance",
+        rejects("mine", "INCOMPLETE", "3 failed documents", "max_documents_failed=2"),
+        [[job("mine", "INCOMPLETE", **metrics(failed=3))]],
+        execution_id="mine",
+        arguments={"max_documents_failed": 2},
+    ),
+    Scenario(
+        "is incomplete, and told what would have accepted it",
+        rejects("mine", "INCOMPLETE", "max_documents_failed=3 or more"),
+        [[job("mine", "INCOMPLETE", **metrics(failed=3))]],
+        execution_id="mine",
+    ),
+    one(
+        "is incomplete without metrics, beyond any tolerance",
+        rejects("mine", "without saying how many documents failed"),
+        "INCOMPLETE",
+        max_documents_failed=1000,
+    ),
+    one("succeeds without metrics, within a tolerance of none", MINE, "SUCCEEDED", max_documents_failed=0),
+    Scenario(
+        "succeeds with more failed documents than tolerated",
+        rejects("mine", "SUCCEEDED with 7 failed documents"),
+        [[job("mine", "SUCCEEDED", **metrics(failed=7))]],
+        execution_id="mine",
+        arguments={"max_documents_failed": 6},
+    ),
+    one("fails, which no tolerance accepts", rejects("mine", "FAILED"), "FAILED", max_documents_failed=1000),
+    one("fails, as it is wanted to", Passes("mine", {"status": "FAILED"}), "FAILED", target_statuses=["FAILED"]),
+    one(
+        "is stopped, as it may be",
+        Passes("mine", {"status": "ABORTED"}),
+        "ABORTED",
+        target_statuses=("SUCCEEDED", "ABORTED"),
+    ),
+    one("succeeds, as it is not wanted to", rejects("mine", "SUCCEEDED"), "SUCCEEDED", target_statuses=["FAILED"]),
+    one(
+        "is to end in a way that is no end",
+        refuses("accepted statuses", "'SYNCING'"),
+        "SUCCEEDED",
+        target_statuses=["SYNCING"],
+    ),
+]
+
+STARTED_AFTER = [
+    since("since: passes on what has succeeded", MINE, [job("mine", "SUCCEEDED")], calls=1),
+    since("since: the cutoff itself is in", MINE, [job("mine", "SUCCEEDED", started=60)], calls=1),
+    since(
+        "since: last week's success does not pass",
+        MINE,
+        [job("old", "SUCCEEDED", started=61)],
+        [job("mine", "SYNCING", started=0), job("old", "SUCCEEDED", started=61)],
+        [job("mine", "SUCCEEDED", started=0), job("old", "SUCCEEDED", started=61)],
+        calls=3,
+    ),
+    since("since: waits on an empty history", MINE, [], [], [job("mine", "SUCCEEDED", started=0)], calls=3),
+    since("since: nothing ever starts", times_out("05:00:00", "no such job is listed"), [], timeout=120),
+    since(
+        "since: a job runs too long",
+        times_out("late", "SYNCING_INDEXING"),
+        [job("late", "SYNCING_INDEXING")],
+        timeout=120,
+    ),
+    since(
+        "since: one that ran across the cutoff is waited out, and does not count",
+        MINE,
+        [job("across", "SYNCING", started=70)],
+        [job("across", "SUCCEEDED", started=70)],
+        [job("mine", "SUCCEEDED", started=0), job("across", "SUCCEEDED", started=70)],
+        calls=3,
+    ),
+    since("since: the newest failed", rejects("bad", "FAILED"), [job("bad", "FAILED")], calls=1),
+    since(
+        "since: the newest failed, an older one is acceptable",
+        MINE,
+        [job("bad", "FAILED", started=10), job("mine", "SUCCEEDED")],
+        calls=1,
+    ),
+    since(
+        "since: the newest failed, the acceptable one is too old",
+        rejects("bad", "FAILED"),
+        [job("bad", "FAILED", started=10), job("old", "SUCCEEDED", started=61)],
+        calls=1,
+    ),
+    since(
+        "since: the newest failed while another runs",
+        MINE,
+        [job("bad", "FAILED", started=1), job("mine", "SYNCING", started=9)],
+        [job("bad", "FAILED", started=1), job("mine", "SUCCEEDED", started=9)],
+        calls=2,
+    ),
+    since(
+        "since: two have succeeded, the newest is taken",
+        MINE,
+        [job("mine", "SUCCEEDED", started=5), job("first", "SUCCEEDED", started=20)],
+        calls=1,
+    ),
+    since(
+        "since: two have succeeded, listed out of order",
+        MINE,
+        [job("first", "SUCCEEDED", started=20), job("mine", "SUCCEEDED", started=5)],
+        calls=1,
+    ),
+    since(
+        "since: an acceptable one is behind a page of failures",
+        MINE,
+        [job(f"bad-{n}", "FAILED", started=n) for n in range(12)] + [job("mine", "SUCCEEDED", started=40)],
+        calls=2,
+    ),
+    since(
+        "since: nothing is read beyond the cutoff",
+        rejects("bad", "FAILED"),
+        [job("bad", "FAILED", started=10)] + [job(f"old-{n}", "SUCCEEDED", started=100 + n) for n in range(30)],
+        calls=1,
+    ),
+    since(
+        "since: a job without a start time is not taken for a new one",
+        MINE,
+        [job("undated", "SUCCEEDED", started=None)],
+        [job("mine", "SUCCEEDED"), job("undated", "SUCCEEDED", started=None)],
+        calls=2,
+    ),
+    since(
+        "since: incomplete within the tolerance",
+        Passes("mine", {"status": "INCOMPLETE"}),
+        [job("mine", "INCOMPLETE", **metrics(failed=1))],
+        max_documents_failed=1,
+        calls=1,
+    ),
+    since(
+        "since: incomplete beyond the tolerance",
+        rejects("bad", "max_documents_failed=0"),
+        [job("bad", "INCOMPLETE", **metrics(failed=1))],
+        max_documents_failed=0,
+        calls=1,
+    ),
+    since(
+        "since: an unknown status counts as running",
+        MINE,
+        [job("mine", "HIBERNATING")],
+        [job("mine", "SUCCEEDED")],
+        calls=2,
+    ),
+]
+
+TROUBLE = [
+    troubled("is throttled thrice", MINE, {"error": "ThrottlingException", "times": 3}, calls=4),
+    troubled("meets two internal errors", MINE, {"error": "InternalServerException", "times": 2}, calls=3),
+    troubled("meets an unavailable service", MINE, {"status": 503, "times": 1}, calls=2),
+    troubled("has its connection reset", MINE, {"reset": "before", "times": 2}, calls=3),
+    troubled("loses an answer", MINE, {"reset": "after", "times": 1}, calls=2),
+    troubled("gets half an answer", MINE, {"body": "truncated", "times": 1}, calls=2),
+    troubled("gets a page of HTML for an answer", MINE, {"body": "not-json", "times": 1}, calls=2),
+    troubled("meets one trouble after the other", MINE,
+        {"error": "ThrottlingException", "times": 1}, {"reset": "before", "times": 1},
+        {"error": "InternalServerException", "times": 1}, calls=4,
+    ),
+    troubled("has credentials that have expired", MINE, {"error": "ExpiredTokenException", "times": 1}, calls=2),
+    troubled("has a token that is not known yet", MINE, {"error": "UnrecognizedClientException", "times": 1}, calls=2),
+    troubled("may not look", refuses("AccessDeniedException", "kendra:ListDataSourceSyncJobs"),
+        {"error": "AccessDeniedException"}, calls=1,
+    ),
+    troubled("is told that its request is invalid", refuses("ValidationException"),
+        {"error": "ValidationException"}, calls=1,
+    ),
+    troubled("is refused after trouble", refuses("AccessDeniedException"),
+        {"error": "ThrottlingException", "times": 2}, {"error": "AccessDeniedException"}, calls=3,
+    ),
+    troubled("is throttled for ever", times_out("mine", "the last look failed", "ThrottlingException"),
+        {"error": "ThrottlingException"}, timeout=120,
+    ),
+    troubled("has no credentials that work, for ever", times_out("mine", "ExpiredTokenException"),
+        {"error": "ExpiredTokenException"}, timeout=120,
+    ),
+    Scenario(
+        "is throttled while it is not listed yet", MINE, [[], [job("mine", "SUCCEEDED")]],
+        [{"error": "ThrottlingException", "times": 1}], execution_id="mine", calls=3,
+    ),
+    Scenario(
+        "is throttled between two pages", MINE,
+        [[job(f"job-{n}", "SUCCEEDED", started=n) for n in range(12)] + [job("mine", "SUCCEEDED")]],
+        [{"rate": 0.5, "seed": 3, "error": "ThrottlingException", "times": 2}], execution_id="mine",
+    ),
+    Scenario(
+        "reads a history that turns in a circle", times_out("mine", "the same page"),
+        [[job(f"job-{n}", "SUCCEEDED", started=n) for n in range(30)]],
+        [{"next_token": "repeated"}], execution_id="mine", arguments={"timeout": 120},
+    ),
+]  # fmt: skip
+
+ARGUMENTS = [
+    told("names no such data source", refuses(MISSING_ID, "ResourceNotFoundException"), execution_id="mine",
+        data_source_id=MISSING_ID,
+    ),
+    told("names no such index", refuses("ResourceNotFoundException"), execution_id="mine", index_id=MISSING_ID),
+    told("names no such connection", refuses("'missing' is not defined"), execution_id="mine", aws_conn_id="missing"),
+    told("uses a connection without a region", refuses("region"), execution_id="mine", aws_conn_id="without_region"),
+    told("uses a connection without credentials", times_out("mine", "NoCredentialsError"), execution_id="mine",
+        aws_conn_id="without_credentials", timeout=60,
+    ),
+    told("names an index that cannot be one", refuses("index_id is 'short'", "36"), execution_id="mine",
+        index_id="short",
+    ),
+    told("names a data source that cannot be one", refuses("data_source_id is 'a b'"), execution_id="mine",
+        data_source_id="a b",
+    ),
+    told("gives CloudFormation's Ref for a data source", refuses("CloudFormation's Ref", "data_source_id='ds'"),
+        execution_id="mine", data_source_id=f"ds|{MISSING_ID}",
+    ),
+    told("names an execution id with a space", refuses("execution_id is 'a b'"), execution_id="a b"),
+    told("has a template that finds None", refuses("execution_id is 'None'", "found no value"),
+        execution_id="{{ params.nothing }}", params={"nothing": None},
+    ),
+    told("has a template that finds nothing", refuses("execution_id is ''", "found no value"),
+        execution_id="{{ params.nothing }}", params={"nothing": ""},
+    ),
+    told("has a template for the execution id", MINE, execution_id="{{ params.id }}", params={"id": "mine"}),
+    told("has a template for the time", MINE, started_after="{{ data_interval_end }}"),
+    told("has a template for the connection", MINE, execution_id="mine", aws_conn_id="aws_{{ params.account }}",
+        params={"account": "default"},
+    ),
+    told("gives the time as text in another zone", MINE, started_after="2026-01-31T06:00:00+01:00"),
+    told("gives a time without a zone", refuses("started_after is '2026-01-31T05:00:00'", "no time zone"),
+        started_after=CUTOFF.replace(tzinfo=None),
+    ),
+    told("gives the time as text without a zone", refuses("started_after is '2026-01-31T05:00:00'", "no time zone"),
+        started_after="2026-01-31T05:00:00",
+    ),
+    told("gives a text that is no time", refuses("started_after is 'yesterday'"), started_after="yesterday"),
+]  # fmt: skip
+
+SKIPS = [
+    scenario
+    for parameter in ("soft_fail", "never_fail")
+    for scenario in (
+        one(f"{parameter}: a failure", skips(parameter, "mine", "FAILED"), "SYNCING", "FAILED", **{parameter: True}),
+        Scenario(
+            f"{parameter}: not found", skips(parameter, "mine", "history"),
+            execution_id="mine", arguments={parameter: True},
+        ),
+        troubled(f"{parameter}: a refusal", skips(parameter, "AccessDeniedException"),
+            {"error": "AccessDeniedException"}, **{parameter: True},
+        ),
+        told(f"{parameter}: an id that cannot be one", skips(parameter, "'a b'"), execution_id="a b",
+            **{parameter: True},
+        ),
+        one(f"{parameter}: a time-out", skips(parameter, "Timed out", "mine", "SYNCING"), "SYNCING",
+            timeout=120, **{parameter: True},
+        ),
+        troubled(f"{parameter}: trouble that passes", MINE, {"error": "ThrottlingException", "times": 1},
+            **{parameter: True},
+        ),
+    )
+]  # fmt: skip
+
+TIME_OUTS = [
+    one("runs too long", times_out("mine", "SYNCING", "Raise timeout"), "SYNCING", timeout=120),
+    one("is looked at once, since there is no time", times_out("mine", "SYNCING"), "SYNCING", timeout=0),
+    one("ends in the look that is the last in time", MINE, "SYNCING", "SYNCING", "SUCCEEDED", timeout=120, calls=3),
+    one("is waited for longer than a day", MINE, *["SYNCING"] * 3, "SUCCEEDED", poke_interval=36000, timeout=864000),
+    one("is told to back off", MINE, *["SYNCING"] * 2, "SUCCEEDED", exponential_backoff=True),
+    one("is told to fail silently", rejects("mine", "FAILED"), "SYNCING", "FAILED", silent_fail=True, calls=2),
+]
+
+SCENARIOS = [*STATUS_PATHS, *HISTORY, *TOLERANCE, *STARTED_AFTER, *TROUBLE, *ARGUMENTS, *SKIPS, *TIME_OUTS]

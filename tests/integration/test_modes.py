@@ -1,0 +1,161 @@
+"""One decision, three ways to wait: whatever happens, every mode ends in the same way."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import botocore.session
+import pytest
+from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSkipException
+
+from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
+from tests.integration.modes import TASK_ID, Ending, Wait
+from tests.integration.scenarios import LIST, SCENARIOS, Passes, Raises, Scenario, troubled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_provider_kendra.testing import LocalKendra
+
+MODES = ("poke", "reschedule", "defer", "start_from_trigger")
+
+
+class Stage:
+    """A local Kendra with one data source, on which scenarios are played."""
+
+    def __init__(self, kendra: LocalKendra) -> None:
+        self.kendra = kendra
+        self.index_id = kendra.create_index()
+        self.data_source_id = kendra.create_custom_data_source(self.index_id)
+
+    def play(self, scenario: Scenario, mode: str) -> tuple[Ending, int]:
+        """Let it happen to a wait in this mode; returns how that ended, and how many calls it took."""
+        self.kendra.clear_faults()
+        self.kendra.set_history(self.index_id, self.data_source_id, *scenario.looks)
+        for fault in scenario.faults:
+            self.kendra.inject(LIST, **fault)
+        before = self.kendra.call_count(LIST)
+        arguments = {
+            "index_id": self.index_id,
+            "data_source_id": self.data_source_id,
+            "execution_id": scenario.execution_id,
+            "started_after": scenario.started_after,
+            "timeout": 3600,
+            **scenario.arguments,
+        }
+        ending = Wait(arguments, dict(scenario.params)).run(mode)
+        return ending, self.kendra.call_count(LIST) - before
+
+
+def _connection(kendra: LocalKendra, **changes: Any) -> str:
+    connection = json.loads(kendra.connection_json)
+    # One look is to be one call: what botocore's own retries hide, no wait sees.
+    extra = {**connection["extra"], "config_kwargs": {"retries": {"total_max_attempts": 1}}, **changes.pop("extra", {})}
+    return json.dumps({**connection, "extra": extra, **changes})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _botocore_reads_its_models_once() -> Iterator[None]:
+    """Each look in reschedule mode makes a client, whose cost is mostly this."""
+    with pytest.MonkeyPatch.context() as patch:
+        loader = botocore.session.create_loader()
+        patch.setattr(botocore.session, "create_loader", lambda *args: loader)
+        yield
+
+
+@pytest.fixture
+def stage(local_kendra: LocalKendra, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", _connection(local_kendra))
+    monkeypatch.setenv("AIRFLOW_CONN_WITHOUT_CREDENTIALS", _connection(local_kendra, login=None, password=None))
+    monkeypatch.setenv("AIRFLOW_CONN_WITHOUT_REGION", _connection(local_kendra, extra={"region_name": None}))
+    return Stage(local_kendra)
+
+
+def _check(ending: Ending, expected: Passes | Raises) -> None:
+    if isinstance(expected, Passes):
+        assert ending.error is None, ending.message
+        assert {"execution_id": expected.execution_id, **expected.values}.items() <= ending.result.items()
+        return
+    assert ending.error is expected.error, ending
+    assert not [name for name in expected.named if name not in ending.message], ending.message
+    assert (ending.job and ending.job.execution_id) == expected.execution_id
+
+
+@pytest.mark.parametrize("scenario", [pytest.param(each, id=each.name) for each in SCENARIOS])
+def test_every_mode_ends_in_the_same_way(stage: Stage, scenario: Scenario) -> None:
+    endings = {}
+    for mode in MODES:
+        ending, calls = stage.play(scenario, mode)
+        _check(ending, scenario.expected)
+        assert scenario.calls in (None, calls), mode
+        # Where nobody has a worker to check an argument on, nobody knows the task's name either.
+        endings[mode] = replace(ending, message=ending.message.replace(f"{TASK_ID}: ", ""))
+    assert endings == dict.fromkeys(MODES, endings["poke"])
+
+
+def test_the_names_of_the_scenarios_are_unique() -> None:
+    names = [scenario.name for scenario in SCENARIOS]
+    assert sorted(names) == sorted(set(names))
+
+
+@pytest.mark.parametrize("mode", ["poke", "defer", "start_from_trigger"])
+@pytest.mark.parametrize(
+    ("error", "clients"),
+    [("ExpiredTokenException", 2), ("UnrecognizedClientException", 2), ("ThrottlingException", 1)],
+)
+def test_only_trouble_with_credentials_asks_for_a_fresh_client(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, mode: str, error: str, clients: int
+) -> None:
+    made = []
+    make = KendraSyncJobsHook.get_client_type
+
+    def spy(hook: KendraSyncJobsHook, *args: Any, **kwargs: Any) -> Any:
+        made.append(hook)
+        return make(hook, *args, **kwargs)
+
+    monkeypatch.setattr(KendraSyncJobsHook, "get_client_type", spy)
+    scenario = troubled("", Passes("mine"), {"error": error, "times": 1})
+    ending, _ = stage.play(scenario, mode)
+    _check(ending, scenario.expected)
+    assert len(made) == clients
+
+
+class TestWhenAirflowItselfEndsTheDeferral:
+    """Its net under the trigger's own time-out, and a trigger that broke."""
+
+    ARGUMENTS = {"index_id": "i" * 36, "data_source_id": "source", "execution_id": "mine"}  # noqa: RUF012
+    TIME_OUTS = ("Trigger timeout", "Trigger/execution timeout")
+
+    def resume(self, error: str, **arguments: Any) -> Any:
+        wait = Wait({**self.ARGUMENTS, "deferrable": True, **arguments})
+        next_kwargs = {"error": error, "traceback": None}
+        return wait.make_sensor().resume_execution("__fail__", next_kwargs, wait.context)
+
+    @pytest.mark.parametrize("error", TIME_OUTS)
+    def test_its_time_out_is_a_sensor_time_out(self, error: str) -> None:
+        with pytest.raises(AirflowSensorTimeout, match=TASK_ID):
+            self.resume(error)
+
+    @pytest.mark.parametrize("parameter", ["soft_fail", "never_fail"])
+    @pytest.mark.parametrize("error", TIME_OUTS)
+    def test_its_time_out_skips_where_a_time_out_is_to_skip(self, error: str, parameter: str) -> None:
+        with pytest.raises(AirflowSkipException, match=parameter):
+            self.resume(error, **{parameter: True})
+
+    @pytest.mark.parametrize("arguments", [{}, {"soft_fail": True}], ids=["as it is", "soft_fail"])
+    def test_a_broken_trigger_fails_the_task(self, arguments: dict[str, Any]) -> None:
+        with pytest.raises(Exception, match="Trigger failure") as raised:
+            self.resume("Trigger failure", **arguments)
+        assert not isinstance(raised.value, AirflowSensorTimeout | AirflowSkipException)
+
+    def test_a_broken_trigger_skips_with_never_fail(self) -> None:
+        with pytest.raises(AirflowSkipException, match="Trigger failure"):
+            self.resume("Trigger failure", never_fail=True)

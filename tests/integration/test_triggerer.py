@@ -1,0 +1,226 @@
+"""A real Airflow, all its processes: what only a triggerer of its own can show."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from airflow_provider_kendra.testing.local import Call
+from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS
+from tests.conftest import DataSource
+
+T = TypeVar("T")
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 120.0  # seconds for anything that is waited for; nothing takes so long unless it is broken
+INTERVAL = 1.0
+DAG_ID = "two_waits"
+
+DAG = f"""
+import json
+import os
+from datetime import UTC, datetime
+
+from airflow.providers.common.compat.sdk import DAG
+
+from airflow_provider_kendra.sensors.kendra import KendraSyncJobSensor
+
+with DAG({DAG_ID!r}, schedule="@once", start_date=datetime(2026, 1, 1, tzinfo=UTC), catchup=False):
+    for task_id, arguments in json.loads(os.environ["WAITS"]).items():
+        KendraSyncJobSensor(task_id=task_id, deferrable=True, poke_interval={INTERVAL}, **arguments)
+"""
+
+
+class Airflow:
+    """Its components as processes, on SQLite, with everything else in one directory."""
+
+    def __init__(self, home: Path, environment: dict[str, str]) -> None:
+        self._home = home
+        self._database = home / "airflow.db"
+        port = _free_port()
+        key = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "AWS_"))}
+        self._environment = {
+            **inherited,
+            **environment,
+            "AIRFLOW_HOME": str(home),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
+            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor" if AIRFLOW_V_3_0_PLUS else "SequentialExecutor",
+            "AIRFLOW__CORE__PARALLELISM": "2",
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
+            "AIRFLOW__CORE__FERNET_KEY": key,
+            "AIRFLOW__API__SECRET_KEY": key,
+            "AIRFLOW__API_AUTH__JWT_SECRET": key,
+            "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self._database}",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "PYTHONPATH": str(ROOT),
+            "PYTHONWARNINGS": "ignore",
+        }
+        self._port = port
+        # Ends the processes, and whatever they have forked, also if this one is killed.
+        self._reaper = subprocess.Popen(
+            [sys.executable, str(ROOT / "tests" / "system" / "reaper.py")],
+            stdin=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *arguments: str) -> None:
+        """Run a command of Airflow's to its end."""
+        done = subprocess.run(
+            [sys.executable, "-m", "airflow", *arguments],
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=PATIENCE,
+        )
+        assert done.returncode == 0, done.stdout
+
+    def start(self) -> None:
+        self._start("triggerer", "--skip-serve-logs")
+        if AIRFLOW_V_3_0_PLUS:
+            self._start("dag-processor")
+            self._start("api-server", "--host", "127.0.0.1", "--port", str(self._port))
+            self.wait_until("the api-server", self._api_server_listens)
+        # The last one: a task that cannot reach the api-server fails.
+        self._start("scheduler", "--skip-serve-logs")
+
+    def _start(self, *arguments: str) -> None:
+        with (self._home / f"{arguments[0]}.log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "airflow", *arguments],
+                env=self._environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        assert self._reaper.stdin is not None
+        self._reaper.stdin.write(f"{process.pid} {int(signal.SIGTERM)}\n")
+        self._reaper.stdin.flush()
+
+    def _api_server_listens(self) -> bool:
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", self._port)) == 0
+
+    def stop(self) -> None:
+        self._reaper.communicate()
+
+    def states(self) -> dict[str, str | None]:
+        """Of the tasks."""
+        with closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True, timeout=30)) as connection:
+            return dict(connection.execute("SELECT task_id, state FROM task_instance WHERE dag_id = ?", (DAG_ID,)))
+
+    def result(self, task_id: str) -> dict[str, object]:
+        query = "SELECT value FROM xcom WHERE dag_id = ? AND task_id = ? AND key = 'return_value'"
+        with closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True, timeout=30)) as connection:
+            [(value,)] = connection.execute(query, (DAG_ID, task_id))
+        result = json.loads(value)
+        return json.loads(result) if isinstance(result, str) else result  # type: ignore[no-any-return]
+
+    def log_of(self, task_id: str) -> str:
+        """All that the worker and the triggerer have written into a task's log."""
+        files = sorted((self._home / "logs").glob(f"dag_id={DAG_ID}/*/task_id={task_id}/*"))
+        return "\n".join(file.read_text() for file in files)
+
+    def wait_until(self, what: str, look: Callable[[], T | None]) -> T:
+        give_up = time.monotonic() + PATIENCE
+        while not (seen := look()):
+            if time.monotonic() > give_up:
+                raise TimeoutError(f"Waited {PATIENCE:.0f} s for {what}; tasks are {self.states()}\n{self._said()}")
+            time.sleep(0.1)
+        return seen
+
+    def _said(self) -> str:
+        return "\n".join(f"== {log.name}\n{log.read_text()[-3000:]}" for log in self._home.glob("*.log"))
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def airflow(tmp_path: Path, data_source: DataSource) -> Iterator[Callable[[dict[str, dict[str, str]]], Airflow]]:
+    """Starts an Airflow that runs sensors with these arguments, by task id."""
+    started = []
+
+    def start(waits: dict[str, dict[str, str]]) -> Airflow:
+        (tmp_path / "dags").mkdir()
+        (tmp_path / "dags" / "two_waits.py").write_text(DAG)
+        airflow = Airflow(tmp_path, {"WAITS": json.dumps(waits)})
+        started.append(airflow)
+        airflow.run("db", "migrate")
+        # In the database, where the triggerer has to ask for it.
+        airflow.run("connections", "add", "aws_default", "--conn-json", data_source.kendra.connection_json)
+        airflow.start()
+        return airflow
+
+    yield start
+    for airflow in started:
+        airflow.stop()
+
+
+@pytest.mark.slow
+def test_two_waits_share_looks_and_each_logs_in_its_own_task(
+    data_source: DataSource, airflow: Callable[[dict[str, dict[str, str]]], Airflow]
+) -> None:
+    first = data_source.start()
+    after_first = (datetime.now(UTC) + timedelta(milliseconds=1)).isoformat()
+    running = airflow(
+        {
+            "wait_for_one": {**data_source.as_kwargs, "execution_id": first},
+            "wait_for_next": {**data_source.as_kwargs, "started_after": after_first},
+        }
+    )
+    waits_for = {
+        "wait_for_one": f"Waiting for sync job {first}",
+        "wait_for_next": f"Waiting for a sync job that started at or after {after_first}",
+    }
+    for task_id, words in waits_for.items():
+        running.wait_until(f"{task_id} to wait", lambda t=task_id, w=words: w in running.log_of(t))  # type: ignore[misc]
+    assert running.states() == {"wait_for_one": "deferred", "wait_for_next": "deferred"}
+
+    def looks() -> list[Call]:
+        return data_source.kendra.calls("ListDataSourceSyncJobs")
+
+    before = len(looks())
+    shared = running.wait_until("more looks", lambda: looks()[before:] if len(looks()) >= before + 10 else None)
+
+    data_source.finish("SUCCEEDED")
+    running.wait_until("the first wait's end", lambda: running.states()["wait_for_one"] in ("success", "failed"))
+    assert running.states() == {"wait_for_one": "success", "wait_for_next": "deferred"}
+    assert running.result("wait_for_one")["execution_id"] == first
+
+    second = data_source.start()
+    data_source.finish("FAILED")
+    running.wait_until("the other's end", lambda: running.states()["wait_for_next"] in ("success", "failed"))
+    assert running.states() == {"wait_for_one": "success", "wait_for_next": "failed"}
+    assert second in running.log_of("wait_for_next")
+
+    # Two waits that look for themselves would look twice as often.
+    assert shared[-1].time - shared[0].time > 0.75 * INTERVAL * (len(shared) - 1)
+    for task_id, words in waits_for.items():
+        (other,) = waits_for.keys() - {task_id}
+        assert words in running.log_of(task_id)
+        assert words not in running.log_of(other)

@@ -1,0 +1,746 @@
+"""The hook against the local Kendra: it asks for no more than it needs, and it starts exactly one sync."""
+
+import json
+from datetime import datetime, timedelta, timezone
+from functools import cache
+from itertools import islice, pairwise
+
+import botocore.session
+import pytest
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
+from botocore import exceptions as aws
+from botocore.config import Config
+from botocore.httpsession import URLLib3Session
+from botocore.parsers import ResponseParserError
+from botocore.stub import Stubber
+
+from airflow_provider_kendra.exceptions import (
+    KendraError,
+    KendraRequestError,
+    KendraSyncJobAlreadyRunningError,
+    KendraSyncJobNotFoundError,
+)
+from airflow_provider_kendra.hooks.kendra import ErrorKind, KendraSyncJobsHook, classify_error, refusal
+from airflow_provider_kendra.sync_job import SyncJobStatus
+from tests.conftest import NEWEST_START, counts, listed
+
+LIST = "ListDataSourceSyncJobs"
+START = "StartDataSourceSyncJob"
+INDEX_ID = "0a1b2c3d-4e5f-6789-abcd-ef0123456789"
+URL = {"endpoint_url": "https://kendra", "error": "It broke."}
+
+
+@cache
+def hook_for(connection, attempts=None):
+    """A hook with the clients that it made in tests before, since making them takes longer than most tests."""
+    return KendraSyncJobsHook(config=attempts and {"retries": {"total_max_attempts": attempts}})
+
+
+@pytest.fixture
+def hook(local_kendra):
+    return hook_for(local_kendra.connection_json)
+
+
+def execution_ids(jobs):
+    return [job.execution_id for job in jobs]
+
+
+def numbered(*numbers):
+    return [f"job-{number}" for number in numbers]
+
+
+def error_code(caught):
+    return caught.value.response["Error"]["Code"]
+
+
+class TestReading:
+    def test_the_newest_job_of_a_thousand_costs_one_call(self, hook, data_source):
+        data_source.show_long_history(1000)
+        assert hook.get_latest_sync_job(*data_source.ids).execution_id == "job-1"
+        assert data_source.kendra.call_count() == 2 + 1  # index and data source were made
+
+    def test_a_finished_job_at_position_1000_is_found_with_100_calls(self, hook, data_source):
+        data_source.show_long_history(1000, job_1000={"Metrics": counts(added=7)})
+        assert hook.get_sync_job(*data_source.ids, "job-1000").documents_added == 7
+        assert data_source.kendra.call_count(LIST) == 100
+
+    @pytest.mark.parametrize(("position", "calls"), [(1, 1), (10, 1), (11, 2), (30, 3)])
+    def test_a_job_is_looked_for_no_further_than_to_its_page(self, hook, data_source, position, calls):
+        data_source.show_long_history(35)
+        assert hook.get_sync_job(*data_source.ids, f"job-{position}").execution_id == f"job-{position}"
+        assert data_source.kendra.call_count(LIST) == calls
+
+    @pytest.mark.parametrize(("consumed", "calls"), [(0, 0), (1, 1), (10, 1), (11, 2), (35, 4)])
+    def test_pages_are_fetched_as_they_are_consumed(self, hook, data_source, consumed, calls):
+        data_source.show_long_history(35)
+        jobs = hook.iter_sync_jobs(*data_source.ids)
+        assert execution_ids(islice(jobs, consumed)) == numbered(*range(1, consumed + 1))
+        assert data_source.kendra.call_count(LIST) == calls
+
+    def test_all_jobs_come_newest_first_and_once(self, hook, data_source):
+        data_source.show_long_history(35)
+        assert execution_ids(hook.list_sync_jobs(*data_source.ids)) == numbered(*range(1, 36))
+
+    @pytest.mark.parametrize(("limit", "calls", "page_size"), [(1, 1, 1), (10, 1, 10), (15, 2, 10), (99, 4, 10)])
+    def test_a_limit_costs_no_more_calls_than_it_takes(self, hook, data_source, limit, calls, page_size):
+        data_source.show_long_history(35)
+        assert execution_ids(hook.list_sync_jobs(*data_source.ids, limit=limit)) == numbered(
+            *range(1, min(limit, 35) + 1)
+        )
+        asked = data_source.kendra.calls(LIST)
+        assert [call.parameters["MaxResults"] for call in asked] == [page_size] * calls
+
+    @pytest.mark.parametrize("limit", [0, -1])
+    def test_a_limit_below_1_is_refused(self, hook, data_source, limit):
+        with pytest.raises(ValueError, match=f"limit is {limit}, but must be 1 or more"):
+            hook.list_sync_jobs(*data_source.ids, limit=limit)
+
+    def test_the_page_size_is_what_is_asked_for(self, hook, data_source):
+        data_source.show_long_history(7)
+        assert len(list(hook.iter_sync_jobs(*data_source.ids, page_size=3))) == 7
+        assert [call.parameters["MaxResults"] for call in data_source.kendra.calls(LIST)] == [3, 3, 3]
+
+    @pytest.mark.parametrize("page_size", [0, 11])
+    def test_a_page_size_that_the_api_does_not_have_is_refused_before_any_call(self, hook, data_source, page_size):
+        with pytest.raises(ValueError, match=f"page_size is {page_size}, but must be from 1 to 10"):
+            next(hook.iter_sync_jobs(*data_source.ids, page_size=page_size))
+        assert data_source.kendra.call_count(LIST) == 0
+
+    def test_a_data_source_that_was_never_synced_has_no_jobs(self, hook, data_source):
+        assert hook.list_sync_jobs(*data_source.ids) == []
+        assert hook.get_latest_sync_job(*data_source.ids) is None
+
+    def test_a_response_becomes_a_record(self, hook, data_source):
+        end = NEWEST_START + timedelta(minutes=1)
+        data_source.show([listed("e", "FAILED", EndTime=end, ErrorCode="InternalError", Metrics=counts(scanned=3))])
+        assert hook.get_latest_sync_job(*data_source.ids).to_dict() == {
+            **data_source.as_kwargs,
+            "execution_id": "e",
+            "status": "FAILED",
+            "start_time": NEWEST_START.isoformat(),
+            "end_time": end.isoformat(),
+            "duration_seconds": 60.0,
+            **dict.fromkeys(f"documents_{name}" for name in ("added", "modified", "deleted", "failed")),
+            "documents_scanned": 3,
+            "error_code": "InternalError",
+            **dict.fromkeys(("error_message", "data_source_error_code")),
+        }
+
+    def test_a_job_of_which_nothing_is_said_is_listed_too(self, hook, data_source):
+        data_source.show([{}, listed("e")])
+        assert execution_ids(hook.list_sync_jobs(*data_source.ids)) == ["", "e"]
+
+    def test_empty_pages_do_not_end_the_history(self, hook):
+        answers = [{"NextToken": "a"}, {"History": [], "NextToken": "b"}, {"History": [{"ExecutionId": "e"}]}]
+        with Stubber(hook.conn) as stubber:
+            for answer in answers:
+                stubber.add_response("list_data_source_sync_jobs", answer)
+            assert execution_ids(hook.list_sync_jobs(INDEX_ID, "documents")) == ["e"]
+            stubber.assert_no_pending_responses()
+
+    def test_a_page_that_is_given_again_and_again_is_an_error_and_no_endless_loop(self, hook, data_source):
+        data_source.show_long_history(35)
+        data_source.kendra.inject(LIST, next_token="repeated")
+        with pytest.raises(KendraError, match="gave the same page of the history of data source"):
+            hook.list_sync_jobs(*data_source.ids)
+        assert data_source.kendra.call_count(LIST) <= 3
+
+    def test_a_job_that_is_not_there_is_told_with_all_three_ids(self, hook, data_source):
+        data_source.show_long_history(15)
+        with pytest.raises(KendraSyncJobNotFoundError, match="has no sync job other") as caught:
+            hook.get_sync_job(*data_source.ids, "other")
+        for part in data_source.ids:
+            assert part in str(caught.value)
+        assert data_source.kendra.call_count(LIST) == 2
+
+
+class TestFilters:
+    @pytest.fixture
+    def mixed(self, data_source):
+        statuses = ["SYNCING", "FAILED", "SUCCEEDED", "FAILED", "ABORTED"] * 6
+        data_source.show_long_history(
+            30, **{f"job_{number}": {"Status": status} for number, status in enumerate(statuses, start=1)}
+        )
+        return data_source
+
+    @pytest.mark.parametrize("status", ["FAILED", SyncJobStatus.FAILED])
+    def test_the_service_filters_by_status(self, hook, mixed, status):
+        jobs = hook.list_sync_jobs(*mixed.ids, status=status)
+        assert execution_ids(jobs) == numbered(*(n for tens in range(0, 30, 5) for n in (tens + 2, tens + 4)))
+        assert [call.parameters["StatusFilter"] for call in mixed.kendra.calls(LIST)] == ["FAILED"] * 2
+
+    @pytest.mark.parametrize(
+        ("times", "expected"),
+        [
+            ({"started_after": NEWEST_START - timedelta(hours=2)}, numbered(1, 2, 3)),
+            ({"started_before": NEWEST_START - timedelta(hours=27)}, numbered(28, 29, 30)),
+            (
+                {
+                    "started_after": NEWEST_START - timedelta(hours=4),
+                    "started_before": NEWEST_START - timedelta(hours=3),
+                },
+                numbered(4, 5),
+            ),
+            ({"started_after": (NEWEST_START - timedelta(hours=1)).isoformat()}, numbered(1, 2)),
+            ({"started_after": datetime(2026, 1, 31, 7, tzinfo=timezone(timedelta(hours=2)))}, numbered(1, 2)),
+            ({"started_after": NEWEST_START + timedelta(hours=1)}, []),
+        ],
+    )
+    def test_the_service_filters_by_start_time(self, hook, mixed, times, expected):
+        assert execution_ids(hook.list_sync_jobs(*mixed.ids, **times)) == expected
+        assert mixed.kendra.call_count(LIST) == 1
+
+    def test_every_page_is_asked_for_with_both_filters(self, hook, mixed):
+        since = NEWEST_START - timedelta(hours=28)
+        jobs = hook.iter_sync_jobs(*mixed.ids, status="FAILED", started_after=since, page_size=4)
+        assert len(list(jobs)) == 12
+        filters = [(c.parameters["StatusFilter"], c.parameters["StartTimeFilter"]) for c in mixed.kendra.calls(LIST)]
+        assert filters == [("FAILED", {"StartTime": since.timestamp()})] * 3
+
+    def test_without_filters_none_is_sent(self, hook, mixed):
+        hook.get_latest_sync_job(*mixed.ids)
+        sent = mixed.kendra.calls(LIST)[0].parameters
+        assert sent == {"IndexId": mixed.index_id, "Id": mixed.data_source_id, "MaxResults": 10}
+
+    @pytest.mark.parametrize(
+        ("statuses", "expected"),
+        [(None, "job-1"), (["SUCCEEDED"], "job-3"), ({"ABORTED", "SUCCEEDED"}, "job-3"), (["ABORTED"], "job-5")],
+    )
+    def test_the_newest_job_of_some_statuses_costs_one_call_where_it_is_on_the_first_page(
+        self, hook, mixed, statuses, expected
+    ):
+        assert hook.get_latest_sync_job(*mixed.ids, statuses=statuses).execution_id == expected
+        assert mixed.kendra.call_count(LIST) == 1
+
+    def test_there_may_be_no_job_of_some_statuses(self, hook, mixed):
+        assert hook.get_latest_sync_job(*mixed.ids, statuses=["INCOMPLETE"]) is None
+
+    @pytest.mark.parametrize("name", ["started_after", "started_before"])
+    def test_a_time_without_a_zone_is_refused_before_any_call(self, hook, data_source, name):
+        with pytest.raises(ValueError, match=f"{name} is .*no time zone"):
+            hook.list_sync_jobs(*data_source.ids, **{name: datetime(2026, 1, 31)})
+        assert data_source.kendra.call_count(LIST) == 0
+
+
+METHODS = {
+    "iter_sync_jobs": lambda hook, *ids: next(hook.iter_sync_jobs(*ids)),
+    "list_sync_jobs": lambda hook, *ids: hook.list_sync_jobs(*ids),
+    "get_sync_job": lambda hook, *ids: hook.get_sync_job(*ids, "e"),
+    "get_latest_sync_job": lambda hook, *ids: hook.get_latest_sync_job(*ids),
+    "start_sync_job": lambda hook, *ids: hook.start_sync_job(*ids),
+    "stop_sync_job": lambda hook, *ids: hook.stop_sync_job(*ids),
+    "describe_data_source": lambda hook, *ids: hook.describe_data_source(*ids),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+class TestIdentifiers:
+    @pytest.mark.parametrize(
+        ("index_id", "data_source_id", "message"),
+        [
+            ("short", "documents", "index_id is 'short', but must be exactly 36"),
+            (INDEX_ID, "two words", "data_source_id is 'two words', but must be 1 to 100"),
+            (INDEX_ID, "", "data_source_id is ''.*Its template found no value"),
+            (INDEX_ID, f"documents|{INDEX_ID}", "data_source_id is .*CloudFormation's Ref.*data_source_id='documents'"),
+            (f"documents|{INDEX_ID}", "documents", f"index_id is .*CloudFormation's Ref.*index_id='{INDEX_ID}'"),
+        ],
+    )
+    def test_a_wrong_id_is_refused_before_any_call(self, hook, local_kendra, method, index_id, data_source_id, message):
+        with pytest.raises(ValueError, match=message):
+            METHODS[method](hook, index_id, data_source_id)
+        assert local_kendra.call_count() == 0
+
+    def test_what_the_service_does_not_know_is_its_own_error(self, hook, method):
+        with pytest.raises(aws.ClientError) as caught:
+            METHODS[method](hook, INDEX_ID, "documents")
+        assert error_code(caught) == "ResourceNotFoundException"
+
+
+@pytest.mark.parametrize("execution_id", ["", "two words", None])
+def test_an_execution_id_that_cannot_be_one_is_refused_before_any_call(hook, data_source, execution_id):
+    with pytest.raises(ValueError, match="execution_id is "):
+        hook.get_sync_job(*data_source.ids, execution_id)
+    assert data_source.kendra.call_count(LIST) == 0
+
+
+class TestDataSources:
+    def test_a_data_source_is_described_without_the_metadata_of_the_response(self, hook, data_source):
+        described = hook.describe_data_source(*data_source.ids)
+        assert (described["Id"], described["Type"], described["Status"]) == (data_source.data_source_id, "S3", "ACTIVE")
+        assert "ResponseMetadata" not in described
+
+    def test_all_data_sources_are_listed(self, hook, local_kendra):
+        index_id = local_kendra.create_index()
+        made = [local_kendra.create_custom_data_source(index_id, f"source-{number}") for number in range(3)]
+        assert [each["Id"] for each in hook.list_data_sources(index_id)] == made
+
+    def test_pages_of_data_sources_are_fetched_as_they_are_consumed(self, hook):
+        with Stubber(hook.conn) as stubber:
+            stubber.add_response("list_data_sources", {"SummaryItems": [{"Id": "a"}, {"Id": "b"}], "NextToken": "1"})
+            found = hook.list_data_sources(INDEX_ID)
+            assert [next(found)["Id"], next(found)["Id"]] == ["a", "b"]
+            stubber.add_response("list_data_sources", {"NextToken": "2"}, {"IndexId": INDEX_ID, "NextToken": "1"})
+            stubber.add_response("list_data_sources", {"SummaryItems": [{"Id": "c"}]})
+            assert [each["Id"] for each in found] == ["c"]
+
+    def test_an_index_without_data_sources_has_none(self, hook, local_kendra):
+        assert list(hook.list_data_sources(local_kendra.create_index())) == []
+
+    def test_a_page_of_data_sources_that_is_given_again_and_again_is_an_error(self, hook):
+        with Stubber(hook.conn) as stubber:
+            for _ in range(2):
+                stubber.add_response("list_data_sources", {"SummaryItems": [{"Id": "a"}], "NextToken": "1"})
+            with pytest.raises(KendraError, match="gave the same page of the data sources of index"):
+                list(hook.list_data_sources(INDEX_ID))
+
+    @pytest.mark.parametrize(("index_id", "message"), [("short", "index_id"), (f"d|{INDEX_ID}", "CloudFormation")])
+    def test_a_wrong_index_id_is_refused(self, hook, local_kendra, index_id, message):
+        with pytest.raises(ValueError, match=message):
+            next(hook.list_data_sources(index_id))
+        assert local_kendra.call_count() == 0
+
+    def test_stopping_stops_what_runs(self, hook, data_source):
+        data_source.start()
+        hook.stop_sync_job(*data_source.ids)
+        assert hook.get_latest_sync_job(*data_source.ids).status == "STOPPING"
+
+
+class TestConnection:
+    def connect(self, monkeypatch, conn_id, **extra):
+        connection = {"conn_type": "aws", "login": "testing", "password": "testing", "extra": extra}
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
+
+    def test_a_connection_that_is_not_defined_is_named_and_becomes_no_other_identity(self, local_kendra, monkeypatch):
+        def not_found(*_, **__):
+            raise AirflowNotFoundException("not defined")
+
+        monkeypatch.setattr("airflow.providers.amazon.aws.hooks.base_aws.AwsBaseHook.get_connection", not_found)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "of-the-machine")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of-the-machine")
+        with pytest.raises(KendraRequestError, match="The AWS connection 'missing' is not defined") as caught:
+            KendraSyncJobsHook(aws_conn_id="missing", region_name="us-east-1").get_latest_sync_job(
+                INDEX_ID, "documents"
+            )
+        assert "aws_conn_id=None" in str(caught.value)
+        assert local_kendra.call_count() == 0
+
+    def test_no_connection_is_boto3s_own_credentials(self, data_source, monkeypatch):
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+        monkeypatch.setenv("AWS_ENDPOINT_URL_KENDRA", data_source.kendra.url)
+        hook = KendraSyncJobsHook(aws_conn_id=None, region_name="us-east-1")
+        assert hook.list_sync_jobs(*data_source.ids) == []
+
+    def test_the_connection_gives_endpoint_and_region(self, data_source, monkeypatch):
+        self.connect(monkeypatch, "other", region_name="us-east-1", endpoint_url=data_source.kendra.url)
+        KendraSyncJobsHook(aws_conn_id="other").start_sync_job(*data_source.ids)
+        assert {(call.operation, call.region) for call in data_source.kendra.calls()} >= {
+            (LIST, "us-east-1"),
+            (START, "us-east-1"),
+        }
+
+    def test_a_region_that_is_given_overrides_that_of_the_connection(self, local_kendra):
+        index_id = local_kendra.client(region_name="eu-west-1").create_index(
+            Name="there", RoleArn="arn:aws:iam::1:role/r"
+        )["Id"]
+        hook = KendraSyncJobsHook(region_name="eu-west-1")
+        assert list(hook.list_data_sources(index_id)) == []
+        with pytest.raises(aws.ClientError):
+            hook.start_sync_job(index_id, "documents")
+        assert {call.region for call in local_kendra.calls()} == {"eu-west-1"}
+
+    @pytest.mark.parametrize("verify", [False, True, "/etc/ca.pem"])
+    def test_verify_reaches_the_client(self, local_kendra, verify):
+        hook = KendraSyncJobsHook(verify=verify)
+        assert hook.conn._endpoint.http_session._verify == verify
+
+    def test_the_configuration_of_the_connection_reaches_the_client(self, local_kendra, monkeypatch):
+        self.connect(monkeypatch, "other", region_name="us-east-1", config_kwargs={"read_timeout": 7})
+        config = KendraSyncJobsHook(aws_conn_id="other").conn.meta.config
+        assert (config.read_timeout, config.connect_timeout) == (7, 10)
+
+    @pytest.mark.parametrize("config", [{"read_timeout": 7}, Config(read_timeout=7)])
+    def test_the_configuration_that_is_given_reaches_the_client(self, local_kendra, config):
+        config = KendraSyncJobsHook(config=config).conn.meta.config
+        assert (config.read_timeout, config.connect_timeout) == (7, 10)
+
+    def test_without_configuration_a_call_is_given_up_in_good_time(self, hook):
+        assert (hook.conn.meta.config.read_timeout, hook.conn.meta.config.connect_timeout) == (30, 10)
+
+    def test_the_client_is_made_once_until_it_is_discarded(self, hook):
+        first = hook.conn
+        assert hook.conn is first
+        hook.discard_clients()
+        assert hook.conn is not first
+
+    def test_after_discarding_the_connection_is_looked_up_anew(self, data_source, monkeypatch):
+        hook = KendraSyncJobsHook()
+        hook.list_sync_jobs(*data_source.ids)
+        self.connect(monkeypatch, "aws_default", region_name="eu-west-1", endpoint_url=data_source.kendra.url)
+        hook.discard_clients()
+        assert hook.conn.meta.region_name == "eu-west-1"
+
+
+class Clock:
+    """Stands in for the module `time`: sleeping moves it, and takes no time."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        assert seconds > 0
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr("airflow_provider_kendra.hooks.kendra.time", clock)
+    return clock
+
+
+class TestStart:
+    @pytest.fixture(params=[0, 2], ids=["never synced", "synced before"])
+    def source(self, request, data_source, clock):
+        for _ in range(request.param):
+            data_source.start()
+            data_source.finish()
+        self.before = data_source.execution_ids()
+        self.starts_before = data_source.kendra.call_count(START)
+        return data_source
+
+    @pytest.fixture
+    def hook(self, local_kendra):
+        """It repeats nothing by itself, and so sleeps by no clock but ours."""
+        return hook_for(local_kendra.connection_json, attempts=1)
+
+    def starts(self, source):
+        return source.kendra.call_count(START) - self.starts_before
+
+    def started(self, source):
+        """The syncs that were started since; however the list was delayed, this one shows it all."""
+        for _ in range(7):
+            jobs = source.execution_ids()
+        return jobs[: len(jobs) - len(self.before)]
+
+    def answer_with(self, monkeypatch, status, then=lambda: None):
+        """Let the first start be acted on, and then answered with this HTTP status."""
+        send = URLLib3Session.send
+        spoiled = []
+
+        def spoiling(session, request):
+            response = send(session, request)
+            if START.encode() in request.headers["X-Amz-Target"] and not spoiled:
+                spoiled.append(request)
+                response.status_code = status
+                then()
+            return response
+
+        monkeypatch.setattr(URLLib3Session, "send", spoiling)
+
+    def test_a_start_is_sent_once_and_gives_the_execution_id(self, hook, source):
+        assert self.started(source) == []
+        execution_id = hook.start_sync_job(*source.ids)
+        assert self.started(source) == [execution_id]
+        assert self.starts(source) == 1
+
+    @pytest.mark.parametrize(
+        "fault", [{"reset": "after"}, {"body": "not-json"}, {"body": "truncated"}, {"body": "empty"}], ids=str
+    )
+    def test_an_answer_that_is_lost_is_made_up_for_from_the_history(self, hook, source, fault):
+        source.kendra.inject(START, times=1, **fault)
+        execution_id = hook.start_sync_job(*source.ids)
+        assert self.started(source) == [execution_id]
+        assert self.starts(source) == 1
+
+    @pytest.mark.parametrize("status", [500, 502, 503, 504])
+    def test_a_start_that_was_acted_on_but_answered_with_an_error_is_found(self, hook, source, monkeypatch, status):
+        self.answer_with(monkeypatch, status)
+        execution_id = hook.start_sync_job(*source.ids)
+        assert self.started(source) == [execution_id]
+        assert self.starts(source) == 1
+
+    @pytest.mark.parametrize("looks", [1, 2, 5])
+    def test_a_lost_answer_is_made_up_for_also_when_the_job_is_not_listed_at_once(self, hook, source, looks):
+        source.kendra.set_listing_delay(looks)
+        source.kendra.inject(START, times=1, reset="after")
+        execution_id = hook.start_sync_job(*source.ids)
+        assert self.started(source) == [execution_id]
+        assert self.starts(source) == 1
+
+    @pytest.mark.parametrize("outcome", ["SUCCEEDED", "FAILED", "INCOMPLETE", "ABORTED"])
+    def test_a_lost_answer_is_made_up_for_also_when_the_job_has_ended_by_then(self, hook, source, outcome):
+        source.kendra.set_sync_duration(0)
+        source.kendra.set_next_outcome(*source.ids, outcome)
+        source.kendra.inject(START, times=1, reset="after")
+        execution_id = hook.start_sync_job(*source.ids)
+        assert self.started(source) == [execution_id]
+        assert self.starts(source) == 1
+
+    def test_a_lost_answer_is_made_up_for_also_when_looking_meets_trouble(self, hook, source, monkeypatch):
+        self.answer_with(monkeypatch, 500, then=lambda: source.kendra.inject(LIST, status=503, times=2))
+        execution_id = hook.start_sync_job(*source.ids)
+        assert self.started(source) == [execution_id]
+        assert self.starts(source) == 1
+
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            {"reset": "before"},
+            {"error": "InternalServerException"},
+            {"status": 503},
+            {"error": "ThrottlingException"},
+            {"error": "ExpiredTokenException"},
+        ],
+        ids=str,
+    )
+    @pytest.mark.parametrize("times", [1, 2])
+    def test_a_start_that_was_not_acted_on_leads_to_one_sync(self, hook, source, fault, times):
+        source.kendra.inject(START, times=times, **fault)
+        execution_id = hook.start_sync_job(*source.ids)
+        assert self.started(source) == [execution_id]
+        assert self.starts(source) == times + 1
+
+    def test_botocore_never_repeats_a_start_by_itself(self, source):
+        source.kendra.inject(START, times=2, status=500)
+        hook = KendraSyncJobsHook(config={"retries": {"total_max_attempts": 9, "mode": "standard"}})
+        before = source.kendra.call_count()
+        hook.start_sync_job(*source.ids)
+        calls = [call.operation for call in source.kendra.calls()[before:]]
+        assert calls.count(START) == 3
+        assert (START, START) not in pairwise(calls)
+
+    def test_a_service_that_cannot_be_reached_for_a_moment_does_no_harm(self, hook, source, monkeypatch):
+        send = URLLib3Session.send
+        failures = iter([aws.EndpointConnectionError(**URL), aws.ConnectTimeoutError(**URL)])
+
+        def failing(session, request):
+            if START.encode() in request.headers["X-Amz-Target"] and (error := next(failures, None)):
+                raise error
+            return send(session, request)
+
+        monkeypatch.setattr(URLLib3Session, "send", failing)
+        execution_id = hook.start_sync_job(*source.ids)
+        assert self.started(source) == [execution_id]
+
+    def test_a_throttled_look_before_the_start_does_no_harm(self, hook, source):
+        source.kendra.inject(LIST, times=2, error="ThrottlingException")
+        execution_id = hook.start_sync_job(*source.ids)
+        assert self.started(source) == [execution_id]
+        assert self.starts(source) == 1
+
+    def test_expired_credentials_are_met_with_a_fresh_client(self, hook, source):
+        before = hook.conn
+        source.kendra.inject(START, times=1, error="ExpiredTokenException")
+        hook.start_sync_job(*source.ids)
+        assert hook.conn is not before
+
+    @pytest.mark.parametrize("code", ["AccessDeniedException", "ValidationException", "ResourceNotFoundException"])
+    def test_what_will_not_pass_is_raised_at_once(self, hook, source, clock, code):
+        source.kendra.inject(START, error=code)
+        now = clock.now
+        with pytest.raises(aws.ClientError) as caught:
+            hook.start_sync_job(*source.ids)
+        assert error_code(caught) == code
+        assert (self.starts(source), clock.now) == (1, now)
+
+    def test_a_running_sync_is_told_with_its_job(self, hook, source):
+        running = source.start()
+        with pytest.raises(
+            KendraSyncJobAlreadyRunningError, match=f"{running}.*wait for it to end, or stop it"
+        ) as caught:
+            hook.start_sync_job(*source.ids)
+        assert caught.value.job.execution_id == running
+        assert self.started(source) == [running]
+
+    def test_a_sync_that_was_running_before_is_not_taken_for_the_one_in_doubt(self, hook, source):
+        running = source.start()
+        source.kendra.inject(START, times=1, status=500)
+        with pytest.raises(KendraSyncJobAlreadyRunningError) as caught:
+            hook.start_sync_job(*source.ids)
+        assert caught.value.job.execution_id == running
+        assert self.started(source) == [running]
+
+    def test_a_running_sync_that_is_not_listed_yet_is_told_once_it_is(self, hook, source):
+        source.kendra.set_listing_delay(2)
+        running = source.start()
+        with pytest.raises(KendraSyncJobAlreadyRunningError) as caught:
+            hook.start_sync_job(*source.ids)
+        assert caught.value.job.execution_id == running
+        assert self.started(source) == [running]
+
+    @pytest.mark.parametrize("code", ["ResourceInUseException", "ConflictException"])
+    def test_a_data_source_in_use_by_nothing_that_is_listed_is_told_after_a_while(self, hook, source, clock, code):
+        source.kendra.inject(START, error=code)
+        with pytest.raises(KendraSyncJobAlreadyRunningError, match="in use") as caught:
+            hook.start_sync_job(*source.ids)
+        assert caught.value.job is None
+        assert self.started(source) == []
+        assert clock.now < 1000 + 120
+
+    def test_a_data_source_that_is_in_use_for_a_moment_only_is_started(self, hook, source):
+        source.kendra.inject(START, error="ConflictException", times=2)
+        execution_id = hook.start_sync_job(*source.ids)
+        assert self.started(source) == [execution_id]
+
+    @pytest.mark.parametrize("fault", [{"reset": "before"}, {"status": 500}, {"error": "ThrottlingException"}], ids=str)
+    def test_a_start_that_never_succeeds_is_given_up_within_a_bounded_time(self, hook, source, clock, fault):
+        source.kendra.inject(START, **fault)
+        with pytest.raises(KendraError, match="Last error") as caught:
+            hook.start_sync_job(*source.ids)
+        assert type(caught.value) is KendraError
+        assert source.data_source_id in str(caught.value)
+        assert self.started(source) == []
+        assert clock.now < 1000 + 180
+
+
+class TestStartOnLongHistory:
+    def test_a_start_reads_one_page(self, hook, data_source):
+        data_source.show_long_history(1000)
+        hook.start_sync_job(*data_source.ids)
+        assert data_source.kendra.call_count(LIST) == 1
+
+    def test_a_lost_answer_costs_one_page_a_look(self, hook, data_source, clock):
+        hours = [listed(f"job-{n}", StartTime=NEWEST_START - timedelta(hours=n)) for n in range(300)]
+        data_source.show(hours, [listed("mine", "SYNCING", StartTime=NEWEST_START + timedelta(hours=1)), *hours])
+        data_source.kendra.inject(START, times=1, reset="after")
+        assert hook.start_sync_job(*data_source.ids) == "mine"
+        assert data_source.kendra.call_count(LIST) == 2
+
+    def test_of_two_newer_jobs_the_older_one_is_ours(self, hook, data_source, clock):
+        before = [listed("before")]
+        later = [
+            listed("of-others", "SYNCING", StartTime=NEWEST_START + timedelta(hours=2)),
+            listed("mine", "SUCCEEDED", StartTime=NEWEST_START + timedelta(hours=1)),
+            *before,
+        ]
+        data_source.show(before, later)
+        data_source.kendra.inject(START, times=1, reset="after")
+        assert hook.start_sync_job(*data_source.ids) == "mine"
+
+
+def client_error(code, status=400):
+    return aws.ClientError(
+        {"Error": {"Code": code, "Message": "No."}, "ResponseMetadata": {"HTTPStatusCode": status}}, LIST
+    )
+
+
+OF_THE_MODEL = {
+    "AccessDeniedException": ErrorKind.PERMANENT,
+    "ConflictException": ErrorKind.ALREADY_RUNNING,
+    "FeaturedResultsConflictException": ErrorKind.PERMANENT,
+    "InternalServerException": ErrorKind.TRANSIENT,
+    "InvalidRequestException": ErrorKind.PERMANENT,
+    "ResourceAlreadyExistException": ErrorKind.PERMANENT,
+    "ResourceInUseException": ErrorKind.ALREADY_RUNNING,
+    "ResourceNotFoundException": ErrorKind.PERMANENT,
+    "ResourceUnavailableException": ErrorKind.PERMANENT,
+    "ServiceQuotaExceededException": ErrorKind.PERMANENT,
+    "ThrottlingException": ErrorKind.TRANSIENT,
+    "ValidationException": ErrorKind.PERMANENT,
+}
+
+
+class TestErrors:
+    def test_the_table_has_every_error_that_the_model_declares(self):
+        model = botocore.session.get_session().get_service_model("kendra")
+        assert {shape.name for shape in model.error_shapes} == set(OF_THE_MODEL)
+
+    @pytest.mark.parametrize(("code", "kind"), OF_THE_MODEL.items())
+    def test_an_error_of_the_model_is_what_its_name_says(self, code, kind):
+        status = 500 if code == "InternalServerException" else 400
+        assert classify_error(client_error(code, status)) is kind
+
+    @pytest.mark.parametrize(
+        ("code", "status", "kind"),
+        [
+            ("Throttling", 400, ErrorKind.TRANSIENT),
+            ("TooManyRequestsException", 429, ErrorKind.TRANSIENT),
+            ("RequestLimitExceeded", 503, ErrorKind.TRANSIENT),
+            ("LimitExceededException", 400, ErrorKind.TRANSIENT),
+            ("429", 429, ErrorKind.TRANSIENT),
+            ("408", 408, ErrorKind.TRANSIENT),
+            ("500", 500, ErrorKind.TRANSIENT),
+            ("502", 502, ErrorKind.TRANSIENT),
+            ("ServiceUnavailable", 503, ErrorKind.TRANSIENT),
+            ("504", 504, ErrorKind.TRANSIENT),
+            ("InternalFailure", 500, ErrorKind.TRANSIENT),
+            ("301", 301, ErrorKind.TRANSIENT),
+            ("Unheard", 0, ErrorKind.TRANSIENT),
+            ("ExpiredToken", 400, ErrorKind.CREDENTIALS),
+            ("ExpiredTokenException", 403, ErrorKind.CREDENTIALS),
+            ("UnrecognizedClientException", 400, ErrorKind.CREDENTIALS),
+            ("InvalidClientTokenId", 403, ErrorKind.CREDENTIALS),
+            ("InvalidSignatureException", 400, ErrorKind.CREDENTIALS),
+            ("SignatureDoesNotMatch", 403, ErrorKind.CREDENTIALS),
+            ("RequestExpired", 400, ErrorKind.CREDENTIALS),
+            ("AccessDenied", 403, ErrorKind.PERMANENT),
+            ("400", 400, ErrorKind.PERMANENT),
+            ("404", 404, ErrorKind.PERMANENT),
+            ("UnknownOperationException", 400, ErrorKind.PERMANENT),
+        ],
+    )
+    def test_any_other_answer_is_told_by_code_or_http_status(self, code, status, kind):
+        assert classify_error(client_error(code, status)) is kind
+
+    @pytest.mark.parametrize(
+        ("error", "kind"),
+        [
+            # On the way to the service.
+            (aws.EndpointConnectionError(**URL), ErrorKind.TRANSIENT),
+            (aws.ConnectTimeoutError(**URL), ErrorKind.TRANSIENT),
+            (aws.ReadTimeoutError(**URL), ErrorKind.TRANSIENT),
+            (aws.ConnectionClosedError(**URL), ErrorKind.TRANSIENT),
+            (aws.SSLError(**URL), ErrorKind.TRANSIENT),
+            (aws.ProxyConnectionError(proxy_url="http://proxy", error="It broke."), ErrorKind.TRANSIENT),
+            (aws.HTTPClientError(error="It broke."), ErrorKind.TRANSIENT),
+            (aws.ResponseStreamingError(error="It broke."), ErrorKind.TRANSIENT),
+            (ResponseParserError("not JSON"), ErrorKind.TRANSIENT),
+            (ConnectionResetError(), ErrorKind.TRANSIENT),
+            (TimeoutError(), ErrorKind.TRANSIENT),
+            # On the way to credentials.
+            (aws.NoCredentialsError(), ErrorKind.CREDENTIALS),
+            (aws.PartialCredentialsError(provider="env", cred_var="AWS_SECRET_ACCESS_KEY"), ErrorKind.CREDENTIALS),
+            (aws.CredentialRetrievalError(provider="sts", error_msg="It broke."), ErrorKind.CREDENTIALS),
+            (aws.TokenRetrievalError(provider="sso", error_msg="It broke."), ErrorKind.CREDENTIALS),
+            (aws.NoAuthTokenError(), ErrorKind.CREDENTIALS),
+            # Nothing was asked, since it could not be.
+            (ValueError("index_id is 'short'"), ErrorKind.PERMANENT),
+            (aws.ParamValidationError(report="wrong"), ErrorKind.PERMANENT),
+            (aws.NoRegionError(), ErrorKind.PERMANENT),
+            (aws.ProfileNotFound(profile="missing"), ErrorKind.PERMANENT),
+            (KendraRequestError("The AWS connection 'missing' is not defined."), ErrorKind.PERMANENT),
+            # Who knows.
+            (KendraError("Kendra gave the same page twice."), ErrorKind.TRANSIENT),
+            (RuntimeError("The connection could not be looked up."), ErrorKind.TRANSIENT),
+            (KeyError("ExecutionId"), ErrorKind.TRANSIENT),
+        ],
+        ids=lambda value: type(value).__name__,
+    )
+    def test_any_other_error_is_told_by_its_class(self, error, kind):
+        assert classify_error(error) is kind
+
+    def test_a_client_error_without_any_details_is_transient(self):
+        assert classify_error(aws.ClientError({}, LIST)) is ErrorKind.TRANSIENT
+
+    def test_errors_of_a_real_call_are_told_apart(self, data_source, local_kendra):
+        kinds = []
+        hook = hook_for(local_kendra.connection_json, attempts=1)
+        for fault in ({"error": "AccessDeniedException"}, {"error": "ResourceInUseException"}, {"reset": "before"}):
+            local_kendra.clear_faults()
+            local_kendra.inject("DescribeDataSource", **fault)
+            with pytest.raises((aws.ClientError, aws.ConnectionClosedError)) as caught:
+                hook.describe_data_source(*data_source.ids)
+            kinds.append(classify_error(caught.value))
+        assert kinds == [ErrorKind.PERMANENT, ErrorKind.ALREADY_RUNNING, ErrorKind.TRANSIENT]
+
+    def test_a_refusal_names_the_data_source_and_what_to_check(self):
+        said = refusal(client_error("AccessDeniedException"), "documents")
+        for part in ("documents", "AccessDeniedException", "kendra:ListDataSourceSyncJobs"):
+            assert part in said
+
+    def test_a_refusal_that_is_not_the_services_says_what_the_error_says(self):
+        assert refusal(ValueError("index_id is 'short'"), "documents") == "index_id is 'short'"

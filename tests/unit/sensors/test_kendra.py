@@ -1,0 +1,127 @@
+"""The sync job sensor: what it takes and does, but for the outcome, which tests/integration/test_modes.py shows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG, BaseOperator, PokeReturnValue, TaskDeferred
+
+from airflow_provider_kendra import polling
+from airflow_provider_kendra.exceptions import KendraRequestError
+from airflow_provider_kendra.sensors.kendra import KendraSyncJobSensor
+from airflow_provider_kendra.version_compat import AIRFLOW_V_3_3_PLUS
+from tests.conftest import counts, listed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.conftest import DataSource
+
+LIST = "ListDataSourceSyncJobs"
+
+only_from_3_3 = pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="Airflow starts from the trigger from 3.3 on")
+
+
+@pytest.fixture
+def make_sensor(monkeypatch: pytest.MonkeyPatch) -> Callable[..., KendraSyncJobSensor]:
+    monkeypatch.setattr(f"{BaseOperator.__module__}.ExecutorSafeguard.test_mode", True)
+
+    def make(**arguments: Any) -> KendraSyncJobSensor:
+        ids = {"index_id": "i" * 36, "data_source_id": "source"}
+        return KendraSyncJobSensor(task_id="wait", **{**ids, **arguments})
+
+    return make
+
+
+class TestArguments:
+    @pytest.mark.parametrize(
+        "arguments", [{}, {"execution_id": "mine", "started_after": "2026-01-31T05:00:00+00:00"}], ids=["none", "both"]
+    )
+    def test_what_is_waited_for_must_be_told_once(self, make_sensor: Any, arguments: dict[str, str]) -> None:
+        with pytest.raises(ValueError, match="wait: exactly one of execution_id and started_after must be given"):
+            make_sensor(**arguments)
+
+    def test_its_time_out_is_airflows_own(self, make_sensor: Any) -> None:
+        assert make_sensor(execution_id="mine", timeout=timedelta(minutes=5)).timeout == 300
+
+    def test_a_bad_argument_is_refused_before_any_call(self, make_sensor: Any, data_source: DataSource) -> None:
+        for deferrable in (False, True):
+            sensor = make_sensor(**data_source.as_kwargs, execution_id="a b", deferrable=deferrable)
+            with pytest.raises(KendraRequestError, match="wait: execution_id is 'a b'"):
+                sensor.execute({})
+        assert data_source.kendra.call_count(LIST) == 0
+
+
+class TestDeferral:
+    def defer(self, sensor: KendraSyncJobSensor) -> TaskDeferred:
+        with pytest.raises(TaskDeferred) as deferred:
+            sensor.execute({})
+        return deferred.value
+
+    def test_nothing_is_asked_before_the_trigger_runs(self, make_sensor: Any, data_source: DataSource) -> None:
+        self.defer(make_sensor(**data_source.as_kwargs, execution_id="mine", deferrable=True))
+        assert data_source.kendra.call_count(LIST) == 0
+
+    def test_airflow_times_out_only_after_the_trigger_has_had_its_say(self, make_sensor: Any) -> None:
+        deferred = self.defer(make_sensor(execution_id="mine", deferrable=True, timeout=600))
+        assert deferred.trigger.timeout == 600
+        assert deferred.timeout > timedelta(seconds=600 + polling.OVERRUN)
+
+    def test_the_deadline_is_absolute(self, make_sensor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        began = datetime(2026, 1, 31, 6, tzinfo=UTC)
+        monkeypatch.setattr(polling, "utcnow", lambda: began)
+        deferred = self.defer(make_sensor(execution_id="mine", deferrable=True))
+        assert datetime.fromisoformat(deferred.trigger.waiting_since) == began
+
+    def test_a_time_travels_as_text(self, make_sensor: Any) -> None:
+        cutoff = datetime(2026, 1, 31, 6, tzinfo=UTC)
+        deferred = self.defer(make_sensor(started_after=cutoff, deferrable=True))
+        assert deferred.trigger.serialize()[1]["started_after"] == "2026-01-31T06:00:00+00:00"
+
+
+class TestPoke:
+    def test_a_look_at_a_running_job_is_one_call(self, make_sensor: Any, data_source: DataSource) -> None:
+        data_source.show_long_history(30, job_1={"Status": "SYNCING"})
+        assert make_sensor(**data_source.as_kwargs, execution_id="job-1").poke({}) is False
+        assert data_source.kendra.call_count(LIST) == 1
+
+    def test_what_it_returns_is_the_record(self, make_sensor: Any, data_source: DataSource) -> None:
+        data_source.show([listed("mine", Metrics=counts(added=3))])
+        result = make_sensor(**data_source.as_kwargs, execution_id="mine").poke({})
+        assert isinstance(result, PokeReturnValue)
+        assert (result.is_done, result.xcom_value["documents_added"]) == (True, 3)
+
+    def test_the_log_tells_changes_once(
+        self, make_sensor: Any, data_source: DataSource, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        crawling, indexing = [listed("mine", "SYNCING")], [listed("mine", "SYNCING_INDEXING")]
+        data_source.show(crawling, crawling, indexing, indexing, [listed("mine")])
+        sensor = make_sensor(**data_source.as_kwargs, execution_id="mine")
+        lines: list[str] = []
+        monkeypatch.setattr(sensor.log, "info", lambda text, *values: lines.append(text % values if values else text))
+        for _ in range(5):
+            sensor.poke({})
+        told = [line.partition(" is ")[2].split()[0] for line in lines]
+        assert told == ["SYNCING", "SYNCING_INDEXING", "SUCCEEDED"]
+
+
+class TestStartFromTrigger:
+    @only_from_3_3
+    def test_what_another_task_returned_is_pulled_in_a_way_the_triggerer_can_answer(self, make_sensor: Any) -> None:
+        with DAG("dag", schedule=None):
+            start = BaseOperator(task_id="start")
+            sensor = make_sensor(execution_id=start.output["execution_id"], start_from_trigger=True)
+        template = sensor.start_trigger_args.trigger_kwargs["execution_id"]
+        assert "map_indexes=-1" in template
+        assert sensor.upstream_task_ids == {"start"}
+
+    @only_from_3_3
+    @pytest.mark.parametrize("field", ["execution_id", "started_after"])
+    def test_a_template_that_the_triggerer_cannot_answer_is_refused(self, make_sensor: Any, field: str) -> None:
+        with pytest.raises(ValueError, match=r"wait: .*map_indexes=-1"):
+            make_sensor(**{field: "{{ ti.xcom_pull(task_ids='start') }}"}, start_from_trigger=True)
+
+    def test_it_means_deferrable_wherever_a_worker_begins_it_nevertheless(self, make_sensor: Any) -> None:
+        assert make_sensor(execution_id="mine", start_from_trigger=True).deferrable is True

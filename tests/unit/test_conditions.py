@@ -1,0 +1,401 @@
+"""What "done" means does not depend on how the history is paged, and no more of it is read than that takes."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_kendra.conditions import (
+    PROGRESS_INTERVAL,
+    ExecutionFinished,
+    Failed,
+    Failure,
+    History,
+    NeedsOlder,
+    Page,
+    Satisfied,
+    SyncedSince,
+    Waiting,
+    WaitLog,
+    outcome_from_event,
+    read,
+    sync_job_condition,
+)
+from airflow_provider_kendra.sync_job import Acceptance, SyncJob
+
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+INDEX_ID = "0a1b2c3d-4e5f-6789-abcd-ef0123456789"
+FINISHED = ("SUCCEEDED", "FAILED", "INCOMPLETE", "ABORTED")
+STATUSES = (*FINISHED, "SYNCING", "SYNCING_INDEXING", "STOPPING", "ERROR", "")
+MANY = settings(max_examples=500)
+
+
+def job(execution_id, status="SUCCEEDED", started=0, **fields):
+    """A job that started so many hours before now; None: it does not say when."""
+    start_time = None if started is None else NOW - timedelta(hours=started)
+    return SyncJob(
+        index_id=INDEX_ID,
+        data_source_id="documents",
+        execution_id=execution_id,
+        status=status,
+        start_time=start_time,
+        **fields,
+    )
+
+
+def hours_ago(hours):
+    return NOW - timedelta(hours=hours)
+
+
+class Pages:
+    """The pages of a history, with a count of those that were read."""
+
+    def __init__(self, *pages):
+        self.pages = pages
+        self.read = 0
+
+    def __iter__(self):
+        for number, jobs in enumerate(self.pages, start=1):
+            self.read = number
+            yield Page(list(jobs), is_last=number == len(self.pages))
+        raise AssertionError("read on behind the last page")
+
+
+@st.composite
+def histories(draw, is_sorted=True):
+    """Any history: jobs of any status, newest first, some of which do not say when they started."""
+    hours = draw(st.lists(st.integers(0, 9), max_size=6))
+    jobs = [
+        job(
+            f"job-{number}",
+            draw(st.sampled_from(("FAILED", "FAILED", *STATUSES))),
+            draw(st.sampled_from([started, started, started, started, None])),
+            documents_failed=draw(st.none() | st.integers(0, 3)),
+        )
+        for number, started in enumerate(sorted(hours) if is_sorted else hours)
+    ]
+    return jobs
+
+
+@st.composite
+def pagings(draw, jobs):
+    """Any way to give these jobs in pages, empty ones among them."""
+    borders = sorted(draw(st.lists(st.integers(0, len(jobs)), min_size=1, max_size=6)))
+    return Pages(*(jobs[start:end] for start, end in pairwise([0, *borders, len(jobs)])))
+
+
+acceptances = st.just(Acceptance()) | st.builds(
+    Acceptance.of, st.sets(st.sampled_from(FINISHED), min_size=1), st.none() | st.integers(0, 3)
+)
+executions = st.builds(
+    ExecutionFinished,
+    st.integers(0, 9).map("job-{}".format),
+    acceptances,
+    missing_from=st.sampled_from([hours_ago(1), NOW, hours_ago(-1)]),
+)
+moments = st.builds(SyncedSince, st.integers(0, 10).map(hours_ago), acceptances)
+conditions = executions | moments
+
+
+class TestPaging:
+    @given(st.data(), executions, histories())
+    def test_the_decision_on_an_execution_does_not_depend_on_where_the_page_borders_are(self, data, condition, jobs):
+        assert read(condition, data.draw(pagings(jobs)), NOW) == read(condition, Pages(jobs), NOW)
+
+    @MANY
+    @given(st.data(), moments, histories())
+    def test_the_decision_on_a_moment_does_not_depend_on_where_the_page_borders_are(self, data, condition, jobs):
+        assert read(condition, data.draw(pagings(jobs)), NOW) == read(condition, Pages(jobs), NOW)
+
+    @given(st.data(), executions, histories(is_sorted=False))
+    def test_one_execution_is_found_in_whatever_order_the_pages_come(self, data, condition, jobs):
+        assert read(condition, data.draw(pagings(jobs)), NOW) == read(condition, Pages(jobs), NOW)
+
+    @given(st.data(), executions, histories())
+    def test_reading_ends_with_the_page_that_holds_the_execution(self, data, condition, jobs):
+        pages = data.draw(pagings(jobs))
+        read(condition, pages, NOW)
+        holds_it = [any(each.execution_id == condition.execution_id for each in page) for page in pages.pages]
+        assert pages.read == (holds_it.index(True) + 1 if True in holds_it else len(pages.pages))
+
+    @given(st.data(), moments, histories())
+    def test_reading_ends_with_the_page_that_holds_an_acceptable_job_or_one_from_before_the_moment(
+        self, data, condition, jobs
+    ):
+        def is_enough(each):
+            if each.start_time is None:
+                return False
+            is_acceptable = each.is_finished and condition.acceptance.objection(each) is None
+            return is_acceptable or each.start_time < condition.started_after
+
+        pages = data.draw(pagings(jobs))
+        read(condition, pages, NOW)
+        decides = [any(map(is_enough, page)) for page in pages.pages]
+        assert pages.read == (decides.index(True) + 1 if True in decides else len(pages.pages))
+
+    @given(conditions, histories(is_sorted=False))
+    def test_no_condition_asks_for_more_of_a_complete_history(self, condition, jobs):
+        history = History()
+        history.add_page(Page(jobs, is_last=True))
+        assert not isinstance(condition.decide(history, NOW), NeedsOlder)
+
+    @given(st.data(), conditions, histories(is_sorted=False))
+    def test_pages_that_are_not_sorted_do_no_harm(self, data, condition, jobs):
+        decision = read(condition, data.draw(pagings(jobs)), NOW)
+        if isinstance(decision, Satisfied):
+            assert decision.job.is_finished
+            assert condition.acceptance.objection(decision.job) is None
+        elif isinstance(decision, Failed) and decision.job:
+            assert decision.job.is_finished
+            assert condition.acceptance.objection(decision.job) is not None
+
+    def test_a_running_execution_costs_one_page(self):
+        pages = Pages([job("running", "SYNCING")], [job("older", started=1)])
+        read(ExecutionFinished("running", Acceptance(), NOW), pages, NOW)
+        assert pages.read == 1
+
+
+class TestExecutionFinished:
+    @given(executions, histories())
+    def test_it_decides_as_the_contract_says(self, condition, jobs):
+        decision = read(condition, Pages(jobs), NOW)
+        listed = [each for each in jobs if each.execution_id == condition.execution_id]
+        if not listed:
+            is_patient = condition.missing_from > NOW
+            assert decision == Waiting() if is_patient else decision.failure is Failure.NOT_FOUND
+        elif listed[0].status not in FINISHED:
+            assert decision == Waiting(listed[0])
+        elif condition.acceptance.objection(listed[0]) is None:
+            assert decision == Satisfied(listed[0])
+        else:
+            assert (decision.failure, decision.job) == (Failure.NOT_ACCEPTABLE, listed[0])
+
+    def test_a_newer_job_does_not_pass_for_the_one_that_is_waited_for(self):
+        pages = Pages([job("newer"), job("mine", "SYNCING", started=1)])
+        assert read(ExecutionFinished("mine", Acceptance(), NOW), pages, NOW) == Waiting(pages.pages[0][1])
+
+    def test_a_failure_names_the_job_its_status_what_the_service_said_and_what_would_have_accepted_it(self):
+        failed = job("mine", "INCOMPLETE", error_code="InternalError", error_message="It broke.", documents_failed=2)
+        decision = read(ExecutionFinished("mine", Acceptance(), NOW), Pages([failed]), NOW)
+        for part in (
+            "mine",
+            "documents",
+            INDEX_ID,
+            "INCOMPLETE",
+            "InternalError",
+            "It broke.",
+            "max_documents_failed=2",
+        ):
+            assert part in decision.message
+
+    def test_a_job_that_is_not_listed_is_waited_for_until_it_counts_as_missing(self):
+        condition = ExecutionFinished("mine", Acceptance(), missing_from=NOW)
+        assert read(condition, Pages([job("other")]), NOW - timedelta(microseconds=1)) == Waiting()
+        decision = read(condition, Pages([job("other")]), NOW)
+        assert decision.failure is Failure.NOT_FOUND
+        assert decision.message.startswith("Sync job mine is not in the history of its data source (1 jobs).")
+        assert "not_found_timeout" in decision.message
+
+    def test_a_job_that_is_listed_on_two_pages_is_judged_as_first_seen(self):
+        history = History()
+        history.add_page(Page([job("mine")], is_last=False))
+        history.add_page(Page([job("mine", "SYNCING")], is_last=True))
+        assert ExecutionFinished("mine", Acceptance(), NOW).decide(history, NOW) == Satisfied(job("mine"))
+
+    def test_its_subject_names_the_execution(self):
+        assert ExecutionFinished("mine", Acceptance(), NOW).subject == "sync job mine"
+
+
+class TestSyncedSince:
+    @MANY
+    @given(moments, histories())
+    def test_it_decides_as_the_contract_says(self, condition, jobs):
+        decision = read(condition, Pages(jobs), NOW)
+        since = [each for each in jobs if each.start_time and each.start_time >= condition.started_after]
+        acceptable = [
+            each for each in since if each.status in FINISHED and condition.acceptance.objection(each) is None
+        ]
+        before = [each.start_time is not None and each.start_time < condition.started_after for each in jobs]
+        may_have_started_since = jobs[: before.index(True)] if True in before else jobs
+        is_running = any(each.status not in FINISHED for each in may_have_started_since)
+        if acceptable:
+            assert decision == Satisfied(acceptable[0])
+        elif since and not is_running:
+            assert (decision.failure, decision.job) == (Failure.NOT_ACCEPTABLE, since[0])
+        else:
+            assert isinstance(decision, Waiting)
+            assert decision.job is None or decision.job.status not in FINISHED
+
+    @pytest.mark.parametrize(
+        ("started", "expected"),
+        [(3, Waiting()), (2, Satisfied(job("a", started=2))), (1, Satisfied(job("a", started=1)))],
+    )
+    def test_the_moment_itself_is_included(self, started, expected):
+        condition = SyncedSince(hours_ago(2), Acceptance())
+        assert read(condition, Pages([job("a", started=started)]), NOW) == expected
+
+    def test_an_acceptable_job_passes_though_newer_ones_failed_or_run(self):
+        jobs = [
+            job("running", "SYNCING", 1),
+            job("failed", "FAILED", 2),
+            job("good", started=3),
+            job("older", started=4),
+        ]
+        assert read(SyncedSince(hours_ago(5), Acceptance()), Pages(jobs), NOW) == Satisfied(jobs[2])
+
+    def test_the_newest_acceptable_job_passes_also_on_a_page_that_is_not_sorted(self):
+        jobs = [job("older", started=4), job("newest", started=1), job("newer", started=2)]
+        assert read(SyncedSince(hours_ago(5), Acceptance()), Pages(jobs), NOW) == Satisfied(jobs[1])
+
+    def test_it_waits_for_a_running_job_though_the_last_failed(self):
+        jobs = [job("running", "SYNCING_INDEXING", 1), job("failed", "FAILED", 2)]
+        assert read(SyncedSince(hours_ago(5), Acceptance()), Pages(jobs), NOW) == Waiting(jobs[0])
+
+    def test_it_fails_with_the_newest_when_all_since_then_failed(self):
+        jobs = [job("newest", "ABORTED", 1), job("older", "FAILED", 2), job("good", started=6)]
+        decision = read(SyncedSince(hours_ago(5), Acceptance()), Pages(jobs), NOW)
+        assert (decision.failure, decision.job) == (Failure.NOT_ACCEPTABLE, jobs[0])
+
+    def test_a_job_from_before_the_moment_with_a_status_nobody_knows_does_not_hide_a_failure(self):
+        jobs = [job("failed", "FAILED", 1), job("good", started=6), job("odd", "ERROR", 7)]
+        assert isinstance(read(SyncedSince(hours_ago(5), Acceptance()), Pages(jobs), NOW), Failed)
+
+    @pytest.mark.parametrize("jobs", [[], [job("before", started=6)], [job("before", "FAILED", started=6)]])
+    def test_it_waits_while_no_job_has_started_since(self, jobs):
+        assert read(SyncedSince(hours_ago(5), Acceptance()), Pages(jobs), NOW) == Waiting()
+
+    def test_its_subject_names_the_moment(self):
+        subject = SyncedSince(NOW, Acceptance()).subject
+        assert subject == "a sync job that started at or after 2026-01-31T12:00:00+00:00"
+
+
+class TestFromParameters:
+    PARAMETERS = {  # noqa: RUF012
+        "execution_id": None,
+        "started_after": None,
+        "target_statuses": ["SUCCEEDED"],
+        "max_documents_failed": None,
+        "missing_from": NOW,
+    }
+
+    def test_an_execution_id_gives_the_wait_for_that_job(self):
+        parameters = self.PARAMETERS | {"execution_id": "mine", "max_documents_failed": 3}
+        expected = ExecutionFinished("mine", Acceptance.of(["SUCCEEDED"], 3), NOW)
+        assert sync_job_condition(**parameters) == expected
+
+    @pytest.mark.parametrize("started_after", [hours_ago(2), "2026-01-31T10:00:00+00:00", "2026-01-31T11:00:00+01:00"])
+    def test_a_moment_gives_the_wait_for_any_job_since(self, started_after):
+        parameters = self.PARAMETERS | {"started_after": started_after, "target_statuses": ("ABORTED",)}
+        assert sync_job_condition(**parameters) == SyncedSince(hours_ago(2), Acceptance.of(["ABORTED"]))
+
+    @pytest.mark.parametrize("both", [{}, {"execution_id": "mine", "started_after": NOW}])
+    def test_neither_or_both_are_refused(self, both):
+        with pytest.raises(ValueError, match="Exactly one of execution_id and started_after must be given"):
+            sync_job_condition(**self.PARAMETERS | both)
+
+    @pytest.mark.parametrize(
+        ("wrong", "message"),
+        [
+            ({"execution_id": ""}, "execution_id is ''"),
+            ({"execution_id": "None"}, "Its template found no value"),
+            ({"started_after": ""}, "started_after is ''"),
+            ({"started_after": datetime(2026, 1, 31)}, "has no time zone"),
+            ({"execution_id": "mine", "target_statuses": ["SYNCING"]}, "The accepted statuses must be"),
+            ({"execution_id": "mine", "max_documents_failed": -1}, "max_documents_failed must be"),
+        ],
+    )
+    def test_a_value_that_cannot_be_one_is_refused(self, wrong, message):
+        with pytest.raises(ValueError, match=message):
+            sync_job_condition(**self.PARAMETERS | wrong)
+
+
+class TestEvents:
+    @given(st.data(), conditions, histories())
+    def test_an_outcome_is_the_same_after_its_way_through_an_event(self, data, condition, jobs):
+        outcome = read(condition, Pages(jobs), NOW)
+        if not isinstance(outcome, Waiting):
+            assert outcome_from_event(json.loads(json.dumps(outcome.to_event()))) == outcome
+
+    @pytest.mark.parametrize("failure", Failure)
+    def test_a_failure_without_a_job_is_too(self, failure):
+        outcome = Failed(failure, "It failed.")
+        assert outcome_from_event(json.loads(json.dumps(outcome.to_event()))) == outcome
+
+
+def at(seconds):
+    return NOW + timedelta(seconds=seconds)
+
+
+SYNCING = Waiting(job("mine", "SYNCING", documents_scanned=7))
+INDEXING = Waiting(job("mine", "SYNCING_INDEXING"))
+NEXT_JOB = Waiting(job("next", "SYNCING"))
+THROTTLED = Waiting(job("mine", "SYNCING"), trouble="Slow down.")
+
+
+class TestWaitLog:
+    def lines(self, *looks):
+        log = WaitLog("sync job mine", NOW)
+        return [log.line(seen, at(seconds)) for seconds, seen in looks]
+
+    def test_the_first_look_is_told_with_subject_time_status_and_documents(self):
+        assert self.lines((12.9, SYNCING)) == ["Waiting for sync job mine (12 s so far): mine is SYNCING (7 scanned)."]
+
+    def test_that_nothing_is_listed_is_told(self):
+        assert self.lines((0, Waiting())) == ["Waiting for sync job mine (0 s so far): no such job is listed yet."]
+
+    def test_trouble_is_told(self):
+        line = "Waiting for sync job mine (0 s so far): mine is SYNCING (no documents reported); the last look failed "
+        assert self.lines((0, THROTTLED)) == [f"{line}and will be repeated: Slow down.."]
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [(SYNCING, INDEXING), (SYNCING, NEXT_JOB), (Waiting(), SYNCING), (SYNCING, THROTTLED), (THROTTLED, SYNCING)],
+    )
+    def test_a_change_is_told_at_once(self, before, after):
+        first, second = self.lines((0, before), (1, after))
+        assert first
+        assert second
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [
+            (SYNCING, SYNCING),
+            (Waiting(), Waiting()),
+            (SYNCING, Waiting(job("mine", "SYNCING", documents_scanned=8))),
+            (THROTTLED, Waiting(job("mine", "SYNCING"), trouble="Slow down, please.")),
+        ],
+    )
+    def test_what_is_no_change_is_not_told_at_once(self, before, after):
+        assert self.lines((0, before), (299.9, after))[1] is None
+
+    def test_that_nothing_changes_is_told_every_five_minutes_with_the_documents_so_far(self):
+        looks = [(seconds, Waiting(job("mine", "SYNCING", documents_scanned=seconds))) for seconds in range(0, 901, 60)]
+        assert [line.split(" (")[1:] for line in self.lines(*looks) if line] == [
+            [f"{seconds} s so far): mine is SYNCING", f"{seconds} scanned)."] for seconds in (0, 300, 600, 900)
+        ]
+
+    def test_five_minutes_are_counted_from_the_last_line(self):
+        told = self.lines((0, SYNCING), (200, INDEXING), (300, INDEXING), (499, INDEXING), (500, INDEXING))
+        assert [line is not None for line in told] == [True, True, False, False, True]
+
+    @given(
+        st.lists(
+            st.tuples(st.integers(0, 400), st.sampled_from([Waiting(), SYNCING, INDEXING, NEXT_JOB, THROTTLED])),
+            min_size=1,
+        )
+    )
+    def test_a_line_is_a_change_or_five_minutes_after_the_last_one(self, looks):
+        seconds, told_at, told = 0, None, None
+        log = WaitLog("sync job mine", NOW)
+        for pause, seen in looks:
+            seconds += pause
+            is_due = told is not seen or seconds - told_at >= PROGRESS_INTERVAL
+            assert (log.line(seen, at(seconds)) is not None) is is_due
+            if is_due:
+                told_at, told = seconds, seen
+
+    def test_the_interval_is_five_minutes(self):
+        assert PROGRESS_INTERVAL == 300

@@ -1,0 +1,74 @@
+"""What a DAG file imports is paid for at every parse: it loads no AWS library, and does nothing else."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import airflow_provider_kendra
+
+PACKAGE = Path(airflow_provider_kendra.__file__).parent
+HEAVY = ("boto3", "botocore", "moto")
+
+# Airflow's parser has loaded this much before it comes to a DAG file.
+BARE_DAG = "import airflow; from airflow.providers.common.compat.sdk import DAG"
+
+
+def modules(*patterns: str) -> list[str]:
+    found = [file.relative_to(PACKAGE.parent) for pattern in patterns for file in PACKAGE.glob(pattern)]
+    return sorted(".".join(file.with_suffix("").parts).removesuffix(".__init__") for file in found)
+
+
+def in_a_fresh_process(code: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", code], check=True, text=True, stdout=subprocess.PIPE
+    ).stdout.splitlines()[-1]
+
+
+def test_operators_sensors_and_triggers_load_no_aws_library():
+    light = modules("*.py", "operators/*.py", "sensors/*.py", "triggers/*.py")
+    assert "airflow_provider_kendra.operators.kendra" in light
+
+    loaded = json.loads(
+        in_a_fresh_process(f"""
+{BARE_DAG}
+import importlib, json, sys
+loaded = {{}}
+for module in {light}:
+    before = set(sys.modules)
+    importlib.import_module(module)
+    loaded[module] = sorted(set(sys.modules) & set({HEAVY}) - before)
+print(json.dumps(loaded))
+""")
+    )
+
+    assert {module: heavy for module, heavy in loaded.items() if heavy} == {}
+
+
+def test_the_pytest_plugin_loads_nothing_heavy():
+    loaded = in_a_fresh_process(f"""
+import sys, pytest
+import airflow_provider_kendra.testing.pytest_plugin
+print(sorted(set(sys.modules) & {{"airflow", *{HEAVY}}}))
+""")
+
+    assert loaded == "[]"
+
+
+def test_importing_everything_builds_no_asset_and_looks_up_no_connection():
+    everything = [module for module in modules("*.py", "[!_t]*/*.py", "triggers/*.py") if module]
+    assert "airflow_provider_kendra.hooks.kendra" in everything
+
+    said = in_a_fresh_process(f"""
+{BARE_DAG}
+import importlib
+from airflow.providers.common.compat.sdk import Asset, BaseHook
+done = []
+Asset.__init__ = lambda *args, **kwargs: done.append("built an asset")
+BaseHook.get_connection = classmethod(lambda *args, **kwargs: done.append("looked up a connection"))
+for module in {everything}:
+    importlib.import_module(module)
+print(done)
+""")
+
+    assert said == "[]"

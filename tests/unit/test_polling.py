@@ -1,0 +1,1095 @@
+"""Waits share looks: over HTTP against the local Kendra, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
+from asgiref.sync import async_to_sync
+from botocore.client import BaseClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_kendra import polling
+from airflow_provider_kendra.aws import AwsParameters
+from airflow_provider_kendra.conditions import (
+    Condition,
+    Decision,
+    ExecutionFinished,
+    Failed,
+    Failure,
+    History,
+    Outcome,
+    Satisfied,
+    SyncedSince,
+    Waiting,
+)
+from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
+from airflow_provider_kendra.sync_job import Acceptance
+from tests.conftest import NEWEST_START, DataSource, listed
+from tests.virtual_time import VirtualTimeLoop, run_in_virtual_time
+
+LIST = "ListDataSourceSyncJobs"
+
+# botocore's own retries would sleep.
+AWS = AwsParameters(botocore_config='{"retries": {"total_max_attempts": 1}}')
+
+RUNNING = [listed("job", "SYNCING")]
+SUCCEEDED = [listed("job", "SUCCEEDED")]
+FAILED = [listed("job", "FAILED")]
+
+
+def now() -> float:
+    """The time of the loop; a run begins at 0."""
+    return asyncio.get_running_loop().time()
+
+
+async def until(time: float) -> None:
+    await asyncio.sleep(time - now())
+
+
+async def happens(condition: Callable[[], object]) -> None:
+    """Let the loop turn, at the same time, until something is so."""
+    while not condition():
+        await asyncio.sleep(0)
+
+
+def finished(execution_id: str = "job", *, not_found_after: float = 120) -> ExecutionFinished:
+    missing_from = polling.utcnow() + timedelta(seconds=not_found_after)
+    return ExecutionFinished(execution_id, Acceptance(), missing_from)
+
+
+def wait(
+    source: DataSource,
+    condition: Condition | None = None,
+    *,
+    interval: float = 60,
+    timeout: float | None = None,
+    aws: AwsParameters = AWS,
+    log: Callable[[str], object] = lambda line: None,
+) -> asyncio.Task[Outcome]:
+    """Begin to wait."""
+    return asyncio.create_task(
+        polling.wait_for(
+            polling.DataSource(aws, *source.ids),
+            condition or finished(),
+            interval=interval,
+            deadline=None if timeout is None else polling.utcnow() + timedelta(seconds=timeout),
+            log=log,
+        )
+    )
+
+
+async def cancel(*waits: asyncio.Task[Outcome]) -> None:
+    for task in waits:
+        task.cancel()
+    await asyncio.gather(*waits, return_exceptions=True)
+
+
+def another(source: DataSource) -> DataSource:
+    """One more data source in the same index."""
+    return replace(source, data_source_id=source.kendra.create_s3_data_source(source.index_id, "documents"))
+
+
+def pages(jobs: int) -> list[dict[str, Any]]:
+    """A history so long that its oldest job is on the last of its pages of ten."""
+    return [listed(f"job-{number}", StartTime=NEWEST_START - timedelta(hours=number)) for number in range(1, jobs + 1)]
+
+
+class Looks:
+    """What is seen of the looks from within this process; a closed gate holds them up in their threads."""
+
+    def __init__(self) -> None:
+        self.times: dict[str, list[float]] = defaultdict(list)  # by data source
+        self.in_flight = self.most_in_flight = 0
+        self.gate = threading.Event()
+        self.gate.set()
+        self._lock = threading.Lock()
+
+    def spy(self, hook: KendraSyncJobsHook, index_id: str, data_source_id: str) -> Iterator[Any]:
+        self.times[data_source_id].append(now())
+        return self._pages(_iter_pages(hook, index_id, data_source_id))
+
+    def _pages(self, pages: Iterator[Any]) -> Iterator[Any]:
+        while True:
+            with self._lock:
+                self.in_flight += 1
+                self.most_in_flight = max(self.most_in_flight, self.in_flight)
+            try:
+                self.gate.wait()
+                page = next(pages, None)
+            finally:
+                with self._lock:
+                    self.in_flight -= 1
+            if page is None:
+                return
+            yield page
+
+    def pauses(self, source: DataSource) -> list[float]:
+        times = self.times[source.data_source_id]
+        return [round(later - earlier, 6) for earlier, later in zip(times, times[1:], strict=False)]
+
+
+_iter_pages = KendraSyncJobsHook.iter_pages
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Looks]:
+    looks = Looks()
+    monkeypatch.setattr(KendraSyncJobsHook, "iter_pages", lambda hook, *ids: looks.spy(hook, *ids))
+    yield looks
+    looks.gate.set()
+
+
+class Clients:
+    """The boto3 clients that were made for polls, and which of them were closed."""
+
+    def __init__(self) -> None:
+        self.made: list[BaseClient] = []
+        self.closed: list[BaseClient] = []
+
+    def close(self, client: BaseClient) -> None:
+        self.closed.append(client)
+        _close(client)
+
+    def make_hook(self, aws: AwsParameters) -> KendraSyncJobsHook:
+        hook = _make_hook(aws)
+        self.made.append(hook.conn)
+        return hook
+
+
+_close = BaseClient.close
+_make_hook = polling._make_hook
+
+
+@pytest.fixture
+def clients(monkeypatch: pytest.MonkeyPatch) -> Clients:
+    clients = Clients()
+    monkeypatch.setattr(BaseClient, "close", lambda client: clients.close(client))
+    monkeypatch.setattr(polling, "_make_hook", clients.make_hook)
+    return clients
+
+
+@pytest.fixture
+def even(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No jitter: a pause is as long as it says."""
+    monkeypatch.setattr(polling, "random", SimpleNamespace(uniform=lambda low, high: high))
+
+
+async def assert_nothing_is_left(clients: Clients) -> None:
+    await asyncio.sleep(60)  # a client that is still being made is closed when it is done
+    assert not polling.Poller._of_loop
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert Counter(map(id, clients.closed)) == Counter(map(id, clients.made))
+    for thread in threading.enumerate():
+        if thread.name.startswith("kendra-poll"):
+            thread.join(30)
+            assert not thread.is_alive()
+
+
+# Sharing
+
+
+def test_a_thousand_waits_on_one_data_source_share_one_call_per_interval(data_source, even):
+    data_source.show(RUNNING)
+
+    async def main() -> None:
+        waits = [wait(data_source) for _ in range(1000)]
+        await until(330)
+        assert data_source.kendra.call_count(LIST) == 6
+        data_source.show(SUCCEEDED)
+        outcomes = await asyncio.gather(*waits)
+        assert {outcome.job.execution_id for outcome in outcomes} == {"job"}
+        assert data_source.kendra.call_count(LIST) == 7
+
+    run_in_virtual_time(main())
+
+
+def test_waits_with_different_conditions_share_the_pages_of_a_look(data_source, even):
+    data_source.show([*RUNNING, *pages(30)])
+
+    async def main() -> None:
+        newest = wait(data_source)
+        older = [wait(data_source, finished(f"job-{number}")) for number in (3, 15, 25)]
+        assert [outcome.job.execution_id for outcome in await asyncio.gather(*older)] == ["job-3", "job-15", "job-25"]
+        assert data_source.kendra.call_count(LIST) == 3
+        await until(70)
+        assert data_source.kendra.call_count(LIST) == 4
+        await cancel(newest)
+
+    run_in_virtual_time(main())
+
+
+def test_the_shortest_interval_rules_as_soon_as_it_joins_and_until_it_leaves(data_source, even, looks):
+    data_source.show(RUNNING)
+
+    async def main() -> None:
+        patient = [wait(data_source, interval=300), wait(data_source, interval=100)]
+        await until(250)
+        hasty = wait(data_source, interval=10)
+        await until(275)
+        await cancel(hasty)
+        await until(600)
+        await cancel(*patient)
+        assert looks.times[data_source.data_source_id] == [0, 100, 200, 250, 260, 270, 280, 380, 480, 580]
+
+    run_in_virtual_time(main())
+
+
+def test_a_shorter_interval_that_joins_just_after_a_look_waits_for_its_own_turn(data_source, even, looks):
+    data_source.show(RUNNING)
+
+    async def main() -> None:
+        patient = wait(data_source, interval=300)
+        await until(1)
+        hasty = wait(data_source, interval=10)
+        await until(25)
+        await cancel(patient, hasty)
+        assert looks.times[data_source.data_source_id] == [0, 10, 20]
+
+    run_in_virtual_time(main())
+
+
+def test_data_sources_polled_from_the_same_moment_drift_apart(data_source, looks):
+    sources = [data_source, *(another(data_source) for _ in range(4))]
+    for source in sources:
+        source.show(RUNNING)
+
+    async def main() -> None:
+        waits = [wait(source) for source in sources]
+        await until(600)
+        await cancel(*waits)
+
+    run_in_virtual_time(main())
+    assert len({looks.times[source.data_source_id][-1] for source in sources}) == len(sources)
+    for source in sources:
+        assert all(54 <= pause <= 60 for pause in looks.pauses(source))
+
+
+def test_calls_in_flight_are_bounded_however_many_data_sources_are_polled(data_source, looks):
+    sources = [data_source, *(another(data_source) for _ in range(4 * polling.MAX_CALLS))]
+    for source in sources:
+        source.show(SUCCEEDED)
+    data_source.kendra.inject(LIST, delay=0.02)
+
+    async def main() -> None:
+        await asyncio.gather(*(wait(source) for source in sources))
+
+    run_in_virtual_time(main())
+    assert 1 < looks.most_in_flight <= polling.MAX_CALLS
+
+
+def test_two_event_loops_share_nothing(data_source, even, clients):
+    data_source.show(RUNNING, SUCCEEDED)
+
+    async def main() -> None:
+        here = wait(data_source)
+        await until(1)
+        # Its own look; the one of this loop has seen the job running.
+        there = asyncio.get_running_loop().run_in_executor(None, asyncio.run, elsewhere())
+        assert isinstance(await there, Satisfied)
+        assert len(clients.made) == 2
+        await here
+
+    async def elsewhere() -> Outcome:
+        return await wait(data_source)
+
+    run_in_virtual_time(main())
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "made"),
+    [
+        pytest.param({}, {}, 1, id="equal"),
+        pytest.param({}, {"region_name": "eu-west-1"}, 2, id="region"),
+        pytest.param({}, {"verify": False}, 2, id="verify"),
+        pytest.param({}, {"aws_conn_id": "other"}, 2, id="connection"),
+        pytest.param({}, {"botocore_config": '{"read_timeout": 7}'}, 2, id="botocore config"),
+    ],
+)
+def test_only_equal_aws_parameters_share_a_client(data_source, clients, monkeypatch, one, other, made):
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", data_source.kendra.connection_json)
+    data_source.show(SUCCEEDED)
+
+    async def main() -> None:
+        sources = (data_source, another(data_source))
+        await asyncio.gather(
+            *(wait(each, aws=replace(AWS, **aws)) for each, aws in zip(sources, (one, other), strict=True))
+        )
+
+    run_in_virtual_time(main())
+    assert len(clients.made) == made
+
+
+# Newcomers
+
+
+def test_a_newcomer_is_shown_the_last_look_without_a_call(data_source, even):
+    data_source.show([*RUNNING, listed("earlier")])
+
+    async def main() -> None:
+        first = wait(data_source)
+        await until(30)
+        lines: list[str] = []
+        second = wait(data_source, log=lines.append)
+        third = wait(data_source, finished("earlier"))
+        assert isinstance(await third, Satisfied)
+        assert "job is syncing" in lines[0].lower()
+        assert data_source.kendra.call_count(LIST) == 1
+        await cancel(first, second)
+
+    run_in_virtual_time(main())
+
+
+def test_a_newcomer_is_not_told_not_found_by_a_look_older_than_its_grace(data_source, even):
+    data_source.show([listed("other", "SYNCING")])
+
+    async def main() -> None:
+        first = wait(data_source, finished("other"))
+        await until(50)
+        data_source.show([*SUCCEEDED, listed("other", "SYNCING")])  # listed since the last look
+        newcomer = wait(data_source, finished("job", not_found_after=0))
+        assert isinstance(await newcomer, Satisfied)
+        await cancel(first)
+
+    run_in_virtual_time(main())
+
+
+def test_a_job_counts_as_not_found_only_once_its_grace_is_over(data_source, even):
+    data_source.show(RUNNING)
+
+    async def main() -> None:
+        outcome = await wait(data_source, finished("nowhere", not_found_after=100))
+        assert isinstance(outcome, Failed)
+        assert outcome.failure is Failure.NOT_FOUND
+        assert now() == 120
+
+    run_in_virtual_time(main())
+
+
+@pytest.mark.xfail(reason="a newcomer is told a failure that the last look saw")
+def test_a_newcomer_is_not_failed_by_a_look_from_before_it_joined(data_source, even):
+    """The sync may have been started again since."""
+    failed = listed("failed", "FAILED")
+    again = listed("again", "SYNCING", StartTime=NEWEST_START + timedelta(hours=1))
+    data_source.show([failed])
+
+    async def main() -> None:
+        first = wait(data_source, SyncedSince(NEWEST_START + timedelta(days=1), Acceptance()))
+        await until(30)
+        data_source.show([again, failed])
+        newcomer = wait(data_source, SyncedSince(NEWEST_START, Acceptance()))
+        await until(90)
+        data_source.show([again | {"Status": "SUCCEEDED"}, failed])
+        outcome = await newcomer
+        assert isinstance(outcome, Satisfied)
+        assert outcome.job.execution_id == "again"
+        await cancel(first)
+
+    run_in_virtual_time(main())
+
+
+def test_newcomers_that_need_an_older_page_cause_one_look(data_source, even, looks):
+    data_source.show([*RUNNING, *pages(25)])
+
+    async def main() -> None:
+        first = wait(data_source)
+        await until(10)
+        newcomers = [wait(data_source, finished("job-15")) for _ in range(10)]
+        await asyncio.gather(*newcomers)
+        assert now() == 10
+        await until(60)
+        assert looks.times[data_source.data_source_id] == [0, 10]
+        assert data_source.kendra.call_count(LIST) == 3
+        await cancel(first)
+
+    run_in_virtual_time(main())
+
+
+def test_a_newcomer_that_needs_an_older_page_is_served_by_the_look_under_way(data_source, even, looks):
+    data_source.show([*RUNNING, *pages(25)])
+
+    async def main() -> None:
+        first = wait(data_source)
+        await until(59)
+        looks.gate.clear()
+        await until(60)
+        await happens(lambda: looks.in_flight)
+        newcomer = wait(data_source, finished("job-15"))
+        await asyncio.sleep(0)
+        looks.gate.set()
+        await newcomer
+        await until(110)
+        assert looks.times[data_source.data_source_id] == [0, 60]
+        await cancel(first)
+
+    run_in_virtual_time(main())
+
+
+def test_waits_that_join_during_a_look_are_told_by_it(data_source, even, looks):
+    data_source.show(SUCCEEDED)
+    looks.gate.clear()
+
+    async def main() -> None:
+        first = wait(data_source)
+        await happens(lambda: looks.in_flight)
+        others = [wait(data_source) for _ in range(250)]
+        await asyncio.sleep(0)
+        looks.gate.set()
+        outcomes = await asyncio.gather(first, *others)
+        assert all(isinstance(outcome, Satisfied) for outcome in outcomes)
+        assert data_source.kendra.call_count(LIST) == 1
+
+    run_in_virtual_time(main())
+
+
+# Errors
+
+
+def throttle(source: DataSource, times: int | None = None) -> None:
+    source.kendra.inject(LIST, error="ThrottlingException", status=400, times=times)
+
+
+def test_transient_errors_back_off_exponentially_up_to_a_cap(data_source, even, looks):
+    throttle(data_source)
+
+    async def main() -> None:
+        waiting = wait(data_source)
+        await until(1500)
+        assert looks.pauses(data_source) == [60, 120, 240, 300, 300, 300]
+        await cancel(waiting)
+
+    run_in_virtual_time(main())
+
+
+def test_an_interval_above_the_cap_is_kept_while_looks_fail(data_source, even, looks):
+    throttle(data_source)
+
+    async def main() -> None:
+        waiting = wait(data_source, interval=1000)
+        await until(3500)
+        assert looks.pauses(data_source) == [1000, 1000, 1000]
+        await cancel(waiting)
+
+    run_in_virtual_time(main())
+
+
+def test_a_look_that_succeeds_ends_the_back_off(data_source, even, looks):
+    data_source.show(RUNNING)
+    throttle(data_source, times=3)
+
+    async def main() -> None:
+        waiting = wait(data_source)
+        await until(450)
+        throttle(data_source, times=2)
+        await until(720)
+        await cancel(waiting)
+        assert looks.times[data_source.data_source_id] == [0, 60, 180, 420, 480, 540, 660, 720]
+
+    run_in_virtual_time(main())
+
+
+def test_newcomers_do_not_break_into_the_back_off(data_source, even, looks):
+    data_source.show([*RUNNING, *pages(25)])
+
+    async def main() -> None:
+        first = wait(data_source)
+        await until(30)
+        throttle(data_source)
+        newcomers = []
+        for time in range(30, 480, 10):
+            await until(time)
+            newcomers.append(wait(data_source, finished("job-15")))
+        await cancel(first, *newcomers)
+        # The first newcomer may cause a look; from then on they wait with the others.
+        assert len(looks.times[data_source.data_source_id]) <= 6
+
+    run_in_virtual_time(main())
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param({"error": "InternalServerException", "status": 500}, id="5xx"),
+        pytest.param({"error": "ThrottlingException", "status": 400}, id="throttled"),
+        pytest.param({"reset": "before"}, id="connection reset"),
+        pytest.param(
+            {"body": "truncated"},
+            id="truncated answer",
+            marks=pytest.mark.xfail(reason="botocore takes what is no JSON for an empty history"),
+        ),
+        pytest.param({"error": "ExpiredTokenException", "status": 400}, id="expired credentials"),
+    ],
+)
+def test_no_wait_fails_by_an_error_that_passes(data_source, even, fault):
+    data_source.show(SUCCEEDED)
+    data_source.kendra.inject(LIST, times=3, **fault)
+
+    async def main() -> None:
+        outcomes = await asyncio.gather(*(wait(data_source) for _ in range(3)))
+        assert all(isinstance(outcome, Satisfied) for outcome in outcomes)
+
+    run_in_virtual_time(main())
+
+
+def test_credential_errors_lead_to_one_fresh_client_for_all(data_source, even, clients):
+    sources = [data_source, another(data_source), another(data_source)]
+    for source in sources:
+        source.show(RUNNING)
+
+    async def main() -> None:
+        waits = [wait(source) for source in sources for _ in range(200)]
+        await until(30)
+        data_source.kendra.inject(LIST, error="ExpiredTokenException", status=400, times=3)
+        await until(70)
+        assert len(clients.made) == 1
+        assert clients.closed == clients.made
+        await until(130)
+        assert len(clients.made) == 2
+        await cancel(*waits)
+        await assert_nothing_is_left(clients)
+
+    run_in_virtual_time(main())
+
+
+def test_a_late_credential_error_of_the_old_client_does_not_cost_the_new_one(data_source, even, clients, looks):
+    other = another(data_source)
+    for source in (data_source, other):
+        source.show(RUNNING)
+    data_source.kendra.inject(LIST, error="ExpiredTokenException", status=400, times=1)
+
+    async def main() -> None:
+        hasty = wait(data_source, interval=10)
+        await until(5)
+        late = wait(other)
+        await until(65)
+        await cancel(hasty, late)
+        assert len(clients.made) == 2
+
+    run_in_virtual_time(main())
+
+
+def test_permanent_errors_end_all_waits_of_their_data_source_and_no_other(data_source, even):
+    gone = another(data_source)
+    for source in (data_source, gone):
+        source.show(RUNNING)
+
+    async def main() -> None:
+        doomed = [wait(gone) for _ in range(250)]
+        others = [wait(data_source) for _ in range(250)]
+        await until(30)
+        data_source.kendra.client().delete_data_source(IndexId=gone.index_id, Id=gone.data_source_id)
+        outcomes = await asyncio.gather(*doomed)
+        assert {outcome.failure for outcome in outcomes} == {Failure.REFUSED}
+        assert not any(task.done() for task in others)
+        data_source.show(SUCCEEDED)
+        assert all(isinstance(outcome, Satisfied) for outcome in await asyncio.gather(*others))
+
+    run_in_virtual_time(main())
+
+
+def test_clients_are_rebuilt_after_a_while_so_that_an_edited_connection_is_noticed(
+    data_source, even, clients, monkeypatch
+):
+    data_source.show(RUNNING)
+
+    async def main() -> None:
+        waiting = wait(data_source)
+        await until(60)
+        edited = data_source.kendra.connection_json.replace("us-east-1", "us-west-2")
+        monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", edited)
+        await until(polling.CLIENT_LIFETIME - 1)
+        assert [client.meta.region_name for client in clients.made] == ["us-east-1"]
+        assert isinstance(await waiting, Failed)  # there is no such data source in the other region
+        assert [client.meta.region_name for client in clients.made] == ["us-east-1", "us-west-2"]
+        await assert_nothing_is_left(clients)
+
+    run_in_virtual_time(main())
+
+
+# Deadlines
+
+
+def test_a_wait_that_times_out_has_looked_at_its_deadline(data_source, even, looks):
+    data_source.show(RUNNING)
+
+    async def main() -> None:
+        outcome = await wait(data_source, timeout=90)
+        assert isinstance(outcome, Failed)
+        assert outcome.failure is Failure.TIMED_OUT
+        assert looks.times[data_source.data_source_id] == [0, 60, 90]
+
+    run_in_virtual_time(main())
+
+
+def test_what_is_true_at_the_deadline_counts_before_the_time_out(data_source, even):
+    data_source.show(RUNNING)
+
+    async def main() -> None:
+        waiting = wait(data_source, timeout=90)
+        await until(80)
+        data_source.show(SUCCEEDED)
+        assert isinstance(await waiting, Satisfied)
+        assert now() == 90
+
+    run_in_virtual_time(main())
+
+
+def test_a_time_out_says_in_which_state_the_job_was(data_source, even):
+    data_source.show(RUNNING)
+
+    async def main() -> None:
+        outcome = await wait(data_source, timeout=90)
+        assert isinstance(outcome, Failed)
+        assert outcome.job is not None
+        assert "syncing" in outcome.message.lower()
+
+    run_in_virtual_time(main())
+
+
+def test_deadlines_close_together_do_not_make_a_call_each(data_source, even, looks):
+    data_source.show(RUNNING)
+
+    async def main() -> None:
+        outcomes = await asyncio.gather(*(wait(data_source, timeout=90 + number / 100) for number in range(1000)))
+        assert {outcome.failure for outcome in outcomes} == {Failure.TIMED_OUT}
+        assert len(looks.times[data_source.data_source_id]) <= 5
+
+    run_in_virtual_time(main())
+
+
+def test_deadlines_close_together_do_not_make_a_call_each_while_looks_fail(data_source, even, looks):
+    throttle(data_source)
+
+    async def main() -> None:
+        outcomes = await asyncio.gather(*(wait(data_source, timeout=90 + number / 10) for number in range(100)))
+        assert {outcome.failure for outcome in outcomes} == {Failure.TIMED_OUT}
+        assert len(looks.times[data_source.data_source_id]) <= 5
+
+    run_in_virtual_time(main())
+
+
+@pytest.mark.xfail(reason="its time is over before the look")
+def test_a_wait_that_begins_long_after_its_deadline_still_looks_once(data_source, even):
+    """The triggerer was down meanwhile, and the job has finished."""
+    data_source.show(SUCCEEDED)
+
+    async def main() -> None:
+        assert isinstance(await wait(data_source, timeout=-3600), Satisfied)
+
+    run_in_virtual_time(main())
+
+
+def test_a_wait_times_out_though_the_look_hangs(data_source, even, looks):
+    data_source.show(RUNNING)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualTimeLoop)
+        waiting = wait(data_source, timeout=600)
+        await until(30)
+        looks.gate.clear()
+        loop.hold_no_more()
+        outcome = await waiting
+        looks.gate.set()
+        assert isinstance(outcome, Failed)
+        assert outcome.failure is Failure.TIMED_OUT
+        assert now() == 600 + polling.OVERRUN
+
+    run_in_virtual_time(main())
+
+
+# What is left behind
+
+
+def test_nothing_is_left_when_all_waits_have_ended(data_source, clients):
+    sources = [data_source, another(data_source)]
+    for source in sources:
+        source.show(RUNNING, SUCCEEDED)
+
+    async def main() -> None:
+        await asyncio.gather(*(wait(source) for source in sources for _ in range(3)))
+        await assert_nothing_is_left(clients)
+
+    run_in_virtual_time(main())
+    assert len(clients.made) == 1
+
+
+def test_the_last_wait_of_a_client_closes_it_while_others_go_on_with_theirs(data_source, clients):
+    data_source.show(RUNNING)
+
+    async def main() -> None:
+        one, other = wait(data_source), wait(data_source, aws=replace(AWS, region_name="us-east-1"))
+        await until(1)
+        await cancel(one)
+        await until(2)
+        assert clients.closed == clients.made[:1]
+        assert not other.done()
+        await cancel(other)
+        await assert_nothing_is_left(clients)
+
+    run_in_virtual_time(main())
+
+
+@pytest.mark.parametrize("turns", range(12))
+def test_nothing_is_left_when_the_only_wait_is_cancelled_at_any_turn_of_its_start(data_source, clients, turns):
+    data_source.show(RUNNING)
+
+    async def main() -> None:
+        waiting = wait(data_source)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await cancel(waiting)
+        await assert_nothing_is_left(clients)
+
+    run_in_virtual_time(main())
+
+
+def test_a_wait_cancelled_during_a_look_leaves_the_others_their_look(data_source, clients, looks):
+    data_source.show(SUCCEEDED)
+    looks.gate.clear()
+
+    async def main() -> None:
+        first, second = wait(data_source), wait(data_source)
+        await happens(lambda: looks.in_flight)
+        await cancel(first)
+        looks.gate.set()
+        assert isinstance(await second, Satisfied)
+        assert data_source.kendra.call_count(LIST) == 1
+        await assert_nothing_is_left(clients)
+
+    run_in_virtual_time(main())
+
+
+def test_a_new_wait_begins_anew_after_the_last_one_has_gone(data_source, clients):
+    data_source.show(RUNNING, SUCCEEDED)
+
+    async def main() -> None:
+        first = wait(data_source)
+        await until(1)
+        await cancel(first)
+        assert isinstance(await wait(data_source), Satisfied)
+        assert now() == 1
+        await assert_nothing_is_left(clients)
+
+    run_in_virtual_time(main())
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one wait does: it joins, and is cancelled or times out unless it ends before."""
+
+    source: int
+    joins: int
+    interval: int
+    cancelled_after: int | None
+    timeout: int | None
+
+
+plans = st.builds(
+    Plan,
+    source=st.integers(0, 1),
+    joins=st.integers(0, 400),
+    interval=st.integers(10, 100),
+    cancelled_after=st.none() | st.integers(0, 300),
+    timeout=st.none() | st.integers(0, 500),
+)
+faults = st.sampled_from(["ThrottlingException", "InternalServerException", "ExpiredTokenException", "reset"])
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    plans=st.lists(plans, min_size=1, max_size=8),
+    ends=st.tuples(st.integers(0, 500), st.integers(0, 500)),
+    statuses=st.tuples(*[st.sampled_from(["SUCCEEDED", "FAILED", "deleted"])] * 2),
+    troubles=st.lists(st.tuples(st.integers(0, 500), faults, st.integers(1, 4)), max_size=3),
+)
+def test_every_wait_gets_its_outcome_whatever_happens_to_others(
+    data_source, clients, monkeypatch, plans, ends, statuses, troubles
+):
+    kendra = data_source.kendra
+    kendra.clear_faults()
+    clients.made.clear()
+    clients.closed.clear()
+    sources = [another(data_source), another(data_source)]
+    for source in sources:
+        source.show(RUNNING)
+
+    async def carry_out(plan: Plan) -> Outcome | None:
+        await until(plan.joins)
+        waiting = wait(sources[plan.source], interval=plan.interval, timeout=plan.timeout)
+        done, _ = await asyncio.wait([waiting], timeout=plan.cancelled_after)
+        if done:
+            return waiting.result()
+        await cancel(waiting)
+        return None
+
+    async def end(source: DataSource, time: float, status: str) -> None:
+        await until(time)
+        if status == "deleted":
+            kendra.client().delete_data_source(IndexId=source.index_id, Id=source.data_source_id)
+        else:
+            source.show([listed("job", status)])
+
+    async def trouble(time: float, fault: str, times: int) -> None:
+        await until(time)
+        if fault == "reset":
+            kendra.inject(LIST, times=times, reset="before")
+        else:
+            kendra.inject(LIST, times=times, error=fault, status=400 if fault != "InternalServerException" else 500)
+
+    async def main() -> None:
+        background = [asyncio.create_task(end(*each)) for each in zip(sources, ends, statuses, strict=True)]
+        background += [asyncio.create_task(trouble(*each)) for each in troubles]
+        outcomes = await asyncio.gather(*map(carry_out, plans))
+        await asyncio.gather(*background)
+        for plan, outcome in zip(plans, outcomes, strict=True):
+            if outcome is None:
+                assert plan.cancelled_after is not None
+            else:
+                assert kind(outcome) in possible(plan)
+        await assert_nothing_is_left(clients)
+
+    def possible(plan: Plan) -> set[str]:
+        ended, status = ends[plan.source], statuses[plan.source]
+        if plan.timeout is None:
+            return {status}
+        deadline = plan.joins + plan.timeout
+        if deadline < ended:
+            return {"timed out"}
+        # The last look may be a little older than the deadline, or may have failed.
+        is_sure = deadline >= ended + polling._FRESH and not troubles
+        return {status} if is_sure else {status, "timed out"}
+
+    run_in_virtual_time(main())
+
+
+def kind(outcome: Outcome) -> str:
+    if isinstance(outcome, Satisfied):
+        return "SUCCEEDED"
+    return {Failure.NOT_ACCEPTABLE: "FAILED", Failure.REFUSED: "deleted", Failure.TIMED_OUT: "timed out"}[
+        outcome.failure
+    ]
+
+
+# Logs
+
+task_id: contextvars.ContextVar[str | None] = contextvars.ContextVar("task_id", default=None)
+
+
+@dataclass(frozen=True)
+class Overheard:
+    """A condition that notes in which context it is decided."""
+
+    contexts: list[str | None]
+    subject: str = "nothing"
+
+    def decide(self, history: History, now: datetime) -> Decision:
+        self.contexts.append(task_id.get())
+        return Waiting(history.jobs[0])
+
+
+def test_each_wait_logs_in_its_own_name_and_the_poll_in_none(data_source, even):
+    data_source.show(RUNNING, [listed("job", "SYNCING_INDEXING")], SUCCEEDED)
+    lines: list[tuple[str, str | None]] = []
+    contexts: list[str | None] = []
+
+    def begin(name: str) -> asyncio.Task[Outcome]:
+        def go() -> asyncio.Task[Outcome]:
+            task_id.set(name)
+            return wait(data_source, log=lambda line: lines.append((name, task_id.get())))
+
+        return contextvars.copy_context().run(go)
+
+    async def main() -> None:
+        waits = [begin(f"task-{number}") for number in range(5)]
+        overhearing = wait(data_source, Overheard(contexts))
+        await asyncio.gather(*waits)
+        await cancel(overhearing)
+
+    run_in_virtual_time(main())
+    assert Counter(lines) == {(f"task-{number}", f"task-{number}"): 2 for number in range(5)}
+    assert set(contexts) == {None}
+
+
+def test_a_client_is_made_in_the_name_of_no_wait(data_source, monkeypatch):
+    data_source.show(SUCCEEDED)
+    contexts: list[str | None] = []
+
+    def make_hook(aws: AwsParameters) -> KendraSyncJobsHook:
+        contexts.append(task_id.get())
+        return _make_hook(aws)
+
+    monkeypatch.setattr(polling, "_make_hook", make_hook)
+
+    async def main() -> None:
+        token = task_id.set("task")
+        await wait(data_source)
+        task_id.reset(token)
+
+    run_in_virtual_time(main())
+    assert contexts == [None]
+
+
+def test_a_thousand_waits_make_no_log_storm(data_source, even):
+    data_source.show(RUNNING)
+    lines: Counter[int] = Counter()
+
+    def counting(number: int) -> Callable[[str], object]:
+        return lambda line: lines.update([number])
+
+    async def main() -> None:
+        waits = [wait(data_source, log=counting(number)) for number in range(1000)]
+        await until(30)
+        assert lines.total() == 1000
+        data_source.show([listed("job", "SYNCING_INDEXING")])
+        await until(3600)
+        # A line for each of the two statuses, and one every five minutes.
+        assert set(lines.values()) == {2 + 11}
+        await cancel(*waits)
+
+    run_in_virtual_time(main())
+
+
+def test_trouble_and_its_end_are_logged_once_each(data_source, even):
+    data_source.show(RUNNING)
+    lines: list[str] = []
+
+    async def main() -> None:
+        waiting = wait(data_source, log=lines.append, interval=10)
+        await until(15)
+        throttle(data_source, times=3)
+        await until(100)
+        await cancel(waiting)
+
+    run_in_virtual_time(main())
+    assert ["ThrottlingException" in line for line in lines] == [False, True, False]
+
+
+# The connection
+
+
+def look_up_with(monkeypatch: pytest.MonkeyPatch, look_up: Callable[[Callable[[], Any]], Any]) -> None:
+    """Let every look-up of a connection go through this, which gets the true one."""
+    true = KendraSyncJobsHook.__mro__[1].get_connection.__func__  # type: ignore[attr-defined]
+    monkeypatch.setattr(
+        KendraSyncJobsHook.__mro__[1],
+        "get_connection",
+        classmethod(lambda cls, conn_id: look_up(lambda: true(cls, conn_id))),
+        raising=False,
+    )
+
+
+def test_a_connection_look_up_can_reach_the_event_loop_from_its_thread(data_source, monkeypatch):
+    """Which is how Airflow's triggerer answers it, and what asgiref's sync_to_async makes possible."""
+    data_source.show(SUCCEEDED)
+    reached: list[asyncio.AbstractEventLoop] = []
+
+    async def ask() -> None:
+        reached.append(asyncio.get_running_loop())
+
+    def look_up(true: Callable[[], Any]) -> Any:
+        assert threading.current_thread() is not threading.main_thread()
+        async_to_sync(ask)()
+        return true()
+
+    look_up_with(monkeypatch, look_up)
+
+    async def main() -> None:
+        await wait(data_source)
+        assert set(reached) == {asyncio.get_running_loop()}
+
+    run_in_virtual_time(main())
+
+
+def test_a_connection_look_up_is_not_cancelled_with_its_wait(data_source, clients, monkeypatch):
+    data_source.show(RUNNING)
+    begun, gate = threading.Event(), threading.Event()
+    ended: list[str] = []
+
+    async def ask() -> None:
+        await asyncio.sleep(0)
+        ended.append("asked")
+
+    def look_up(true: Callable[[], Any]) -> Any:
+        begun.set()
+        gate.wait()
+        async_to_sync(ask)()
+        return true()
+
+    look_up_with(monkeypatch, look_up)
+
+    async def main() -> None:
+        waiting = wait(data_source)
+        await happens(begun.is_set)
+        await cancel(waiting)
+        gate.set()
+        await happens(lambda: ended)
+        await assert_nothing_is_left(clients)
+        assert len(clients.made) == 1
+
+    run_in_virtual_time(main())
+
+
+def not_defined_times(times: float) -> tuple[Callable[[Callable[[], Any]], Any], list[float]]:
+    look_ups: list[float] = []
+
+    def look_up(true: Callable[[], Any]) -> Any:
+        look_ups.append(0)
+        if len(look_ups) <= times:
+            raise AirflowNotFoundException("The conn_id `aws_default` isn't defined")
+        return true()
+
+    return look_up, look_ups
+
+
+def test_a_connection_reported_as_not_defined_is_looked_up_again(data_source, monkeypatch):
+    data_source.show(SUCCEEDED)
+    look_up, _ = not_defined_times(2)
+    look_up_with(monkeypatch, look_up)
+
+    async def main() -> None:
+        assert isinstance(await wait(data_source), Satisfied)
+
+    run_in_virtual_time(main())
+
+
+def test_a_connection_that_stays_not_defined_fails_the_waits_and_says_so(data_source, monkeypatch, clients):
+    look_up, look_ups = not_defined_times(float("inf"))
+    look_up_with(monkeypatch, look_up)
+
+    async def main() -> None:
+        outcomes = await asyncio.gather(*(wait(data_source) for _ in range(3)))
+        assert {outcome.failure for outcome in outcomes} == {Failure.REFUSED}
+        assert "'aws_default' is not defined" in outcomes[0].message
+        assert len(look_ups) == 3
+        await assert_nothing_is_left(clients)
+
+    run_in_virtual_time(main())
+
+
+def test_a_connection_look_up_that_fails_otherwise_is_repeated_by_the_next_look(data_source, even, monkeypatch):
+    data_source.show(SUCCEEDED)
+    failures = iter([ConnectionError("the api-server is away"), TimeoutError()])
+
+    def look_up(true: Callable[[], Any]) -> Any:
+        for failure in failures:
+            raise failure
+        return true()
+
+    look_up_with(monkeypatch, look_up)
+
+    async def main() -> None:
+        assert isinstance(await wait(data_source), Satisfied)
+        assert now() == 60 + 60 * 2
+
+    run_in_virtual_time(main())

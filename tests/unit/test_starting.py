@@ -1,0 +1,657 @@
+"""
+Exactly one sync, whatever happens: the way to it under random interleavings.
+
+The real operator and the real hook drive the state machine, on a fake clock. Kendra is a model, of which the client
+shows what the API would; in a sample of the cases the local Kendra answers over HTTP, in step with the model.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
+from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError
+from hypothesis import HealthCheck, Phase, event, given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_kendra import polling
+from airflow_provider_kendra.conditions import sync_job_condition
+from airflow_provider_kendra.exceptions import (
+    KendraError,
+    KendraSyncJobAlreadyRunningError,
+    KendraSyncJobFailedError,
+    KendraSyncJobTimeoutError,
+)
+from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
+from airflow_provider_kendra.operators.kendra import KendraStartSyncJobOperator
+from airflow_provider_kendra.starting import (
+    LISTING_GRACE,
+    PAUSE,
+    START_GRACE,
+    Follow,
+    Look,
+    Send,
+    Starter,
+    WaitOut,
+)
+from airflow_provider_kendra.sync_job import TERMINAL_STATUSES, SyncJob
+from airflow_provider_kendra.testing import LocalKendra
+from tests.task_runs import BEGIN, Clock, Store
+
+INDEX_ID = "12345678-1234-1234-1234-123456789012"
+DATA_SOURCE_ID = "source"
+
+POLL_INTERVAL = 30.0
+TIMEOUT = 600.0
+LATENCY = 0.05
+"""Seconds that each exchange with the outside takes."""
+STOPPING = 20.0
+"""Seconds that a job takes to stop."""
+NEVER = 1e9
+
+
+# --- The decisions, one at a time ---------------------------------------------------------------------------------
+
+
+def jobs(*listed: str) -> list[SyncJob]:
+    """A history, newest first: ``jobs("new SYNCING", "old FAILED")``."""
+    return [_job(*each.split()) for each in listed]
+
+
+def _job(execution_id: str, status: str) -> SyncJob:
+    return SyncJob(index_id=INDEX_ID, data_source_id=DATA_SOURCE_ID, execution_id=execution_id, status=status)
+
+
+IN_DOUBT = {"baseline": "old", "execution_id": None, "is_ours": False}
+STARTED = {"baseline": "old", "execution_id": "ours", "is_ours": True}
+
+
+def test_of_several_jobs_after_the_baseline_the_first_is_taken_for_the_one_in_doubt():
+    step = Starter(memory=IN_DOUBT).next_step(jobs("third SYNCING", "second SUCCEEDED", "old SUCCEEDED"), 0)
+    assert step.job.execution_id == "second"
+
+
+def test_a_job_found_in_doubt_is_not_certainly_ours():
+    step = Starter(memory=IN_DOUBT).next_step(jobs("second SYNCING", "old SUCCEEDED"), 0)
+    assert step == Follow("second", is_ours=False)
+
+
+def test_a_request_is_only_repeated_once_it_would_have_been_listed():
+    starter = Starter(memory=IN_DOUBT)
+    assert starter.next_step(jobs("old SUCCEEDED"), 0) == Look()
+    assert starter.next_step(jobs("old SUCCEEDED"), LISTING_GRACE - 1) == Look()
+    assert starter.next_step(jobs("old SUCCEEDED"), LISTING_GRACE) == Send()
+
+
+def test_nothing_is_taken_for_ours_when_the_baseline_is_gone_from_the_history():
+    starter = Starter(memory=IN_DOUBT)
+    starter.next_step(jobs("other SUCCEEDED", "older SUCCEEDED"), 0)
+    assert starter.next_step(jobs("other SUCCEEDED", "older SUCCEEDED"), LISTING_GRACE) == Send()
+
+
+def test_a_job_that_is_gone_from_the_history_is_not_remembered_for_later_tries():
+    starter = Starter(memory=STARTED)
+    starter.next_step(jobs("other SUCCEEDED"), 0)
+    assert starter.next_step(jobs("other SUCCEEDED"), LISTING_GRACE) == Send()
+    assert starter.memory == {"baseline": "other", "execution_id": None, "is_ours": False}
+
+
+def test_a_job_found_in_doubt_is_not_ours_because_one_before_it_was():
+    starter = Starter(memory=STARTED)
+    starter.next_step(jobs("other SUCCEEDED"), 0)
+    starter.next_step(jobs("other SUCCEEDED"), LISTING_GRACE)
+    starter.lost(LISTING_GRACE)
+    step = starter.next_step(jobs("newest SYNCING", "other SUCCEEDED"), LISTING_GRACE + 1)
+    assert step == Follow("newest", is_ours=False)
+
+
+def test_trouble_before_a_stopping_job_was_waited_out_leaves_patience_for_the_start():
+    starter = Starter(memory=STARTED)
+    starter.turned_away(0)
+    assert isinstance(starter.next_step(jobs("ours STOPPING", "old SUCCEEDED"), 2), WaitOut)
+    assert starter.next_step(jobs("ours ABORTED", "old SUCCEEDED"), START_GRACE * 10) == Send()
+
+
+def test_an_empty_history_before_a_doubtful_request_makes_its_oldest_job_ours():
+    memory = {"baseline": None, "execution_id": None, "is_ours": False}
+    starter = Starter(memory=memory)
+    assert starter.needs_whole_history
+    assert starter.next_step(jobs("second SUCCEEDED", "first SYNCING"), 0) == Follow("first", is_ours=False)
+
+
+# --- A model of the service ---------------------------------------------------------------------------------------
+
+
+@dataclass
+class Job:
+    """A sync job as the model knows it: also who started it, and when it ends and how."""
+
+    number: int
+    by_us: bool
+    run: int
+    started: float
+    listed_from: float
+    unlisted_looks: int
+    ends: float
+    outcome: str
+    status: str = "SYNCING"
+    ended: float | None = None
+
+    @property
+    def execution_id(self) -> str:
+        return f"job-{self.number}"
+
+    @property
+    def is_running(self) -> bool:
+        return self.status not in TERMINAL_STATUSES
+
+    def to_item(self) -> dict[str, Any]:
+        return {
+            "ExecutionId": self.execution_id,
+            "Status": self.status,
+            "StartTime": BEGIN + timedelta(seconds=self.started),
+        }
+
+
+@dataclass(frozen=True)
+class Fault:
+    """How a call goes wrong."""
+
+    error: str | None = None
+    reset: bool = False
+    acts: bool = False
+
+    def to_error(self, operation: str) -> Exception:
+        if self.reset:
+            return ConnectionClosedError(endpoint_url="https://kendra")
+        return client_error(self.error or "", operation)
+
+
+def client_error(code: str, operation: str) -> ClientError:
+    status = 500 if code.startswith("Internal") else 400
+    error = {"Error": {"Code": code, "Message": "said"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(error, operation)
+
+
+THROTTLED = Fault(error="ThrottlingException")
+BROKEN = Fault(error="InternalServerException")
+LOST_BEFORE = Fault(reset=True)
+LOST_AFTER = Fault(reset=True, acts=True)
+BROKEN_AFTER = Fault(error="InternalServerException", acts=True)
+EXPIRED = Fault(error="ExpiredTokenException")
+UNREACHABLE = Fault(error="unreachable")
+
+LOOK_FAULTS = (THROTTLED, BROKEN, LOST_BEFORE, EXPIRED)
+START_FAULTS = (*LOOK_FAULTS, UNREACHABLE, BROKEN_AFTER, LOST_AFTER)
+
+
+@dataclass(frozen=True)
+class Kill:
+    """The end of a process: without notice, or with so many exchanges more after a SIGTERM."""
+
+    moment: int
+    notice: int | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a task is told, and what happens to it. Moments are counted: each exchange with the outside is one."""
+
+    if_running: str = "wait"
+    deferrable: bool = False
+    waits: bool = True
+    durable: bool = True
+    stop_on_kill: bool = True
+    old_jobs: int = 1
+    is_busy: bool = False
+    lag: float = 0.0
+    unlisted_looks: int = 0
+    endings: tuple[tuple[float, str], ...] = ()
+    start_faults: tuple[Fault | None, ...] = ()
+    look_faults: tuple[tuple[int, Fault], ...] = ()
+    others: tuple[tuple[int, str], ...] = ()
+    kills: tuple[Kill, ...] = ()
+    retry_delay: float = 0.0
+    runs: int = 1
+
+    @property
+    def has_third_parties(self) -> bool:
+        return self.is_busy or any(what == "start" for _, what in self.others)
+
+
+ENDING_STATUSES = ("SUCCEEDED", "SUCCEEDED", "FAILED", "INCOMPLETE", "ABORTED")
+
+
+def plans(lags: st.SearchStrategy[float], start_faults: tuple[Fault, ...]) -> st.SearchStrategy[Plan]:
+    moments = st.integers(0, 40)
+    return st.builds(
+        Plan,
+        if_running=st.sampled_from(["wait", "wait", "attach", "skip", "fail"]),
+        deferrable=st.booleans(),
+        waits=st.sampled_from([True, True, True, False]),
+        durable=st.sampled_from([True, True, True, False]),
+        stop_on_kill=st.sampled_from([True, True, False]),
+        old_jobs=st.sampled_from([0, 1, 12]),
+        is_busy=st.sampled_from([False, False, True]),
+        lag=lags,
+        unlisted_looks=st.sampled_from([0, 0, 1]),
+        endings=st.lists(
+            st.tuples(st.sampled_from([15.0, 0.01, 100.0, NEVER]), st.sampled_from(ENDING_STATUSES)), max_size=4
+        ).map(tuple),
+        start_faults=st.lists(st.sampled_from([None, *start_faults]), max_size=3).map(tuple),
+        look_faults=st.lists(
+            st.tuples(st.integers(0, 15), st.sampled_from(LOOK_FAULTS)), max_size=2, unique_by=lambda each: each[0]
+        ).map(tuple),
+        others=st.lists(st.tuples(moments, st.sampled_from(["start", "start", "stop", "end"])), max_size=4).map(tuple),
+        kills=st.lists(st.builds(Kill, moments, st.sampled_from([None, None, 0, 3, 12])), max_size=3).map(tuple),
+        retry_delay=st.sampled_from([0.0, 120.0]),
+        runs=st.sampled_from([1, 2]),
+    )
+
+
+class Model:
+    """One data source of Kendra: one sync at a time, listed a little late."""
+
+    def __init__(self, plan: Plan, clock: Clock) -> None:
+        self.plan = plan
+        self.clock = clock
+        self.jobs: list[Job] = []
+        self.run = 0
+
+    def start(self, *, by_us: bool) -> Job | None:
+        """Start a job; None if one runs."""
+        if self.running is not None:
+            return None
+        lasts, outcome = (15.0, "SUCCEEDED")
+        if len(self.jobs) < len(self.plan.endings):
+            lasts, outcome = self.plan.endings[len(self.jobs)]
+        now = self.clock.elapsed
+        job = Job(
+            number=len(self.jobs),
+            by_us=by_us,
+            run=self.run,
+            started=now,
+            listed_from=now + self.plan.lag,
+            unlisted_looks=self.plan.unlisted_looks,
+            ends=now + lasts,
+            outcome=outcome,
+        )
+        self.jobs.append(job)
+        return job
+
+    def stop(self) -> None:
+        job = self.running
+        if job is not None and job.status != "STOPPING":
+            job.status, job.ends, job.outcome = "STOPPING", self.clock.elapsed + STOPPING, "ABORTED"
+
+    def end(self) -> None:
+        """End the running job now, in its way."""
+        if (job := self.running) is not None:
+            job.ends = min(job.ends, self.clock.elapsed)
+            self.settle()
+
+    @property
+    def running(self) -> Job | None:
+        return next((job for job in self.jobs if job.is_running), None)
+
+    def settle(self) -> None:
+        """Let what is due end."""
+        job = self.running
+        if job is not None and self.clock.elapsed >= job.ends:
+            job.status, job.ended = job.outcome, job.ends
+
+    def listed(self) -> list[Job]:
+        """What a look shows, newest first; it counts as a look."""
+        shown = []
+        for job in reversed(self.jobs):
+            if not job.unlisted_looks and self.clock.elapsed >= job.listed_from:
+                shown.append(job)
+            job.unlisted_looks -= bool(job.unlisted_looks)
+        return shown
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+class World:
+    """A task among third parties: what happens when, and what must never happen."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.clock = Clock()
+        self.model = Model(plan, self.clock)
+        self.store = Store()
+        self.operator: KendraStartSyncJobOperator | None = None
+        self.moments = 0
+        self.looks = 0
+        self.starts = 0
+        self.last_look: list[Job] = []
+        self.is_deferred = False
+        self.killed_at: int | None = None
+        self._notices = {kill.moment: kill.notice for kill in plan.kills}
+        for _ in range(plan.old_jobs):
+            self.others_start()
+            self.end_running()
+            self.clock.move_to(self.clock.elapsed + LISTING_GRACE)
+        for job in self.model.jobs:
+            job.unlisted_looks = 0
+        if plan.is_busy:
+            self.others_start()
+
+    def others_start(self) -> None:
+        self.model.start(by_us=False)
+
+    def others_stop(self) -> None:
+        self.model.stop()
+
+    def end_running(self) -> None:
+        self.model.end()
+
+    def moment(self) -> None:
+        """Something passes between the task and the outside: so anything may have happened."""
+        self.moments += 1
+        assert self.moments < 3_000, "it goes on and on"
+        self.pass_time(LATENCY)
+        for moment, what in self.plan.others:
+            if moment == self.moments:
+                {"start": self.others_start, "stop": self.others_stop, "end": self.end_running}[what]()
+        if self.is_deferred or threading.current_thread() is not threading.main_thread():
+            return
+        if self.moments in self._notices:
+            notice = self._notices.pop(self.moments)
+            self.killed_at = self.moments + (notice or 0)
+            if notice is not None and self.operator is not None:
+                self.operator.on_kill()
+        if self.killed_at is not None and self.moments >= self.killed_at:
+            raise Killed
+
+    def pass_time(self, seconds: float) -> None:
+        self.clock.move_to(self.clock.elapsed + seconds)
+        self.model.settle()
+
+    # What the task meets: the store, the clock, Kendra.
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.moment()
+        return self.store.get(key, default)
+
+    def set(self, key: str, value: Any) -> None:
+        self.moment()
+        self.check_claim(value)
+        self.store.set(key, value)
+        self.moment()
+
+    def delete(self, key: str) -> None:
+        self.moment()
+        # Lost after this, a try that has ended has ended: Airflow hears of it next.
+        self.store.delete(key)
+
+    def sleep(self, seconds: float) -> None:
+        self.moment()
+        self.pass_time(seconds)
+
+    def monotonic(self) -> float:
+        return self.clock.elapsed
+
+    def describe_data_source(self, **request: Any) -> dict[str, Any]:
+        self.moment()
+        return {"Type": "S3"}
+
+    def list_data_source_sync_jobs(self, **request: Any) -> dict[str, Any]:
+        self.moment()
+        offset = int(request.get("NextToken", 0))
+        if not offset:
+            self.looks += 1
+            fault = dict(self.plan.look_faults).get(self.looks)
+            if fault is not None:
+                raise fault.to_error("ListDataSourceSyncJobs")
+            self.last_look = [replace(job) for job in self.model.listed()]
+        page = [job.to_item() for job in self.last_look[offset : offset + 10]]
+        more = {"NextToken": str(offset + 10)} if offset + 10 < len(self.last_look) else {}
+        return {"History": page, **more}
+
+    def start_data_source_sync_job(self, **request: Any) -> dict[str, Any]:
+        self.moment()
+        self.check_start()
+        self.starts += 1
+        fault = self.plan.start_faults[self.starts - 1] if self.starts <= len(self.plan.start_faults) else None
+        job = self.model.start(by_us=True) if fault is None or fault.acts else None
+        if fault is UNREACHABLE:
+            raise EndpointConnectionError(endpoint_url="https://kendra")
+        if fault is not None:
+            self.moment()
+            raise fault.to_error("StartDataSourceSyncJob")
+        if job is None:
+            raise client_error("ResourceInUseException", "StartDataSourceSyncJob")
+        self.moment()
+        return {"ExecutionId": job.execution_id}
+
+    def stop_data_source_sync_job(self, **request: Any) -> dict[str, Any]:
+        self.moment()
+        self.check_stop()
+        self.model.stop()
+        return {}
+
+    # What must never happen.
+
+    def check_start(self) -> None:
+        listed = next((job for job in self.last_look if job.is_running), None)
+        assert listed is None, "a start was requested though the look before it showed a running job"
+        running = self.model.running
+        is_resumed = self.plan.durable and running is not None and running.by_us and running.run == self.model.run
+        assert not is_resumed, "a start was requested while a sync of this task was running"
+
+    def check_stop(self) -> None:
+        seen = next((job for job in self.last_look if job.is_running), None)
+        assert seen is not None
+        assert seen.by_us, "somebody else's sync was stopped"
+        assert self.plan.stop_on_kill
+
+    def check_claim(self, value: dict[str, Any]) -> None:
+        claimed = value["execution_id"] if value["is_ours"] else None
+        assert claimed is None or self.job(claimed).by_us, "somebody else's sync was claimed"
+
+    def job(self, execution_id: str) -> Job:
+        return next(job for job in self.model.jobs if job.execution_id == execution_id)
+
+    # The task.
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        hook = FakeHook(self)
+        with (
+            self.clock.in_place(),
+            patch("airflow_provider_kendra.hooks.kendra.time", self),
+            patch("airflow_provider_kendra.polling.time", self),
+            patch("airflow_provider_kendra.aws.AwsParameters.make_hook", lambda parameters: hook),
+            # What is tried here on every Airflow is the decision, not what carries it.
+            patch("airflow_provider_kendra.operators.kendra.AIRFLOW_V_3_3_PLUS", self.plan.durable),
+        ):
+            yield
+
+    def make_operator(self) -> KendraStartSyncJobOperator:
+        self.operator = QuietOperator(
+            task_id="start",
+            index_id=INDEX_ID,
+            data_source_id=DATA_SOURCE_ID,
+            if_running=self.plan.if_running,
+            deferrable=self.plan.deferrable,
+            wait_for_completion=self.plan.waits,
+            stop_on_kill=self.plan.stop_on_kill,
+            durable=self.plan.durable,
+            poll_interval=POLL_INTERVAL,
+            timeout=TIMEOUT,
+        )
+        return self.operator
+
+    def try_once(self) -> Any:
+        context = {"task_state_store": self}
+        try:
+            return self.make_operator().execute(context)
+        except TaskDeferred as deferred:
+            resumed: TaskDeferred | None = deferred
+        while resumed is not None:
+            self.operator = None
+            arguments = json.loads(json.dumps({**(resumed.kwargs or {}), "event": self.await_event(resumed.trigger)}))
+            try:
+                return self.make_operator().resume_execution(resumed.method_name, arguments, context)
+            except TaskDeferred as deferred:
+                resumed = deferred
+
+    def await_event(self, trigger: Any) -> dict[str, Any]:
+        """What the trigger comes to: it waits for the same condition."""
+        _, told = trigger.serialize()
+        since = datetime.fromisoformat(told["waiting_since"])
+        condition = sync_job_condition(
+            execution_id=told["execution_id"],
+            started_after=None,
+            target_statuses=told["target_statuses"],
+            max_documents_failed=told["max_documents_failed"],
+            missing_from=since + timedelta(seconds=told["not_found_timeout"]),
+        )
+        self.is_deferred = True
+        try:
+            outcome = polling.wait_in_worker(
+                FakeHook(self),
+                polling.DataSource(trigger.aws_parameters, INDEX_ID, DATA_SOURCE_ID),
+                condition,
+                interval=told["poll_interval"],
+                deadline=since + timedelta(seconds=told["timeout"]),
+                log=lambda line: None,
+            )
+        finally:
+            self.is_deferred = False
+        return outcome.to_event()
+
+
+class QuietOperator(KendraStartSyncJobOperator):
+    """The operator without its log, which in thousands of cases takes most of the time."""
+
+    log: Any = SimpleNamespace(info=lambda *_: None, warning=lambda *_: None)
+
+
+class FakeHook(KendraSyncJobsHook):
+    """The hook with the world for a client."""
+
+    log: Any = QuietOperator.log
+
+    def __init__(self, world: World) -> None:
+        super().__init__(aws_conn_id=None)
+        self.world = world
+
+    @property
+    def conn(self) -> Any:
+        return self.world
+
+    @property
+    def _start_client(self) -> Any:
+        return self.world
+
+    def hurry(self) -> None:
+        pass
+
+
+@dataclass
+class Lived:
+    """What became of one run of the task, lost tries included."""
+
+    begin: float
+    result: dict[str, Any] | None = None
+    error: BaseException | None = None
+    tries: int = 0
+    kills: int = 0
+    time_outs: int = 0
+
+
+def live(world: World) -> None:
+    """Run the task to its end, clear it, run it again; nothing that must not happen does."""
+    begin = world.clock.elapsed
+    with world.in_place():
+        for number in range(world.plan.runs):
+            world.model.run = number + 1
+            if not world.store.kept:  # else this run may go on with what the one before began
+                begin = world.clock.elapsed
+            lived = live_through_run(world, Lived(begin))
+            check_run(world, lived)
+            world.pass_time(world.plan.retry_delay)
+
+
+def live_through_run(world: World, lived: Lived) -> Lived:
+    while lived.tries < 7:
+        lived.tries += 1
+        lived.error = None
+        world.killed_at = None
+        began = world.clock.elapsed
+        try:
+            lived.result = world.try_once()
+        except Killed:
+            lived.kills += 1
+            lived.error = KendraError("killed")
+        except AirflowSkipException as skip:
+            lived.error = skip
+        except KendraError as error:
+            assert not isinstance(error, AirflowFailException), f"a retry is ruled out: {error}"
+            lived.error = error
+            lived.time_outs += isinstance(error, KendraSyncJobTimeoutError)
+            if world.plan.durable and not lived.time_outs:  # a sync that timed out may go on
+                check_failed_try(world, error)
+        longest = TIMEOUT + START_GRACE + 2 * LISTING_GRACE + 30
+        assert world.clock.elapsed - began <= longest, "a try took longer than it may"
+        if lived.error is None or isinstance(lived.error, AirflowSkipException):
+            return lived
+        world.pass_time(world.plan.retry_delay)
+    return lived
+
+
+def check_failed_try(world: World, error: KendraError) -> None:
+    running = world.model.running
+    ours_runs = running is not None and running.by_us and running.run == world.model.run
+    if isinstance(error, KendraSyncJobAlreadyRunningError):
+        assert not ours_runs, "our own sync was taken for somebody else's"
+    elif not isinstance(error, KendraSyncJobTimeoutError | KendraSyncJobFailedError):
+        assert not ours_runs or world.store.kept, "a sync that was started was said not to be"
+
+
+def check_run(world: World, lived: Lived) -> None:
+    ours = [job for job in world.model.jobs if job.by_us and job.run == world.model.run]
+    is_bad = {*TERMINAL_STATUSES, "STOPPING"} - {"SUCCEEDED"} if world.plan.waits else set()
+    bad = [job for job in ours if job.status in is_bad]
+    may_repeat = len(bad) + lived.time_outs + (0 if world.plan.durable else lived.kills)
+    assert len(ours) <= 1 + may_repeat, "more syncs were started than the task has use for"
+    event(f"{lived.tries} tries, {len(ours)} syncs: {type(lived.error).__name__ if lived.error else 'success'}")
+    if lived.result is None:
+        return
+    result = world.job(lived.result["execution_id"])
+    if world.plan.waits:
+        assert lived.result["status"] == result.status == "SUCCEEDED"
+    if world.plan.if_running == "attach":
+        assert result.ended is None or result.ended >= lived.begin
+    else:
+        # What was not listed yet when the task began cannot be told from what came after.
+        was_seen = result.listed_from <= lived.begin and not world.plan.unlisted_looks
+        assert result.started >= lived.begin or not was_seen, "the result is older than the task"
+    if not world.plan.has_third_parties and len(ours) + lived.time_outs > 0:
+        assert result.by_us
+    if not world.plan.has_third_parties and not lived.time_outs and (world.plan.durable or not lived.kills):
+        assert len(ours) - len(bad) == 1, "not exactly one sync was started"
+    assert not world.store.kept, "a task that is cleared after success would find its old sync"
+
+
+COMMON = settings(suppress_health_check=list(HealthCheck), phases=(Phase.explicit, Phase.generate, Phase.shrink))
+
+
+@pytest.mark.slow
+@settings(COMMON, max_examples=2_000)
+@given(plans(lags=st.sampled_from([0.0, 5.0, 15.0]), start_faults=START_FAULTS))
+def test_whatever_happens_a_task_has_exactly_one_sync(plan: Plan):
+    live(World(plan))

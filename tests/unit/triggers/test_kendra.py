@@ -1,0 +1,171 @@
+"""The trigger of the sync job sensor."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_kendra.conditions import Failed, Failure, Satisfied, outcome_from_event
+from airflow_provider_kendra.sync_job import SyncJob
+from airflow_provider_kendra.triggers.kendra import KendraSyncJobTrigger
+from tests.conftest import NEWEST_START, counts, listed
+from tests.virtual_time import run_in_virtual_time
+
+if TYPE_CHECKING:
+    from tests.conftest import DataSource
+
+SECRETS = ("the-secret-key", "the-session-token")
+
+
+@pytest.fixture
+def source(custom_data_source: DataSource, monkeypatch: pytest.MonkeyPatch) -> DataSource:
+    connection = json.loads(custom_data_source.kendra.connection_json)
+    connection["password"] = SECRETS[0]
+    connection["extra"] |= {
+        "aws_session_token": SECRETS[1],
+        "config_kwargs": {"retries": {"total_max_attempts": 1}},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
+    return custom_data_source
+
+
+def fire(trigger: KendraSyncJobTrigger) -> list[Any]:
+    """The payloads of all events, until the trigger ends."""
+
+    async def run() -> list[Any]:
+        return [event.payload async for event in trigger.run()]
+
+    return run_in_virtual_time(run())
+
+
+def fire_once(source: DataSource, **arguments: Any) -> dict[str, Any]:
+    (payload,) = fire(KendraSyncJobTrigger(**source.as_kwargs, **arguments))
+    assert isinstance(payload, dict)
+    return payload
+
+
+FULL = listed(
+    "mine",
+    "FAILED",
+    EndTime=NEWEST_START + timedelta(minutes=7),
+    Metrics=counts(added=1, modified=2, deleted=3, failed=4, scanned=10),
+    ErrorCode="InternalError",
+    ErrorMessage="It broke.",
+    DataSourceErrorCode="S3-1",
+)
+
+
+class TestEvent:
+    def test_it_rebuilds_what_was_found(self, source: DataSource) -> None:
+        source.show([FULL])
+        payload = fire_once(source, execution_id="mine", target_statuses=["FAILED"])
+        assert outcome_from_event(json.loads(json.dumps(payload))) == Satisfied(
+            SyncJob(
+                index_id=source.index_id,
+                data_source_id=source.data_source_id,
+                execution_id="mine",
+                status="FAILED",
+                start_time=NEWEST_START,
+                end_time=NEWEST_START + timedelta(minutes=7),
+                documents_added=1,
+                documents_modified=2,
+                documents_deleted=3,
+                documents_failed=4,
+                documents_scanned=10,
+                error_code="InternalError",
+                error_message="It broke.",
+                data_source_error_code="S3-1",
+            )
+        )
+
+    def test_it_rebuilds_what_was_not_acceptable(self, source: DataSource) -> None:
+        source.show([FULL])
+        outcome = outcome_from_event(json.loads(json.dumps(fire_once(source, execution_id="mine"))))
+        assert isinstance(outcome, Failed)
+        assert outcome.failure is Failure.NOT_ACCEPTABLE
+        assert outcome.job is not None
+        assert (outcome.job.execution_id, outcome.job.error_message) == ("mine", "It broke.")
+
+    @pytest.mark.parametrize(
+        ("arguments", "failure"),
+        [
+            ({"execution_id": "absent"}, Failure.NOT_FOUND),
+            ({"execution_id": "a b"}, Failure.REFUSED),
+            ({"started_after": "2099-01-01T00:00:00+00:00", "timeout": 300}, Failure.TIMED_OUT),
+        ],
+    )
+    def test_it_rebuilds_why_it_failed(self, source: DataSource, arguments: dict[str, Any], failure: Failure) -> None:
+        source.show([FULL])
+        outcome = outcome_from_event(json.loads(json.dumps(fire_once(source, **arguments))))
+        assert isinstance(outcome, Failed)
+        assert (outcome.failure, outcome.job) == (failure, None)
+
+    def test_it_comes_once(self, source: DataSource) -> None:
+        source.show([listed("mine")])
+        assert len(fire(KendraSyncJobTrigger(**source.as_kwargs, execution_id="mine"))) == 1
+
+
+class TestWhereNoWorkerChecksFirst:
+    @pytest.mark.parametrize(
+        ("arguments", "reason"),
+        [
+            ({"started_after": "2026-01-31T05:00:00"}, "which has no time zone"),
+            ({"started_after": "None"}, "started_after is 'None', but must be a datetime"),
+            ({"execution_id": "None"}, "execution_id is 'None', but must be .* Its template found no value"),
+            ({"execution_id": "mine", "target_statuses": ["SYNCING"]}, "accepted statuses must be some of"),
+            ({}, "Exactly one of execution_id and started_after must be given"),
+            ({"execution_id": "mine", "index_id": "short"}, "index_id is 'short', but must be"),
+        ],
+    )
+    def test_a_bad_argument_fails_the_wait_with_the_reason(
+        self, source: DataSource, arguments: dict[str, Any], reason: str
+    ) -> None:
+        (payload,) = fire(KendraSyncJobTrigger(**{**source.as_kwargs, **arguments}))
+        outcome = outcome_from_event(payload)
+        assert isinstance(outcome, Failed)
+        assert outcome.failure is Failure.REFUSED
+        with pytest.raises(AssertionError, match=reason):
+            raise AssertionError(outcome.message)
+        assert source.kendra.call_count("ListDataSourceSyncJobs") == 0
+
+
+class TestDeadline:
+    def test_it_counts_from_the_beginning_of_the_wait_not_of_this_trigger(self, source: DataSource) -> None:
+        source.show([listed("mine", "SYNCING")])
+        since = datetime.now(UTC) - timedelta(hours=1)
+        outcome = outcome_from_event(
+            fire_once(source, execution_id="mine", timeout=3600, waiting_since=since.isoformat())
+        )
+        assert isinstance(outcome, Failed)
+        assert outcome.failure is Failure.TIMED_OUT
+        assert source.kendra.call_count("ListDataSourceSyncJobs") == 1
+
+    def test_not_found_counts_from_the_beginning_of_the_wait_too(self, source: DataSource) -> None:
+        source.show([])
+        since = datetime.now(UTC) - timedelta(minutes=2)
+        fire_once(source, execution_id="mine", not_found_timeout=120, waiting_since=since.isoformat())
+        assert source.kendra.call_count("ListDataSourceSyncJobs") == 1
+
+    def test_without_a_beginning_it_counts_from_when_the_trigger_runs(self, source: DataSource) -> None:
+        source.show([listed("mine", "SYNCING")])
+        fire_once(source, execution_id="mine", timeout=600, poll_interval=60)
+        assert source.kendra.call_count("ListDataSourceSyncJobs") > 10
+
+
+class TestSecrets:
+    def test_there_are_none_in_what_airflow_stores(self, source: DataSource) -> None:
+        trigger = KendraSyncJobTrigger(**source.as_kwargs, execution_id="mine")
+        source.show([listed("mine")])
+        fire(trigger)
+        stored = f"{json.dumps(trigger.serialize())} {trigger!r}"
+        assert not [secret for secret in SECRETS if secret in stored]
+
+    @pytest.mark.parametrize("fault", [{"error": "AccessDeniedException"}, {"error": "ExpiredTokenException"}])
+    def test_there_are_none_in_the_event(self, source: DataSource, fault: dict[str, str]) -> None:
+        source.kendra.inject("ListDataSourceSyncJobs", **fault)
+        payload = json.dumps(fire_once(source, execution_id="mine", timeout=60))
+        assert fault["error"] in payload
+        assert not [secret for secret in SECRETS if secret in payload]
