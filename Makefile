@@ -20,7 +20,7 @@ export UV_CACHE_DIR := $(CURDIR)/.cache/uv
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help demo airflow test test-oldest test-3.0 test-3.1 test-3.2 test-matrix lint bench constraints clean
+.PHONY: help demo airflow test test-oldest test-3.0 test-3.1 test-3.2 test-matrix test-system test-system-quick lint bench constraints clean
 
 help: ## What there is
 	@echo "airflow-provider-kendra: make TARGET [PYTHON=python3.12]"
@@ -57,6 +57,12 @@ test-oldest test-3.0 test-3.1 test-3.2: test-%: .venv-%/.ready .venv-awscli/.rea
 	@AIRFLOW_HOME=$(AIRFLOW_HOME)-$* .venv-$*/bin/python -m pytest $(PYTEST_ARGS)
 
 test-matrix: test-oldest test-3.0 test-3.1 test-3.2 test ## All tests on Airflow 2.11, 3.0, 3.1, 3.2 and 3.3
+
+test-system: .venv/.ready ## Kill the processes of a real Airflow on PostgreSQL, which is installed where absent
+	@.venv/bin/python -m pytest tests/system $(PYTEST_ARGS)
+
+test-system-quick: PYTEST_ARGS = -m system_quick
+test-system-quick: test-system
 
 lint: .venv/.ready ## ruff and mypy
 	@echo "== lint: ruff check, ruff format, mypy"

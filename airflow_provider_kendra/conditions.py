@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Literal, Protocol, get_args
 
@@ -231,7 +231,12 @@ class Fresh:
 
     def cutoff(self, now: datetime) -> datetime:
         """Since when a job is new enough."""
-        return self.fresh_since if self.fresh_since is not None else now - (self.max_age or timedelta())
+        if self.fresh_since is not None:
+            return self.fresh_since
+        try:
+            return now - (self.max_age or timedelta())
+        except OverflowError:  # so long ago that any job is new enough
+            return datetime.min.replace(tzinfo=UTC)
 
     def is_fresh(self, job: SyncJob, now: datetime) -> bool:
         """Whether an acceptable job is new enough at a time."""
@@ -353,7 +358,10 @@ def freshness_condition(
         )
     if measured_by not in get_args(MeasuredBy):
         raise ValueError(f"measured_by must be start_time or end_time, got {measured_by!r}.")
-    age = timedelta(seconds=max_age) if isinstance(max_age, int | float) else max_age
+    try:
+        age = timedelta(seconds=max_age) if isinstance(max_age, int | float) else max_age
+    except (OverflowError, ValueError):  # infinite, or no number
+        age = timedelta()
     if age is not None and (not isinstance(age, timedelta) or age <= timedelta()):
         raise ValueError(f"max_age must be a timedelta or seconds, more than none, got {max_age!r}.")
     return Fresh(
@@ -443,6 +451,6 @@ class WaitLog:
             return None
         self._told, self._told_at = news, now
         elapsed = int((now - self._since).total_seconds())
-        state = f"{seen.job.execution_id} is {seen.job.progress}" if seen.job else "no such job is listed yet"
+        state = f"{seen.job.execution_id} is {seen.job.progress}" if seen.job else "no such job has been seen yet"
         trouble = f"; the last look failed and will be repeated: {seen.trouble}" if seen.trouble else ""
         return f"Waiting for {self.subject} ({elapsed} s so far): {state}{trouble}."

@@ -34,7 +34,7 @@ class SyncJobLineageMixin:
         log: Any
 
     _ended_with: Sequence[SyncJob] = ()
-    _links: Mapping[str, str] = {}
+    kept_links: Mapping[str, str] = {}
 
     def _end_with(self, context: Context, *jobs: SyncJob) -> None:
         """
@@ -84,14 +84,14 @@ class SyncJobLineageMixin:
         }
         made = {link.xcom_key: link.url(**known) for link in self.operator_extra_links if isinstance(link, KendraLink)}
         for key, url in made.items():
-            if url is None or self._links.get(key) == url:
+            if url is None or self.kept_links.get(key) == url:
                 continue
             try:
                 ti.xcom_push(key=key, value=url)
             except Exception as error:  # what the task does is worth more
                 self.log.warning("Could not keep a link: %s", error)
                 return
-            self._links = {**self._links, key: url}
+            self.kept_links = {**self.kept_links, key: url}
 
     def _write_asset_events(self, context: Context) -> None:
         events: Any = context.get("outlet_events")

@@ -19,8 +19,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
-from asgiref.sync import sync_to_async
-
 from airflow_provider_kendra.aws import AwsParameters
 from airflow_provider_kendra.conditions import (
     Condition,
@@ -212,7 +210,7 @@ def timed_out(subject: str, seen: Waiting) -> Failed:
     :param subject: What was waited for, in words.
     :param seen: What the last look decided.
     """
-    state = f"{seen.job.title} is {seen.job.progress}" if seen.job else "no such job is listed"
+    state = f"{seen.job.title} is {seen.job.progress}" if seen.job else "no such job has been seen"
     trouble = f"; the last look failed: {seen.trouble}" if seen.trouble else ""
     return Failed(
         Failure.TIMED_OUT,
@@ -351,6 +349,8 @@ class _Client:
             self.discard(making)
 
     async def _make(self) -> KendraSyncJobsHook:
+        from asgiref.sync import sync_to_async  # here: DAG parsing need not pay for it
+
         # Through asgiref, for in Airflow before 3.2.2 a look-up from any other thread breaks the order of the
         # triggerer's messages.
         make = sync_to_async(_make_hook, thread_sensitive=False, executor=self._executor)

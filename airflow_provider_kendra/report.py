@@ -315,7 +315,7 @@ class _Charts:
             classes=("chart",),
             no_prefix=True,
             disable_xml_declaration=True,
-            style=self._pygal.style.Style(label_font_size=12, major_label_font_size=12),
+            style=self._pygal.style.Style(label_font_size=15, major_label_font_size=15),
         )
         room = max(_SLOTS - len(jobs), 0)  # few bars are no wider than many
         chart.x_labels = [""] * room + [_look(job).symbol for job in jobs]
@@ -358,11 +358,12 @@ def _ticks(values: Sequence[float | None], steps: Sequence[int]) -> list[float]:
 
 
 def _bare(root: Any, title: str, kinds: Sequence[str]) -> Any:
-    """Take out what the library adds for its own scripts and styles, and name the bars for those of the page."""
+    """Take out what is for the library's own scripts and styles, and bars of no height; name the others."""
     for parent in list(root.iter()):
         for child in list(parent):
             is_dressing = not isinstance(child.tag, str) or _local_name(child) in ("script", "style", "desc")
-            if is_dressing or "overlay" in child.get("class", ""):
+            is_no_bar = child.get("class") == "bar" and not any(_local_name(each) == "title" for each in child)
+            if is_dressing or is_no_bar or "overlay" in child.get("class", ""):
                 parent.remove(child)
             elif _local_name(child) == "title" and parent is root:
                 child.text = title
@@ -417,7 +418,8 @@ dt{color:var(--soft);font-size:.8rem}dd{margin:0}
 figure{margin:0;min-width:0;display:flex;flex-direction:column;justify-content:space-between}
 figcaption{font-size:.875rem;font-weight:600}figcaption span{font-weight:400}
 svg.chart{display:block;width:100%;height:auto;font-family:inherit;fill:var(--ink)}
-.chart .background{fill:none}.chart text{font-size:12px;stroke:none;fill:var(--soft)}
+.chart .background{fill:none}.chart text{font-size:13px;stroke:none;fill:var(--soft)}
+@media (max-width:30rem){.chart text{font-size:16px}}
 .chart .axis.y text{text-anchor:end}.chart .axis.x text{text-anchor:middle;fill:var(--ink)}
 .chart .axis .line{stroke:var(--rule);fill:none}.chart .axis.x .guide.line{stroke:none}
 .bars rect{stroke:var(--card);stroke-width:.5}

@@ -145,22 +145,26 @@ class Starter:
 
     def _step_to_job_of_ours(self, jobs: Sequence[SyncJob], now: float) -> Step | None:
         job = self._find(jobs)
-        if job is None:
+        has_ended_badly = job is not None and job.is_finished and self._acceptance.objection(job) is not None
+        if job is None or (has_ended_badly and self._in_doubt):
             self._in_doubt_since = now if self._in_doubt_since is None else self._in_doubt_since
             if now - self._in_doubt_since < LISTING_GRACE:
-                return Look()
-            if self._execution_id is not None:
-                self._forget()  # it is gone from the history
-            return None  # or the request was not heard
-        if not job.is_finished:
-            if job.status == SyncJobStatus.STOPPING:
-                self._forget()
-                self._refused_since = self._turned_away_since = None
-                return WaitOut(job)
-            self._execution_id = job.execution_id
-            return Follow(job.execution_id, self._is_ours)
-        self._forget()
-        return Return(job) if self._acceptance.objection(job) is None else None
+                return Look()  # ours may not be listed yet
+        if job is None and self._in_doubt:
+            return None  # the request was not heard
+        if job is None or has_ended_badly:
+            self._forget()
+            return None
+        if job.is_finished:
+            self._forget()
+            return Return(job)
+        # A job that will end badly is of no use, unless any end will do.
+        if job.status == SyncJobStatus.STOPPING and SyncJobStatus.ABORTED not in self._acceptance.statuses:
+            self._forget()
+            self._refused_since = self._turned_away_since = None
+            return WaitOut(job)
+        self._execution_id = job.execution_id
+        return Follow(job.execution_id, self._is_ours)
 
     def _find(self, jobs: Sequence[SyncJob]) -> SyncJob | None:
         if self._execution_id is not None:
@@ -168,8 +172,10 @@ class Starter:
         newer = list(takewhile(lambda job: job.execution_id != self._baseline, jobs))
         if len(newer) == len(jobs) and self._baseline is not None:
             return None  # the baseline is gone from the history: what came first after it is not known
-        # Ours is the first after the baseline; what is newer still was started by others.
-        return newer[-1] if newer else None
+        # Ours is the first after the baseline, unless others were quicker. One of theirs that ended badly must not
+        # hide ours: two would be started. One that did not is a result too, since it began after the task did.
+        useful = [job for job in newer if not job.is_finished or self._acceptance.objection(job) is None]
+        return (useful or newer)[-1] if newer else None
 
     def _step_to_start(self, jobs: Sequence[SyncJob], now: float) -> Step:
         running = next((job for job in jobs if not job.is_finished), None)

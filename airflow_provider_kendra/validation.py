@@ -61,7 +61,7 @@ def check_time(name: str, value: datetime | str) -> datetime:
         )
     if moment.utcoffset() is None:
         raise ValueError(
-            f"{name} is {str(value)!r}, which has no time zone, so that it can mean different times. Add one, "
+            f"{name} is {moment.isoformat()!r}, which has no time zone, so that it can mean different times. Add one, "
             f"for example +00:00, or use a templated value that has one, such as '{{{{ data_interval_end }}}}'."
         )
     return moment

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_kendra import polling
 from airflow_provider_kendra.conditions import (
     PROGRESS_INTERVAL,
     AllFresh,
@@ -31,7 +32,6 @@ from airflow_provider_kendra.polling import (
     Poller,
     after_error,
     look,
-    utcnow,
 )
 from airflow_provider_kendra.sync_job import SyncJob
 from airflow_provider_kendra.validation import check_identifier
@@ -147,7 +147,7 @@ def look_at_all(
     for data_source_id in ids:
         last = before.get(data_source_id) or Waiting()
         seen[data_source_id] = look(hook, index.data_source(data_source_id), condition, last)
-    return all_fresh(seen, condition, utcnow())
+    return all_fresh(seen, condition, polling.utcnow())
 
 
 async def wait_until_fresh(
@@ -168,9 +168,9 @@ async def wait_until_fresh(
     :param log: Takes the lines of this wait's log.
     """
     group = _Group(index, condition, max(interval, MIN_INTERVAL), deadline)
-    freshness_log = FreshnessLog(condition, utcnow())
+    freshness_log = FreshnessLog(condition, polling.utcnow())
     held_up = HeldUp({})
-    patience = None if deadline is None else (deadline - utcnow()).total_seconds() + OVERRUN
+    patience = None if deadline is None else (deadline - polling.utcnow()).total_seconds() + OVERRUN
     try:
         async with asyncio.timeout(patience):
             group.join()
@@ -181,7 +181,7 @@ async def wait_until_fresh(
                 held_up = outcome
                 if group.is_over:
                     break
-                if line := freshness_log.line(outcome, utcnow()):
+                if line := freshness_log.line(outcome, polling.utcnow()):
                     log(line)
     except TimeoutError:
         pass
@@ -199,7 +199,7 @@ def timed_out(held_up: HeldUp, condition: Fresh) -> Failed:
     """
     return Failed(
         Failure.TIMED_OUT,
-        f"Timed out waiting for {condition.subject}, held up by {held_up.describe(condition, utcnow())}. Raise "
+        f"Timed out waiting for {condition.subject}, held up by {held_up.describe(condition, polling.utcnow())}. Raise "
         "timeout if syncs take this long.",
     )
 
@@ -302,7 +302,7 @@ class _Group:
         for data_source_id, (_, member) in self._members.items():
             if member.is_told:
                 self._decisions[data_source_id] = member.decision
-        return all_fresh(self._decisions, self._condition, utcnow())
+        return all_fresh(self._decisions, self._condition, polling.utcnow())
 
 
 Cursor = dict[str, str | None]

@@ -370,8 +370,8 @@ class KendraSyncJobsHook(AwsBaseHook):
         step = self.advance_start(index_id, data_source_id, Starter(acceptance=Acceptance(TERMINAL_STATUSES)))
         if isinstance(step, Follow):
             return step.execution_id
-        if isinstance(step, Return | WaitOut):
-            return step.job.execution_id  # the answer was lost, and the job has ended meanwhile or is about to
+        if isinstance(step, Return):
+            return step.job.execution_id  # the answer was lost, and the job has ended meanwhile
         raise already_running(index_id, data_source_id, step.job)
 
     def advance_start(

@@ -257,6 +257,9 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
                 self._take_waited_out(outcome, deadline)
             elif isinstance(step, Follow):
                 memory.keep_if_possible({**starter.memory, "deadline": followed_until.isoformat()})
+                is_new = step.is_ours and (remembered or {}).get("execution_id") != step.execution_id
+                how = "started" if is_new else "taken on: it was running, or a try before this one started it"
+                self.log.info("Sync job %s of data source %s: %s.", step.execution_id, self.data_source_id, how)
                 return self._follow(context, step, followed_until, may_stop and step.is_ours)
             elif isinstance(step, Return):
                 return self._end(context, Satisfied(step.job))
@@ -277,15 +280,13 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
             )
 
     def _follow(self, context: Context, step: Follow, deadline: datetime, may_stop: bool) -> Any:
-        how = "started" if step.is_ours else "taken on: it was running, or a try before this one started it"
-        self.log.info("Sync job %s of data source %s: %s.", step.execution_id, self.data_source_id, how)
         if not self.wait_for_completion:
             record = self._just_started(step.execution_id).to_dict()
             self._memory(context).forget()
             self._show_links(context, step.execution_id)
             return record
         if may_stop and (self._is_killed or not self.deferrable):
-            self._prepare_kill(step.execution_id)
+            self._prepare_kill(context, step.execution_id)
         self._show_links(context, step.execution_id)
         stoppable = step.execution_id if may_stop else None
         outcome = self._wait(step.execution_id, self._acceptance, deadline, stop_on_kill=may_stop, stoppable=stoppable)
@@ -300,7 +301,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
             self._memory(context).forget()  # a retry after a bad end, and a cleared task, start anew
         return self._result(context, outcome)
 
-    def _prepare_kill(self, execution_id: str) -> None:
+    def _prepare_kill(self, context: Context, execution_id: str) -> None:
         """Make a client now: the signal handler that will need it must not look connections up."""
         try:
             hook = self.aws_parameters.make_hook()
@@ -308,9 +309,16 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         except Exception as error:  # the sync has been started: this must not lose it
             self.log.warning("A kill of this task would not stop sync job %s: %s", execution_id, error)
             return
-        self._stop_on_worker = partial(self._stop_if_running, hook, execution_id)
+        self._stop_on_worker = partial(self._stop_if_held, hook, self._memory(context), execution_id)
         if self._is_killed:
             self.on_kill()
+
+    def _stop_if_held(self, hook: KendraSyncJobsHook, memory: _Memory, execution_id: str) -> None:
+        """Stop our sync job, unless Airflow ends this try since it has made another, which takes the job over."""
+        if memory.holds(execution_id):
+            self._stop_if_running(hook, execution_id)
+        else:
+            self.log.info("Not stopping sync job %s: it is no longer certainly this try's.", execution_id)
 
     def _stop_if_running(self, hook: KendraSyncJobsHook, execution_id: str) -> bool:
         """Stop our sync job, if it is the one that runs; what is to be told of is the kill or the time-out."""
@@ -383,6 +391,21 @@ class _Memory:
     def recall(self) -> dict[str, Any] | None:
         """Get what was kept; None if nothing was."""
         return self._store.get(self._KEY) if self._store is not None else None
+
+    def holds(self, execution_id: str) -> bool:
+        """
+        Say whether this try still is the one whose sync job this is; without a store it is.
+
+        Airflow, making another try, gives it another id, and what is kept is found only by the id of the latest.
+        """
+        if self._store is None:
+            return True
+        try:
+            known = self.recall()
+        except Exception as error:
+            self._log.warning("Could not find out whether another try has taken the sync job over: %s", error)
+            return False
+        return known is not None and known.get("execution_id") == execution_id
 
     def keep(self, known: dict[str, Any]) -> None:
         """Keep it for a later try."""

@@ -86,7 +86,9 @@ class _KendraSensor(SyncJobLineageMixin, AwsParametersMixin, BaseSensorOperator)
             )
         try:
             return super().execute(context)
-        except AirflowSensorTimeout:
+        except (AirflowSensorTimeout, AirflowSkipException) as error:
+            if error.__cause__ is not None:  # _end has raised it, while poking
+                raise
             return self._end(self._timed_out())
 
     def poke(self, context: Context) -> PokeReturnValue | bool:
@@ -264,9 +266,27 @@ class KendraSyncJobSensor(_KendraSensor):
             self.start_trigger_args = StartTriggerArgs(
                 trigger_cls=_TRIGGER,
                 next_method="execute_complete",
-                trigger_kwargs={key: _as_template(value) for key, value in self._trigger_kwargs().items()},
+                trigger_kwargs={key: self._as_template(key, value) for key, value in self._trigger_kwargs().items()},
                 timeout=timedelta(seconds=self.timeout) + _NET,
             )
+
+    def _as_template(self, name: str, value: Any) -> Any:
+        """The value as it can travel in a DAG's trigger arguments: what another task returns, as a template."""
+        if isinstance(value, XComArg):
+            task, key = getattr(value, "operator", None), getattr(value, "key", None)
+            if task is None or key is None or task.is_mapped:
+                raise ValueError(
+                    f"{self.task_id}: start_from_trigger cannot take {value!r} as {name}, only the output of one task "
+                    "that is not mapped. Use deferrable=True."
+                )
+            return f"{{{{ ti.xcom_pull(task_ids={task.task_id!r}, key={key!r}, map_indexes=-1) }}}}"
+        if isinstance(value, str) and "xcom_pull(" in value and "map_indexes" not in value:
+            raise ValueError(
+                f"{self.task_id}: with start_from_trigger, {name}={value!r} would wait for ever, since Airflow's "
+                "triggerer can pull the XCom of one map index only. Add map_indexes=-1 to xcom_pull, pass the other "
+                "task's output itself, or use deferrable=True."
+            )
+        return value
 
     @classmethod
     def partial(cls, **kwargs: Any) -> Any:
@@ -481,8 +501,3 @@ _NOT_MAPPED = (
 
 def _is_in_mapped_task_group(operator: BaseSensorOperator) -> bool:
     return next(iter(operator.iter_mapped_task_groups()), None) is not None
-
-
-def _as_template(value: Any) -> Any:
-    """An XComArg as the template it stands for, which is how it can travel in a DAG's trigger arguments."""
-    return str(value) if isinstance(value, XComArg) else value

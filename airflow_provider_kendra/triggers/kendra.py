@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -144,6 +145,14 @@ class KendraSyncJobTrigger(_Rebuildable, BaseTrigger):
         """
         if not self.stop_on_kill or self.execution_id is None:
             return
+        # Airflow cancels a trigger anew each second until it has ended, and with it whatever is awaited here; so the
+        # stop is a task of its own, which somebody must hold.
+        stopping = asyncio.create_task(self._stop_if_ended_by_user())
+        _stopping.add(stopping)
+        stopping.add_done_callback(_stopping.discard)
+        await asyncio.shield(stopping)
+
+    async def _stop_if_ended_by_user(self) -> None:
         state = await self._task_state()
         if state not in _ENDED_BY_USER:
             self.log.info("Not stopping sync job %s: the task is %s.", self.execution_id, state or "not known")
@@ -172,6 +181,8 @@ class KendraSyncJobTrigger(_Rebuildable, BaseTrigger):
         return hook.stop_sync_job_if_running(self.index_id, self.data_source_id, str(self.execution_id))
 
 
+_stopping: set[asyncio.Task[None]] = set()
+
 # A task in any other state is still waited for, or goes on with what was waited for.
 _ENDED_BY_USER = frozenset({"failed", "success", "skipped", "removed", "cleared"})
 
@@ -188,8 +199,8 @@ class KendraDataFreshnessTrigger(_Rebuildable, BaseTrigger):
     """
     Wait until data sources are fresh, sharing polls with all other waits on them.
 
-    Fires once, with what :func:`airflow_provider_kendra.conditions.outcome_from_event` takes. All parameters
-    are JSON types.
+    Fires once, with what :func:`airflow_provider_kendra.conditions.freshness_from_event` takes. All
+    parameters are JSON types.
 
     :param index_id: The index.
     :param data_source_ids: One data source, several, or None for all that are ACTIVE.

@@ -8,12 +8,14 @@ import os
 import sys
 import time
 
-# What a DAG processor has loaded when it forks the process that parses a file, and what any DAG file loads.
+# What Airflow's DAG processor has loaded before it comes to a file, and what any DAG file loads: names that begin
+# with "airflow." it imports before it forks.
 BARE = (
     "airflow.dag_processing.processor",
     "airflow.sdk.execution_time.task_runner",
     "airflow.sdk.definitions.dag",
     "airflow.sdk.bases.operator",
+    "airflow.providers.common.compat.sdk",
 )
 
 

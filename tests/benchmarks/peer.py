@@ -1,4 +1,4 @@
-"""The trigger that a provider's author would write on the amazon provider's base class: what ours is measured against."""
+"""What ours is measured against: the trigger that an author would write on the amazon provider's base class."""
 
 from __future__ import annotations
 

@@ -317,7 +317,7 @@ STARTED_AFTER = [
         calls=3,
     ),
     since("since: waits on an empty history", MINE, [], [], [job("mine", "SUCCEEDED", started=0)], calls=3),
-    since("since: nothing ever starts", times_out("05:00:00", "no such job is listed"), [], timeout=120),
+    since("since: nothing ever starts", times_out("05:00:00", "no such job has been seen"), [], timeout=120),
     since(
         "since: a job runs too long",
         times_out("late", "SYNCING_INDEXING"),

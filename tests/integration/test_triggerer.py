@@ -16,13 +16,14 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
 from airflow_provider_kendra.testing.local import Call
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS
 from tests.conftest import DataSource
+from tests.system.reaper import end
 
 T = TypeVar("T")
 
@@ -71,10 +72,13 @@ class Airflow:
             "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self._database}",
             "AWS_EC2_METADATA_DISABLED": "true",
+            # Airflow 2 looks for its own program there.
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
             "PYTHONPATH": str(ROOT),
             "PYTHONWARNINGS": "ignore",
         }
         self._port = port
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
         # Ends the processes, and whatever they have forked, also if this one is killed.
         self._reaper = subprocess.Popen(
             [sys.executable, str(ROOT / "tests" / "system" / "reaper.py")],
@@ -96,7 +100,7 @@ class Airflow:
         assert done.returncode == 0, done.stdout
 
     def start(self) -> None:
-        self._start("triggerer", "--skip-serve-logs")
+        self.start_triggerer()
         if AIRFLOW_V_3_0_PLUS:
             self._start("dag-processor")
             self._start("api-server", "--host", "127.0.0.1", "--port", str(self._port))
@@ -104,8 +108,17 @@ class Airflow:
         # The last one: a task that cannot reach the api-server fails.
         self._start("scheduler", "--skip-serve-logs")
 
+    def start_triggerer(self) -> None:
+        self._start("triggerer", "--skip-serve-logs")
+
+    def kill_triggerer(self) -> None:
+        """kill -9 of it and all that it has forked, as when its machine is lost."""
+        triggerer = self._processes["triggerer"]
+        end({triggerer.pid}, signal.SIGKILL)
+        triggerer.wait()
+
     def _start(self, *arguments: str) -> None:
-        with (self._home / f"{arguments[0]}.log").open("wb") as log:
+        with (self._home / f"{arguments[0]}.log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "airflow", *arguments],
                 env=self._environment,
@@ -113,8 +126,9 @@ class Airflow:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        self._processes[arguments[0]] = process
         assert self._reaper.stdin is not None
-        self._reaper.stdin.write(f"{process.pid} {int(signal.SIGTERM)}\n")
+        self._reaper.stdin.write(f"{process.pid} {int(signal.SIGKILL)}\n")
         self._reaper.stdin.flush()
 
     def _api_server_listens(self) -> bool:
@@ -124,15 +138,17 @@ class Airflow:
     def stop(self) -> None:
         self._reaper.communicate()
 
+    def query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True, timeout=30)) as connection:
+            return connection.execute(sql, parameters).fetchall()
+
     def states(self) -> dict[str, str | None]:
         """Of the tasks."""
-        with closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True, timeout=30)) as connection:
-            return dict(connection.execute("SELECT task_id, state FROM task_instance WHERE dag_id = ?", (DAG_ID,)))
+        return dict(self.query("SELECT task_id, state FROM task_instance WHERE dag_id = ?", DAG_ID))
 
     def result(self, task_id: str) -> dict[str, object]:
         query = "SELECT value FROM xcom WHERE dag_id = ? AND task_id = ? AND key = 'return_value'"
-        with closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True, timeout=30)) as connection:
-            [(value,)] = connection.execute(query, (DAG_ID, task_id))
+        [(value,)] = self.query(query, DAG_ID, task_id)
         result = json.loads(value)
         return json.loads(result) if isinstance(result, str) else result  # type: ignore[no-any-return]
 

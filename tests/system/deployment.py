@@ -43,12 +43,12 @@ THRESHOLDS = {
     # How often a scheduler looks for tasks of dead schedulers.
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "2",
     # A running task whose supervisor was silent so long is lost, and how often that is looked for.
-    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "10",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
     # How long the scheduler rests when there is nothing to do.
     "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
-    # A supervisor that cannot reach the api-server asks again after at most so many seconds.
-    "AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "2",
+    # How often a supervisor asks an api-server that does not answer, before it counts a heartbeat as failed.
+    "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "2",
     # How often the DAG files are looked for, and read again.
     "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
     "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
@@ -236,6 +236,7 @@ class Deployment:
     def __init__(self, home: Path, kendra: LocalKendra) -> None:
         self.home = home
         self.kendra = kendra
+        self._runs: list[Run] = []
         self._reaper = Reaper()
         self._database = PostgreSQL(self._reaper)
         port = free_port()
@@ -293,14 +294,15 @@ class Deployment:
             jobs = self.query("SELECT DISTINCT job_type FROM job WHERE latest_heartbeat > %s", now)
             return {"SchedulerJob", "TriggererJob", "DagProcessorJob"} <= {job_type for (job_type,) in jobs}
 
-        wait_until("the api-server", self._api_answers)
         wait_until("all components to be healthy", is_healthy)
 
     def restart(self) -> None:
-        """Start what does not run."""
+        """Start what does not run; the api-server first, without which tasks fail."""
         for component in self.components:
             if not component.is_alive:
                 component.start()
+            if component is self.api_server:
+                wait_until("the api-server", self._api_answers)
         self.wait_until_healthy()
 
     def restore(self) -> None:
@@ -312,6 +314,8 @@ class Deployment:
             if component.is_alive:
                 component.thaw()
         self.restart()
+        while self._runs:
+            self._runs.pop().end()
 
     def _api_answers(self) -> bool:
         try:
@@ -330,7 +334,8 @@ class Deployment:
     def trigger(self, dag_id: str, **conf: str) -> Run:
         """Start a run of a DAG."""
         started = self.request("POST", f"/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": conf})
-        return Run(self, dag_id, started["dag_run_id"])
+        self._runs.append(Run(self, dag_id, started["dag_run_id"]))
+        return self._runs[-1]
 
     def _component(self, name: str, *arguments: str) -> Component:
         return Component(name, arguments, self._environment, self.home / f"{name}.log", self._reaper)
@@ -405,12 +410,9 @@ class Run:
         """kill -9 of the task's process."""
         os.kill(self.process(), signal.SIGKILL)
 
-    def kill_worker(self) -> None:
-        """kill -9 of the task's process and its supervisor."""
-        process = self.process()
-        supervisor = parent_of(process)
-        os.kill(supervisor, signal.SIGKILL)
-        os.kill(process, signal.SIGKILL)
+    def kill_supervisor(self) -> None:
+        """kill -9 of the supervisor of the task's process."""
+        os.kill(parent_of(self.process()), signal.SIGKILL)
 
     def terminate_worker(self) -> None:
         """SIGTERM of the task's supervisor, which is what a pod gets that is evicted."""
@@ -431,6 +433,12 @@ class Run:
         """The job that the task's trigger is assigned to."""
         rows = self.deployment.query("SELECT triggerer_id FROM trigger WHERE id = %s", self._task_column("trigger_id"))
         return rows[0][0] if rows else None
+
+    def end(self) -> None:
+        """Let nothing of it run on."""
+        path = f"/dags/{self.dag_id}/dagRuns/{self.run_id}"
+        if self.deployment.request("GET", path)["state"] not in ("success", "failed"):
+            self.deployment.request("PATCH", path, json={"state": "failed"})
 
     def mark(self, state: str) -> None:
         """What the button does."""

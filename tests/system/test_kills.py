@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from pathlib import Path
+
 import pytest
 
 from tests.system.conftest import SyncedSource
@@ -88,7 +92,17 @@ class TestOfTheTask:
     def test_and_its_supervisor_leads_to_one_sync(self, airflow: Deployment, source: SyncedSource) -> None:
         run = airflow.trigger("poke", **source.as_kwargs)
         run.wait_for_waiting()
-        run.kill_worker()
+        process = run.process()
+        run.kill_supervisor()
+        os.kill(process, signal.SIGKILL)
+        run.wait_for_log("taken on")
+        source.finish()
+        assert_one_sync_that_nobody_stopped(run, source)
+
+    def test_supervisor_alone_leads_to_one_sync(self, airflow: Deployment, source: SyncedSource) -> None:
+        run = airflow.trigger("poke", **source.as_kwargs)
+        run.wait_for_waiting()
+        run.kill_supervisor()
         run.wait_for_log("taken on")
         source.finish()
         assert_one_sync_that_nobody_stopped(run, source)
@@ -168,6 +182,21 @@ class TestOfTheScheduler:
         run = airflow.trigger("poke", **source.as_kwargs)
         run.wait_for_waiting()
         airflow.scheduler.kill()
+        airflow.restart()
+        run.wait_for_log("taken on")
+        source.finish()
+        assert_one_sync_that_nobody_stopped(run, source)
+
+
+class TestOfTheApiServer:
+    """Without it a supervisor ends its task after some failed heartbeats, which is nobody's wish."""
+
+    def test_until_the_task_was_ended_for_it_leads_to_one_sync(self, airflow: Deployment, source: SyncedSource) -> None:
+        run = airflow.trigger("poke", **source.as_kwargs)
+        run.wait_for_waiting()
+        process = run.process()
+        airflow.api_server.kill_all()
+        wait_until("the task's process to be ended", lambda: not Path(f"/proc/{process}").exists())
         airflow.restart()
         run.wait_for_log("taken on")
         source.finish()

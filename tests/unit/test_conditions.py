@@ -344,7 +344,7 @@ class TestWaitLog:
         assert self.lines((12.9, SYNCING)) == ["Waiting for sync job mine (12 s so far): mine is SYNCING (7 scanned)."]
 
     def test_that_nothing_is_listed_is_told(self):
-        assert self.lines((0, Waiting())) == ["Waiting for sync job mine (0 s so far): no such job is listed yet."]
+        assert self.lines((0, Waiting())) == ["Waiting for sync job mine (0 s so far): no such job has been seen yet."]
 
     def test_trouble_is_told(self):
         line = "Waiting for sync job mine (0 s so far): mine is SYNCING (no documents reported); the last look failed "

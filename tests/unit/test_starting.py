@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 from unittest.mock import patch
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
+from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError
 from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
@@ -35,7 +36,6 @@ from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.operators.kendra import KendraStartSyncJobOperator
 from airflow_provider_kendra.starting import (
     LISTING_GRACE,
-    PAUSE,
     START_GRACE,
     Follow,
     Look,
@@ -131,7 +131,7 @@ def test_an_empty_history_before_a_doubtful_request_makes_its_oldest_job_ours():
 # --- A model of the service ---------------------------------------------------------------------------------------
 
 
-@dataclass
+@dataclass(eq=False)
 class Job:
     """A sync job as the model knows it: also who started it, and when it ends and how."""
 
@@ -162,36 +162,39 @@ class Job:
         }
 
 
-@dataclass(frozen=True)
-class Fault:
-    """How a call goes wrong."""
-
-    error: str | None = None
-    reset: bool = False
-    acts: bool = False
-
-    def to_error(self, operation: str) -> Exception:
-        if self.reset:
-            return ConnectionClosedError(endpoint_url="https://kendra")
-        return client_error(self.error or "", operation)
-
-
 def client_error(code: str, operation: str) -> ClientError:
     status = 500 if code.startswith("Internal") else 400
     error = {"Error": {"Code": code, "Message": "said"}, "ResponseMetadata": {"HTTPStatusCode": status}}
     return ClientError(error, operation)
 
 
-THROTTLED = Fault(error="ThrottlingException")
-BROKEN = Fault(error="InternalServerException")
-LOST_BEFORE = Fault(reset=True)
-LOST_AFTER = Fault(reset=True, acts=True)
-BROKEN_AFTER = Fault(error="InternalServerException", acts=True)
-EXPIRED = Fault(error="ExpiredTokenException")
-UNREACHABLE = Fault(error="unreachable")
+@dataclass(frozen=True)
+class Fault:
+    """How a call goes wrong: in the terms of the local Kendra, and whether the service acts nevertheless."""
+
+    how: tuple[tuple[str, str], ...]
+    acts: bool = False
+
+    def to_error(self, operation: str) -> Exception:
+        how = dict(self.how)
+        if "error" in how:
+            return client_error(how["error"], operation)
+        error = EndpointConnectionError if "unreachable" in how else ConnectionClosedError
+        return error(endpoint_url="https://kendra")
+
+
+THROTTLED = Fault((("error", "ThrottlingException"),))
+BROKEN = Fault((("error", "InternalServerException"),))
+BROKEN_AFTER = Fault(BROKEN.how, acts=True)
+EXPIRED = Fault((("error", "ExpiredTokenException"),))
+UNREACHABLE = Fault((("unreachable", "yes"),))
+LOST_BEFORE = Fault((("reset", "before"),))
+LOST_AFTER = Fault((("reset", "after"),), acts=True)
+TRUNCATED = Fault((("body", "truncated"),), acts=True)
 
 LOOK_FAULTS = (THROTTLED, BROKEN, LOST_BEFORE, EXPIRED)
-START_FAULTS = (*LOOK_FAULTS, UNREACHABLE, BROKEN_AFTER, LOST_AFTER)
+START_FAULTS = (*LOOK_FAULTS, LOST_AFTER, TRUNCATED)
+START_FAULTS_OF_MODEL = (*START_FAULTS, UNREACHABLE, BROKEN_AFTER)
 
 
 @dataclass(frozen=True)
@@ -266,6 +269,7 @@ class Model:
         self.clock = clock
         self.jobs: list[Job] = []
         self.run = 0
+        self.is_lagging = False
 
     def start(self, *, by_us: bool) -> Job | None:
         """Start a job; None if one runs."""
@@ -280,8 +284,8 @@ class Model:
             by_us=by_us,
             run=self.run,
             started=now,
-            listed_from=now + self.plan.lag,
-            unlisted_looks=self.plan.unlisted_looks,
+            listed_from=now + self.plan.lag * self.is_lagging,
+            unlisted_looks=self.plan.unlisted_looks * self.is_lagging,
             ends=now + lasts,
             outcome=outcome,
         )
@@ -309,6 +313,9 @@ class Model:
         if job is not None and self.clock.elapsed >= job.ends:
             job.status, job.ended = job.outcome, job.ends
 
+    def unseen(self) -> tuple[Job, ...]:
+        return tuple(job for job in self.jobs if job.unlisted_looks or job.listed_from > self.clock.elapsed)
+
     def listed(self) -> list[Job]:
         """What a look shows, newest first; it counts as a look."""
         shown = []
@@ -326,6 +333,8 @@ class Killed(BaseException):
 class World:
     """A task among third parties: what happens when, and what must never happen."""
 
+    ids: ClassVar[dict[str, str]] = {"index_id": INDEX_ID, "data_source_id": DATA_SOURCE_ID}
+
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.clock = Clock()
@@ -342,9 +351,7 @@ class World:
         for _ in range(plan.old_jobs):
             self.others_start()
             self.end_running()
-            self.clock.move_to(self.clock.elapsed + LISTING_GRACE)
-        for job in self.model.jobs:
-            job.unlisted_looks = 0
+        self.model.is_lagging = True
         if plan.is_busy:
             self.others_start()
 
@@ -409,32 +416,42 @@ class World:
 
     def list_data_source_sync_jobs(self, **request: Any) -> dict[str, Any]:
         self.moment()
-        offset = int(request.get("NextToken", 0))
-        if not offset:
+        if "NextToken" not in request:
             self.looks += 1
             fault = dict(self.plan.look_faults).get(self.looks)
             if fault is not None:
-                raise fault.to_error("ListDataSourceSyncJobs")
+                raise self.fail("ListDataSourceSyncJobs", fault, request)
             self.last_look = [replace(job) for job in self.model.listed()]
-        page = [job.to_item() for job in self.last_look[offset : offset + 10]]
+        return self.show(request)
+
+    def show(self, request: dict[str, Any]) -> dict[str, Any]:
+        offset = int(request.get("NextToken", 0))
         more = {"NextToken": str(offset + 10)} if offset + 10 < len(self.last_look) else {}
-        return {"History": page, **more}
+        return {"History": [job.to_item() for job in self.last_look[offset : offset + 10]], **more}
 
     def start_data_source_sync_job(self, **request: Any) -> dict[str, Any]:
         self.moment()
         self.check_start()
         self.starts += 1
-        fault = self.plan.start_faults[self.starts - 1] if self.starts <= len(self.plan.start_faults) else None
+        faults = self.plan.start_faults
+        fault = faults[self.starts - 1] if self.starts <= len(faults) else None
         job = self.model.start(by_us=True) if fault is None or fault.acts else None
-        if fault is UNREACHABLE:
-            raise EndpointConnectionError(endpoint_url="https://kendra")
         if fault is not None:
-            self.moment()
-            raise fault.to_error("StartDataSourceSyncJob")
-        if job is None:
-            raise client_error("ResourceInUseException", "StartDataSourceSyncJob")
+            answer: Any = self.fail("StartDataSourceSyncJob", fault, request)
+        else:
+            answer = self.answer_start(job, request)
         self.moment()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def answer_start(self, job: Job | None, request: dict[str, Any]) -> Any:
+        if job is None:
+            return client_error("ResourceInUseException", "StartDataSourceSyncJob")
         return {"ExecutionId": job.execution_id}
+
+    def fail(self, operation: str, fault: Fault, request: dict[str, Any]) -> Exception:
+        return fault.to_error(operation)
 
     def stop_data_source_sync_job(self, **request: Any) -> dict[str, Any]:
         self.moment()
@@ -482,8 +499,7 @@ class World:
     def make_operator(self) -> KendraStartSyncJobOperator:
         self.operator = QuietOperator(
             task_id="start",
-            index_id=INDEX_ID,
-            data_source_id=DATA_SOURCE_ID,
+            **self.ids,
             if_running=self.plan.if_running,
             deferrable=self.plan.deferrable,
             wait_for_completion=self.plan.waits,
@@ -523,7 +539,7 @@ class World:
         try:
             outcome = polling.wait_in_worker(
                 FakeHook(self),
-                polling.DataSource(trigger.aws_parameters, INDEX_ID, DATA_SOURCE_ID),
+                polling.DataSource(trigger.aws_parameters, *self.ids.values()),
                 condition,
                 interval=told["poll_interval"],
                 deadline=since + timedelta(seconds=told["timeout"]),
@@ -566,6 +582,8 @@ class Lived:
     """What became of one run of the task, lost tries included."""
 
     begin: float
+    unseen: tuple[Job, ...]
+    """What was not listed yet when the task began: it cannot be told from what came after."""
     result: dict[str, Any] | None = None
     error: BaseException | None = None
     tries: int = 0
@@ -575,14 +593,15 @@ class Lived:
 
 def live(world: World) -> None:
     """Run the task to its end, clear it, run it again; nothing that must not happen does."""
-    begin = world.clock.elapsed
+    lived = None
     with world.in_place():
         for number in range(world.plan.runs):
             world.model.run = number + 1
-            if not world.store.kept:  # else this run may go on with what the one before began
-                begin = world.clock.elapsed
-            lived = live_through_run(world, Lived(begin))
-            check_run(world, lived)
+            if lived is None or not world.store.kept:  # else this run may go on with what the one before began
+                lived = Lived(world.clock.elapsed, world.model.unseen())
+            else:
+                lived = Lived(lived.begin, lived.unseen)
+            check_run(world, live_through_run(world, lived))
             world.pass_time(world.plan.retry_delay)
 
 
@@ -600,7 +619,8 @@ def live_through_run(world: World, lived: Lived) -> Lived:
         except AirflowSkipException as skip:
             lived.error = skip
         except KendraError as error:
-            assert not isinstance(error, AirflowFailException), f"a retry is ruled out: {error}"
+            if isinstance(error, AirflowFailException):
+                raise  # none of these can happen here, and Airflow would not retry
             lived.error = error
             lived.time_outs += isinstance(error, KendraSyncJobTimeoutError)
             if world.plan.durable and not lived.time_outs:  # a sync that timed out may go on
@@ -637,12 +657,11 @@ def check_run(world: World, lived: Lived) -> None:
     if world.plan.if_running == "attach":
         assert result.ended is None or result.ended >= lived.begin
     else:
-        # What was not listed yet when the task began cannot be told from what came after.
-        was_seen = result.listed_from <= lived.begin and not world.plan.unlisted_looks
-        assert result.started >= lived.begin or not was_seen, "the result is older than the task"
+        assert result.started >= lived.begin or result in lived.unseen, "the result is older than the task"
     if not world.plan.has_third_parties and len(ours) + lived.time_outs > 0:
         assert result.by_us
-    if not world.plan.has_third_parties and not lived.time_outs and (world.plan.durable or not lived.kills):
+    is_alone = not world.plan.has_third_parties and not lived.unseen and world.plan.if_running != "attach"
+    if is_alone and not lived.time_outs and (world.plan.durable or not lived.kills):
         assert len(ours) - len(bad) == 1, "not exactly one sync was started"
     assert not world.store.kept, "a task that is cleared after success would find its old sync"
 
@@ -652,6 +671,106 @@ COMMON = settings(suppress_health_check=list(HealthCheck), phases=(Phase.explici
 
 @pytest.mark.slow
 @settings(COMMON, max_examples=2_000)
-@given(plans(lags=st.sampled_from([0.0, 5.0, 15.0]), start_faults=START_FAULTS))
+@given(plans(lags=st.sampled_from([0.0, 5.0, 15.0]), start_faults=START_FAULTS_OF_MODEL))
 def test_whatever_happens_a_task_has_exactly_one_sync(plan: Plan):
     live(World(plan))
+
+
+class HttpWorld(World):
+    """The local Kendra in step with the model: the task meets it over HTTP, and both must show the same."""
+
+    def __init__(self, plan: Plan, kendra: LocalKendra) -> None:
+        self.kendra = kendra
+        kendra.reset()
+        kendra.client("s3").create_bucket(Bucket="documents")
+        kendra.set_sync_duration(None)
+        index_id = kendra.create_index()
+        self.ids = {"index_id": index_id, "data_source_id": kendra.create_s3_data_source(index_id, "documents")}
+        self.key = {"IndexId": index_id, "Id": self.ids["data_source_id"]}
+        self.client = kendra.client(config=Config(retries={"total_max_attempts": 1}))
+        self.real: dict[str, Job] = {}
+        self.ended = 0
+        self.unanswered = 0
+        super().__init__(plan)
+
+    def begin_start(self) -> None:
+        self.kendra.set_listing_delay(self.plan.unlisted_looks * self.model.is_lagging)
+
+    def others_start(self) -> None:
+        known = len(self.model.jobs)
+        super().others_start()
+        if len(self.model.jobs) > known:
+            self.begin_start()
+            answer = self.client.start_data_source_sync_job(**self.key)
+            self.real[answer["ExecutionId"]] = self.model.jobs[-1]
+
+    def others_stop(self) -> None:
+        super().others_stop()
+        self.client.stop_data_source_sync_job(**self.key)
+
+    def end_running(self) -> None:
+        super().end_running()
+        self.follow()
+
+    def pass_time(self, seconds: float) -> None:
+        super().pass_time(seconds)
+        self.follow()
+
+    def follow(self) -> None:
+        """End what the model says has ended."""
+        for job in self.model.jobs[self.ended :]:
+            if not job.is_running:
+                self.kendra.finish_sync_job(*self.ids.values(), job.status)
+                self.ended += 1
+
+    def show(self, request: dict[str, Any]) -> dict[str, Any]:
+        answer = self.client.list_data_source_sync_jobs(**request)
+        if "NextToken" not in request:
+            self.unread = list(self.last_look)
+        for item in answer["History"]:
+            job = self.unread.pop(0)
+            assert item["Status"] == job.status, "the local Kendra is not in step with the model"
+            self.real[item["ExecutionId"]] = self.model.jobs[job.number]
+        assert bool(self.unread) == ("NextToken" in answer)
+        return answer
+
+    def answer_start(self, job: Job | None, request: dict[str, Any]) -> Any:
+        self.begin_start()
+        try:
+            answer = self.client.start_data_source_sync_job(**request)
+        except ClientError as error:
+            assert job is None
+            return error
+        assert job is not None
+        self.real[answer["ExecutionId"]] = job
+        return answer
+
+    def fail(self, operation: str, fault: Fault, request: dict[str, Any]) -> Exception:
+        self.begin_start()
+        self.kendra.inject(operation, times=1, **dict(fault.how))
+        is_list = operation == "ListDataSourceSyncJobs"
+        call = self.client.list_data_source_sync_jobs if is_list else self.client.start_data_source_sync_job
+        try:
+            call(**request)
+        except Exception as error:
+            return error
+        raise AssertionError("the call should have failed")
+
+    def stop_data_source_sync_job(self, **request: Any) -> dict[str, Any]:
+        super().stop_data_source_sync_job(**request)
+        return self.client.stop_data_source_sync_job(**request)
+
+    def job(self, execution_id: str) -> Job:
+        return self.real[execution_id]
+
+
+@pytest.mark.slow
+@settings(COMMON, max_examples=50)
+@given(plan=plans(lags=st.just(0.0), start_faults=START_FAULTS))
+def test_the_same_holds_against_the_local_kendra_over_http(local_kendra: LocalKendra, plan: Plan):
+    world = HttpWorld(plan, local_kendra)
+    live(world)
+    calls = local_kendra.calls("StartDataSourceSyncJob")
+    answered = [call for call in calls if call.status == 200]
+    lost = [call for call in calls if call.error == "ConnectionReset"]
+    assert len(answered) <= len(world.model.jobs) <= len(answered) + len(lost)

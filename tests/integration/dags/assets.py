@@ -2,7 +2,7 @@
 
 import json
 import os
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from airflow.providers.common.compat.sdk import DAG, AssetAlias, task
@@ -25,7 +25,7 @@ FRESHNESS = {"index_id": IDS["index_id"], "data_source_ids": IDS["data_source_id
 documents = create_asset(region="us-east-1", **IDS)
 elsewhere = create_asset(region="eu-west-1", **IDS)
 
-with DAG("assets", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)):
+with DAG("assets", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
     start = KendraStartSyncJobOperator(task_id="start", poll_interval=0.2, **IDS)
     started = {"execution_id": start.output["execution_id"], **IDS}
     ends = [

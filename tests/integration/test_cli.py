@@ -1,0 +1,622 @@
+"""The commands of the person on call, run against the local Kendra."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow import __version__ as airflow_version
+from packaging.version import Version
+
+from airflow_provider_kendra import cli
+from airflow_provider_kendra.testing import LocalKendra
+from tests.conftest import DataSource, counts, listed
+
+ROOT = Path(__file__).parents[2]
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+def ago(**span: float) -> datetime:
+    return NOW - timedelta(**span)
+
+
+class Clock:
+    """The time of a wait; sleeping moves it, and lets happen what was planned for then."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+        self.plans: list[Callable[[], object]] = []
+
+    def utcnow(self) -> datetime:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+        if self.plans:
+            self.plans.pop(0)()
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("airflow_provider_kendra.polling.utcnow", clock.utcnow)
+    monkeypatch.setattr("airflow_provider_kendra.polling.time", SimpleNamespace(sleep=clock.sleep))
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    return clock
+
+
+@dataclass
+class Result:
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def records(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def rows(self) -> list[list[str]]:
+        """The cells of a table, without its head."""
+        lines = [line for line in self.out.splitlines() if "|" in line]
+        return [[cell.strip() for cell in line.split("|")] for line in lines[1:]]
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command in this process."""
+
+    def run(*arguments: str) -> Result:
+        args = cli.make_parser("kendra").parse_args(list(arguments))
+        status = 0
+        try:
+            args.func(args)
+        except SystemExit as end:
+            status = int(end.code or 0)
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err
+        return Result(status, said.out, said.err)
+
+    return run
+
+
+# jobs
+
+
+def test_jobs_shows_when_each_started_how_it_ended_and_what_became_of_the_documents(data_source: DataSource, run: Run):
+    data_source.show(
+        [
+            listed("new", "SYNCING", StartTime=ago(hours=1), Metrics=counts(added=3)),
+            listed(
+                "old",
+                "FAILED",
+                StartTime=ago(hours=3),
+                EndTime=ago(hours=2.5),
+                ErrorCode="InternalError",
+                ErrorMessage="No bucket",
+            ),
+        ]
+    )
+
+    result = run("jobs", *data_source.ids)
+
+    assert (result.status, result.err) == (0, "")
+    assert result.rows == [
+        ["new", "SYNCING", "2026-01-31 11:00:00Z", "", "", "3", "", "", "", ""],
+        ["old", "FAILED", "2026-01-31 09:00:00Z", "30 min", "", "", "", "", "", "InternalError: No bucket"],
+    ]
+
+
+def test_jobs_gives_machines_the_record_with_its_types(data_source: DataSource, run: Run):
+    data_source.show([listed("new", Metrics=counts(added=3))])
+
+    (record,) = run("jobs", *data_source.ids, "-o", "json").records
+
+    assert record["execution_id"] == "new"
+    assert record["documents_added"] == 3
+    assert record["documents_failed"] is None
+
+
+@pytest.mark.parametrize("output", ["table", "plain", "json", "yaml"])
+def test_what_the_service_sends_is_text_to_the_console(output: str, data_source: DataSource, run: Run):
+    message = "[red]no[/red] [/bold] :smile: \x1b[2J\x07 end"
+    data_source.show([listed("new", "FAILED", ErrorMessage=message)])
+
+    result = run("jobs", *data_source.ids, "-o", output)
+
+    assert result.status == 0
+    assert "[red]no[/red] [/bold] :smile:" in result.out
+    assert "\x1b[2J" not in result.out
+    assert "\x07" not in result.out
+
+
+def test_jobs_asks_only_for_what_is_wanted(data_source: DataSource, run: Run):
+    data_source.show_long_history(50)
+
+    result = run("jobs", *data_source.ids, "--status", "succeeded", "--since", "2000d", "--limit", "3", "-o", "json")
+
+    assert [record["execution_id"] for record in result.records] == ["job-1", "job-2", "job-3"]
+    (call,) = data_source.kendra.calls("ListDataSourceSyncJobs")
+    assert call.parameters["StatusFilter"] == "SUCCEEDED"
+    assert call.parameters["MaxResults"] == 3
+    assert call.parameters["StartTimeFilter"]["StartTime"] == pytest.approx((NOW - timedelta(days=2000)).timestamp())
+
+
+def test_jobs_shows_twenty_unless_told_otherwise(data_source: DataSource, run: Run):
+    data_source.show_long_history(25)
+
+    assert len(run("jobs", *data_source.ids, "-o", "json").records) == 20
+    assert len(run("jobs", *data_source.ids, "-o", "json", "--limit", "0").records) == 25
+
+
+# freshness
+
+
+@dataclass
+class Index:
+    """An index with data sources of a name and a history each."""
+
+    kendra: LocalKendra
+    index_id: str
+
+    def add(self, name: str, *history: dict[str, Any]) -> str:
+        data_source_id = self.kendra.create_custom_data_source(self.index_id, name)
+        self.kendra.set_history(self.index_id, data_source_id, list(history))
+        return data_source_id
+
+
+@pytest.fixture
+def index(local_kendra: LocalKendra) -> Index:
+    return Index(local_kendra, local_kendra.create_index())
+
+
+def test_freshness_tells_of_each_data_source_how_old_it_is_what_runs_and_what_went_wrong(index: Index, run: Run):
+    fresh = index.add("fresh", listed("a", StartTime=ago(hours=2)))
+    stale = index.add(
+        "stale",
+        listed("b", "SYNCING", StartTime=ago(minutes=5), Metrics=counts(added=7)),
+        listed("c", "FAILED", StartTime=ago(hours=5), ErrorMessage="No bucket"),
+        listed("d", StartTime=ago(hours=9)),
+    )
+    never = index.add("never")
+
+    result = run("freshness", index.index_id, "--max-age", "6h", "-o", "plain")
+
+    assert result.status == 1
+    assert [re.split(r" {2,}", line.strip()) for line in result.out.splitlines()[1:]] == [
+        [fresh, "fresh", "fresh", "2026-01-31 10:00:00Z", "2 h"],
+        [
+            stale,
+            "stale",
+            "stale",
+            "2026-01-31 03:00:00Z",
+            "9 h",
+            "SYNCING (7 added), since 2026-01-31 11:55:00Z",
+            "c ended FAILED. Kendra says: No bucket",
+        ],
+        [never, "never", "stale", "none"],
+    ]
+    assert result.err == f"2 of 3 data sources are stale: {stale}, {never}\n"
+
+
+def test_freshness_gives_machines_numbers_and_records(index: Index, run: Run):
+    data_source_id = index.add(
+        "wiki", listed("a", "SYNCING", StartTime=ago(minutes=1)), listed("b", StartTime=ago(hours=2))
+    )
+
+    result = run("freshness", index.index_id, "-o", "json")
+
+    (record,) = result.records
+    assert (result.status, result.err) == (0, "")
+    assert (record["data_source_id"], record["name"], record["state"]) == (data_source_id, "wiki", "fresh")
+    assert record["age_seconds"] == 7200
+    assert record["newest_acceptable"]["execution_id"] == "b"
+    assert record["running"]["execution_id"] == "a"
+    assert record["last_error"] is None
+
+
+def test_freshness_without_an_age_asks_only_whether_there_was_an_acceptable_sync(index: Index, run: Run):
+    index.add("old", listed("a", StartTime=ago(days=900)))
+    assert run("freshness", index.index_id).status == 0
+
+    index.add("never")
+    assert run("freshness", index.index_id).status == 1
+
+
+def test_freshness_can_go_by_the_end_of_a_sync_and_tolerate_failed_documents(index: Index, run: Run):
+    index.add(
+        "slow",
+        listed("a", "INCOMPLETE", StartTime=ago(hours=7), EndTime=ago(hours=1), Metrics=counts(failed=2)),
+    )
+    command = ("freshness", index.index_id, "--max-age", "6h")
+
+    assert run(*command).status == 1
+    assert run(*command, "--max-documents-failed", "2").status == 1
+    assert run(*command, "--max-documents-failed", "2", "--measured-by", "end_time").status == 0
+    assert run(*command, "--max-documents-failed", "1", "--measured-by", "end_time").status == 1
+
+
+def test_freshness_reads_each_history_no_further_than_to_its_newest_acceptable_job(index: Index, run: Run):
+    failures = [listed(f"x{number}", "FAILED", StartTime=ago(hours=number)) for number in range(300)]
+    index.add("good", listed("a", StartTime=ago(hours=1)), *failures)
+    index.add("bad", *failures)
+
+    result = run("freshness", index.index_id)
+
+    assert index.kendra.call_count("ListDataSourceSyncJobs") == 1 + 20
+    assert "none in the last 200 syncs" in result.out
+
+
+def test_freshness_shows_what_it_could_read_when_one_data_source_cannot_be_read(index: Index, run: Run):
+    index.add("one", listed("a"))
+    index.add("two", listed("b"))
+    index.kendra.inject("ListDataSourceSyncJobs", times=1, error="AccessDeniedException", status=400, message="not you")
+
+    result = run("freshness", index.index_id, "-o", "json")
+
+    assert result.status == 2
+    assert sorted(record["state"] for record in result.records) == ["fresh", "unknown"]
+    assert "1 of 2 data sources could not be read" in result.err
+    assert "not you" in result.err
+
+
+def test_an_index_without_active_data_sources_is_not_fresh(index: Index, run: Run):
+    result = run("freshness", index.index_id)
+
+    assert result.status == 2
+    assert "has no active data source" in result.err
+
+
+# start, stop
+
+
+def test_start_starts_one_sync_and_names_it(data_source: DataSource, run: Run):
+    (record,) = run("start", *data_source.ids, "-o", "json").records
+
+    assert record["execution_id"] in data_source.execution_ids()
+    assert len(data_source.execution_ids()) == 1
+
+
+def test_start_while_a_sync_runs_says_which_and_has_a_status_of_its_own(data_source: DataSource, run: Run):
+    running = data_source.start()
+
+    result = run("start", *data_source.ids)
+
+    assert (result.status, result.out) == (1, "")
+    assert running in result.err
+
+
+def test_start_can_wait_for_the_end(data_source: DataSource, run: Run, clock: Clock):
+    clock.plans = [lambda: data_source.finish("SUCCEEDED")]
+
+    result = run("start", *data_source.ids, "--wait", "-o", "json")
+
+    assert (result.status, result.err) == (0, "")
+    assert result.records[0]["status"] == "SUCCEEDED"
+
+
+def test_a_sync_that_was_waited_for_and_failed_is_told_by_status_and_message(
+    data_source: DataSource, run: Run, clock: Clock
+):
+    clock.plans = [lambda: data_source.finish("FAILED", error_message="No bucket")]
+
+    result = run("start", *data_source.ids, "--wait")
+
+    assert (result.status, result.out) == (1, "")
+    assert "ended FAILED" in result.err
+    assert "No bucket" in result.err
+
+
+def test_a_custom_data_source_cannot_be_waited_for_and_is_not_started(custom_data_source: DataSource, run: Run):
+    result = run("start", *custom_data_source.ids, "--wait")
+
+    assert result.status == 2
+    assert "without --wait" in result.err
+    assert custom_data_source.kendra.call_count("StartDataSourceSyncJob") == 0
+
+
+def test_stop_stops_what_runs(data_source: DataSource, run: Run):
+    running = data_source.start()
+
+    result = run("stop", *data_source.ids, "-o", "json")
+
+    assert result.status == 0
+    assert result.records[0]["execution_id"] == running
+    assert data_source.kendra.call_count("StopDataSourceSyncJob") == 1
+
+
+def test_stop_can_wait_for_the_end_whatever_it_is(data_source: DataSource, run: Run, clock: Clock):
+    data_source.start()
+    clock.plans = [lambda: data_source.finish("ABORTED")]
+
+    result = run("stop", *data_source.ids, "--wait", "-o", "json")
+
+    assert (result.status, result.records[0]["status"]) == (0, "ABORTED")
+
+
+def test_stop_with_nothing_running_is_fine_and_says_so(data_source: DataSource, run: Run):
+    result = run("stop", *data_source.ids)
+
+    assert (result.status, result.out) == (0, "")
+    assert result.err == "Nothing to stop: no sync is running.\n"
+
+
+def test_stop_of_one_sync_leaves_another_alone(data_source: DataSource, run: Run):
+    ended = data_source.start()
+    data_source.finish()
+    data_source.start()
+
+    result = run("stop", *data_source.ids, "--execution-id", ended)
+
+    assert result.status == 0
+    assert "ended SUCCEEDED" in result.err
+    assert data_source.kendra.call_count("StopDataSourceSyncJob") == 0
+
+
+# wait
+
+
+def test_wait_ends_with_the_sync_and_is_quiet_in_a_pipe(data_source: DataSource, run: Run, clock: Clock):
+    data_source.show([listed("mine", "SYNCING")], [listed("mine", "SYNCING_INDEXING")], [listed("mine")])
+
+    result = run("wait", *data_source.ids, "mine", "-o", "json")
+
+    assert (result.status, result.err) == (0, "")
+    assert result.records[0]["status"] == "SUCCEEDED"
+    assert clock.now - NOW == timedelta(seconds=30)
+
+
+def test_wait_for_any_sync_since_a_time(data_source: DataSource, run: Run):
+    data_source.show([listed("new", StartTime=ago(minutes=30)), listed("old", StartTime=ago(hours=9))])
+
+    result = run("wait", *data_source.ids, "--started-after", "1h", "-o", "json")
+
+    assert result.records[0]["execution_id"] == "new"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_wait_writes_its_progress_over_and_over_in_one_line_of_a_terminal(
+    data_source: DataSource, run: Run, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    monkeypatch.setenv("COLUMNS", "60")
+    data_source.show(
+        *([listed("mine", "SYNCING", Metrics=counts(added=number))] for number in (5, 12)), [listed("mine")]
+    )
+
+    assert run("wait", *data_source.ids, "mine").status == 0
+
+    written = terminal.getvalue()
+    assert "0 s: mine is SYNCING (5 added)" in written
+    assert "15 s: mine is SYNCING (12 added)" in written
+    assert "\n" not in written
+    assert all(len(line) < 60 for line in written.split("\r\x1b[K"))
+    assert written.endswith("\r\x1b[K")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "reason"),
+    [
+        (["failed"], 1, "ended FAILED"),
+        (["running", "--timeout", "2h"], 1, "Timed out"),
+        (["incomplete"], 1, "--max-documents-failed 3 or more would have accepted it"),
+        (["incomplete", "--max-documents-failed", "3"], 0, ""),
+        (["absent"], 2, "not in the history"),
+        ([], 2, "either EXECUTION_ID or --started-after"),
+        (["running", "--started-after", "1h"], 2, "either EXECUTION_ID or --started-after"),
+    ],
+)
+def test_wait_ends_with_a_status_and_a_reason(
+    arguments: list[str], status: int, reason: str, data_source: DataSource, run: Run
+):
+    data_source.show(
+        [
+            listed("running", "SYNCING", StartTime=ago(hours=1)),
+            listed("incomplete", "INCOMPLETE", StartTime=ago(hours=2), Metrics=counts(failed=3)),
+            listed("failed", "FAILED", StartTime=ago(hours=3)),
+        ]
+    )
+
+    result = run("wait", *data_source.ids, *arguments)
+
+    assert result.status == status
+    assert reason in result.err
+
+
+# what goes wrong
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (
+            ["--aws-conn-id", "absent"],
+            "The AWS connection 'absent' is not defined. Define it, or pass --aws-conn-id ''",
+        ),
+        (["--status", "DONE"], "--status is 'DONE', but must be one of FAILED, SUCCEEDED"),
+    ],
+)
+def test_a_wrong_option_is_told_in_a_sentence(options: list[str], reason: str, data_source: DataSource, run: Run):
+    result = run("jobs", *data_source.ids, *options)
+
+    assert (result.status, result.out) == (2, "")
+    assert reason in result.err
+
+
+def test_an_id_that_cannot_be_one_is_told_in_a_sentence(local_kendra: LocalKendra, run: Run):
+    result = run("jobs", "nonsense", "source")
+
+    assert result.status == 2
+    assert result.err.startswith("index_id is 'nonsense', but must be exactly 36")
+
+
+def test_a_refusal_of_aws_is_told_in_a_sentence(data_source: DataSource, run: Run):
+    data_source.kendra.inject("*", error="AccessDeniedException", status=400, message="not you")
+
+    result = run("jobs", *data_source.ids)
+
+    assert result.status == 2
+    assert result.err.count("\n") == 1
+    assert "AccessDeniedException" in result.err
+    assert "not you" in result.err
+
+
+def test_an_aws_that_cannot_be_reached_is_told_in_a_sentence(
+    data_source: DataSource, run: Run, monkeypatch: pytest.MonkeyPatch
+):
+    nowhere = data_source.kendra.connection_json.replace(data_source.kendra.url, "http://127.0.0.1:9")
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", nowhere)
+
+    result = run("jobs", *data_source.ids)
+
+    assert result.status == 2
+    assert result.err == 'AWS could not be asked: Could not connect to the endpoint URL: "http://127.0.0.1:9/"\n'
+
+
+def test_an_interrupted_wait_says_that_the_sync_goes_on(data_source: DataSource, run: Run, clock: Clock):
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    data_source.show([listed("mine", "SYNCING")])
+    clock.plans = [interrupt]
+
+    result = run("wait", *data_source.ids, "mine")
+
+    assert (result.status, result.err) == (130, "Interrupted. A sync that runs goes on.\n")
+
+
+# report
+
+
+def test_report_writes_a_page_about_each_data_source(index: Index, run: Run, tmp_path: Path):
+    ids = [index.add("one", listed("a", StartTime=ago(hours=1))), index.add("two")]
+
+    result = run("report", index.index_id, "--max-age", "6h", "--output", str(tmp_path / "kendra.html"))
+
+    page = (tmp_path / "kendra.html").read_text("utf-8")
+    assert result.status == 0
+    assert result.err == f"Wrote {tmp_path / 'kendra.html'}: 2 data sources (1 fresh, 1 stale).\n"
+    assert all(data_source_id in page for data_source_id in ids)
+
+
+def test_a_report_with_a_data_source_that_cannot_be_read_is_written_and_has_a_status(
+    index: Index, run: Run, tmp_path: Path
+):
+    index.add("one", listed("a"))
+    index.kendra.inject("ListDataSourceSyncJobs", error="AccessDeniedException", status=400, message="not you")
+
+    result = run("report", index.index_id, "--output", str(tmp_path / "kendra.html"))
+
+    assert result.status == 2
+    assert "not you" in (tmp_path / "kendra.html").read_text("utf-8")
+
+
+def test_a_report_of_an_index_that_cannot_be_read_leaves_the_old_page_alone(index: Index, run: Run, tmp_path: Path):
+    (tmp_path / "kendra.html").write_text("yesterday's")
+    index.kendra.inject("ListDataSources", error="AccessDeniedException", status=400, message="not you")
+
+    result = run("report", index.index_id, "--output", str(tmp_path / "kendra.html"))
+
+    assert result.status == 2
+    assert "not you" in result.err
+    assert (tmp_path / "kendra.html").read_text() == "yesterday's"
+
+
+def test_a_report_into_a_directory_that_is_not_there_asks_nothing_of_aws(index: Index, run: Run, tmp_path: Path):
+    result = run("report", index.index_id, "--output", str(tmp_path / "absent" / "kendra.html"))
+
+    assert result.status == 2
+    assert "There is no directory" in result.err
+    assert index.kendra.call_count("ListDataSources") == 0
+
+
+# the real entries
+
+MODULE = [sys.executable, "-m", "airflow_provider_kendra"]
+AIRFLOW = [sys.executable, "-m", "airflow", "kendra"]
+ENTRIES = [
+    pytest.param(MODULE, id="python -m airflow_provider_kendra"),
+    pytest.param(
+        AIRFLOW,
+        id="airflow kendra",
+        marks=pytest.mark.skipif(Version(airflow_version) < Version("3.2"), reason="no commands of providers yet"),
+    ),
+]
+
+
+@pytest.fixture(scope="session")
+def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An Airflow whose metadata database exists."""
+    home = tmp_path_factory.mktemp("airflow")
+    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], env=_env(home), check=True, capture_output=True)
+    return home
+
+
+def _env(home: Path) -> dict[str, str]:
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "AIRFLOW", "_AIRFLOW"))
+    }
+    return {**inherited, "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False", "PYTHONPATH": str(ROOT)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_each_entry_runs_a_command_with_a_connection_from_the_metadata_database(
+    entry: list[str], data_source: DataSource, airflow_home: Path
+):
+    data_source.show([listed("mine", Metrics=counts(added=3))])
+    env = _env(airflow_home)
+    conn_id = f"on_call_{entry[-1]}"
+    add = [
+        sys.executable,
+        "-m",
+        "airflow",
+        "connections",
+        "add",
+        conn_id,
+        "--conn-json",
+        data_source.kendra.connection_json,
+    ]
+    subprocess.run(add, env=env, check=True, capture_output=True)
+
+    done = subprocess.run(
+        [*entry, "jobs", *data_source.ids, "--aws-conn-id", conn_id, "-o", "json"],
+        env=env,
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 0, done.stderr
+    (record,) = json.loads(done.stdout)
+    assert (record["execution_id"], record["documents_added"]) == ("mine", 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_each_entry_ends_with_the_status_and_one_sentence(entry: list[str], airflow_home: Path):
+    done = subprocess.run([*entry, "freshness", "nonsense"], env=_env(airflow_home), capture_output=True, text=True)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("index_id is 'nonsense'")

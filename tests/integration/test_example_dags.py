@@ -1,0 +1,176 @@
+"""Every example DAG runs to its end, in a real Airflow on the local Kendra."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_kendra.testing import LocalKendra
+from airflow_provider_kendra.version_compat import AIRFLOW_V_3_3_PLUS
+from tests.conftest import DataSource
+from tests.integration.conftest import ROOT, RunDag
+from tests.integration.test_triggerer import Airflow
+
+EXAMPLES = ROOT / "example_dags"
+ASSET_SCHEDULE = "example_kendra_asset_schedule"
+RUN_AS_IT_IS = (
+    "example_kendra_sync",
+    "example_kendra_wait_for_scheduled_sync",
+    "example_kendra_custom_data_source",
+    "example_kendra_freshness_gate",
+)
+
+pytestmark = pytest.mark.slow
+
+
+class Example:
+    """The local Kendra as the example DAGs expect it: an index with an S3 and a CUSTOM data source."""
+
+    def __init__(self, kendra: LocalKendra, run_dag: RunDag) -> None:
+        self.kendra = kendra
+        self._run_dag = run_dag
+        kendra.client("s3").create_bucket(Bucket="documents")
+        self.index_id = kendra.create_index()
+        self.s3 = kendra.create_s3_data_source(self.index_id, "documents")
+        self.custom = kendra.create_custom_data_source(self.index_id)
+
+    def run(self, dag_id: str, *options: str) -> dict[str, str]:
+        """Run the DAG; returns the states of its tasks."""
+        variables = {
+            "kendra_index_id": self.index_id,
+            "kendra_data_source_id": self.s3,
+            "kendra_custom_data_source_id": self.custom,
+            "kendra_bucket": "documents",
+        }
+        env = {f"AIRFLOW_VAR_{name.upper()}": value for name, value in variables.items()}
+        env["AIRFLOW__CORE__DAGS_FOLDER"] = str(EXAMPLES)
+        tasks = self._run_dag(self.kendra, dag_id, *options, env=env)
+        return {task_id: task["state"] for task_id, task in tasks.items()}
+
+    def history(self, data_source_id: str) -> list[dict[str, Any]]:
+        listed = self.kendra.client().list_data_source_sync_jobs(IndexId=self.index_id, Id=data_source_id)
+        return list(listed["History"])
+
+    def sync(self, data_source_id: str, status: str = "SUCCEEDED", **told: Any) -> None:
+        """A sync as Kendra's own schedule starts it, which has ended by now."""
+        self.kendra.set_sync_duration(None)
+        self.kendra.start_scheduled_sync(self.index_id, data_source_id)
+        self.kendra.finish_sync_job(self.index_id, data_source_id, status, **told)
+
+
+@pytest.fixture
+def example(local_kendra: LocalKendra, run_dag: RunDag) -> Example:
+    return Example(local_kendra, run_dag)
+
+
+def test_every_example_is_run_here() -> None:
+    assert sorted(path.stem for path in EXAMPLES.glob("*.py")) == sorted((*RUN_AS_IT_IS, ASSET_SCHEDULE))
+
+
+def test_example_kendra_sync(example: Example) -> None:
+    example.kendra.set_sync_duration(0.1)
+    states = example.run("example_kendra_sync")
+    assert states == dict.fromkeys(["put_documents", "sync", "check", "publish"], "success")
+    (job,) = example.history(example.s3)
+    assert (job["Status"], job["Metrics"]["DocumentsAdded"]) == ("SUCCEEDED", "3")
+
+
+def test_example_kendra_wait_for_scheduled_sync(example: Example) -> None:
+    example.sync(example.s3)
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    states = example.run("example_kendra_wait_for_scheduled_sync", f"--logical-date={yesterday.isoformat()}")
+    assert states == dict.fromkeys(["wait", "check", "publish"], "success")
+    assert example.kendra.call_count("StartDataSourceSyncJob") == 0
+
+
+def test_example_kendra_custom_data_source(example: Example) -> None:
+    example.kendra.set_sync_duration(0.1)
+    states = example.run("example_kendra_custom_data_source")
+    tasks = ["start", "find_documents", "put_documents", "stop", "check", "publish"]
+    assert states == dict.fromkeys(tasks, "success")
+    (job,) = example.history(example.custom)
+    assert (job["Status"], job["Metrics"]["DocumentsAdded"]) == ("SUCCEEDED", "3")
+
+
+def test_example_kendra_freshness_gate(example: Example) -> None:
+    example.sync(example.s3, "INCOMPLETE", metrics={"DocumentsFailed": 13})
+    example.sync(example.custom)
+    assert example.run("example_kendra_freshness_gate") == dict.fromkeys(["fresh", "answer"], "success")
+    looked_at = {call.parameters["Id"] for call in example.kendra.calls("ListDataSourceSyncJobs")}
+    assert looked_at == {example.s3, example.custom}
+
+
+class Watching:
+    """An Airflow with the DAG that is scheduled on the asset of a data source."""
+
+    def __init__(self, home: Path, source: DataSource) -> None:
+        environment = {
+            "KENDRA_REGION": "us-east-1",
+            "KENDRA_INDEX_ID": source.index_id,
+            "KENDRA_DATA_SOURCE_ID": source.data_source_id,
+            # A triggerer that has died is known to be dead after seconds, not after half a minute.
+            "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
+            "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "6",
+        }
+        (home / "dags").mkdir()
+        shutil.copy(EXAMPLES / f"{ASSET_SCHEDULE}.py", home / "dags")
+        self.airflow = Airflow(home, environment)
+        self.source = source
+
+    def start(self) -> None:
+        self.airflow.run("db", "migrate")
+        self.airflow.run("connections", "add", "aws_default", "--conn-json", self.source.kendra.connection_json)
+        self.airflow.start()
+
+    def sync(self) -> str:
+        """A sync that Kendra's own schedule starts, and that has ended by now."""
+        execution_id = self.source.kendra.start_scheduled_sync(*self.source.ids)
+        self.source.finish()
+        return execution_id
+
+    def kept_place(self) -> str | None:
+        """The execution id of the newest sync job that is known to have reached the DAG."""
+        rows = self.airflow.query("SELECT value FROM asset_state_store")
+        return json.loads(rows[0][0])["execution_id"] if rows else None
+
+    def reported(self) -> list[list[str]]:
+        """What each run of the DAG was told of, in order."""
+        rows = self.airflow.query(
+            "SELECT value FROM xcom JOIN dag_run ON dag_run.id = xcom.dag_run_id "
+            "WHERE key = 'return_value' AND task_id = 'report' ORDER BY dag_run.id"
+        )
+        values = [json.loads(value) for (value,) in rows]
+        return [json.loads(value) if isinstance(value, str) else value for value in values]
+
+
+@pytest.fixture
+def watching(tmp_path: Path, data_source: DataSource) -> Iterator[Watching]:
+    watching = Watching(tmp_path, data_source)
+    yield watching
+    watching.airflow.stop()
+
+
+@pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="a watcher's place is kept from Airflow 3.3 on")
+def test_example_kendra_asset_schedule_misses_no_sync_while_the_triggerer_is_down(watching: Watching) -> None:
+    before = watching.sync()
+    watching.start()
+    airflow = watching.airflow
+    airflow.wait_until("the watcher's beginning", lambda: watching.kept_place() == before)
+
+    first = watching.sync()
+    airflow.wait_until("the first run", lambda: watching.reported() == [[first]])
+    airflow.wait_until("the place behind it", lambda: watching.kept_place() == first)
+
+    airflow.kill_triggerer()
+    missed = [watching.sync() for _ in range(3)]
+    assert watching.reported() == [[first]]
+    airflow.start_triggerer()
+    airflow.wait_until("the second run", lambda: len(watching.reported()) > 1)
+    assert watching.reported() == [[first], missed]
+    airflow.wait_until("the place behind it", lambda: watching.kept_place() == missed[-1])

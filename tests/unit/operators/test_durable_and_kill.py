@@ -1,0 +1,589 @@
+"""A sync that was started is found again by a later try, and stopped only by who may: kills and time-outs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowSkipException, TaskDeferred
+
+from airflow_provider_kendra.exceptions import (
+    KendraError,
+    KendraRequestError,
+    KendraSyncJobAlreadyRunningError,
+    KendraSyncJobFailedError,
+    KendraSyncJobTimeoutError,
+)
+from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
+from airflow_provider_kendra.operators.kendra import KendraStartSyncJobOperator
+from airflow_provider_kendra.version_compat import AIRFLOW_V_3_3_PLUS
+from tests.conftest import DataSource
+from tests.task_runs import Store, TaskRun
+
+START, STOP, LIST = "StartDataSourceSyncJob", "StopDataSourceSyncJob", "ListDataSourceSyncJobs"
+
+POLL_INTERVAL = 30.0
+
+IS_RESUMED = AIRFLOW_V_3_3_PLUS
+"""Whether a lost try is resumed; before Airflow 3.3 the next one meets its sync as it meets anybody's."""
+
+
+class Lost(BaseException):
+    """The process is gone."""
+
+
+class LossyStore(Store):
+    """A store around whose exchanges something else happens: ``"before set 2"`` and the like."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.happenings: dict[str, Callable[[], object]] = {}
+        self._exchanges: dict[str, int] = {}
+
+    def set(self, key: str, value: Any) -> None:
+        self._around("set", lambda: super(LossyStore, self).set(key, value))
+
+    def delete(self, key: str) -> None:
+        self._around("delete", lambda: super(LossyStore, self).delete(key))
+
+    def _around(self, what: str, exchange: Callable[[], object]) -> None:
+        self._exchanges[what] = number = self._exchanges.get(what, 0) + 1
+        self.happenings.pop(f"before {what} {number}", lambda: None)()
+        exchange()
+        self.happenings.pop(f"after {what} {number}", lambda: None)()
+
+
+class Task(TaskRun):
+    """A start on a data source; things can happen around its request."""
+
+    store: LossyStore
+
+    def __init__(self, source: DataSource, **arguments: Any) -> None:
+        self.before_request: Callable[[], object] | None = None
+        self.after_request: Callable[[], object] | None = None
+        self.source = source
+        self._arguments = {"poll_interval": POLL_INTERVAL, **source.as_kwargs, **arguments}
+        super().__init__(self._make)
+        self.store = LossyStore()
+
+    def _make(self) -> KendraStartSyncJobOperator:
+        operator = KendraStartSyncJobOperator(task_id="start", **self._arguments)
+        client = operator.hook._start_client
+
+        def request(**parameters: Any) -> Any:
+            self._happen("before_request")
+            answer = client.start_data_source_sync_job(**parameters)
+            self._happen("after_request")
+            return answer
+
+        operator.hook.__dict__["_start_client"] = SimpleNamespace(start_data_source_sync_job=request)
+        return operator
+
+    def _happen(self, name: str) -> None:
+        happening, _ = getattr(self, name), setattr(self, name, None)
+        if happening is not None:
+            happening()
+
+    def lose(self, *_: object) -> None:
+        raise Lost
+
+    def kill(self) -> None:
+        """What a SIGTERM does: it interrupts, and goes back to what it interrupted."""
+        self.operator.on_kill()
+
+    def end_running(self, status: str = "SUCCEEDED") -> None:
+        with suppress(ValueError):  # nothing runs
+            self.source.finish(status)
+
+    def end_each(self, every: float = 100) -> None:
+        """Let syncs end now and then."""
+        for number in range(1, 20):
+            self.clock.at(number * every, self.end_running)
+
+    @property
+    def syncs(self) -> int:
+        return len(self.source.execution_ids())
+
+    @property
+    def stops(self) -> int:
+        return self.source.kendra.call_count(STOP)
+
+
+def loses_before_the_baseline_is_kept(task: Task) -> None:
+    task.store.happenings["before set 1"] = task.lose
+
+
+def loses_after_the_baseline_is_kept(task: Task) -> None:
+    task.store.happenings["after set 1"] = task.lose
+
+
+def loses_before_the_request(task: Task) -> None:
+    task.before_request = task.lose
+
+
+def loses_with_the_answer(task: Task) -> None:
+    task.after_request = task.lose
+
+
+def loses_before_the_job_is_kept(task: Task) -> None:
+    task.store.happenings["before set 2"] = task.lose
+
+
+def loses_after_the_job_is_kept(task: Task) -> None:
+    task.store.happenings["after set 2"] = task.lose
+
+
+def loses_when_the_job_has_ended(task: Task) -> None:
+    task.store.happenings["before delete 1"] = task.lose
+
+
+def loses_during_the_wait(task: Task) -> None:
+    task.clock.at(70, task.lose)
+
+
+LOSSES_ANYWHERE = [loses_before_the_request, loses_with_the_answer]
+LOSSES_AROUND_THE_STORE = [
+    loses_before_the_baseline_is_kept,
+    loses_after_the_baseline_is_kept,
+    loses_before_the_job_is_kept,
+    loses_after_the_job_is_kept,
+    loses_when_the_job_has_ended,
+]
+
+
+@pytest.fixture(params=["on a worker", "deferred"])
+def is_deferrable(request: pytest.FixtureRequest) -> bool:
+    return request.param == "deferred"
+
+
+def record_of(source: DataSource, execution_id: str) -> dict[str, Any]:
+    return KendraSyncJobsHook().get_sync_job(*source.ids, execution_id).to_dict()
+
+
+class TestLostTries:
+    @pytest.mark.skipif(not IS_RESUMED, reason="there is no task state store before Airflow 3.3")
+    @pytest.mark.parametrize("loses", [*LOSSES_ANYWHERE, *LOSSES_AROUND_THE_STORE])
+    def test_a_try_lost_anywhere_is_resumed(self, data_source, loses, is_deferrable):
+        task = Task(data_source, deferrable=is_deferrable)
+        task.end_each()
+        loses(task)
+        with pytest.raises(Lost):
+            task.run()
+        result = task.run()
+        assert data_source.execution_ids() == [result["execution_id"]]
+        assert result == record_of(data_source, result["execution_id"])
+
+    @pytest.mark.parametrize("loses", [loses_with_the_answer, loses_during_the_wait])
+    def test_before_airflow_3_3_the_sync_of_a_lost_try_is_waited_out(self, data_source, loses):
+        task = Task(data_source)
+        task.end_each()
+        loses(task)
+        with pytest.raises(Lost):
+            task.run()
+        result = task.run()
+        assert task.syncs == (1 if IS_RESUMED else 2)
+        assert data_source.execution_ids()[0] == result["execution_id"]
+
+    @pytest.mark.parametrize("policy", ["skip", "fail"])
+    def test_before_airflow_3_3_the_sync_of_a_lost_try_counts_as_anybodys(self, data_source, policy):
+        task = Task(data_source, if_running=policy)
+        loses_during_the_wait(task)
+        with pytest.raises(Lost):
+            task.run()
+        task.end_each()
+        if IS_RESUMED:
+            assert data_source.execution_ids() == [task.run()["execution_id"]]
+        else:
+            with pytest.raises({"skip": AirflowSkipException, "fail": KendraSyncJobAlreadyRunningError}[policy]):
+                task.run()
+
+    def test_a_try_that_is_not_durable_is_not_resumed(self, data_source):
+        task = Task(data_source, durable=False)
+        task.end_each()
+        loses_during_the_wait(task)
+        with pytest.raises(Lost):
+            task.run()
+        task.run()
+        assert task.syncs == 2
+        assert not task.store.kept
+
+    def test_a_resumed_try_pushes_the_same_xcoms(self, data_source):
+        undisturbed, resumed = Task(data_source), Task(data_source)
+        undisturbed.end_each()
+        undisturbed.run()
+        resumed.end_each()
+        loses_with_the_answer(resumed)
+        with pytest.raises(Lost):
+            resumed.run()
+        resumed.xcoms.pushed.clear()
+        resumed.run()
+        assert resumed.xcoms.pushed.keys() == undisturbed.xcoms.pushed.keys()
+
+    def test_a_sync_that_ended_well_while_nobody_waited_is_the_result(self, data_source):
+        task = Task(data_source)
+        loses_during_the_wait(task)
+        with pytest.raises(Lost):
+            task.run()
+        data_source.finish()
+        task.end_each(10_000)
+        result = task.run()
+        assert result["status"] == "SUCCEEDED"
+        assert task.syncs == (1 if IS_RESUMED else 2)
+
+    def test_a_sync_that_ended_badly_while_nobody_waited_is_started_anew(self, data_source):
+        task = Task(data_source)
+        loses_during_the_wait(task)
+        with pytest.raises(Lost):
+            task.run()
+        data_source.finish("FAILED")
+        task.end_each()
+        task.run()
+        assert task.syncs == 2
+
+    def test_a_sync_that_is_not_waited_for_is_not_started_again_though_it_ended_badly(self, data_source):
+        task = Task(data_source, wait_for_completion=False)
+        loses_with_the_answer(task)
+        with pytest.raises(Lost):
+            task.run()
+        data_source.finish("FAILED")
+        result = task.run()
+        assert task.syncs == (1 if IS_RESUMED else 2)
+        assert result["execution_id"] == data_source.execution_ids()[0]
+
+    def test_a_sync_of_a_custom_data_source_is_found_again(self, custom_data_source):
+        task = Task(custom_data_source, wait_for_completion=False, if_running="fail")
+        loses_with_the_answer(task)
+        with pytest.raises(Lost):
+            task.run()
+        if IS_RESUMED:
+            assert custom_data_source.execution_ids() == [task.run()["execution_id"]]
+        else:
+            with pytest.raises(KendraSyncJobAlreadyRunningError):
+                task.run()
+
+    def test_a_task_that_is_cleared_after_success_starts_anew(self, data_source, is_deferrable):
+        task = Task(data_source, deferrable=is_deferrable)
+        task.end_each()
+        first = task.run()["execution_id"]
+        assert task.run()["execution_id"] != first
+
+    def test_a_failed_sync_retried_starts_anew(self, data_source, is_deferrable):
+        task = Task(data_source, deferrable=is_deferrable)
+        task.clock.at(50, lambda: data_source.finish("FAILED"))
+        with pytest.raises(KendraSyncJobFailedError):
+            task.run()
+        task.end_each()
+        task.run()
+        assert task.syncs == 2
+
+    def test_the_deadline_of_a_lost_try_goes_on(self, data_source, is_deferrable):
+        task = Task(data_source, timeout=300)
+        loses_during_the_wait(task)
+        with pytest.raises(Lost):
+            task.run()
+        lost_at = task.clock.elapsed
+        task._arguments["deferrable"] = is_deferrable
+        with pytest.raises(KendraSyncJobTimeoutError):
+            task.run()
+        deadline = 300 if IS_RESUMED else lost_at + 300
+        assert deadline <= task.clock.elapsed < deadline + POLL_INTERVAL
+
+    def test_a_sync_started_anew_has_the_time_of_its_own_try(self, data_source):
+        task = Task(data_source, timeout=300)
+        loses_before_the_request(task)
+        with pytest.raises(Lost):
+            task.run()
+        task.clock.move_to(1_000)
+        task.clock.at(1_200, data_source.finish)
+        assert task.run()["status"] == "SUCCEEDED"
+
+    def test_a_sync_of_ours_that_is_being_stopped_is_waited_out(self, data_source, is_deferrable):
+        task = Task(data_source)
+        loses_during_the_wait(task)
+        with pytest.raises(Lost):
+            task.run()
+        KendraSyncJobsHook().stop_sync_job(*data_source.ids)
+        task._arguments["deferrable"] = is_deferrable
+        task.clock.at(150, lambda: data_source.finish("ABORTED"))
+        task.clock.at(300, data_source.finish)
+        result = task.run()
+        assert result["execution_id"] == data_source.execution_ids()[0]
+        assert task.syncs == 2
+
+    @pytest.mark.parametrize("policy", ["skip", "fail"])
+    def test_a_retry_after_a_time_out_waits_for_the_sync_that_it_stopped(self, data_source, policy):
+        task = Task(data_source, timeout=60, if_running=policy)
+        with pytest.raises(KendraSyncJobTimeoutError):
+            task.run()
+        task.clock.at(90, lambda: data_source.finish("ABORTED"))
+        task.clock.at(130, task.end_running)
+        if IS_RESUMED:
+            assert task.run()["status"] == "SUCCEEDED"
+            assert task.syncs == 2
+        else:
+            with pytest.raises({"skip": AirflowSkipException, "fail": KendraSyncJobAlreadyRunningError}[policy]):
+                task.run()
+
+    def test_a_request_that_was_refused_leaves_nothing_to_be_taken_for_ours(self, data_source):
+        task = Task(data_source, if_running="fail")
+        others = []
+        task.before_request = lambda: others.append(data_source.start())
+        with pytest.raises(KendraSyncJobAlreadyRunningError):
+            task.run()
+        data_source.finish()
+        task.end_each()
+        assert task.run()["execution_id"] not in others
+
+    def test_a_request_that_was_denied_leaves_nothing_to_be_taken_for_ours(self, data_source):
+        task = Task(data_source)
+        data_source.kendra.inject(START, times=1, error="AccessDeniedException")
+        with pytest.raises(Exception, match="AccessDenied"):
+            task.run()
+        others = data_source.start()
+        data_source.finish()
+        task.end_each()
+        assert task.run()["execution_id"] != others
+
+    def test_a_wait_that_aws_refused_is_taken_up_again(self, data_source):
+        task = Task(data_source)
+        task.clock.at(70, lambda: data_source.kendra.inject(LIST, times=1, error="AccessDeniedException"))
+        with pytest.raises(KendraRequestError):
+            task.run()
+        task.end_each()
+        task.run()
+        assert task.syncs == (1 if IS_RESUMED else 2)
+
+
+@pytest.mark.skipif(not IS_RESUMED, reason="there is no task state store before Airflow 3.3")
+class TestStoreFailures:
+    @staticmethod
+    def fail() -> None:
+        raise RuntimeError("the store does not answer")
+
+    def test_nothing_is_started_that_could_not_be_found_again(self, data_source):
+        task = Task(data_source)
+        task.store.happenings["before set 1"] = self.fail
+        with pytest.raises(RuntimeError, match="does not answer"):
+            task.run()
+        assert task.syncs == 0
+
+    def test_a_sync_that_was_started_is_not_lost_with_the_store(self, data_source):
+        task = Task(data_source)
+        task.end_each()
+        task.store.happenings["before set 2"] = self.fail
+        assert [task.run()["execution_id"]] == data_source.execution_ids()
+
+    def test_a_result_is_not_lost_with_the_store(self, data_source):
+        task = Task(data_source)
+        task.end_each()
+        task.store.happenings["before delete 1"] = self.fail
+        assert task.run()["status"] == "SUCCEEDED"
+
+    def test_without_a_store_the_task_works_all_the_same(self, data_source):
+        task = Task(data_source)
+        task.end_each()
+        with task.clock.in_place():
+            result = task.operator.execute({"ti": task.xcoms})
+        assert result["status"] == "SUCCEEDED"
+
+
+class TestKillOnAWorker:
+    def test_stops_our_sync(self, data_source):
+        task = Task(data_source)
+        task.clock.at(70, task.kill)
+        task.clock.at(80, lambda: data_source.finish("ABORTED"))
+        with pytest.raises(KendraSyncJobFailedError, match="ABORTED"):
+            task.run()
+        assert task.stops == 1
+
+    def test_twice_stops_it_once(self, data_source):
+        task = Task(data_source)
+        task.clock.at(70, task.kill)
+        task.clock.at(71, task.kill)
+        task.clock.at(72, task.lose)
+        with pytest.raises(Lost):
+            task.run()
+        assert task.stops == 1
+
+    def kill_in_the_wait(self, task: Task) -> None:
+        task.clock.at(70, task.kill)
+        task.clock.at(71, task.lose)
+        with pytest.raises(Lost):
+            task.run()
+
+    def test_stops_a_sync_that_was_resumed(self, data_source):
+        task = Task(data_source)
+        loses_after_the_job_is_kept(task)
+        if not IS_RESUMED:
+            pytest.skip("nothing is resumed before Airflow 3.3")
+        with pytest.raises(Lost):
+            task.run()
+        self.kill_in_the_wait(task)
+        assert task.stops == 1
+
+    def test_does_not_stop_a_sync_that_was_attached_to(self, data_source):
+        data_source.start()
+        task = Task(data_source, if_running="attach")
+        self.kill_in_the_wait(task)
+        assert task.stops == 0
+
+    def test_does_not_stop_a_sync_that_only_seems_to_be_ours(self, data_source):
+        data_source.kendra.inject(START, times=1, reset="after")
+        task = Task(data_source)
+        self.kill_in_the_wait(task)
+        assert (task.syncs, task.stops) == (1, 0)
+
+    def test_does_not_stop_a_sync_that_is_in_the_way(self, data_source):
+        data_source.start()
+        task = Task(data_source)
+        self.kill_in_the_wait(task)
+        assert task.stops == 0
+
+    def test_does_not_stop_where_the_type_of_the_data_source_is_not_known(self, data_source):
+        data_source.kendra.inject("DescribeDataSource", error="AccessDeniedException")
+        task = Task(data_source)
+        self.kill_in_the_wait(task)
+        assert task.stops == 0
+
+    def test_does_not_stop_if_told_not_to(self, data_source):
+        task = Task(data_source, stop_on_kill=False)
+        self.kill_in_the_wait(task)
+        assert task.stops == 0
+
+    def test_does_not_stop_what_others_started_since_ours_ended(self, data_source):
+        task = Task(data_source)
+        task.clock.at(65, data_source.finish)
+        task.clock.at(66, data_source.start)
+        self.kill_in_the_wait(task)
+        assert task.stops == 0
+
+    def test_does_not_stop_the_sync_of_a_custom_data_source(self, custom_data_source):
+        task = Task(custom_data_source, wait_for_completion=False)
+        task.after_request = task.kill
+        task.run()
+        task.kill()
+        assert (task.syncs, task.stops) == (1, 0)
+
+    def test_before_there_is_a_sync_does_nothing(self, data_source):
+        task = Task(data_source)
+        task.kill()
+        assert task.stops == 0
+
+    def test_during_the_request_stops_what_it_started(self, data_source, is_deferrable):
+        task = Task(data_source, deferrable=is_deferrable)
+        task.after_request = task.kill
+        task.clock.at(10, task.lose)
+        with pytest.raises((Lost, TaskDeferred)):
+            task.execute()
+        assert (task.syncs, task.stops) == (1, 1)
+
+    def test_while_others_are_in_the_way_prevents_the_start(self, data_source):
+        data_source.start()
+        task = Task(data_source)
+        task.clock.at(70, task.kill)
+        task.clock.at(80, data_source.finish)
+        with pytest.raises(KendraError, match="killed before it started"):
+            task.run()
+        assert task.syncs == 1
+
+    def test_looks_no_connection_up(self, data_source):
+        task = Task(data_source)
+
+        def kill_without_connections() -> None:
+            with patch.object(KendraSyncJobsHook, "get_connection", side_effect=AssertionError("in a signal handler")):
+                task.kill()
+
+        task.clock.at(70, kill_without_connections)
+        task.clock.at(71, task.lose)
+        with pytest.raises(Lost):
+            task.run()
+        assert task.stops == 1
+
+    def test_comes_to_an_end_though_aws_does_not_answer(self, data_source):
+        task = Task(data_source)
+        answers = threading.Event()
+        with (
+            patch("airflow_provider_kendra.operators.kendra._KILL_PATIENCE", 0.01),
+            patch.object(KendraSyncJobsHook, "stop_sync_job_if_running", lambda *_: answers.wait()),
+        ):
+            self.kill_in_the_wait(task)
+            answers.set()
+
+    def test_that_cannot_stop_the_sync_does_not_disturb_the_end(self, data_source):
+        data_source.kendra.inject(STOP, error="AccessDeniedException")
+        task = Task(data_source)
+        task.clock.at(70, task.kill)
+        task.clock.at(80, data_source.finish)
+        assert task.run()["status"] == "SUCCEEDED"
+
+    def test_uses_a_client_that_does_not_take_long(self, data_source):
+        hook = KendraSyncJobsHook()
+        hook.hurry()
+        config = hook.conn.meta.config
+        seconds_for_two_calls = (
+            2 * config.retries["total_max_attempts"] * (config.connect_timeout + config.read_timeout)
+        )
+        assert seconds_for_two_calls <= 32
+
+
+class TestKillWhileDeferred:
+    @pytest.mark.parametrize(
+        ("arguments", "may_stop"),
+        [({}, True), ({"stop_on_kill": False}, False), ({"if_running": "attach"}, False)],
+        ids=["our sync", "told not to", "attached"],
+    )
+    def test_the_trigger_may_stop_only_what_is_ours(self, data_source, arguments, may_stop):
+        if "if_running" in arguments:
+            data_source.start()
+        with pytest.raises(TaskDeferred) as deferred:
+            Task(data_source, deferrable=True, **arguments).execute()
+        assert deferred.value.trigger.stop_on_kill is may_stop
+
+    def test_the_trigger_may_not_stop_what_is_in_the_way(self, data_source):
+        data_source.start()
+        with pytest.raises(TaskDeferred) as deferred:
+            Task(data_source, deferrable=True).execute()
+        assert deferred.value.trigger.stop_on_kill is False
+
+    def test_the_trigger_may_not_stop_a_sync_of_a_type_that_is_not_known(self, data_source):
+        data_source.kendra.inject("DescribeDataSource", error="AccessDeniedException")
+        with pytest.raises(TaskDeferred) as deferred:
+            Task(data_source, deferrable=True).execute()
+        assert deferred.value.trigger.stop_on_kill is False
+
+
+class TestTimeOut:
+    @pytest.mark.parametrize(("arguments", "stops"), [({}, 1), ({"stop_on_kill": False}, 0)], ids=["stop", "leave"])
+    def test_stops_our_sync_as_a_kill_would(self, data_source, is_deferrable, arguments, stops):
+        task = Task(data_source, timeout=100, deferrable=is_deferrable, **arguments)
+        with pytest.raises(KendraSyncJobTimeoutError) as raised:
+            task.run()
+        assert raised.value.job.execution_id == data_source.execution_ids()[0]
+        assert task.stops == stops
+        assert 100 <= task.clock.elapsed < 100 + POLL_INTERVAL
+
+    def test_does_not_stop_where_the_type_of_the_data_source_is_not_known(self, data_source, is_deferrable):
+        data_source.kendra.inject("DescribeDataSource", error="AccessDeniedException")
+        task = Task(data_source, timeout=100, deferrable=is_deferrable)
+        with pytest.raises(KendraSyncJobTimeoutError):
+            task.run()
+        assert task.stops == 0
+
+    def test_is_told_though_the_sync_could_not_be_stopped(self, data_source, is_deferrable):
+        data_source.kendra.inject(STOP, error="AccessDeniedException")
+        task = Task(data_source, timeout=100, deferrable=is_deferrable)
+        with pytest.raises(KendraSyncJobTimeoutError):
+            task.run()
+
+    def test_counts_from_the_first_try_to_the_end_of_all_waiting(self, data_source, is_deferrable):
+        data_source.start()
+        task = Task(data_source, timeout=100, deferrable=is_deferrable)
+        task.clock.at(50, data_source.finish)
+        with pytest.raises(KendraSyncJobTimeoutError):
+            task.run()
+        assert 100 <= task.clock.elapsed < 100 + 2 * POLL_INTERVAL

@@ -1,0 +1,314 @@
+"""Freshness as a pure function: it holds exactly when its definition does, and reads no page older than needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_kendra.conditions import (
+    AllFresh,
+    Failed,
+    Failure,
+    Fresh,
+    HeldUp,
+    MeasuredBy,
+    Outcome,
+    Page,
+    Satisfied,
+    Waiting,
+    all_fresh,
+    freshness_condition,
+    freshness_from_event,
+    read,
+)
+from airflow_provider_kendra.sync_job import Acceptance, SyncJob
+
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+FINISHED = ("SUCCEEDED", "FAILED", "INCOMPLETE", "ABORTED")
+RUNNING = ("SYNCING", "SYNCING_INDEXING", "STOPPING", "HIBERNATING")
+MANY = settings(max_examples=200)
+
+
+def ago(minutes: float) -> datetime:
+    return NOW - timedelta(minutes=minutes)
+
+
+def job(execution_id: str, status: str = "SUCCEEDED", *, started: float, ended: float | None = None) -> SyncJob:
+    """A job with its times in minutes before now."""
+    return SyncJob(
+        index_id="index",
+        data_source_id="source",
+        execution_id=execution_id,
+        status=status,
+        start_time=ago(started),
+        end_time=None if ended is None else ago(ended),
+    )
+
+
+class Pages:
+    """A history, newest job first, in pages, with a count of those that were read."""
+
+    def __init__(self, jobs: Sequence[SyncJob], size: int = 10) -> None:
+        self.pages = [list(jobs[start : start + size]) for start in range(0, len(jobs), size)] or [[]]
+        self.read = 0
+
+    def __iter__(self) -> Iterator[Page]:
+        for number, jobs in enumerate(self.pages, start=1):
+            self.read = number
+            yield Page(jobs, is_last=number == len(self.pages))
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[SyncJob]:
+    """
+    A history as Kendra makes it: one job runs at a time, and only the newest can be running.
+
+    Times are whole minutes, so that cutoffs often fall upon them.
+    """
+    jobs: list[SyncJob] = []
+    minute = 0
+    for number in range(draw(st.integers(0, 25))):
+        status = draw(st.sampled_from(FINISHED if jobs else (*FINISHED, *RUNNING)))
+        ended = minute + draw(st.integers(0, 3))
+        started = ended + draw(st.integers(1, 4))
+        made = job(f"job-{number}", status, started=started, ended=ended if status in FINISHED else None)
+        jobs.append(replace(made, documents_failed=draw(st.none() | st.integers(0, 3))))
+        minute = started + draw(st.integers(0, 1))
+    return jobs
+
+
+CUTOFFS = st.integers(0, 120)
+MEASURES = st.sampled_from(["start_time", "end_time"])
+ACCEPTANCES = st.builds(
+    Acceptance, st.frozensets(st.sampled_from(FINISHED), min_size=1), st.none() | st.integers(0, 3)
+)  # fmt: skip
+
+
+class Definition:
+    """What freshness is, in the words of its documentation."""
+
+    def __init__(self, acceptance: Acceptance, cutoff: datetime, measured_by: MeasuredBy) -> None:
+        self._acceptance = acceptance
+        self._cutoff = cutoff
+        self._measured_by = measured_by
+
+    def is_acceptable(self, job: SyncJob) -> bool:
+        limit = self._acceptance.max_documents_failed
+        if job.status not in FINISHED:
+            return False
+        if limit is None:
+            return job.status in self._acceptance.statuses
+        if job.status not in {*self._acceptance.statuses, "INCOMPLETE"}:
+            return False
+        known = job.documents_failed
+        return job.status == "SUCCEEDED" if known is None else known <= limit
+
+    def is_since(self, job: SyncJob) -> bool:
+        time = job.start_time if self._measured_by == "start_time" else job.end_time
+        return time is not None and time >= self._cutoff
+
+    def is_before(self, job: SyncJob) -> bool:
+        time = job.start_time if self._measured_by == "start_time" else job.end_time
+        return time is not None and time < self._cutoff
+
+    def passing(self, jobs: Sequence[SyncJob]) -> SyncJob | None:
+        return next((job for job in jobs if self.is_acceptable(job) and self.is_since(job)), None)
+
+    def pages_needed(self, pages: Sequence[Sequence[SyncJob]]) -> int:
+        for number, jobs in enumerate(pages, start=1):
+            if self.passing(jobs) or any(map(self.is_before, jobs)):
+                return number
+        return len(pages)
+
+
+@MANY
+@given(histories(), ACCEPTANCES, CUTOFFS, MEASURES, st.booleans(), st.integers(1, 10))
+def test_it_holds_exactly_when_an_acceptable_job_is_new_enough(
+    jobs: list[SyncJob], acceptance: Acceptance, cutoff: int, measured_by: MeasuredBy, fail_fast: bool, size: int
+) -> None:
+    definition = Definition(acceptance, ago(cutoff), measured_by)
+    condition = Fresh(acceptance, fresh_since=ago(cutoff), measured_by=measured_by, fail_fast=fail_fast)
+    decision = read(condition, Pages(jobs, size), NOW)
+    passing = definition.passing(jobs)
+    assert isinstance(decision, Satisfied) == (passing is not None)
+    if isinstance(decision, Satisfied):
+        assert decision.job == passing
+
+
+@MANY
+@given(histories(), ACCEPTANCES, CUTOFFS, MEASURES, st.booleans(), st.integers(1, 10))
+def test_it_reads_no_page_older_than_needed(
+    jobs: list[SyncJob], acceptance: Acceptance, cutoff: int, measured_by: MeasuredBy, fail_fast: bool, size: int
+) -> None:
+    condition = Fresh(acceptance, fresh_since=ago(cutoff), measured_by=measured_by, fail_fast=fail_fast)
+    pages = Pages(jobs, size)
+    read(condition, pages, NOW)
+    assert pages.read == Definition(acceptance, ago(cutoff), measured_by).pages_needed(pages.pages)
+
+
+@MANY
+@given(histories(), ACCEPTANCES, CUTOFFS, MEASURES, st.integers(1, 10))
+def test_fail_fast_fails_exactly_when_the_newest_job_since_the_cutoff_ended_badly_and_none_is_running(
+    jobs: list[SyncJob], acceptance: Acceptance, cutoff: int, measured_by: MeasuredBy, size: int
+) -> None:
+    definition = Definition(acceptance, ago(cutoff), measured_by)
+    decision = read(Fresh(acceptance, ago(cutoff), None, measured_by, fail_fast=True), Pages(jobs, size), NOW)
+    is_running = any(job.status in RUNNING for job in jobs)
+    since = [job for job in jobs if definition.is_since(job)]
+    is_bad = not is_running and bool(since) and definition.passing(jobs) is None
+    assert isinstance(decision, Failed) == is_bad
+    if isinstance(decision, Failed):
+        assert (decision.failure, decision.job) == (Failure.NOT_ACCEPTABLE, since[0])
+
+
+@given(histories(), ACCEPTANCES, CUTOFFS, MEASURES)
+def test_without_fail_fast_it_never_fails(
+    jobs: list[SyncJob], acceptance: Acceptance, cutoff: int, measured_by: MeasuredBy
+) -> None:
+    decision = read(Fresh(acceptance, ago(cutoff), None, measured_by), Pages(jobs), NOW)
+    assert not isinstance(decision, Failed)
+
+
+@given(histories(), ACCEPTANCES, CUTOFFS, MEASURES, st.booleans())
+def test_a_cutoff_as_an_age_is_that_time_before_now(
+    jobs: list[SyncJob], acceptance: Acceptance, cutoff: int, measured_by: MeasuredBy, fail_fast: bool
+) -> None:
+    aged = Fresh(acceptance, None, timedelta(minutes=cutoff), measured_by, fail_fast)
+    fixed = Fresh(acceptance, ago(cutoff), None, measured_by, fail_fast)
+    assert read(aged, Pages(jobs), NOW) == read(fixed, Pages(jobs), NOW)
+
+
+@given(st.lists(st.sampled_from([*FINISHED, *RUNNING]), max_size=12), st.randoms(), CUTOFFS, MEASURES, st.booleans())
+def test_an_order_or_times_that_kendra_should_not_send_make_it_neither_crash_nor_pass_on_what_is_too_old(
+    statuses: list[str], random: Any, cutoff: int, measured_by: MeasuredBy, fail_fast: bool
+) -> None:
+    def time() -> datetime | None:
+        return random.choice([None, ago(random.randint(0, 120))])
+
+    jobs = [
+        replace(job(f"job-{number}", status, started=0), start_time=time(), end_time=time())
+        for number, status in enumerate(statuses)
+    ]
+    decision = read(Fresh(Acceptance(), ago(cutoff), None, measured_by, fail_fast), Pages(jobs, 3), NOW)
+    if isinstance(decision, Satisfied):
+        assert Definition(Acceptance(), ago(cutoff), measured_by).passing([decision.job]) == decision.job
+
+
+class TestWaiting:
+    CONDITION = Fresh(Acceptance(), fresh_since=ago(60), fail_fast=True)
+
+    def test_it_names_the_running_job_also_where_that_began_before_the_cutoff(self) -> None:
+        running = job("running", "SYNCING", started=90)
+        assert read(self.CONDITION, Pages([running]), NOW) == Waiting(running)
+
+    def test_a_failure_before_the_cutoff_fails_nothing(self) -> None:
+        assert read(self.CONDITION, Pages([job("old", "FAILED", started=61, ended=59)]), NOW) == Waiting()
+
+    def test_it_tells_the_newest_acceptable_job_that_is_too_old(self) -> None:
+        old = job("old", started=90, ended=80)
+        decision = read(self.CONDITION, Pages([old, job("older", started=190, ended=180)]), NOW)
+        assert isinstance(decision, Waiting)
+        assert decision.stale == old
+
+
+class TestAll:
+    CONDITION = Fresh(Acceptance(), max_age=timedelta(minutes=60))
+    FRESH = Satisfied(job("fresh", started=30, ended=20))
+    TOO_OLD_BY_NOW = Satisfied(job("too-old", started=61, ended=20))
+    FAILED = Failed(Failure.REFUSED, "It may not be read.")
+
+    DECISIONS = st.sampled_from([FRESH, TOO_OLD_BY_NOW, FAILED, Waiting(), None])
+
+    @given(st.dictionaries(st.text(min_size=1), DECISIONS, min_size=1, max_size=8))
+    def test_all_are_fresh_at_once_or_one_fails_or_those_that_are_not_fresh_hold_it_up(
+        self, decisions: dict[str, Outcome | Waiting | None]
+    ) -> None:
+        outcome = all_fresh(decisions, self.CONDITION, NOW)
+        if self.FAILED in decisions.values():
+            assert outcome == self.FAILED
+        elif set(map(id, decisions.values())) == {id(self.FRESH)}:
+            assert outcome == AllFresh(dict.fromkeys(decisions, self.FRESH.job))
+        else:
+            assert outcome == HeldUp({key: each for key, each in decisions.items() if each is not self.FRESH})
+
+    def test_it_comes_through_a_trigger_event_unchanged(self) -> None:
+        for outcome in (AllFresh({"a": self.FRESH.job}), self.FAILED, Failed(Failure.TIMED_OUT, "late", None)):
+            assert freshness_from_event(outcome.to_event()) == outcome
+
+
+class TestHeldUp:
+    CONDITION = Fresh(Acceptance(), max_age=timedelta(minutes=60))
+
+    def described(self, decision: Outcome | Waiting | None) -> str:
+        return HeldUp({"documents": decision}).describe(self.CONDITION, NOW)
+
+    @pytest.mark.parametrize(
+        ("decision", "words"),
+        [
+            (None, "documents (not looked at yet)"),
+            (Waiting(), "documents (no acceptable sync among those read; no sync runs)"),
+            (
+                Waiting(stale=job("old", started=90, ended=80)),
+                "documents (last acceptable sync 1:30:00 ago; no sync runs)",
+            ),
+            (
+                Waiting(job("now", "SYNCING", started=5), stale=job("old", started=90, ended=80)),
+                "documents (last acceptable sync 1:30:00 ago; now is SYNCING (no documents reported))",
+            ),
+            (
+                Waiting(trouble="ThrottlingException: slow down"),
+                "documents (no acceptable sync among those read; no sync runs; "
+                "the last look failed: ThrottlingException: slow down)",
+            ),
+            (Satisfied(job("old", started=61, ended=20)), "documents (last acceptable sync 1:01:00 ago)"),
+        ],
+    )
+    def test_it_says_how_stale_each_data_source_is_and_whether_a_sync_runs_there(
+        self, decision: Outcome | Waiting | None, words: str
+    ) -> None:
+        assert self.described(decision) == words
+
+    def test_it_counts_those_that_are_too_many_to_name(self) -> None:
+        words = HeldUp({f"source-{number}": None for number in range(50)}).describe(self.CONDITION, NOW)
+        assert words.endswith("source-9 (not looked at yet) and 40 more")
+
+
+class TestParameters:
+    @staticmethod
+    def build(**parameters: Any) -> Fresh:
+        given = {
+            "max_age": None, "fresh_since": None, "measured_by": "start_time", "accepted_statuses": ["SUCCEEDED"],
+            "max_documents_failed": None, "fail_fast": False, **parameters,
+        }  # fmt: skip
+        return freshness_condition(**given)
+
+    @pytest.mark.parametrize(
+        ("parameters", "reason"),
+        [
+            ({}, "Exactly one of max_age and fresh_since"),
+            ({"max_age": 60, "fresh_since": NOW}, "Exactly one of max_age and fresh_since"),
+            ({"max_age": 0}, "max_age must be"),
+            ({"max_age": timedelta(minutes=-1)}, "max_age must be"),
+            ({"max_age": "6h"}, "max_age must be"),
+            ({"max_age": float("nan")}, "max_age must be"),
+            ({"max_age": float("inf")}, "max_age must be"),
+            ({"fresh_since": "yesterday"}, "fresh_since"),
+            ({"fresh_since": "2026-01-31T06:00:00"}, "has no time zone"),
+            ({"max_age": 60, "measured_by": "time"}, "measured_by must be start_time or end_time"),
+            ({"max_age": 60, "accepted_statuses": ["SYNCING"]}, "accepted statuses must be some of"),
+        ],
+    )
+    def test_what_cannot_be_right_is_refused_with_the_reason(self, parameters: dict[str, Any], reason: str) -> None:
+        with pytest.raises(ValueError, match=reason):
+            self.build(**parameters)
+
+    def test_an_age_beyond_the_first_moment_that_there_is_means_any_job(self) -> None:
+        condition = self.build(max_age=timedelta.max)
+        assert isinstance(read(condition, Pages([job("old", started=1e6, ended=1e6)]), NOW), Satisfied)
+        assert isinstance(read(condition, Pages([]), NOW), Waiting)

@@ -1,0 +1,353 @@
+"""What a task tells Airflow of the sync job it ends with: links, asset events, OpenLineage."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib.util import find_spec
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AssetAlias, BaseOperator, TaskDeferred
+
+from airflow_provider_kendra.assets.kendra import create_asset
+from airflow_provider_kendra.conditions import Satisfied
+from airflow_provider_kendra.exceptions import KendraSyncJobMetricsError, KendraSyncJobRejectedError
+from airflow_provider_kendra.operators.kendra import (
+    KendraStartSyncJobOperator,
+    KendraStopSyncJobOperator,
+    KendraSyncJobMetricsOperator,
+)
+from airflow_provider_kendra.sensors.kendra import KendraDataFreshnessSensor, KendraSyncJobSensor
+from airflow_provider_kendra.sync_job import SyncJob
+from tests.conftest import counts, listed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.conftest import DataSource
+
+REGION = "us-east-1"
+INDEX_ID = "0a1b2c3d-4e5f-6789-abcd-ef0123456789"
+IDS = {"index_id": INDEX_ID, "data_source_id": "documents"}
+JOB = SyncJob(**IDS, execution_id="mine", status="SUCCEEDED", documents_added=3, documents_modified=2)
+INDEX_LINK, LOGS_LINK = "_link_KendraIndexLink", "_link_KendraSyncJobLogsLink"
+
+with_openlineage = pytest.mark.skipif(
+    find_spec("openlineage") is None, reason="the OpenLineage provider is not installed"
+)
+
+
+class Events(dict[Any, Any]):
+    """Outlet events as the task runner hands them out, each when it is first asked for."""
+
+    def __missing__(self, asset: Any) -> Any:
+        return self.setdefault(asset.uri, SimpleNamespace(extra={}))
+
+    def records(self) -> dict[str, Any]:
+        return {uri: event.extra["payload"]["sync_jobs"] for uri, event in self.items()}
+
+
+class Run:
+    """The context of a task, and what the task did with it."""
+
+    def __init__(self) -> None:
+        self.links: dict[str, str] = {}
+        self.events = Events()
+        self.pushes = 0
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        if key.startswith("_link_"):
+            self.links[key] = value
+            self.pushes += 1
+
+    @property
+    def context(self) -> Any:
+        return {"ti": self, "outlet_events": self.events}
+
+
+@pytest.fixture
+def run() -> Run:
+    return Run()
+
+
+@pytest.fixture(autouse=True)
+def _whoever_calls_execute_is_the_task_runner(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{BaseOperator.__module__}.ExecutorSafeguard.test_mode", True)
+
+
+@pytest.fixture
+def connections(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Defines aws_default by its extra, and nothing else."""
+    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
+
+    def define(**extra: Any) -> None:
+        monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps({"conn_type": "aws", "extra": extra}))
+
+    return define
+
+
+def wait(**arguments: Any) -> KendraSyncJobSensor:
+    return KendraSyncJobSensor(**{"task_id": "wait", "execution_id": "mine", **IDS, **arguments})
+
+
+def event() -> dict[str, Any]:
+    return Satisfied(JOB).to_event()
+
+
+class TestAssetEvents:
+    def outlets(self, source: DataSource) -> dict[str, Any]:
+        return {"outlets": [create_asset(region=REGION, **source.as_kwargs)]}
+
+    @pytest.fixture
+    def finished(self, data_source: DataSource) -> DataSource:
+        data_source.show([listed("mine")])
+        return data_source
+
+    def test_every_task_that_ends_with_a_finished_job_gives_its_record(self, run: Run, finished: DataSource) -> None:
+        ids, outlets = finished.as_kwargs, self.outlets(finished)
+        tasks = [
+            wait(**ids, **outlets),
+            KendraStopSyncJobOperator(task_id="stop", execution_id="mine", **ids, **outlets),
+            KendraSyncJobMetricsOperator(task_id="metrics", **ids, **outlets),
+        ]
+        (asset,) = outlets["outlets"]
+
+        for task in tasks:
+            own = Run()
+            record = task.execute(own.context)
+            assert own.events.records() == {asset.uri: [record]}
+
+    def test_a_start_gives_the_record_of_the_sync_that_it_waited_for(self, run: Run, data_source: DataSource) -> None:
+        data_source.kendra.set_sync_duration(0)
+        outlets = self.outlets(data_source)
+
+        record = KendraStartSyncJobOperator(task_id="start", **data_source.as_kwargs, **outlets).execute(run.context)
+
+        assert run.events.records() == {outlets["outlets"][0].uri: [record]}
+
+    def test_a_look_gives_it_too(self, run: Run, finished: DataSource) -> None:
+        wait(**finished.as_kwargs, **self.outlets(finished)).poke(run.context)
+
+        assert [[job["execution_id"] for job in jobs] for jobs in run.events.records().values()] == [["mine"]]
+
+    def test_a_task_that_was_deferred_gives_it_when_it_resumes(self, run: Run) -> None:
+        asset = create_asset(region=REGION, **IDS)
+
+        wait(region_name=REGION, outlets=[asset]).execute_complete(run.context, event())
+
+        assert run.events.records() == {asset.uri: [JOB.to_dict()]}
+
+    def test_freshness_gives_each_data_source_its_own(self, run: Run, data_source: DataSource) -> None:
+        kendra, index_id = data_source.kendra, data_source.index_id
+        other = kendra.create_s3_data_source(index_id, "documents")
+        kendra.set_history(index_id, other, [listed("theirs")])
+        data_source.show([listed("mine")])
+        ids = {data_source.data_source_id: "mine", other: "theirs"}
+        assets = {create_asset(region=REGION, index_id=index_id, data_source_id=id_): id_ for id_ in ids}
+
+        KendraDataFreshnessSensor(
+            task_id="fresh", index_id=index_id, fresh_since="2026-01-01T00:00:00+00:00", outlets=list(assets)
+        ).execute(run.context)
+
+        given = {uri: [job["execution_id"] for job in jobs] for uri, jobs in run.events.records().items()}
+        assert given == {asset.uri: [ids[id_]] for asset, id_ in assets.items()}
+
+    @pytest.mark.parametrize(
+        "outlet",
+        [
+            create_asset(region="eu-west-1", **IDS),
+            create_asset(region=REGION, **{**IDS, "data_source_id": "other"}),
+            create_asset(region=REGION, **{**IDS, "index_id": "9" * 36}),
+            AssetAlias("kendra://alias"),
+        ],
+        ids=["another region", "another data source", "another index", "an alias"],
+    )
+    def test_other_outlets_are_left_alone(self, run: Run, outlet: Any) -> None:
+        wait(region_name=REGION, outlets=[outlet]).execute_complete(run.context, event())
+
+        assert run.events == {}
+
+    def test_where_the_region_is_not_known_the_ids_decide(self, run: Run, connections: Any) -> None:
+        connections()
+        asset = create_asset(region="eu-west-1", **IDS)
+
+        wait(outlets=[asset]).execute_complete(run.context, event())
+
+        assert list(run.events.records()) == [asset.uri]
+
+    def test_what_else_is_in_the_event_stays(self, run: Run) -> None:
+        asset = create_asset(region=REGION, **IDS)
+        run.events[asset].extra["mine"] = 1
+
+        wait(region_name=REGION, outlets=[asset]).execute_complete(run.context, event())
+
+        assert run.events[asset.uri].extra.keys() == {"mine", "payload"}
+
+    def test_a_gate_that_is_not_passed_gives_none(self, run: Run, data_source: DataSource) -> None:
+        data_source.show([listed("mine", Metrics=counts(failed=3))])
+        gate = KendraSyncJobMetricsOperator(
+            task_id="gate", max_documents_failed=0, **data_source.as_kwargs, **self.outlets(data_source)
+        )
+
+        with pytest.raises(KendraSyncJobMetricsError):
+            gate.execute(run.context)
+        assert run.events == {}
+
+    def test_a_stop_that_does_not_wait_gives_none(self, run: Run, data_source: DataSource) -> None:
+        data_source.start()
+
+        KendraStopSyncJobOperator(
+            task_id="stop", wait_for_completion=False, **data_source.as_kwargs, **self.outlets(data_source)
+        ).execute(run.context)
+
+        assert run.events == {}
+
+    def test_an_event_that_cannot_be_written_to_does_not_fail_the_task(self) -> None:
+        sensor = wait(region_name=REGION, outlets=[create_asset(region=REGION, **IDS)])
+
+        assert sensor.execute_complete({"outlet_events": None}, event()) == JOB.to_dict()
+        assert sensor.execute_complete({"outlet_events": {}}, event()) == JOB.to_dict()
+
+    def test_without_a_context_there_is_just_the_result(self, finished: DataSource) -> None:
+        sensor = wait(**finished.as_kwargs, **self.outlets(finished))
+
+        assert sensor.execute({})["execution_id"] == "mine"
+        assert sensor.poke({})
+
+
+class TestLinks:
+    def test_show_while_a_look_waits(self, run: Run, data_source: DataSource) -> None:
+        data_source.show([listed("mine", "SYNCING")])
+        sensor = wait(**data_source.as_kwargs)
+
+        sensor.poke(run.context)
+        sensor.poke(run.context)
+
+        assert run.links.keys() == {INDEX_LINK, LOGS_LINK}
+        assert REGION in run.links[INDEX_LINK]
+        assert run.pushes == 2, "each is kept once"
+
+    def test_show_while_a_task_is_deferred(self, run: Run) -> None:
+        with pytest.raises(TaskDeferred):
+            wait(region_name=REGION, deferrable=True).execute(run.context)
+
+        assert run.links.keys() == {INDEX_LINK, LOGS_LINK}
+
+    def test_show_the_logs_as_soon_as_a_sync_job_is_known(self, run: Run) -> None:
+        arguments = {"execution_id": None, "started_after": "2026-01-31T05:00:00+00:00", "region_name": REGION}
+        with pytest.raises(TaskDeferred):
+            wait(deferrable=True, **arguments).execute(run.context)
+        assert run.links.keys() == {INDEX_LINK}
+
+        wait(deferrable=True, **arguments).execute_complete(run.context, event())
+        assert run.links.keys() == {INDEX_LINK, LOGS_LINK}
+
+    def test_show_for_a_sync_that_failed(self, run: Run, data_source: DataSource) -> None:
+        data_source.show([listed("mine", "FAILED")])
+
+        with pytest.raises(KendraSyncJobRejectedError):
+            wait(**data_source.as_kwargs).execute(run.context)
+        assert run.links.keys() == {INDEX_LINK, LOGS_LINK}
+
+    def test_show_for_a_start_that_does_not_wait(self, run: Run, data_source: DataSource) -> None:
+        KendraStartSyncJobOperator(task_id="start", wait_for_completion=False, **data_source.as_kwargs).execute(
+            run.context
+        )
+
+        assert run.links.keys() == {INDEX_LINK, LOGS_LINK}
+
+    def test_cost_no_call(self, run: Run, data_source: DataSource) -> None:
+        data_source.show([listed("mine")])
+        before = len(data_source.kendra.calls())
+
+        wait(**data_source.as_kwargs).execute(run.context)
+
+        assert run.links
+        assert [call.operation for call in data_source.kendra.calls()[before:]] == ["ListDataSourceSyncJobs"]
+
+    def test_take_the_region_from_the_connection(self, run: Run, connections: Any) -> None:
+        connections(region_name="eu-west-1")
+
+        wait().execute_complete(run.context, event())
+
+        assert "region=eu-west-1" in run.links[INDEX_LINK]
+
+    def test_take_boto3s_own_region_where_the_connection_has_none(
+        self, run: Run, connections: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        connections()
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+
+        wait().execute_complete(run.context, event())
+
+        assert "region=eu-central-1" in run.links[INDEX_LINK]
+
+    @pytest.mark.parametrize("extra", [{}, {"session_kwargs": {"region_name": "eu-west-1"}}], ids=["no", "doubtful"])
+    def test_are_absent_where_the_region_is_not_certain(
+        self, run: Run, connections: Any, extra: dict[str, Any]
+    ) -> None:
+        connections(**extra)
+
+        wait().execute_complete(run.context, event())
+
+        assert run.links == {}
+
+    def test_are_absent_where_the_connection_is_not_defined(self, run: Run) -> None:
+        assert wait(aws_conn_id="absent").execute_complete(run.context, event()) == JOB.to_dict()
+        assert run.links == {}
+
+    def test_are_not_kept_by_a_task_that_pushes_no_xcoms(self, run: Run) -> None:
+        wait(region_name=REGION, do_xcom_push=False).execute_complete(run.context, event())
+
+        assert run.links == {}
+
+    def test_that_cannot_be_kept_do_not_fail_the_task(self) -> None:
+        assert wait(region_name=REGION).execute_complete({"ti": SimpleNamespace()}, event()) == JOB.to_dict()
+
+
+class TestOpenLineage:
+    def lineage(self, job: SyncJob = JOB, **arguments: Any) -> Any:
+        sensor = wait(region_name=REGION, **arguments)
+        sensor.execute_complete({}, Satisfied(job).to_event())
+        return sensor.get_openlineage_facets_on_complete(None)
+
+    @with_openlineage
+    def test_the_data_source_is_an_output_with_the_documents_written(self) -> None:
+        (output,) = self.lineage().outputs
+
+        assert (output.namespace, output.name) == (f"kendra://{REGION}", f"{INDEX_ID}/documents")
+        assert output.outputFacets["outputStatistics"].rowCount == 5
+
+    @with_openlineage
+    def test_a_count_that_was_not_reported_is_not_invented(self) -> None:
+        (output,) = self.lineage(SyncJob(**IDS, execution_id="mine", status="SUCCEEDED")).outputs
+
+        assert output.outputFacets == {}
+
+    @with_openlineage
+    def test_the_tasks_own_inlets_and_outlets_stay(self) -> None:
+        mine, other = (create_asset(region=REGION, **{**IDS, "data_source_id": id_}) for id_ in ("documents", "other"))
+
+        lineage = self.lineage(inlets=[other], outlets=[mine, other, AssetAlias("alias")])
+
+        assert [dataset.name for dataset in lineage.inputs] == [f"{INDEX_ID}/other"]
+        assert [dataset.name for dataset in lineage.outputs] == [f"{INDEX_ID}/documents", f"{INDEX_ID}/other"]
+
+    def test_there_is_nothing_to_tell_of_a_sync_that_goes_on(self) -> None:
+        assert wait(region_name=REGION).get_openlineage_facets_on_complete(None) is None
+
+    def test_there_is_nothing_to_tell_without_the_region(self, connections: Any) -> None:
+        connections()
+        sensor = wait()
+        sensor.execute_complete({}, event())
+
+        assert sensor.get_openlineage_facets_on_complete(None) is None
+
+    def test_without_the_provider_nothing_breaks(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for module in ("airflow.providers.openlineage", "airflow.providers.openlineage.extractors"):
+            monkeypatch.setitem(sys.modules, module, None)
+        monkeypatch.delitem(sys.modules, "airflow.providers.common.compat.openlineage.utils.utils", raising=False)
+
+        assert self.lineage() is None

@@ -1,0 +1,423 @@
+"""Waits for freshness and watchers share looks: over HTTP against the local Kendra, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from airflow_provider_kendra import polling
+from airflow_provider_kendra.aws import AwsParameters
+from airflow_provider_kendra.conditions import PROGRESS_INTERVAL, AllFresh, Failed, Failure, Fresh
+from airflow_provider_kendra.sync_job import Acceptance
+from airflow_provider_kendra.watching import Cursor, Finished, Index, wait_until_fresh, watch
+from tests.conftest import NEWEST_START, DataSource, listed
+from tests.virtual_time import run_in_virtual_time
+
+LIST = "ListDataSourceSyncJobs"
+LIST_SOURCES = "ListDataSources"
+
+# botocore's own retries would sleep.
+AWS = AwsParameters(botocore_config='{"retries": {"total_max_attempts": 1}}')
+
+
+@pytest.fixture(autouse=True)
+def _even(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No jitter: a pause is as long as it says."""
+    monkeypatch.setattr(polling, "random", SimpleNamespace(uniform=lambda low, high: high))
+
+
+async def until(time: float) -> None:
+    await asyncio.sleep(time - asyncio.get_running_loop().time())
+
+
+def another(source: DataSource) -> DataSource:
+    """One more data source in the same index."""
+    return replace(source, data_source_id=source.kendra.create_custom_data_source(source.index_id))
+
+
+def begins(minutes: float, execution_id: str, status: str = "SUCCEEDED") -> dict[str, Any]:
+    """An item of a history: a job that begins so many minutes after the run of a test."""
+    return listed(execution_id, status, StartTime=polling.utcnow() + timedelta(minutes=minutes))
+
+
+def fresh(max_age: float = 3600, **parameters: Any) -> Fresh:
+    return Fresh(Acceptance(), max_age=timedelta(seconds=max_age), **parameters)
+
+
+@dataclass
+class Wait:
+    """A wait for freshness, with its log."""
+
+    task: asyncio.Task[AllFresh | Failed]
+    lines: list[str]
+
+    async def cancel(self) -> None:
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+
+
+def wait(
+    index_id: str, ids: tuple[str, ...] | None, condition: Fresh | None = None, *, timeout: float | None = None
+) -> Wait:
+    """Begin to wait."""
+    lines: list[str] = []
+    waiting = wait_until_fresh(
+        Index(AWS, index_id, ids),
+        condition or fresh(),
+        interval=60,
+        deadline=None if timeout is None else polling.utcnow() + timedelta(seconds=timeout),
+        log=lines.append,
+    )
+    return Wait(asyncio.create_task(waiting), lines)
+
+
+@dataclass
+class Watched:
+    """A watcher, with all that it has told of."""
+
+    source: DataSource
+    cursor: Cursor | None
+    told: list[Finished] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        stream = watch(polling.DataSource(AWS, *self.source.ids), self.cursor, interval=60, log=self.lines.append)
+        assert isinstance(stream, AsyncIterator)
+        async for finished in stream:
+            self.told.append(finished)
+
+    @property
+    def batches(self) -> list[list[str]]:
+        return [[job.execution_id for job in finished.jobs] for finished in self.told]
+
+    async def cancel(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+
+async def assert_nothing_is_left() -> None:
+    await asyncio.sleep(60)  # a client that is still being made is closed when it is done
+    assert not polling.Poller._of_loop
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+def run(main: Callable[[], Any]) -> Any:
+    """Run it in virtual time; nothing may be left behind."""
+
+    async def run() -> None:
+        await main()
+        await assert_nothing_is_left()
+
+    return run_in_virtual_time(run())
+
+
+# Sharing
+
+
+def test_200_watchers_and_1000_waits_on_50_data_sources_make_50_calls_per_interval(custom_data_source):
+    kendra, index_id = custom_data_source.kendra, custom_data_source.index_id
+    sources = [custom_data_source, *(another(custom_data_source) for _ in range(49))]
+    ids = tuple(source.data_source_id for source in sources)
+
+    async def main():
+        watchers = [Watched(sources[number % 50], {}) for number in range(200)]
+        waits = [wait(index_id, (ids[number % 50],)) for number in range(950)]
+        waits += [wait(index_id, ids) for _ in range(49)] + [wait(index_id, None)]
+        for looks in (1, 2, 3):
+            await until(looks * 60 - 30)
+            calls = Counter(call.parameters["Id"] for call in kendra.calls(LIST))
+            assert calls == dict.fromkeys(ids, looks)
+        for source in sources:
+            source.show([begins(0, "new")])
+        outcomes = await asyncio.gather(*(each.task for each in waits))
+        assert {type(outcome) for outcome in outcomes} == {AllFresh}
+        assert kendra.call_count(LIST) == 4 * 50
+        await until(200)
+        assert [watcher.batches for watcher in watchers] == [[["new"]]] * 200
+        for watcher in watchers:
+            await watcher.cancel()
+
+    run(main)
+
+
+# Waits for freshness
+
+
+def test_all_data_sources_must_be_fresh_at_once(custom_data_source):
+    first, second = custom_data_source, another(custom_data_source)
+
+    async def main():
+        first.show([begins(0, "soon-too-old")])
+        second.show([])
+        ids = (first.data_source_id, second.data_source_id)
+        waiting = wait(first.index_id, ids, fresh(max_age=600))
+        await until(900)
+        assert not waiting.task.done()
+        second.show([begins(0, "second")])
+        await until(990)
+        assert not waiting.task.done()
+        first.show([begins(0, "first"), begins(-15, "soon-too-old")])
+        outcome = await waiting.task
+        assert {key: job.execution_id for key, job in outcome.jobs.items()} == dict(zip(ids, ("first", "second")))
+
+    run(main)
+
+
+def test_a_cutoff_as_an_age_moves_with_the_clock(custom_data_source):
+    async def main():
+        custom_data_source.show([begins(-9, "nine-minutes-old", "SYNCING")])
+        waiting = wait(*_one(custom_data_source), fresh(max_age=600))
+        await until(90)
+        custom_data_source.show([begins(-10.5, "nine-minutes-old")])  # it is 12 by now
+        await until(300)
+        assert not waiting.task.done()
+        custom_data_source.show([begins(-9, "not-older-than-ten")])
+        assert (await waiting.task).jobs[custom_data_source.data_source_id].execution_id == "not-older-than-ten"
+
+    run(main)
+
+
+def _one(source: DataSource) -> tuple[str, tuple[str, ...]]:
+    return source.index_id, (source.data_source_id,)
+
+
+def test_of_an_index_its_data_sources_are_listed_anew_at_each_look(custom_data_source):
+    kendra = custom_data_source.kendra
+
+    async def main():
+        custom_data_source.show([begins(0, "failed", "FAILED")])
+        waiting = wait(custom_data_source.index_id, None)
+        await until(90)
+        added = another(custom_data_source)
+        await until(150)
+        custom_data_source.show([begins(0, "good")])
+        await until(270)
+        assert not waiting.task.done()
+        assert added.data_source_id in waiting.lines[-1]
+        added.show([begins(0, "good-too")])
+        outcome = await waiting.task
+        assert set(outcome.jobs) == {custom_data_source.data_source_id, added.data_source_id}
+        assert kendra.call_count(LIST_SOURCES) == 6
+
+    run(main)
+
+
+def test_a_data_source_that_is_deleted_holds_nothing_up_and_fails_nothing(custom_data_source):
+    kendra, deleted = custom_data_source.kendra, another(custom_data_source)
+
+    async def main():
+        custom_data_source.show([begins(0, "good")])
+        waiting = wait(custom_data_source.index_id, None)
+        await until(90)
+        # The look at it comes before the next list.
+        kendra.inject(LIST_SOURCES, error="ThrottlingException", times=2)
+        custom_data_source.client.delete_data_source(IndexId=deleted.index_id, Id=deleted.data_source_id)
+        outcome = await waiting.task
+        assert isinstance(outcome, AllFresh), outcome
+        assert set(outcome.jobs) == {custom_data_source.data_source_id}
+
+    run(main)
+
+
+def test_a_data_source_that_is_listed_but_may_not_be_read_fails_the_wait(custom_data_source):
+    async def main():
+        custom_data_source.kendra.inject(LIST, error="AccessDeniedException")
+        outcome = await wait(custom_data_source.index_id, None).task
+        assert outcome.failure is Failure.REFUSED
+        assert "AccessDenied" in outcome.message
+
+    run(main)
+
+
+def test_an_index_without_data_sources_fails_the_wait(local_kendra):
+    index_id = local_kendra.create_index()
+
+    async def main():
+        outcome = await wait(index_id, None).task
+        assert (outcome.failure, index_id in outcome.message) == (Failure.REFUSED, True)
+
+    run(main)
+
+
+@pytest.mark.parametrize("operation", [LIST, LIST_SOURCES])
+def test_transient_trouble_ends_no_wait(custom_data_source, operation):
+    async def main():
+        custom_data_source.kendra.inject(operation, error="ThrottlingException", times=5)
+        custom_data_source.show([begins(0, "good")])
+        assert isinstance(await wait(custom_data_source.index_id, None).task, AllFresh)
+
+    run(main)
+
+
+def test_at_its_deadline_it_names_who_holds_it_up(custom_data_source):
+    stale = another(custom_data_source)
+
+    async def main():
+        custom_data_source.show([begins(0, "good")])
+        stale.show([begins(-120, "old")])
+        outcome = await wait(custom_data_source.index_id, None, timeout=600).task
+        assert outcome.failure is Failure.TIMED_OUT
+        assert f"held up by {stale.data_source_id} (last acceptable sync 2:10:00 ago; no sync runs)" in outcome.message
+        assert polling.utcnow() - custom_began < timedelta(seconds=601)
+
+    async def timed():
+        nonlocal custom_began
+        custom_began = polling.utcnow()
+        await main()
+
+    custom_began = polling.utcnow()
+    run(timed)
+
+
+def test_its_log_names_who_holds_it_up_at_each_change_and_is_no_storm(custom_data_source):
+    stale = another(custom_data_source)
+
+    async def main():
+        custom_data_source.show([begins(0, "good")])
+        stale.show([begins(-120, "old")])
+        waiting = wait(*_one(custom_data_source)[:1], (custom_data_source.data_source_id, stale.data_source_id))
+        await until(30)
+        assert len(waiting.lines) == 1
+        assert f"held up by {stale.data_source_id} (last acceptable sync 2:00:00 ago; no sync runs)" in waiting.lines[0]
+        assert custom_data_source.data_source_id not in waiting.lines[0]
+        stale.show([begins(0, "now", "SYNCING"), begins(-120, "old")])
+        await until(150)
+        assert len(waiting.lines) == 2
+        assert "now is SYNCING" in waiting.lines[1]
+        await until(150 + 10 * PROGRESS_INTERVAL)
+        assert 10 <= len(waiting.lines) <= 13
+        await waiting.cancel()
+
+    run(main)
+
+
+# Watchers
+
+
+def test_a_watcher_tells_each_finished_job_once_oldest_first_and_all_of_a_look_at_once(custom_data_source):
+    def job(number: int, status: str = "SUCCEEDED") -> dict[str, Any]:
+        return listed(f"job-{number}", status, StartTime=NEWEST_START + timedelta(hours=number))
+
+    async def main():
+        custom_data_source.show([job(1)])
+        watcher = Watched(custom_data_source, {})
+        histories = [
+            [job(2, "SYNCING"), job(1)],
+            [job(2, "SYNCING_INDEXING"), job(1)],
+            [job(4, "SYNCING"), job(3, "FAILED"), job(2), job(1)],
+            [job(number) for number in range(27, 0, -1)],  # three pages
+        ]
+        for look, history in enumerate(histories, start=1):
+            await until(look * 60 - 30)
+            custom_data_source.show(history)
+        await until(600)
+        later = [f"job-{number}" for number in range(4, 28)]
+        assert watcher.batches == [["job-1"], ["job-2", "job-3"], later]
+        assert watcher.told[-1].cursor["execution_id"] == "job-27"
+        await watcher.cancel()
+
+    run(main)
+
+
+def test_without_a_cursor_only_what_finishes_from_now_on_counts(custom_data_source):
+    async def main():
+        custom_data_source.show([begins(-10, "running", "SYNCING"), begins(-60, "before")])
+        watcher = Watched(custom_data_source, None)
+        await until(90)
+        assert watcher.batches == [[]]
+        custom_data_source.show([begins(-11.5, "running"), begins(-61.5, "before")])
+        await until(150)
+        assert watcher.batches == [[], ["running"]]
+        await watcher.cancel()
+
+    run(main)
+
+
+def test_without_a_cursor_an_empty_history_is_a_beginning_too(custom_data_source):
+    async def main():
+        custom_data_source.show([])
+        watcher = Watched(custom_data_source, None)
+        await until(30)
+        assert watcher.told == [Finished((), {})]
+        custom_data_source.show([begins(0, "first")])
+        await until(90)
+        assert watcher.batches == [[], ["first"]]
+        await watcher.cancel()
+
+    run(main)
+
+
+def test_a_cursor_whose_job_is_listed_no_more_still_tells_what_is_newer(custom_data_source):
+    cursor = {"execution_id": "gone", "start_time": NEWEST_START.isoformat()}
+
+    async def main():
+        custom_data_source.show(
+            [
+                listed("newer", StartTime=NEWEST_START + timedelta(hours=1)),
+                listed("older", StartTime=NEWEST_START - timedelta(hours=1)),
+            ]
+        )
+        watcher = Watched(custom_data_source, cursor)
+        await until(30)
+        assert watcher.batches == [["newer"]]
+        await watcher.cancel()
+
+    run(main)
+
+
+def test_of_jobs_that_started_at_the_same_moment_none_is_missed(custom_data_source):
+    async def main():
+        custom_data_source.show([listed("first")])
+        watcher = Watched(custom_data_source, {})
+        await until(30)
+        custom_data_source.show([listed("second"), listed("first")])
+        await until(150)
+        assert watcher.batches == [["first"], ["second"]]
+        await watcher.cancel()
+
+    run(main)
+
+
+@pytest.mark.parametrize("error", ["ThrottlingException", "AccessDeniedException", "ResourceNotFoundException"])
+def test_a_watcher_goes_on_over_errors_and_says_so_once(custom_data_source, error):
+    async def main():
+        custom_data_source.kendra.inject(LIST, error=error, times=4)
+        custom_data_source.show([begins(0, "job")])
+        watcher = Watched(custom_data_source, {})
+        await until(1800)
+        assert watcher.batches == [["job"]]
+        failing, again = watcher.lines
+        assert error in failing
+        assert again.endswith("looks succeed again")
+        await watcher.cancel()
+
+    run(main)
+
+
+def test_a_slow_reader_gets_what_several_looks_have_found_at_once(custom_data_source):
+    def job(number: int) -> dict[str, Any]:
+        return listed(f"job-{number}", StartTime=NEWEST_START + timedelta(hours=number))
+
+    async def main():
+        custom_data_source.show([job(1)])
+        stream = watch(polling.DataSource(AWS, *custom_data_source.ids), {}, interval=60, log=print)
+        assert [each.execution_id for each in (await anext(stream)).jobs] == ["job-1"]
+        await until(30)
+        custom_data_source.show([job(2), job(1)])
+        await until(90)
+        custom_data_source.show([job(3), job(2), job(1)])
+        await until(150)
+        assert [each.execution_id for each in (await anext(stream)).jobs] == ["job-2", "job-3"]
+        await stream.aclose()
+
+    run(main)
