@@ -411,6 +411,11 @@ class Poll:
             self._interval = min((wait.interval for wait in self.waits), default=float("inf"))
             self._deadline = min((wait.deadline or NEVER for wait in self.waits), default=NEVER)
 
+    def hurry(self) -> None:
+        """Look at once."""
+        self._is_look_wanted = True
+        self._replan.set()
+
     def _next_look(self) -> float:
         pause = self._interval
         if self._is_look_wanted and not self._failures:

@@ -224,7 +224,7 @@ class _Member:
         is_news = not self.is_told or _visible(decision) != _visible(self.decision)
         self.decision, self.is_told = decision, True
         self.is_over = isinstance(decision, Failed) or (self.deadline is not None and now >= self.deadline)
-        if is_news or self.is_over:
+        if is_news or self.is_over or self.group.doubted_at is not None:
             self.group.woken.set()
         return self.is_over
 
@@ -250,6 +250,7 @@ class _Group:
         self._members: dict[str, tuple[Poll, _Member]] = {}
         self._decisions: dict[str, Outcome | Waiting | None] = {}
         self._lister: tuple[Poll, _Member] | None = None
+        self.doubted_at: int | None = None  # the lister's look when a data source was refused
         self.woken = asyncio.Event()
 
     def join(self) -> None:
@@ -302,7 +303,22 @@ class _Group:
         for data_source_id, (_, member) in self._members.items():
             if member.is_told:
                 self._decisions[data_source_id] = member.decision
-        return all_fresh(self._decisions, self._condition, polling.utcnow())
+        return self._listed_anew(all_fresh(self._decisions, self._condition, polling.utcnow()))
+
+    def _listed_anew(self, outcome: AllFresh | Failed | HeldUp) -> AllFresh | Failed | HeldUp:
+        """Doubt a refusal until the data sources have been listed again: this one may have been deleted."""
+        is_refused = isinstance(outcome, Failed) and outcome.failure is Failure.REFUSED
+        if self._lister is None or not is_refused:
+            self.doubted_at = None
+            return outcome
+        poll, lister = self._lister
+        if self.doubted_at is None:
+            self.doubted_at = lister.look
+            poll.hurry()
+        if lister.is_over or (lister.look > self.doubted_at and isinstance(lister.decision, tuple)):
+            return outcome
+        refused = {key: each for key, each in self._decisions.items() if isinstance(each, Failed)}
+        return HeldUp({key: Waiting(trouble=each.message) for key, each in refused.items()})
 
 
 Cursor = dict[str, str | None]
@@ -352,8 +368,8 @@ class FinishedSince:
         if not self.cursor:
             return False
         start = self.cursor["start_time"]
-        is_older = start is not None and job.start_time is not None and job.start_time <= datetime.fromisoformat(start)
-        return is_older or job.execution_id == self.cursor["execution_id"]
+        is_older = start is not None and job.start_time is not None and job.start_time < datetime.fromisoformat(start)
+        return is_older or _cursor_of(job) == self.cursor
 
 
 def _cursor_of(job: SyncJob) -> Cursor:

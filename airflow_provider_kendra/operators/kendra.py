@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from threading import Thread
@@ -246,7 +247,8 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
             memory.keep({**known, "deadline": deadline.isoformat()})
 
         while True:
-            step = self.hook.advance_start(self.index_id, self.data_source_id, starter, remember=remember)
+            with self._refusals_explained():
+                step = self.hook.advance_start(self.index_id, self.data_source_id, starter, remember=remember)
             if isinstance(step, WaitOut):
                 job = step.job
                 self.log.info(
@@ -342,6 +344,24 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         stopping = Thread(target=self._stop_on_worker, daemon=True)
         stopping.start()
         stopping.join(_KILL_PATIENCE)
+
+    @contextmanager
+    def _refusals_explained(self) -> Iterator[None]:
+        """Turn what AWS refuses for good into the error that says what to do; a retry would be refused as well."""
+        from airflow_provider_kendra.hooks.kendra import ErrorKind, classify_error
+
+        try:
+            yield
+        except (KendraError, ValueError):
+            raise
+        except Exception as error:
+            if classify_error(error) is not ErrorKind.PERMANENT:
+                raise
+            raise KendraRequestError(
+                f"AWS will not start a sync of data source {self.data_source_id} (index {self.index_id}): {error}. "
+                "Check the ids, the region and the permissions of the connection (kendra:StartDataSourceSyncJob and "
+                "kendra:ListDataSourceSyncJobs on index and data source)."
+            ) from error
 
     def _find_out_type(self) -> bool:
         """Refuse a CUSTOM data source that would be waited for; say whether a kill may stop the sync job."""
@@ -660,7 +680,7 @@ class KendraSyncJobMetricsOperator(SyncJobLineageMixin, AwsParametersMixin, Base
         if self.max_failed_ratio is not None:
             if failed is None:
                 found.append(f"documents failed are not reported (max_failed_ratio={self.max_failed_ratio})")
-            elif failed > self.max_failed_ratio * (total := _documents(job)):
+            elif _share(failed, total := _documents(job)) > self.max_failed_ratio:
                 found.append(f"{failed} of {total} documents failed (max_failed_ratio={self.max_failed_ratio})")
         if self.min_documents_scanned is not None:
             if scanned is None:
@@ -671,6 +691,13 @@ class KendraSyncJobMetricsOperator(SyncJobLineageMixin, AwsParametersMixin, Base
             elif scanned < self.min_documents_scanned:
                 found.append(f"{scanned} documents were scanned (min_documents_scanned={self.min_documents_scanned})")
         return found
+
+
+def _share(failed: int, total: int) -> float:
+    """What part failed: none of none is 0, and any of none more than any threshold."""
+    if total == 0:
+        return 0.0 if failed == 0 else float("inf")
+    return failed / total
 
 
 def _documents(job: SyncJob) -> int:

@@ -68,8 +68,8 @@ async def _measure(
         async for event in trigger.run():
             return event.payload
 
-    def calls() -> int:
-        return sum(call.parameters["Id"] == ids[1] for call in kendra.calls(LIST))
+    def calls() -> list[float]:
+        return [call.time for call in kendra.calls(LIST) if call.parameters["Id"] == ids[1]]
 
     client = asyncio.create_task(run(-1, keeper))
     while -1 not in seen:
@@ -90,10 +90,9 @@ async def _measure(
         await asyncio.sleep(0.005)
     ready, cpu = time.perf_counter() - began, time.process_time() - cpu
 
-    before, began = await asyncio.to_thread(calls), time.perf_counter()
+    before = len(await asyncio.to_thread(calls))
     await asyncio.sleep(intervals * INTERVAL)
-    elapsed = time.perf_counter() - began
-    during = await asyncio.to_thread(calls) - before
+    during = (await asyncio.to_thread(calls))[before - 1 :]
     peak = _rss()
     await asyncio.to_thread(kendra.set_history, *ids, [{"ExecutionId": JOB, "Status": "SUCCEEDED"}])
     payloads = await asyncio.gather(*tasks)
@@ -106,12 +105,16 @@ async def _measure(
         "kb_per_wait": round((peak - memory) / waits / 1000, 1),
         "mb_in_all": round((peak - memory) / 1e6, 1),
         "longest_stall_ms": round(stalls.longest * 1000, 1),
-        "calls_per_interval": round(during / elapsed * INTERVAL, 2),
+        "calls_per_interval": round((len(during) - 1) / (during[-1] - during[0]) * INTERVAL, 2),
     }
 
 
 class Stalls:
-    """How long the event loop was not free at a stretch, without the pauses of the garbage collector."""
+    """
+    How long the event loop was not free at a stretch, by what runs in it.
+
+    Pauses of the garbage collector do not count, nor does the time in which other processes had the CPU.
+    """
 
     TICK = 0.002
 
@@ -128,10 +131,16 @@ class Stalls:
 
     async def watch(self) -> None:
         while True:
-            began, collecting = time.perf_counter(), self._collecting
+            began, excused = time.perf_counter(), self._collecting + _waited_for_cpu()
             await asyncio.sleep(self.TICK)
-            stalled = time.perf_counter() - began - self.TICK - (self._collecting - collecting)
-            self.longest = max(self.longest, stalled)
+            stalled = time.perf_counter() - began - self.TICK
+            self.longest = max(self.longest, stalled - (self._collecting + _waited_for_cpu() - excused))
+
+
+def _waited_for_cpu() -> float:
+    """How long this thread could have run and was not let, in seconds."""
+    with open("/proc/thread-self/schedstat") as file:
+        return int(file.read().split()[1]) / 1e9
 
 
 @contextmanager

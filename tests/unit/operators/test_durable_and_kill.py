@@ -321,7 +321,7 @@ class TestLostTries:
         with pytest.raises(KendraSyncJobTimeoutError):
             task.run()
         task.clock.at(90, lambda: data_source.finish("ABORTED"))
-        task.clock.at(130, task.end_running)
+        task.clock.at(110, task.end_running)
         if IS_RESUMED:
             assert task.run()["status"] == "SUCCEEDED"
             assert task.syncs == 2

@@ -241,7 +241,7 @@ def test_the_time_spent_waiting_for_others_counts(data_source: DataSource, is_de
 @pytest.mark.parametrize("policy", ["wait", "attach"])
 def test_a_sync_that_is_being_stopped_is_waited_out(data_source: DataSource, policy: str, is_deferrable: bool):
     others = data_source.start()
-    data_source.kendra.client().stop_data_source_sync_job(IndexId=data_source.index_id, Id=data_source.data_source_id)
+    data_source.client.stop_data_source_sync_job(IndexId=data_source.index_id, Id=data_source.data_source_id)
     task = task_on(data_source, if_running=policy, deferrable=is_deferrable)
     task.clock.at(OTHERS_END, lambda: data_source.finish("ABORTED"))
     task.clock.at(2 * OTHERS_END, data_source.finish)
@@ -273,7 +273,7 @@ def test_the_log_says_which_sync_is_in_the_way_since_when_and_how_far_it_is(
     scene.end_ours()
     task.run()
     [line] = [line for line in said if "in the way" in line]
-    client = data_source.kendra.client()
+    client = data_source.client
     history = client.list_data_source_sync_jobs(IndexId=data_source.index_id, Id=data_source.data_source_id)["History"]
     assert scene.others[0] in line
     assert str(history[-1]["StartTime"].astimezone(UTC)) in line
