@@ -47,7 +47,7 @@ class SyncJobProducer(SharedStreamProducer):
 
     async def advance(self, batch: Sequence[AdvanceItem]) -> None:
         """Keep the place behind what has been persisted."""
-        if any(item.outcome.failed for item in batch):
+        if not all(item.outcome.is_clean for item in batch):
             raise RuntimeError("An event was not persisted; the watcher begins again where the last one was.")
         await self._save(batch[-1].broker_payload)
 

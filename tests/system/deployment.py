@@ -22,10 +22,10 @@ import httpx
 import psycopg
 
 from airflow_provider_kendra.testing import LocalKendra
-from tests.system.reaper import end, parent_of
+from tests.system.reaper import parent_of, send
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 90.0  # seconds for anything that a test waits for; nothing takes so long unless it is broken
+PATIENCE = 180.0  # seconds for anything that a test waits for; nothing takes so long unless it is broken
 
 T = TypeVar("T")
 
@@ -49,6 +49,8 @@ THRESHOLDS = {
     "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
     # How often a supervisor asks an api-server that does not answer, before it counts a heartbeat as failed.
     "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "2",
+    # How long one answer may take: a slow machine is no failure.
+    "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "30",
     # How often the DAG files are looked for, and read again.
     "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
     "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
@@ -111,6 +113,7 @@ class PostgreSQL:
         self._port = free_port()
         self._programs = self._install()
         self._directory = Path(tempfile.mkdtemp(prefix="kendra-postgresql-"))
+        self._server: subprocess.Popen[bytes] | None = None
         self.uri = f"postgresql+psycopg://airflow@127.0.0.1:{self._port}/airflow"
 
     def start(self) -> None:
@@ -130,14 +133,14 @@ class PostgreSQL:
         }
         arguments = [argument for name, value in options.items() for argument in ("-c", f"{name}={value}")]
         with log.open("wb") as output:
-            server = subprocess.Popen(
+            self._server = subprocess.Popen(
                 [*as_whom, self._programs / "postgres", "-D", data, "-p", str(self._port), *arguments],
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd="/",
                 start_new_session=True,
             )
-        self._reaper.watch(server.pid, signal.SIGQUIT)
+        self._reaper.watch(self._server.pid, signal.SIGQUIT)
         wait_until("PostgreSQL", self._is_up)
         with psycopg.connect(self._dsn("postgres"), autocommit=True) as connection:
             connection.execute("CREATE DATABASE airflow")
@@ -146,6 +149,9 @@ class PostgreSQL:
         return psycopg.connect(self._dsn("airflow"), autocommit=True)
 
     def remove(self) -> None:
+        """Remove the data of a server that has been ended."""
+        if self._server is not None:
+            self._server.wait()
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def _dsn(self, database: str) -> str:
@@ -206,6 +212,11 @@ class Component:
     def is_alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    def wait(self) -> None:
+        """Wait until it has ended, if it ever started."""
+        if self._process is not None:
+            self._process.wait()
+
     def kill(self) -> None:
         """kill -9 of the process itself; what it has forked is left to its fate."""
         assert self._process is not None
@@ -216,18 +227,23 @@ class Component:
     def kill_all(self) -> None:
         """kill -9 of the process and all that it has forked, as when the machine is lost."""
         assert self._process is not None
-        end({self.pid}, signal.SIGKILL)
+        send({self.pid}, signal.SIGKILL)
         self._process.wait()
 
     def kill_orphans(self) -> None:
-        end(self._orphaned, signal.SIGKILL)
+        send(self._orphaned, signal.SIGKILL)
         self._orphaned.clear()
 
     def freeze(self) -> None:
-        end({self.pid}, signal.SIGSTOP)
+        """SIGSTOP of the process itself; what it has forked goes on."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def freeze_all(self) -> None:
+        """SIGSTOP of the process and all that it has forked."""
+        send({self.pid}, signal.SIGSTOP)
 
     def thaw(self) -> None:
-        end({self.pid}, signal.SIGCONT)
+        send({self.pid}, signal.SIGCONT)
 
 
 class Deployment:
@@ -260,31 +276,24 @@ class Deployment:
 
     def __exit__(self, *_: object) -> None:
         self._reaper.reap()
+        for component in [*self.components, self.other_triggerer]:
+            component.wait()
         self._database.remove()
 
     def _start(self) -> None:
         self._database.start()
         _run([sys.executable, "-m", "airflow", "db", "migrate"], env=self._environment, cwd=ROOT)
+        self._connection = self._database.connect()
         for component in self.components:
             component.start()
-        self._connection = self._database.connect()
-        self._sign_in()
+        wait_until("the api-server", self._api_answers)
+        self._api.headers["Authorization"] = f"Bearer {self._api.get('/auth/token').json()['access_token']}"
         # In the database, where every process but none of the environment finds it.
         connection = json.loads(self.kendra.connection_json)
         connection |= {"connection_id": "aws_default", "extra": json.dumps(connection["extra"])}
         self.request("POST", "/connections", json=connection)
         wait_until("the DAGs", lambda: len(self.query("SELECT dag_id FROM serialized_dag")) >= 6)
         self.wait_until_healthy()
-
-    def _sign_in(self) -> None:
-        def token() -> str | None:
-            try:
-                response = self._api.get("/auth/token")
-            except httpx.TransportError:
-                return None
-            return str(response.json()["access_token"]) if response.is_success else None
-
-        self._api.headers["Authorization"] = f"Bearer {wait_until('the api-server', token)}"
 
     def wait_until_healthy(self) -> None:
         """Wait until every component has told the database that it lives."""
@@ -297,9 +306,11 @@ class Deployment:
         wait_until("all components to be healthy", is_healthy)
 
     def restart(self) -> None:
-        """Start what does not run; the api-server first, without which tasks fail."""
+        """Start what does not run, and thaw what is frozen; the api-server first, without which tasks fail."""
         for component in self.components:
-            if not component.is_alive:
+            if component.is_alive:
+                component.thaw()
+            else:
                 component.start()
             if component is self.api_server:
                 wait_until("the api-server", self._api_answers)
@@ -311,14 +322,14 @@ class Deployment:
             self.other_triggerer.kill_all()
         for component in self.components:
             component.kill_orphans()
-            if component.is_alive:
-                component.thaw()
         self.restart()
         while self._runs:
             self._runs.pop().end()
 
     def _api_answers(self) -> bool:
         try:
+            # The part that tasks speak to is built at the first request, which takes longer than these would wait.
+            self._api.get("/execution/connections/none", timeout=PATIENCE)
             return self._api.get("/api/v2/version").is_success
         except httpx.TransportError:
             return False

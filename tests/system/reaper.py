@@ -33,7 +33,7 @@ def _status(process: Path) -> list[str]:
     return (process / "stat").read_text().rpartition(")")[2].split()
 
 
-def end(sessions: Collection[int], number: int) -> None:
+def send(sessions: Collection[int], number: int) -> None:
     for pid in session_members(sessions):
         with suppress(ProcessLookupError):
             os.kill(pid, number)
@@ -43,12 +43,12 @@ def main() -> None:
     # Lines are "SESSION SIGNAL": the signal that is tried first.
     orders = [(int(session), int(number)) for session, number in map(str.split, sys.stdin)]
     for session, number in orders:
-        end({session}, number)
+        send({session}, number)
     sessions = {session for session, _ in orders}
     give_up = time.monotonic() + PATIENCE
     while session_members(sessions) and time.monotonic() < give_up:
         time.sleep(0.1)
-    end(sessions, signal.SIGKILL)
+    send(sessions, signal.SIGKILL)
 
 
 if __name__ == "__main__":

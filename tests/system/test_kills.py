@@ -153,7 +153,7 @@ class TestOfTheTriggerer:
         run = airflow.trigger("deferred", **source.as_kwargs)
         run.wait_for_waiting()
         first = run.triggerer_job()
-        airflow.triggerer.freeze()
+        airflow.triggerer.freeze_all()
         airflow.other_triggerer.start()
         wait_until("the other triggerer to take over", lambda: run.triggerer_job() not in (None, first))
         airflow.triggerer.thaw()
@@ -195,6 +195,7 @@ class TestOfTheApiServer:
         run = airflow.trigger("poke", **source.as_kwargs)
         run.wait_for_waiting()
         process = run.process()
+        airflow.scheduler.freeze()  # without an api-server it would use all retries up
         airflow.api_server.kill_all()
         wait_until("the task's process to be ended", lambda: not Path(f"/proc/{process}").exists())
         airflow.restart()

@@ -9,7 +9,8 @@ from airflow_provider_kendra.operators.kendra import KendraStartSyncJobOperator
 from airflow_provider_kendra.sensors.kendra import KendraSyncJobSensor
 
 DATA_SOURCE = {"index_id": "{{ dag_run.conf['index_id'] }}", "data_source_id": "{{ dag_run.conf['data_source_id'] }}"}
-RETRIES = {"retries": 2, "retry_delay": timedelta(seconds=1)}
+# More than any test needs: a try that Airflow itself loses is no failure.
+RETRIES = {"retries": 5, "retry_delay": timedelta(seconds=1)}
 WAYS: dict[str, dict[str, Any]] = {
     "poke": {"deferrable": False},
     "poke_not_durable": {"deferrable": False, "durable": False},

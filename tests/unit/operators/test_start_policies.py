@@ -56,7 +56,7 @@ class Scene:
     def end_ours(self) -> None:
         """Let our own sync take its time, once it is there."""
         if not self.ours:
-            self.clock.at(self.clock.elapsed + 1, self.end_ours)
+            self.clock.at(self.clock.elapsed + 10, self.end_ours)
         else:
             self.clock.at(self.clock.elapsed + OURS_TAKES, self.source.finish)
 

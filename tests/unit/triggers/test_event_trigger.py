@@ -1,0 +1,342 @@
+"""The watcher of an asset: what it fires, and that its place moves on only behind what has been persisted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import suppress
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from airflow_provider_kendra import polling
+from airflow_provider_kendra.sync_job import SyncJob
+from airflow_provider_kendra.triggers.kendra import KendraSyncJobEventTrigger
+from airflow_provider_kendra.version_compat import AIRFLOW_V_3_3_PLUS
+from tests.conftest import NEWEST_START, DataSource, counts, listed
+from tests.virtual_time import run_in_virtual_time
+
+INTERVAL = 60.0
+ACK_TIMEOUT = 300.0
+
+with_kept_place = pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="a watcher's place is kept from Airflow 3.3 on")
+
+
+@pytest.fixture(autouse=True)
+def _even(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No jitter: a pause is as long as it says."""
+    monkeypatch.setattr(polling, "random", SimpleNamespace(uniform=lambda low, high: high))
+
+
+def job(number: int, status: str = "SUCCEEDED", **members: Any) -> dict[str, Any]:
+    """An item of a history; a higher number started later."""
+    return listed(f"job-{number}", status, StartTime=NEWEST_START + timedelta(hours=number), **members)
+
+
+def make_trigger(source: DataSource, **arguments: Any) -> KendraSyncJobEventTrigger:
+    return KendraSyncJobEventTrigger(**source.as_kwargs, poll_interval=INTERVAL, **arguments)
+
+
+class Store:
+    """Airflow's state store of one asset: JSON that outlives the triggerer."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, str] = {}
+
+    async def aget(self, key: str, default: Any = None) -> Any:
+        return json.loads(self.kept[key]) if key in self.kept else default
+
+    async def aset(self, key: str, value: Any) -> None:
+        assert value is not None  # Airflow refuses it
+        self.kept[key] = json.dumps(value)
+
+    @property
+    def place(self) -> Any:
+        (value,) = self.kept.values()
+        return json.loads(value)
+
+
+class Triggerer:
+    """Runs one watcher as Airflow's does, on the shared stream of Airflow itself, but persists when told to."""
+
+    def __init__(self, trigger: KendraSyncJobEventTrigger, store: Any) -> None:
+        from airflow.triggers.shared_stream import SharedStreamManager
+
+        trigger.asset_state_store = store
+        self.fired: list[list[str]] = []
+        self._trigger = trigger
+        self._unconfirmed: list[int | None] = []
+        self._manager = SharedStreamManager(ack_timeout=ACK_TIMEOUT, _now=asyncio.get_running_loop().time)
+        self.task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        key = self._trigger.shared_stream_key()
+        assert key is not None
+        try:
+            stream = self._manager.subscribe(trigger_id=1, trigger=self._trigger, key=key)
+            async for event in self._trigger.filter_shared_stream(stream):
+                self._unconfirmed.append(self._manager.bind_pending_event(trigger_id=1, key=key))
+                self.fired.append([record["execution_id"] for record in event.payload["sync_jobs"]])
+        finally:
+            await self._manager.unsubscribe(1, key)
+
+    def persist(self) -> None:
+        """Store all that was fired, and tell the triggers so."""
+        self._manager.confirm_persisted(seq for seq in self._unconfirmed if seq is not None)
+        self._unconfirmed.clear()
+
+    async def kill(self) -> None:
+        self.task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self.task
+
+
+async def next_look() -> None:
+    """Let the next look happen, and a little time pass."""
+    await asyncio.sleep(INTERVAL)
+
+
+async def soon() -> None:
+    await asyncio.sleep(5)
+
+
+class TestEvent:
+    @staticmethod
+    def fire(source: DataSource, *histories: list[dict[str, Any]], **arguments: Any) -> list[Any]:
+        """What is fired while these histories are shown, one at each look."""
+
+        async def main() -> list[Any]:
+            payloads = []
+
+            async def collect() -> None:
+                async for event in make_trigger(source, **arguments).run():
+                    payloads.append(event.payload)
+
+            source.show(*histories)
+            task = asyncio.create_task(collect())
+            await asyncio.sleep(INTERVAL * (len(histories) + 1))
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            return payloads
+
+        return run_in_virtual_time(main())
+
+    def test_it_holds_the_records_of_all_that_finished_since_the_last_look_oldest_first(
+        self, custom_data_source: DataSource
+    ) -> None:
+        ended = {"EndTime": NEWEST_START + timedelta(hours=3), "Metrics": counts(added=3, failed=1)}
+        second, third = job(2, **ended), job(3)
+        (payload,) = self.fire(custom_data_source, [job(1)], [third, second, job(1)])
+        records = [SyncJob.from_response(item, **custom_data_source.as_kwargs).to_dict() for item in (second, third)]
+        assert json.loads(json.dumps(payload)) == {"sync_jobs": records}
+
+    def test_there_is_one_for_each_look_that_found_some(self, custom_data_source: DataSource) -> None:
+        histories = [[job(number) for number in range(newest, 0, -1)] for newest in (1, 2, 2, 4)]
+        payloads = self.fire(custom_data_source, *histories)
+        found = [[record["execution_id"] for record in payload["sync_jobs"]] for payload in payloads]
+        assert found == [["job-2"], ["job-3", "job-4"]]
+
+    @pytest.mark.parametrize(
+        ("statuses", "found"),
+        [({}, ["job-5"]), ({"statuses": ["FAILED", "INCOMPLETE"]}, ["job-2", "job-3"])],
+    )
+    def test_only_jobs_with_one_of_the_statuses_count(
+        self, custom_data_source: DataSource, statuses: dict[str, Any], found: list[str]
+    ) -> None:
+        history = [job(6, "SYNCING"), job(5), job(4, "ABORTED"), job(3, "INCOMPLETE"), job(2, "FAILED"), job(1)]
+        (payload,) = self.fire(custom_data_source, [job(1)], history, **statuses)
+        assert [record["execution_id"] for record in payload["sync_jobs"]] == found
+
+    def test_there_is_none_for_what_had_finished_before_the_first_start(self, custom_data_source: DataSource) -> None:
+        assert self.fire(custom_data_source, [job(2), job(1)], [job(2), job(1)]) == []
+
+
+class TestArguments:
+    @pytest.mark.parametrize(
+        ("arguments", "reason"),
+        [
+            ({"index_id": "short"}, "index_id is 'short'"),
+            ({"data_source_id": "a b"}, "data_source_id is 'a b'"),
+            ({"statuses": ["SYNCING"]}, "accepted statuses must be some of"),
+            ({"statuses": []}, "accepted statuses must be some of"),
+            ({"statuses": "FAILED"}, "must be a list or a tuple"),
+        ],
+    )
+    def test_what_cannot_be_right_is_refused_where_the_watcher_is_made(
+        self, arguments: dict[str, Any], reason: str
+    ) -> None:
+        with pytest.raises(ValueError, match=reason):
+            KendraSyncJobEventTrigger(**{"index_id": "i" * 36, "data_source_id": "source", **arguments})
+
+    def test_equal_ones_are_equal_to_airflow_in_whatever_order_the_statuses_are(self) -> None:
+        ids = {"index_id": "i" * 36, "data_source_id": "source"}
+        one = KendraSyncJobEventTrigger(**ids, statuses=["FAILED", "SUCCEEDED"])
+        other = KendraSyncJobEventTrigger(**ids, statuses=("SUCCEEDED", "FAILED"))
+        assert one.serialize() == other.serialize()
+        assert one.shared_stream_key() == other.shared_stream_key()
+
+    @pytest.mark.skipif(AIRFLOW_V_3_3_PLUS, reason="this Airflow says when an event has been persisted")
+    def test_where_airflow_does_not_say_when_an_event_is_persisted_it_has_no_shared_stream(self) -> None:
+        trigger = KendraSyncJobEventTrigger(index_id="i" * 36, data_source_id="source")
+        assert trigger.shared_stream_key() is None
+
+
+@with_kept_place
+class TestPlace:
+    @pytest.fixture
+    def store(self) -> Store:
+        return Store()
+
+    def test_it_moves_only_after_the_event_is_persisted(self, custom_data_source: DataSource, store: Store) -> None:
+        async def main() -> None:
+            custom_data_source.show([job(1)], [job(2), job(1)])
+            triggerer = Triggerer(make_trigger(custom_data_source), store)
+            await soon()
+            assert store.place["execution_id"] == "job-1"
+            await next_look()
+            assert triggerer.fired == [["job-2"]]
+            assert store.place["execution_id"] == "job-1"
+            triggerer.persist()
+            await soon()
+            assert store.place["execution_id"] == "job-2"
+            await triggerer.kill()
+
+        run_in_virtual_time(main())
+
+    def test_what_was_fired_but_not_persisted_comes_again_after_a_restart(
+        self, custom_data_source: DataSource, store: Store
+    ) -> None:
+        async def main() -> None:
+            custom_data_source.show([job(1)], [job(2), job(1)])
+            first = Triggerer(make_trigger(custom_data_source), store)
+            await next_look()
+            await soon()
+            assert first.fired == [["job-2"]]
+            await first.kill()
+            custom_data_source.show([job(4), job(3), job(2), job(1)])
+            second = Triggerer(make_trigger(custom_data_source), store)
+            await soon()
+            assert second.fired == [["job-2", "job-3", "job-4"]]
+            await second.kill()
+
+        run_in_virtual_time(main())
+
+    def test_an_event_that_is_never_persisted_ends_the_watcher_and_the_place_stays(
+        self, custom_data_source: DataSource, store: Store
+    ) -> None:
+        async def main() -> None:
+            custom_data_source.show([job(1)], [job(2), job(1)])
+            triggerer = Triggerer(make_trigger(custom_data_source), store)
+            await asyncio.sleep(2 * ACK_TIMEOUT + INTERVAL)
+            assert triggerer.task.done()
+            assert triggerer.task.exception() is not None
+            assert store.place["execution_id"] == "job-1"
+
+        run_in_virtual_time(main())
+
+    def test_a_later_event_does_not_move_it_past_one_that_is_not_persisted(
+        self, custom_data_source: DataSource, store: Store
+    ) -> None:
+        from airflow.triggers.shared_stream import AdvanceItem, AdvanceOutcome
+
+        from airflow_provider_kendra.triggers.event_stream import SyncJobProducer
+
+        trigger = make_trigger(custom_data_source)
+        trigger.asset_state_store = store
+        kept, lost, nobody = AdvanceOutcome(1, 0), AdvanceOutcome(0, 1), AdvanceOutcome(0, 0)
+
+        async def main() -> None:
+            for outcome in (lost, nobody):
+                batch = [AdvanceItem({"execution_id": "a"}, outcome), AdvanceItem({"execution_id": "b"}, kept)]
+                with pytest.raises(RuntimeError, match="not persisted"):
+                    await SyncJobProducer(trigger).advance(batch)
+            assert store.kept == {}
+
+        run_in_virtual_time(main())
+
+    def test_what_finished_while_no_triggerer_ran_comes_in_one_event(
+        self, custom_data_source: DataSource, store: Store
+    ) -> None:
+        async def main() -> None:
+            custom_data_source.show([job(1)])
+            first = Triggerer(make_trigger(custom_data_source), store)
+            await soon()
+            await first.kill()
+            custom_data_source.show([job(number) for number in range(25, 0, -1)])
+            second = Triggerer(make_trigger(custom_data_source), store)
+            await soon()
+            assert second.fired == [[f"job-{number}" for number in range(2, 26)]]
+            await second.kill()
+
+        run_in_virtual_time(main())
+
+    def test_of_an_empty_history_it_is_kept_too(self, custom_data_source: DataSource, store: Store) -> None:
+        async def main() -> None:
+            custom_data_source.show([])
+            first = Triggerer(make_trigger(custom_data_source), store)
+            await soon()
+            assert store.place == {}
+            await first.kill()
+            custom_data_source.show([job(1)])
+            second = Triggerer(make_trigger(custom_data_source), store)
+            await soon()
+            assert second.fired == [["job-1"]]
+            await second.kill()
+
+        run_in_virtual_time(main())
+
+    def test_watchers_with_other_statuses_or_of_other_data_sources_keep_places_of_their_own(
+        self, custom_data_source: DataSource, store: Store
+    ) -> None:
+        async def main() -> None:
+            custom_data_source.show([job(1)])
+            other = {"data_source_id": custom_data_source.kendra.create_custom_data_source(custom_data_source.index_id)}
+            ids = custom_data_source.as_kwargs
+            for arguments in (ids, {**ids, "statuses": ["FAILED"]}, ids | other):
+                triggerer = Triggerer(KendraSyncJobEventTrigger(**arguments), store)
+                await soon()
+                await triggerer.kill()
+            assert len(store.kept) == 3
+
+        run_in_virtual_time(main())
+
+    def test_without_a_store_it_fires_all_the_same(self, custom_data_source: DataSource) -> None:
+        async def main() -> None:
+            custom_data_source.show([job(1)], [job(2), job(1)])
+            triggerer = Triggerer(make_trigger(custom_data_source), None)
+            await next_look()
+            await soon()
+            triggerer.persist()
+            await soon()
+            assert triggerer.fired == [["job-2"]]
+            await triggerer.kill()
+
+        run_in_virtual_time(main())
+
+    def test_of_several_assets_none_is_kept_which_it_says_and_it_fires_all_the_same(
+        self, custom_data_source: DataSource, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from airflow.sdk import Asset
+        from airflow.sdk.execution_time.context import AssetStateStoreAccessors
+
+        store = AssetStateStoreAccessors(inlets=[Asset("one"), Asset("two")])
+        trigger = make_trigger(custom_data_source)
+        warnings: list[str] = []
+        monkeypatch.setattr(trigger.log, "warning", lambda message, *args: warnings.append(message))
+
+        async def main() -> None:
+            custom_data_source.show([job(1)], [job(2), job(1)])
+            triggerer = Triggerer(trigger, store)
+            await next_look()
+            await soon()
+            triggerer.persist()
+            await soon()
+            assert triggerer.fired == [["job-2"]]
+            assert not triggerer.task.done()
+            await triggerer.kill()
+
+        run_in_virtual_time(main())
+        (warning,) = warnings
+        assert "Several assets are watched with equal triggers" in warning
