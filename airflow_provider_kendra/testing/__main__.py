@@ -11,7 +11,8 @@ from airflow_provider_kendra.testing.local import LocalKendra
 def main() -> None:
     """Serve until told to stop."""
     arguments = _parse_arguments()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for each in (signal.SIGINT, signal.SIGTERM):  # a background job of a shell would else ignore Ctrl-C
+        signal.signal(each, signal.default_int_handler)
     try:
         from airflow_provider_kendra.testing.server import Server
 

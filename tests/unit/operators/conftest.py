@@ -19,6 +19,10 @@ def _clients_are_made_quickly() -> Iterator[None]:
         # Each session would parse the models of the service anew.
         patch.object(JSONFileLoader, "load_file", lambda loader, path: load(path)),
         # The amazon provider would read the source of the whole call stack.
-        patch.object(AwsGenericHook, "_generate_user_agent_extra_field", lambda hook, existing_user_agent_extra: ""),
+        patch.object(
+            AwsGenericHook,
+            "_generate_user_agent_extra_field",
+            lambda hook, existing_user_agent_extra: existing_user_agent_extra or "",
+        ),
     ):
         yield
