@@ -23,7 +23,7 @@ import pytest
 from airflow_provider_kendra.testing.local import Call
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS
 from tests.conftest import DataSource
-from tests.system.reaper import end
+from tests.system.reaper import send
 
 T = TypeVar("T")
 
@@ -114,7 +114,7 @@ class Airflow:
     def kill_triggerer(self) -> None:
         """kill -9 of it and all that it has forked, as when its machine is lost."""
         triggerer = self._processes["triggerer"]
-        end({triggerer.pid}, signal.SIGKILL)
+        send({triggerer.pid}, signal.SIGKILL)
         triggerer.wait()
 
     def _start(self, *arguments: str) -> None:

@@ -176,6 +176,7 @@ class TestOfTheScheduler:
         airflow.restart()
         assert_one_sync_that_nobody_stopped(run, source)
 
+    @pytest.mark.system_quick
     def test_during_the_wait_of_a_running_task_leads_to_one_sync(
         self, airflow: Deployment, source: SyncedSource
     ) -> None:
