@@ -193,8 +193,7 @@ class Starter:
             return Refuse(None)
         if self.has_lost_patience(now):
             return GiveUp()
-        if not self._in_doubt:
-            self._baseline = jobs[0].execution_id if jobs else None
+        self._baseline = jobs[0].execution_id if jobs else None
         return Send()
 
     def _forget(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,8 @@ from botocore.loaders import create_loader
 from airflow_provider_kendra.testing import LocalKendra
 
 # A slow machine is no failure.
-hypothesis.settings.register_profile("kendra", deadline=None)
+# In CI the examples are the same each time, so that a change is judged by what it changes.
+hypothesis.settings.register_profile("kendra", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("kendra")
 
 ROLE_ARN = "arn:aws:iam::123456789012:role/kendra"

@@ -38,6 +38,7 @@ from airflow_provider_kendra.starting import (
     LISTING_GRACE,
     START_GRACE,
     Follow,
+    GiveUp,
     Look,
     Send,
     Starter,
@@ -92,10 +93,42 @@ def test_a_request_is_only_repeated_once_it_would_have_been_listed():
     assert starter.next_step(jobs("old SUCCEEDED"), LISTING_GRACE) == Send()
 
 
+def test_a_request_that_is_repeated_in_doubt_keeps_its_baseline():
+    starter = Starter(memory=IN_DOUBT)
+    starter.next_step(jobs("old SUCCEEDED"), 0)
+    assert starter.next_step(jobs("old SUCCEEDED"), LISTING_GRACE) == Send()
+    assert starter.memory["baseline"] == "old"
+    starter.refused(LISTING_GRACE)
+    step = starter.next_step(jobs("late SYNCING", "old SUCCEEDED"), LISTING_GRACE + 1)
+    assert step == Follow("late", is_ours=False)
+
+
+def test_one_that_ended_badly_does_not_hide_ours():
+    starter = Starter(memory=IN_DOUBT)
+    assert starter.next_step(jobs("quick FAILED", "old SUCCEEDED"), 0) == Look()
+    step = starter.next_step(jobs("late SYNCING", "quick FAILED", "old SUCCEEDED"), 1)
+    assert step == Follow("late", is_ours=False)
+
+
+def test_when_all_in_doubt_ended_badly_ours_did_and_is_started_anew():
+    starter = Starter(memory=IN_DOUBT)
+    starter.next_step(jobs("ours FAILED", "old SUCCEEDED"), 0)
+    assert starter.next_step(jobs("ours FAILED", "old SUCCEEDED"), LISTING_GRACE) == Send()
+    assert starter.memory["baseline"] == "ours"
+
+
+def test_a_start_that_meets_nothing_but_trouble_is_given_up():
+    starter = Starter()
+    starter.turned_away(0)
+    assert starter.next_step(jobs(), START_GRACE - 1) == Send()
+    assert starter.next_step(jobs(), START_GRACE) == GiveUp()
+
+
 def test_nothing_is_taken_for_ours_when_the_baseline_is_gone_from_the_history():
     starter = Starter(memory=IN_DOUBT)
     starter.next_step(jobs("other SUCCEEDED", "older SUCCEEDED"), 0)
     assert starter.next_step(jobs("other SUCCEEDED", "older SUCCEEDED"), LISTING_GRACE) == Send()
+    assert starter.memory["baseline"] == "other"
 
 
 def test_a_job_that_is_gone_from_the_history_is_not_remembered_for_later_tries():
@@ -526,7 +559,7 @@ class World:
         except TaskDeferred as deferred:
             resumed: TaskDeferred | None = deferred
         while resumed is not None:
-            self.operator = None
+            self.operator, self.killed_at, self.told_to_end_at = None, None, None  # that process has ended
             arguments = json.loads(json.dumps({**(resumed.kwargs or {}), "event": self.await_event(resumed.trigger)}))
             try:
                 return self.make_operator().resume_execution(resumed.method_name, arguments, context)
@@ -665,7 +698,8 @@ def check_run(world: World, lived: Lived) -> None:
     if world.plan.waits:
         assert lived.result["status"] == result.status == "SUCCEEDED"
     if world.plan.if_running == "attach":
-        assert result.ended is None or result.ended >= lived.begin
+        had_ended = result.ended is not None and result.ended < lived.begin
+        assert not had_ended or result in lived.unseen, "a sync was attached to that had ended"
     else:
         assert result.started >= lived.begin or result in lived.unseen, "the result is older than the task"
     if not world.plan.has_third_parties and len(ours) + lived.time_outs > 0:
