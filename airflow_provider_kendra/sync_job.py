@@ -199,10 +199,10 @@ class Acceptance:
 
         :param statuses: Statuses as text or :class:`SyncJobStatus`, in any order.
         :param max_documents_failed: As in the class.
-        :raises ValueError: as the class; also for one text instead of a collection of them.
+        :raises ValueError: as the class; also for one text, or whatever else is no collection of them.
         """
-        if isinstance(statuses, str):
-            raise ValueError(f"The accepted statuses must be a list or a tuple, got the text {statuses!r}.")
+        if isinstance(statuses, str) or not isinstance(statuses, Collection):
+            raise ValueError(f"The accepted statuses must be a list or a tuple, got {statuses!r}.")
         return cls(frozenset(map(str, statuses)), max_documents_failed)
 
     def objection(self, job: SyncJob) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 
 # Patterns and lengths: https://docs.aws.amazon.com/kendra/latest/APIReference/API_StartDataSourceSyncJob.html
 _RULES = {
@@ -65,3 +65,22 @@ def check_time(name: str, value: datetime | str) -> datetime:
             f"for example +00:00, or use a templated value that has one, such as '{{{{ data_interval_end }}}}'."
         )
     return moment
+
+
+MAX_SECONDS = 1e9  # some thirty years: from any time now, that far on or back there is still a datetime
+
+
+def check_seconds(name: str, value: float | timedelta) -> float:
+    """
+    Return a length of time in seconds.
+
+    :param name: Which parameter it is.
+    :param value: Seconds, or a ``timedelta``.
+    :raises ValueError: if it is no such thing, is negative, or is longer than anybody waits.
+    """
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 <= seconds <= MAX_SECONDS:
+        return float(seconds)
+    raise ValueError(
+        f"{name} is {value!r}, but must be a timedelta or a number of seconds, from 0 to {MAX_SECONDS:,.0f}."
+    )

@@ -83,10 +83,12 @@ def freshness_index(aws: AwsParameters, index_id: str, data_source_ids: str | Se
     check_identifier("index_id", index_id)
     if data_source_ids is None:
         return Index(aws, index_id, None)
-    ids = (data_source_ids,) if isinstance(data_source_ids, str) else tuple(dict.fromkeys(data_source_ids))
-    if not ids:
-        raise ValueError("data_source_ids is empty, but must name a data source, or be None for all of the index.")
-    return Index(aws, index_id, tuple(check_identifier("data_source_id", each) for each in ids))
+    ids = [data_source_ids] if isinstance(data_source_ids, str) else data_source_ids
+    if not ids or not isinstance(ids, Sequence):
+        raise ValueError(
+            f"data_source_ids is {ids!r}, but must name a data source or several, or be None for all of the index."
+        )
+    return Index(aws, index_id, tuple(dict.fromkeys(check_identifier("data_source_id", each) for each in ids)))
 
 
 class FreshnessLog:

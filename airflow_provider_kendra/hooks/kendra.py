@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
@@ -48,6 +48,9 @@ if TYPE_CHECKING:
         ListDataSourcesRequestTypeDef,
         ListDataSourceSyncJobsRequestTypeDef,
     )
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 PAGE_SIZE = 10
 """The most jobs that ListDataSourceSyncJobs gives in one answer."""
@@ -220,8 +223,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         request = self._list_request(index_id, data_source_id, **filters)
         seen_tokens = set()
         while True:
-            response = self._kendra.list_data_source_sync_jobs(**request)
-            _check_answer(response, "History")
+            response = _ask(self._kendra.list_data_source_sync_jobs, **request)
             token = response.get("NextToken")
             yield Page(
                 [
@@ -414,7 +416,9 @@ class KendraSyncJobsHook(AwsBaseHook):
                 if remember is not None:
                     remember(starter.memory)
                 try:
-                    return starter.answered(self._start_client.start_data_source_sync_job(**request)["ExecutionId"])
+                    return starter.answered(
+                        _ask(self._start_client.start_data_source_sync_job, **request)["ExecutionId"]
+                    )
                 except Exception as error:
                     trouble = error
                     if remember is not None and not starter.is_in_doubt and _certainly_did_nothing(error):
@@ -512,7 +516,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         :param index_id: The index.
         :param data_source_id: The data source.
         """
-        self._kendra.stop_data_source_sync_job(**self._ids(index_id, data_source_id))
+        _ask(self._kendra.stop_data_source_sync_job, **self._ids(index_id, data_source_id))
 
     def describe_data_source(self, index_id: str, data_source_id: str) -> dict[str, Any]:
         """
@@ -521,7 +525,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         :param index_id: The index.
         :param data_source_id: The data source.
         """
-        response = self._kendra.describe_data_source(**self._ids(index_id, data_source_id))
+        response = _ask(self._kendra.describe_data_source, **self._ids(index_id, data_source_id))
         return {key: value for key, value in response.items() if key != "ResponseMetadata"}
 
     def list_data_sources(self, index_id: str) -> Iterator[dict[str, Any]]:
@@ -532,8 +536,11 @@ class KendraSyncJobsHook(AwsBaseHook):
         """
         request: ListDataSourcesRequestTypeDef = {"IndexId": check_identifier("index_id", index_id)}
         while True:
-            response = self._kendra.list_data_sources(**request)
-            yield from (dict(item) for item in response.get("SummaryItems") or ())
+            response = _ask(self._kendra.list_data_sources, **request)
+            for item in response.get("SummaryItems") or ():
+                if "Id" not in item:
+                    raise _unreadable("ListDataSources", "a data source has no Id")
+                yield dict(item)
             token = response.get("NextToken")
             if not token:
                 return
@@ -580,8 +587,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         """Put a batch, again where that may help, and return what failed for good."""
         refused: list[dict[str, Any]] = []
         for attempt in itertools.count(1):
-            response = self._kendra.batch_put_document(IndexId=index_id, Documents=batch)  # type: ignore[arg-type]
-            _check_answer(response, "FailedDocuments")
+            response = _ask(self._kendra.batch_put_document, IndexId=index_id, Documents=batch)  # type: ignore[arg-type]
             failed = [dict(failure) for failure in response.get("FailedDocuments") or ()]
             passing = {failure.get("Id") for failure in failed if failure.get("ErrorCode") == "InternalError"}
             if attempt == PUT_ATTEMPTS or not passing:
@@ -608,15 +614,47 @@ def _repeated_page(what: str) -> KendraError:
     return KendraError(f"Kendra gave the same page of the {what} twice; reading on would never end. Try again.")
 
 
-def _check_answer(response: Mapping[str, Any], member: str) -> None:
+def _ask(call: Callable[P, R], /, *args: P.args, **request: P.kwargs) -> R:
     """
-    Refuse an answer that was spoilt on its way.
+    Make a call, and refuse an answer that was spoilt on its way.
 
-    botocore takes a body that is no JSON for an answer without members; an empty history would be believed.
+    botocore checks only what goes out. It takes a body that is no JSON for an answer without members, so that an
+    empty history would be believed; it lets values of any type through, and raises whatever its parser stumbles on.
     """
-    length = response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("content-length", "2")
-    if member not in response and length != str(len("{}")):
-        raise KendraError(f"Kendra's answer could not be read: it has no {member}. Try again.")
+    client: Any = call.__self__  # type: ignore[attr-defined]
+    operation = client.meta.method_to_api_mapping[call.__name__]
+    try:
+        answer = call(*args, **request)
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise _unreadable(operation, f"{type(error).__name__}: {error}") from error
+    shape = client.meta.service_model.operation_model(operation).output_shape
+    if shape is not None:
+        members: Any = answer
+        length = members.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("content-length", "2")
+        if length != str(len("{}")) and not any(name in members for name in shape.members):
+            raise _unreadable(operation, f"it has none of {', '.join(shape.members)}")
+        if misfit := _misfit(members, shape):
+            raise _unreadable(operation, misfit)
+    return answer
+
+
+def _unreadable(operation: str, reason: str) -> KendraError:
+    return KendraError(f"Kendra's answer to {operation} could not be read: {reason}. Try again.")
+
+
+_PYTHON_TYPES = {"list": list, "map": dict, "string": str, "structure": dict, "timestamp": datetime}
+
+
+def _misfit(value: Any, shape: Any) -> str | None:
+    """Say what in an answer is not of the type that the API's model gives it; None if all is."""
+    if not isinstance(value, _PYTHON_TYPES.get(shape.type_name, object)):
+        return f"{value!r:.40} is no {shape.name}"
+    parts: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, dict) and shape.type_name == "structure":
+        parts = ((value[name], member) for name, member in shape.members.items() if name in value)
+    elif isinstance(value, list):
+        parts = ((each, shape.member) for each in value)
+    return next((misfit for part, member in parts if (misfit := _misfit(part, member))), None)
 
 
 def _with_attributes(document: Mapping[str, Any], values: Mapping[str, str]) -> dict[str, Any]:

@@ -41,6 +41,7 @@ from airflow_provider_kendra.sync_job import (
     SyncJobStatus,
 )
 from airflow_provider_kendra.triggers.kendra import KendraSyncJobTrigger
+from airflow_provider_kendra.validation import check_seconds
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_3_PLUS
 
 if TYPE_CHECKING:
@@ -188,8 +189,8 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         self.if_running = if_running
         self.max_documents_failed = max_documents_failed
         self.deferrable = deferrable
-        self.poll_interval = poll_interval
-        self.timeout = _seconds(timeout)
+        self.poll_interval = check_seconds("poll_interval", poll_interval)
+        self.timeout = check_seconds("timeout", timeout)
         self.stop_on_kill = stop_on_kill
         self.durable = durable
         self._acceptance = Acceptance(max_documents_failed=max_documents_failed)
@@ -511,8 +512,8 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
         self.execution_id = execution_id
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
-        self.poll_interval = poll_interval
-        self.timeout = _seconds(timeout)
+        self.poll_interval = check_seconds("poll_interval", poll_interval)
+        self.timeout = check_seconds("timeout", timeout)
 
     def execute(self, context: Context) -> Any:
         """Stop, then wait here or in the triggerer."""
@@ -542,10 +543,6 @@ _ANY_END = Acceptance(TERMINAL_STATUSES)
 
 # How long, in seconds, a kill may take on a worker; Airflow allows 60 before it kills for good.
 _KILL_PATIENCE = 25.0
-
-
-def _seconds(duration: float | timedelta) -> float:
-    return duration.total_seconds() if isinstance(duration, timedelta) else float(duration)
 
 
 _ERRORS: dict[Failure, type[KendraError]] = {

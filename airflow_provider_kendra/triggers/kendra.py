@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Coroutine, Hashable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakValueDictionary
@@ -14,10 +15,17 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
 from airflow_provider_kendra.aws import AwsParametersMixin
-from airflow_provider_kendra.conditions import Condition, Failed, Failure, freshness_condition, sync_job_condition
+from airflow_provider_kendra.conditions import (
+    AllFresh,
+    Failed,
+    Failure,
+    Outcome,
+    freshness_condition,
+    sync_job_condition,
+)
 from airflow_provider_kendra.polling import DataSource, utcnow, wait_for
 from airflow_provider_kendra.sync_job import Acceptance
-from airflow_provider_kendra.validation import check_identifier
+from airflow_provider_kendra.validation import check_identifier, check_seconds, check_time
 from airflow_provider_kendra.watching import Cursor, Finished, freshness_index, wait_until_fresh, watch
 
 if TYPE_CHECKING:
@@ -33,11 +41,30 @@ class _Rebuildable(AwsParametersMixin):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Give class path and arguments to rebuild the trigger."""
-        names = (*self._parameters, *self.aws_template_fields)
-        return f"{type(self).__module__}.{type(self).__qualname__}", {name: getattr(self, name) for name in names}
+        kwargs = {name: getattr(self, name) for name in (*self._parameters, *self.aws_template_fields)}
+        return f"{type(self).__module__}.{type(self).__qualname__}", {
+            name: list(value) if isinstance(value, tuple) else value for name, value in kwargs.items()
+        }
 
 
-class KendraSyncJobTrigger(_Rebuildable, BaseTrigger):
+class _WaitTrigger(_Rebuildable, BaseTrigger):
+    """Waits once, and fires with the outcome."""
+
+    @abstractmethod
+    def _wait(self) -> Coroutine[Any, Any, Outcome | AllFresh]:
+        """Check the parameters and give the wait."""
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, then fire."""
+        try:
+            wait = self._wait()
+        except ValueError as error:  # reached only with start_from_trigger: else the worker has checked
+            yield TriggerEvent(Failed(Failure.REFUSED, str(error)).to_event())
+        else:
+            yield TriggerEvent((await wait).to_event())
+
+
+class KendraSyncJobTrigger(_WaitTrigger):
     """
     Wait until a sync job has finished, sharing polls with all other waits on its data source.
 
@@ -102,7 +129,7 @@ class KendraSyncJobTrigger(_Rebuildable, BaseTrigger):
         self.data_source_id = data_source_id
         self.execution_id = execution_id
         self.started_after = started_after
-        self.target_statuses = list(target_statuses)
+        self.target_statuses = target_statuses
         self.max_documents_failed = max_documents_failed
         self.not_found_timeout = not_found_timeout
         self.poll_interval = poll_interval
@@ -110,30 +137,24 @@ class KendraSyncJobTrigger(_Rebuildable, BaseTrigger):
         self.waiting_since = waiting_since
         self.stop_on_kill = stop_on_kill
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait, then fire."""
+    def _wait(self) -> Coroutine[Any, Any, Outcome]:
         since = _since(self.waiting_since)
-        try:
-            condition = self._condition(since)
-        except ValueError as error:  # reached only with start_from_trigger: else the worker has checked
-            yield TriggerEvent(Failed(Failure.REFUSED, str(error)).to_event())
-            return
-        outcome = await wait_for(
-            DataSource(self.aws_parameters, self.index_id, self.data_source_id),
-            condition,
-            interval=self.poll_interval,
+        return wait_for(
+            DataSource(
+                self.aws_parameters,
+                check_identifier("index_id", self.index_id),
+                check_identifier("data_source_id", self.data_source_id),
+            ),
+            sync_job_condition(
+                execution_id=self.execution_id,
+                started_after=self.started_after,
+                target_statuses=self.target_statuses,
+                max_documents_failed=self.max_documents_failed,
+                missing_from=since + timedelta(seconds=check_seconds("not_found_timeout", self.not_found_timeout)),
+            ),
+            interval=check_seconds("poll_interval", self.poll_interval),
             deadline=_deadline(since, self.timeout),
             log=self.log.info,
-        )
-        yield TriggerEvent(outcome.to_event())
-
-    def _condition(self, since: datetime) -> Condition:
-        return sync_job_condition(
-            execution_id=self.execution_id,
-            started_after=self.started_after,
-            target_statuses=self.target_statuses,
-            max_documents_failed=self.max_documents_failed,
-            missing_from=since + timedelta(seconds=self.not_found_timeout),
         )
 
     async def on_kill(self) -> None:
@@ -188,14 +209,14 @@ _ENDED_BY_USER = frozenset({"failed", "success", "skipped", "removed", "cleared"
 
 
 def _since(waiting_since: str | None) -> datetime:
-    return utcnow() if waiting_since is None else datetime.fromisoformat(waiting_since)
+    return utcnow() if waiting_since is None else check_time("waiting_since", waiting_since)
 
 
 def _deadline(since: datetime, timeout: float | None) -> datetime | None:
-    return None if timeout is None else since + timedelta(seconds=timeout)
+    return None if timeout is None else since + timedelta(seconds=check_seconds("timeout", timeout))
 
 
-class KendraDataFreshnessTrigger(_Rebuildable, BaseTrigger):
+class KendraDataFreshnessTrigger(_WaitTrigger):
     """
     Wait until data sources are fresh, sharing polls with all other waits on them.
 
@@ -260,16 +281,15 @@ class KendraDataFreshnessTrigger(_Rebuildable, BaseTrigger):
         self.max_age = max_age
         self.fresh_since = fresh_since
         self.measured_by = measured_by
-        self.accepted_statuses = list(accepted_statuses)
+        self.accepted_statuses = accepted_statuses
         self.max_documents_failed = max_documents_failed
         self.fail_fast = fail_fast
         self.poll_interval = poll_interval
         self.timeout = timeout
         self.waiting_since = waiting_since
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait, then fire."""
-        outcome = await wait_until_fresh(
+    def _wait(self) -> Coroutine[Any, Any, AllFresh | Failed]:
+        return wait_until_fresh(
             freshness_index(self.aws_parameters, self.index_id, self.data_source_ids),
             freshness_condition(
                 max_age=self.max_age,
@@ -279,11 +299,10 @@ class KendraDataFreshnessTrigger(_Rebuildable, BaseTrigger):
                 max_documents_failed=self.max_documents_failed,
                 fail_fast=self.fail_fast,
             ),
-            interval=self.poll_interval,
+            interval=check_seconds("poll_interval", self.poll_interval),
             deadline=_deadline(_since(self.waiting_since), self.timeout),
             log=self.log.info,
         )
-        yield TriggerEvent(outcome.to_event())
 
 
 class KendraSyncJobEventTrigger(_Rebuildable, BaseEventTrigger):

@@ -40,9 +40,9 @@ with_openlineage = pytest.mark.skipif(
 
 
 class Events(dict[Any, Any]):
-    """Outlet events as the task runner hands them out, each when it is first asked for."""
+    """Outlet events by URI, as the task runner hands them out: each when it is first asked for with its asset."""
 
-    def __missing__(self, asset: Any) -> Any:
+    def __getitem__(self, asset: Any) -> Any:
         return self.setdefault(asset.uri, SimpleNamespace(extra={}))
 
     def records(self) -> dict[str, Any]:
@@ -145,14 +145,14 @@ class TestAssetEvents:
         kendra.set_history(index_id, other, [listed("theirs")])
         data_source.show([listed("mine")])
         ids = {data_source.data_source_id: "mine", other: "theirs"}
-        assets = {create_asset(region=REGION, index_id=index_id, data_source_id=id_): id_ for id_ in ids}
+        assets = {id_: create_asset(region=REGION, index_id=index_id, data_source_id=id_) for id_ in ids}
 
         KendraDataFreshnessSensor(
-            task_id="fresh", index_id=index_id, fresh_since="2026-01-01T00:00:00+00:00", outlets=list(assets)
+            task_id="fresh", index_id=index_id, fresh_since="2026-01-01T00:00:00+00:00", outlets=list(assets.values())
         ).execute(run.context)
 
         given = {uri: [job["execution_id"] for job in jobs] for uri, jobs in run.events.records().items()}
-        assert given == {asset.uri: [ids[id_]] for asset, id_ in assets.items()}
+        assert given == {asset.uri: [ids[id_]] for id_, asset in assets.items()}
 
     @pytest.mark.parametrize(
         "outlet",
@@ -183,7 +183,7 @@ class TestAssetEvents:
 
         wait(region_name=REGION, outlets=[asset]).execute_complete(run.context, event())
 
-        assert run.events[asset.uri].extra.keys() == {"mine", "payload"}
+        assert run.events[asset].extra.keys() == {"mine", "payload"}
 
     def test_a_gate_that_is_not_passed_gives_none(self, run: Run, data_source: DataSource) -> None:
         data_source.show([listed("mine", Metrics=counts(failed=3))])
