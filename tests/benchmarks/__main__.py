@@ -272,7 +272,6 @@ def _report_soak(soak: dict[str, Any]) -> list[str]:
         "clients between waves": (soak["clients_between_waves"], 1),
         "growth (MB)": (soak["growth_mb"], GROWTH_MB),
         "more allocated blocks (%)": (soak["growth_blocks_percent"], GROWTH_BLOCKS_PERCENT),
-        "longest stall (ms)": (soak["longest_stall_ms"], STALL_MS),
         **{name: (count, 0) for name, count in left.items()},
     }
     return [f"soak: {name}: {value}, target {target}" for name, (value, target) in targets.items() if value > target]
