@@ -44,7 +44,7 @@ SOURCES_PER_INDEX = 50  # as many as AWS allows
 
 
 class Load(NamedTuple):
-    """How many waits on how many data sources, how often they look, and from when to when the jobs end."""
+    """How many waits on how many data sources, how often they look, and from when to when the jobs then end."""
 
     sizes: dict[str, tuple[int, int]]
     interval: int

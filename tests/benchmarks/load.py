@@ -26,22 +26,22 @@ def measure(
     :param trigger: ``ours`` or ``peer``.
     :param waits: How many.
     :param interval: Seconds between looks.
-    :param ends: How long the shortest sync job takes and how long the longest, in seconds.
+    :param ends: From when to when the jobs end, in seconds after all waits were ready.
     :param url: The local Kendra.
     :param sources: Index and id of each data source.
     """
     kendra = LocalKendra.attach(url)
     os.environ["AIRFLOW_CONN_AWS_DEFAULT"] = kendra.connection_json
-    first_end = time.time() + ends[0]
+    kendra.set_sync_duration(None)
+    client = kendra.client()
     jobs = []
-    for number, (index_id, data_source_id) in enumerate(sources):
-        kendra.set_sync_duration(ends[0] + (ends[1] - ends[0]) * number / len(sources), indexing=0)
-        job = kendra.client().start_data_source_sync_job(IndexId=index_id, Id=data_source_id)
+    for index_id, data_source_id in sources:
+        job = client.start_data_source_sync_job(IndexId=index_id, Id=data_source_id)
         jobs.append((index_id, data_source_id, job["ExecutionId"]))
     with seen_by_their_logs() as seen:
-        result, detected, steady = asyncio.run(_measure(trigger, waits, interval, jobs, first_end, seen))
+        result, detected, steady = asyncio.run(_measure(trigger, waits, interval, ends, kendra, jobs, seen))
 
-    ended = [_end_time(kendra, *job) for job in jobs]
+    ended = [_end_time(client, *job) for job in jobs]
     latencies = [moment - ended[number % len(jobs)] for number, moment in enumerate(detected)]
     calls = sum(steady[0] <= call.time < steady[1] for call in kendra.calls(LIST))
     return result | {
@@ -54,7 +54,13 @@ def measure(
 
 
 async def _measure(
-    trigger: str, waits: int, interval: int, jobs: list[tuple[str, str, str]], first_end: float, seen: set[int]
+    trigger: str,
+    waits: int,
+    interval: int,
+    ends: tuple[float, float],
+    kendra: LocalKendra,
+    jobs: list[tuple[str, str, str]],
+    seen: set[int],
 ) -> tuple[dict[str, Any], list[float], tuple[float, float]]:
     async def detect(number: int) -> float:
         payload = await run(number, make(*jobs[number % len(jobs)]))
@@ -85,10 +91,12 @@ async def _measure(
     ready = time.time() - began
     # From here on until the first job ends nothing changes: each look finds what the one before did.
     await asyncio.sleep(interval)
-    assert first_end - time.time() > 2 * interval, "the waits were ready too late to see them wait"
     since, cpu = time.time(), time.process_time()
-    await asyncio.sleep(first_end - since)
+    await asyncio.sleep(ends[0] - interval)
     until, cpu = time.time(), time.process_time() - cpu
+    for number, (index_id, data_source_id, _) in enumerate(jobs):
+        await asyncio.sleep(until + (ends[1] - ends[0]) * number / len(jobs) - time.time())
+        await asyncio.to_thread(kendra.finish_sync_job, index_id, data_source_id)
     detected = await asyncio.gather(*tasks)
     for each in watches:
         each.cancel()
@@ -116,8 +124,8 @@ async def _measure(
     return result, detected, (since, until)
 
 
-def _end_time(kendra: LocalKendra, index_id: str, data_source_id: str, execution_id: str) -> float:
-    history = kendra.client().list_data_source_sync_jobs(IndexId=index_id, Id=data_source_id)["History"]
+def _end_time(client: Any, index_id: str, data_source_id: str, execution_id: str) -> float:
+    history = client.list_data_source_sync_jobs(IndexId=index_id, Id=data_source_id)["History"]
     end: float = next(item for item in history if item["ExecutionId"] == execution_id)["EndTime"].timestamp()
     return end
 
