@@ -70,8 +70,8 @@ lint: .venv/.ready ## ruff and mypy
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
 
-bench: .venv/.ready ## The measurements of tests/benchmarks
-	@.venv/bin/python -m tests.benchmarks
+bench: .venv-bench/.ready ## The measurements of tests/benchmarks (BENCH_ARGS=…)
+	@.venv-bench/bin/python -m tests.benchmarks $(BENCH_ARGS)
 
 constraints: .venv/.ready ## Resolve constraints/ anew
 	@scripts/constraints.sh

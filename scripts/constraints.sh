@@ -18,7 +18,8 @@ resolve oldest apache-airflow==2.11.0 --resolution lowest-direct --exclude-newer
 resolve 3.0 'apache-airflow==3.0.* fastapi<0.117' --exclude-newer 2026-01-20
 resolve 3.1 'apache-airflow==3.1.*' --exclude-newer 2026-04-10
 resolve 3.2 'apache-airflow==3.2.*' --exclude-newer 2026-06-15
-resolve newest 'apache-airflow<4' --group lint --group system
+resolve newest 'apache-airflow<4' --group lint --group system --group docs --group mutation
+resolve bench 'apache-airflow<4' --group bench
 
 echo "== constraints/awscli.txt"
 echo awscli | .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \

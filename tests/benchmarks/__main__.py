@@ -9,10 +9,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow_provider_kendra.testing import LocalKendra
 
@@ -39,33 +40,86 @@ PARSE_MS = 5
 
 INTERVALS = 2  # for which waits are looked on
 
+SOURCES_PER_INDEX = 50  # as many as AWS allows
+
+
+class Load(NamedTuple):
+    """How many waits on how many data sources, how often they look, and from when to when the jobs then end."""
+
+    sizes: dict[str, tuple[int, int]]
+    interval: int
+    ends: tuple[float, float]
+
+
+LOAD = Load({"ours": (10_000, 500), "peer": (400, 20)}, interval=10, ends=(60, 120))
+QUICK_LOAD = Load({"ours": (1000, 50), "peer": (40, 2)}, interval=2, ends=(12, 20))
+
+LOAD_COLUMNS = {
+    "waits": "waits",
+    "data_sources": "data sources",
+    "ready_s": "ready (s)",
+    "mb_in_all": "RSS in all (MB)",
+    "kb_per_wait": "RSS a wait (kB)",
+    "growth_mb": "growth (MB)",
+    "cpu_percent": "CPU (% of a core)",
+    "longest_stall_ms": "longest stall (ms)",
+    "calls_per_interval": "calls an interval and data source",
+    "latency_median_s": "latency, median (s)",
+    "latency_p99_s": "latency, 99th percentile (s)",
+}
+GROWTH_MB = 5
+STALL_MS = 50
+LATE = 1.1  # intervals; a look takes its time, too
+
+SOAK = {"waits": 5000, "waves": 10, "data_sources": 50}
+QUICK_SOAK = {"waits": 1000, "waves": 3, "data_sources": 10}
+
+SOAK_COLUMNS = {
+    "seconds": "took (s)",
+    "mb_after_first_wave": "RSS after the first wave (MB)",
+    "mb_after_last_wave": "after the last (MB)",
+    "growth_blocks_percent": "more allocated blocks (%)",
+    "longest_stall_ms": "longest stall (ms)",
+    "threads_at_most": "threads at most",
+}
+GROWTH_BLOCKS_PERCENT = 1
+
 
 def main() -> int:
     """Measure, print, and return 1 if a target is missed."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="each once, and the peer at 100 waits only")
+    parser.add_argument("--quick", action="store_true", help="each once, with fewer waits and for a shorter time")
     parser.add_argument("--output", type=Path, help="write all numbers to this file, as JSON")
     arguments = parser.parse_args()
+    began = time.perf_counter()
     repeats = 1 if arguments.quick else 3
+    load = QUICK_LOAD if arguments.quick else LOAD
 
     plan = [("ours", 1000, repeats), ("ours", 10_000, 1)]
     if not arguments.quick:
         plan.insert(0, ("ours", 100, 1))
-    if find_spec("aiobotocore"):
+    has_peer = find_spec("aiobotocore") is not None
+    if has_peer:
         plan += [("peer", 100, 1)] if arguments.quick else [("peer", 100, 1), ("peer", 1000, 1)]
     else:
-        print("No peer to compare with: its trigger needs aiobotocore (pip install aiobotocore).\n")
+        print("No peer to compare with: its trigger needs aiobotocore.\n")
 
     with tempfile.TemporaryDirectory() as home, LocalKendra() as kendra:
         waits = [(each, count, _waits(home, kendra, each, count, times)) for each, count, times in plan]
+        loads = {each: _load(home, kendra, load, each) for each in load.sizes if each == "ours" or has_peer}
+        soak = _soak(home, kendra, **(QUICK_SOAK if arguments.quick else SOAK))
         parse = {name: _parse(home, modules, repeats) for name, modules in {"ours": OURS, "eager": EAGER}.items()}
 
-    missed = _report(waits, parse, repeats)
+    missed = _report_waits(waits, repeats) + _report_load(loads, load) + _report_soak(soak) + _report_parse(parse)
+    print("\n".join(f"MISSED: {each}" for each in missed) or "All targets are met.")
+    print(f"Took {time.perf_counter() - began:.0f} s.")
     if arguments.output:
         versions = {name: version(name) for name in ("apache-airflow", "boto3", "airflow-provider-kendra")}
         numbers = {
             "versions": {"python": sys.version.split()[0], **versions},
             "waits": [{"trigger": each, "waits": count, **result} for each, count, result in waits],
+            "load": {"interval_s": load.interval, **loads},
+            "soak": soak,
             "parse": parse,
             "missed": missed,
         }
@@ -97,6 +151,45 @@ def _waits(home: str, kendra: LocalKendra, trigger: str, waits: int, times: int)
     return {name: statistics.median(result[name] for result in results) for name in results[0]}
 
 
+def _load(home: str, kendra: LocalKendra, load: Load, trigger: str) -> dict[str, Any]:
+    waits, data_sources = load.sizes[trigger]
+    print(f"… {trigger}, {waits:,} waits over {data_sources} data sources", file=sys.stderr)
+    kendra.reset()
+    kendra.client("s3").create_bucket(Bucket="documents")
+    indexes = [kendra.create_index() for _ in range(-(-data_sources // SOURCES_PER_INDEX))]
+    index_ids = [indexes[number // SOURCES_PER_INDEX] for number in range(data_sources)]
+    result: dict[str, Any] = _fresh(
+        home,
+        "tests.benchmarks.load",
+        trigger=trigger,
+        waits=waits,
+        interval=load.interval,
+        ends=load.ends,
+        url=kendra.url,
+        sources=[(each, kendra.create_s3_data_source(each, "documents")) for each in index_ids],
+    )
+    return result
+
+
+def _soak(home: str, kendra: LocalKendra, waits: int, waves: int, data_sources: int) -> dict[str, Any]:
+    print(f"… {waits * waves:,} waits in {waves} waves", file=sys.stderr)
+    kendra.reset()
+    index_id = kendra.create_index()
+    # Those of the waves, and the one that keeps the poller alive.
+    data_source_ids = [kendra.create_custom_data_source(index_id) for _ in range(data_sources + 1)]
+    kendra.set_history(index_id, data_source_ids[0], [{"ExecutionId": "job", "Status": "SYNCING"}])
+    result: dict[str, Any] = _fresh(
+        home,
+        "tests.benchmarks.soak",
+        waits=waits,
+        waves=waves,
+        url=kendra.url,
+        index_id=index_id,
+        data_source_ids=data_source_ids,
+    )
+    return result
+
+
 def _parse(home: str, modules: list[str], times: int) -> dict[str, Any]:
     print(f"… import of {modules[0]}", file=sys.stderr)
     results = [_fresh(home, "tests.benchmarks.parsing", modules=modules, parses=9) for _ in range(times)]
@@ -119,31 +212,91 @@ def _fresh(home: str, module: str, **arguments: Any) -> Any:
     return json.loads(output.splitlines()[-1])
 
 
-def _report(waits: list[tuple[str, int, dict[str, Any]]], parse: dict[str, dict[str, Any]], repeats: int) -> list[str]:
+def _report_waits(waits: list[tuple[str, int, dict[str, Any]]], repeats: int) -> list[str]:
     missed = []
     print(f"All waits on one data source, polled every 5 s; ours at 1,000: medians of {repeats}.\n")
-    _row("", "waits", *COLUMNS.values())
-    _row(*["---"] * (2 + len(COLUMNS)))
+    _head("", "waits", *COLUMNS.values())
     for trigger, count, result in waits:
         _row(trigger, f"{count:,}", *(f"{result[name]:,}" for name in COLUMNS))
         for name, target in TARGETS.get((trigger, count), {}).items():
             if result[name] > target:
                 missed.append(f"{count:,} waits: {COLUMNS[name]} is {result[name]}, target {target}")
     print()
-    _row("DAG parse, over bare Airflow", "ms", "modules", "boto3 loaded")
-    _row(*["---"] * 4)
+    return missed
+
+
+def _report_load(loads: dict[str, dict[str, Any]], load: Load) -> list[str]:
+    first, last = load.ends
+    print(f"Waits over many data sources for {last:g} s, polled every {load.interval} s. From second {first:g} on the")
+    print("jobs end one by one; latency is from a job's end to the event. Growth, CPU and calls are from before.\n")
+    _head("", *LOAD_COLUMNS.values())
+    flat = {
+        each: result | {f"latency_{name}_s": value for name, value in result["latency_s"].items()}
+        for each, result in loads.items()
+    }
+    for trigger, result in flat.items():
+        _row(trigger, *(f"{result[name]:,}" for name in LOAD_COLUMNS))
+    print()
+    ours = flat["ours"]
+    if peer := flat.get("peer"):
+        memory = peer["kb_per_wait"] / ours["kb_per_wait"]
+        cpu = peer["cpu_percent"] / peer["waits"] / (ours["cpu_percent"] / ours["waits"])
+        calls = peer["calls_per_interval"] / ours["calls_per_interval"]
+        print(f"The peer takes {memory:.0f} times the memory and {cpu:.0f} times the CPU for a wait,")
+        print(f"and {calls:.0f} times the calls for a data source.\n")
+    targets = {
+        "growth_mb": GROWTH_MB,
+        "longest_stall_ms": STALL_MS,
+        "calls_per_interval": ONE_CALL,
+        "latency_p99_s": LATE * load.interval,
+    }
+    return [
+        f"load: {LOAD_COLUMNS[name]} is {ours[name]}, target {target:g}"
+        for name, target in targets.items()
+        if ours[name] > target
+    ]
+
+
+def _report_soak(soak: dict[str, Any]) -> list[str]:
+    outcomes = ", ".join(f"{count:,} {name}" for name, count in soak["outcomes"].items())
+    print(f"{soak['waits']:,} waits in {soak['waves']} waves through one poller: {outcomes}.\n")
+    left = {f"{name.replace('_', ' ')} left": count for name, count in soak["left"].items()}
+    _head(*SOAK_COLUMNS.values(), *left)
+    _row(*(f"{soak[name]:,}" for name in SOAK_COLUMNS), *map(str, left.values()))
+    print()
+    targets = {
+        "waits with another outcome than theirs": (soak["unexpected"], 0),
+        "threads": (soak["threads_at_most"], soak["threads_allowed"]),
+        # Between two waves there is the wait that keeps the poller alive, and nothing else.
+        "polls between waves": (soak["polls_between_waves"], 1),
+        "clients between waves": (soak["clients_between_waves"], 1),
+        "growth (MB)": (soak["growth_mb"], GROWTH_MB),
+        "more allocated blocks (%)": (soak["growth_blocks_percent"], GROWTH_BLOCKS_PERCENT),
+        **{name: (count, 0) for name, count in left.items()},
+    }
+    return [f"soak: {name}: {value}, target {target}" for name, (value, target) in targets.items() if value > target]
+
+
+def _report_parse(parse: dict[str, dict[str, Any]]) -> list[str]:
+    missed = []
+    _head("DAG parse, over bare Airflow", "ms", "modules", "boto3 loaded")
     _row("all our operators and sensors", *_parse_cells(parse["ours"]))
     _row("for comparison: the amazon provider's Glue", *_parse_cells(parse["eager"]))
+    print()
     if parse["ours"]["ms"] > PARSE_MS:
         missed.append(f"DAG parse: {parse['ours']['ms']} ms, target {PARSE_MS}")
     if parse["ours"]["boto3"]:
         missed.append("DAG parse: boto3 is loaded")
-    print("\n" + ("\n".join(f"MISSED: {each}" for each in missed) or "All targets are met."))
     return missed
 
 
 def _parse_cells(result: dict[str, Any]) -> list[str]:
     return [f"{result['ms']}", f"{result['modules']}", "yes" if result["boto3"] else "no"]
+
+
+def _head(*cells: str) -> None:
+    _row(*cells)
+    _row(*["---"] * len(cells))
 
 
 def _row(*cells: str) -> None:
