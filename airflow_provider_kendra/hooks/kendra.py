@@ -162,8 +162,9 @@ class KendraSyncJobsHook(AwsBaseHook):
     """
     Work with the sync jobs of Amazon Kendra data sources.
 
-    Thin wrapper around :external+boto3:py:class:`boto3.client("kendra") <Kendra.Client>`. All times given must
-    have a time zone. Every method raises ``ValueError`` for an identifier that cannot be one.
+    Thin wrapper around ``boto3.client("kendra")``. All times given must have a time zone. Every method raises
+    ``ValueError`` for an identifier that cannot be one, before any call. What AWS answers an error to raises as boto3
+    has it (``botocore.exceptions.ClientError``), unless a method says otherwise.
 
     :param aws_conn_id: The Airflow connection for AWS; None for boto3's own credential chain. Unlike other
         AWS hooks, a connection that is named but not defined is an error: it does not become the identity of
