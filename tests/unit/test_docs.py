@@ -1,0 +1,66 @@
+"""What README and the documentation show as code is code that works."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_kendra.operators.kendra import KendraSyncJobMetricsOperator
+from airflow_provider_kendra.testing import LocalKendra
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+# [begin: fixture]
+def test_my_gate_refuses_a_sync_that_failed(local_kendra):
+    index_id = local_kendra.create_index()
+    local_kendra.client("s3").create_bucket(Bucket="documents")
+    data_source_id = local_kendra.create_s3_data_source(index_id, "documents")
+    local_kendra.start_scheduled_sync(index_id, data_source_id)
+    local_kendra.finish_sync_job(index_id, data_source_id, "FAILED", error_message="The role may not read the bucket")
+
+    gate = KendraSyncJobMetricsOperator(
+        task_id="gate", index_id=index_id, data_source_id=data_source_id, max_documents_failed=0, do_xcom_push=False
+    )
+
+    with pytest.raises(Exception, match="The role may not read the bucket"):
+        gate.execute(context={})
+
+
+# [end: fixture]
+
+
+def test_the_dag_in_the_readme_makes_two_tasks():
+    (source,) = (code for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "with DAG(" in code)
+    namespace: dict[str, object] = {}
+    exec(source, namespace)
+    assert namespace["sync"].downstream_task_ids == {"check"}
+
+
+def test_readme_and_guide_show_the_same_policy():
+    (shown,) = re.findall(r"```json\n(.*?)```", README, re.DOTALL)
+    assert json.loads(shown) == json.loads((ROOT / "docs/howto/iam-policy.json").read_text())
+
+
+@pytest.mark.parametrize("document", ["README.md", "CHANGELOG.md"])
+def test_what_is_linked_in_the_repository_is_there(document):
+    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", (ROOT / document).read_text())
+    assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def test_the_levers_over_http_answer_as_the_guide_shows(local_kendra: LocalKendra):
+    from urllib.request import urlopen
+
+    def post(name: str, **arguments: object) -> object:
+        with urlopen(f"{local_kendra.url}/kendra-local/{name}", json.dumps(arguments).encode()) as answer:
+            return json.loads(answer.read())
+
+    assert post("inject", operation="*", error="ThrottlingException", times=5) == {"result": None}
+    assert post("call_count", operation="ListDataSourceSyncJobs") == {"result": 0}
+    assert post("clear_faults") == {"result": None}
+    ids = (index_id := local_kendra.create_index(), local_kendra.create_custom_data_source(index_id))
+    assert post("set_history", args=[*ids, []]) == {"result": None}
