@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -50,6 +51,26 @@ def test_readme_and_guide_show_the_same_policy():
 def test_what_is_linked_in_the_repository_is_there(document):
     targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", (ROOT / document).read_text())
     assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def test_the_scripts_of_the_tutorial_make_a_search_whose_next_sync_goes_badly(
+    local_kendra: LocalKendra, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def run(script: str) -> None:
+        source = (ROOT / "docs/tutorial" / script).read_text()
+        assert "http://127.0.0.1:5005" in source
+        exec(source.replace("http://127.0.0.1:5005", local_kendra.url), {})
+
+    run("setup_search.py")
+    for name, value in re.findall(r"export (\w+)=(\S+)", capsys.readouterr().out):
+        monkeypatch.setenv(name, value)
+    ids = [os.environ[f"AIRFLOW_VAR_KENDRA_{name}_ID"] for name in ("INDEX", "DATA_SOURCE")]
+    run("next_sync_goes_badly.py")
+    local_kendra.set_sync_duration(0)
+    local_kendra.client().start_data_source_sync_job(IndexId=ids[0], Id=ids[1])
+
+    (job,) = local_kendra.client().list_data_source_sync_jobs(IndexId=ids[0], Id=ids[1])["History"]
+    assert (job["Status"], job["Metrics"]["DocumentsFailed"]) == ("INCOMPLETE", "30")
 
 
 def test_the_levers_over_http_answer_as_the_guide_shows(local_kendra: LocalKendra):
