@@ -35,6 +35,9 @@ exclude_patterns = ["_build"]
 myst_enable_extensions = ["deflist", "fieldlist", "colon_fence"]
 myst_heading_anchors = 3
 
+default_role = "code"
+smartquotes = False  # what is quoted is often code
+
 html_theme = "furo"
 html_title = f"airflow-provider-kendra {release}"
 html_static_path = ["_static"]
@@ -44,7 +47,7 @@ html_copy_source = False
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_class_signature = "separated"
+autodoc_class_signature = "mixed"
 autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 90

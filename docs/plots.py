@@ -74,6 +74,7 @@ def draw(waits: Sequence[Mapping[str, Any]], column: str) -> str | None:
         rounded_bars=2,
         margin=8,
         min_scale=1,
+        zero=min(values.values()) / 3,  # where the bars begin: a logarithmic scale has no 0
         range=(min(values.values()) / 3, max(values.values()) * 3),
         disable_xml_declaration=True,
         js=(),
