@@ -75,4 +75,4 @@ def draw_plots() -> None:
     """Draw what the benchmarks measured."""
     import plots
 
-    plots.main([str(HERE / "benchmarks.json"), str(HERE / "_build" / "plots")])
+    plots.main([str(HERE / "benchmarks.json"), str(HERE / "_build" / "plots.html")])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,6 +73,27 @@ def test_the_scripts_of_the_tutorial_make_a_search_whose_next_sync_goes_badly(
 
     (job,) = local_kendra.client().list_data_source_sync_jobs(IndexId=ids[0], Id=ids[1])["History"]
     assert (job["Status"], job["Metrics"]["DocumentsFailed"]) == ("INCOMPLETE", "30")
+
+
+def test_what_the_benchmarks_measured_is_drawn_as_far_as_it_is_there(tmp_path: Path):
+    plots = ROOT / "docs/plots.py"
+    measured = json.loads((ROOT / "docs/benchmarks.json").read_text())
+    load = {
+        "waits": 400,
+        "data_sources": 20,
+        "baseline_mb": 100.0,
+        "series": [[0.0, 100.0], [1.0, 110.0]],
+        "latency_s": {"median": 5.1, "p99": 10.2},
+    }
+
+    def figures(numbers: dict[str, object]) -> int:
+        (tmp_path / "numbers.json").write_text(json.dumps(numbers))
+        subprocess.run([sys.executable, plots, tmp_path / "numbers.json", tmp_path / "plots.html"], check=True)
+        return (tmp_path / "plots.html").read_text().count("<svg")
+
+    assert figures({}) == 0
+    assert figures({"waits": measured["waits"]}) == 3
+    assert figures({"waits": measured["waits"], "load": {"interval_s": 10, "ours": load, "peer": load}}) == 5
 
 
 def test_the_levers_over_http_answer_as_the_guide_shows(local_kendra: LocalKendra):
