@@ -274,10 +274,12 @@ class KendraSyncJobsHook(AwsBaseHook):
 
         :param index_id: The index.
         :param data_source_id: The data source.
-        :param status: Only jobs with this status (``StatusFilter``).
-        :param started_after: Only jobs that started at or after this time (``StartTimeFilter.StartTime``).
-        :param started_before: Only jobs that started at or before this time (``StartTimeFilter.EndTime``).
-        :param page_size: Jobs in one call, 1 to 10 (``MaxResults``).
+        :param status: Only jobs with this status (``StatusFilter``). Default None: with any.
+        :param started_after: Only jobs that started at or after this time: a ``datetime`` or ISO 8601 text, with a
+            time zone (``StartTimeFilter.StartTime``). Default None: any.
+        :param started_before: Only jobs that started at or before this time (``StartTimeFilter.EndTime``). Default
+            None: any.
+        :param page_size: Jobs in one call, 1 to 10 (``MaxResults``). Default 10.
         """
         pages = self.iter_pages(
             index_id,
@@ -308,7 +310,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         :param status: As in :meth:`iter_sync_jobs`.
         :param started_after: As in :meth:`iter_sync_jobs`.
         :param started_before: As in :meth:`iter_sync_jobs`.
-        :param limit: At most so many jobs; None for all.
+        :param limit: At most so many jobs. Default None: all.
         """
         if limit is not None and limit < 1:
             raise ValueError(f"limit is {limit!r}, but must be 1 or more, or None for all jobs.")
@@ -348,7 +350,7 @@ class KendraSyncJobsHook(AwsBaseHook):
 
         :param index_id: The index.
         :param data_source_id: The data source.
-        :param statuses: Only a job that has one of these.
+        :param statuses: Only a job that has one of these. Default None: whichever it has.
         """
         for job in self.iter_sync_jobs(index_id, data_source_id):
             if statuses is None or job.status in statuses:
