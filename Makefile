@@ -73,6 +73,7 @@ lint: .venv/.ready ## ruff and mypy
 docs: .venv/.ready ## The documentation site, in docs/_build/html; what it shows as code is run
 	@echo "== docs: sphinx, warnings are errors"
 	@.venv/bin/python -m sphinx --builder html --nitpicky --fail-on-warning --keep-going --quiet docs docs/_build/html
+	@.venv/bin/python docs/links.py docs/_build/html
 	@.venv/bin/python -m sphinx --builder doctest --fail-on-warning --quiet docs docs/_build/doctest
 
 bench: .venv/.ready ## The measurements of tests/benchmarks

@@ -18,23 +18,24 @@ ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 
 
-# [begin: fixture]
 def test_my_gate_refuses_a_sync_that_failed(local_kendra):
     index_id = local_kendra.create_index()
     local_kendra.client("s3").create_bucket(Bucket="documents")
     data_source_id = local_kendra.create_s3_data_source(index_id, "documents")
     local_kendra.start_scheduled_sync(index_id, data_source_id)
-    local_kendra.finish_sync_job(index_id, data_source_id, "FAILED", error_message="The role may not read the bucket")
+    why = "The role may not read the bucket"
+    local_kendra.finish_sync_job(index_id, data_source_id, "FAILED", error_message=why)
 
     gate = KendraSyncJobMetricsOperator(
-        task_id="gate", index_id=index_id, data_source_id=data_source_id, max_documents_failed=0, do_xcom_push=False
+        task_id="gate",
+        index_id=index_id,
+        data_source_id=data_source_id,
+        max_documents_failed=0,
+        do_xcom_push=False,
     )
 
-    with pytest.raises(Exception, match="The role may not read the bucket"):
+    with pytest.raises(Exception, match=why):
         gate.execute(context={})
-
-
-# [end: fixture]
 
 
 def test_the_dag_in_the_readme_makes_two_tasks():
