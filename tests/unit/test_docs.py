@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -54,6 +55,32 @@ def test_readme_and_guide_show_the_same_policy():
 def test_what_is_linked_in_the_repository_is_there(document):
     targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", (ROOT / document).read_text())
     assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def messages() -> list[str]:
+    """All texts in the package's code; what is put into them stands as a gap."""
+    texts = []
+    for file in (ROOT / "airflow_provider_kendra").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                parts = (part.value if isinstance(part, ast.Constant) else "\0" for part in node.values)
+                texts.append("".join(map(str, parts)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+    return texts
+
+
+def test_troubleshooting_quotes_messages_that_the_package_gives():
+    page = (ROOT / "docs/howto/troubleshoot.md").read_text()
+    quoted = {
+        span for span in re.findall(r"`([^`]+)`", page) if " " in span and not span.startswith(("python -m", "["))
+    }
+    assert len(quoted) > 30
+    known = messages()
+    gap = r"…|\bFAILED\b|\bABORTED\b|\bINCOMPLETE\b|\bSYNCING\b|\b[XYZN]\b|\b\d+\b|'X'|\"X\""
+    fragments = {part.strip(" ;:().,'\"") for span in quoted for part in re.split(gap, span)}
+    unknown = {part for part in fragments if len(part) > 3 and not any(part in text for text in known)}
+    assert unknown == set()
 
 
 def test_the_scripts_of_the_tutorial_make_a_search_whose_next_sync_goes_badly(
