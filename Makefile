@@ -20,7 +20,7 @@ export UV_CACHE_DIR := $(CURDIR)/.cache/uv
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help demo airflow test test-oldest test-3.0 test-3.1 test-3.2 test-matrix test-system test-system-quick lint bench constraints clean
+.PHONY: help demo airflow test test-oldest test-3.0 test-3.1 test-3.2 test-matrix test-system test-system-quick lint docs bench constraints clean
 
 help: ## What there is
 	@echo "airflow-provider-kendra: make TARGET [PYTHON=python3.12]"
@@ -69,6 +69,12 @@ lint: .venv/.ready ## ruff and mypy
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
+
+docs: .venv/.ready ## The documentation site, in docs/_build/html; what it shows as code is run
+	@echo "== docs: sphinx, warnings are errors"
+	@.venv/bin/python -m sphinx --builder html --nitpicky --fail-on-warning --keep-going --quiet docs docs/_build/html
+	@.venv/bin/python docs/links.py docs/_build/html
+	@.venv/bin/python -m sphinx --builder doctest --fail-on-warning --quiet docs docs/_build/doctest
 
 bench: .venv-bench/.ready ## The measurements of tests/benchmarks (BENCH_ARGS=…)
 	@.venv-bench/bin/python -m tests.benchmarks $(BENCH_ARGS)

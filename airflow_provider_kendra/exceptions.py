@@ -13,7 +13,12 @@ if TYPE_CHECKING:
 
 
 class KendraError(AirflowException):
-    """Anything that went wrong with a Kendra sync job. Airflow retries the task."""
+    """
+    Anything that went wrong with a Kendra sync job. Airflow retries the task.
+
+    :param message: What happened, to which sync job, and what to do.
+    :param job: The sync job as last seen, if one is known; kept as ``.job``.
+    """
 
     def __init__(self, message: str, *, job: SyncJob | None = None) -> None:
         super().__init__(message)
@@ -37,17 +42,25 @@ class KendraSyncJobNotFoundError(KendraError, AirflowFailException):
 
 
 class KendraSyncJobTimeoutError(KendraError):
-    """An operator's ``timeout`` passed before its sync job had ended; ``.job`` is the job as last seen."""
+    """
+    An operator's ``timeout`` passed before its sync job had ended; ``.job`` is the job as last seen. Airflow retries
+    the task.
+    """
 
 
 class KendraSyncJobAlreadyRunningError(KendraError):
-    """A sync job was running already, so that none could be started; ``.job`` is that job, if it is known."""
+    """
+    A sync job was running already, so that none could be started; ``.job`` is that job, if it is known. Airflow
+    retries the task.
+    """
 
 
 class KendraSyncJobMetricsError(KendraError, AirflowFailException):
     """
-    A sync job did not pass the gates of :class:`KendraSyncJobMetricsOperator`. Airflow does not retry the task.
+    A sync job did not pass the gates of ``KendraSyncJobMetricsOperator``. Airflow does not retry the task.
 
+    :param message: All violations, in one text.
+    :param job: The sync job.
     :param violations: One sentence for each gate that was not passed.
     """
 
@@ -58,8 +71,9 @@ class KendraSyncJobMetricsError(KendraError, AirflowFailException):
 
 class KendraDocumentsError(KendraError):
     """
-    Kendra did not take some documents of a batch.
+    Kendra did not take some of the documents that were put. Airflow retries the task.
 
+    :param message: How many, and the first few of them.
     :param failures: ``FailedDocuments`` of the response: ``Id``, ``ErrorCode``, ``ErrorMessage`` each.
     """
 

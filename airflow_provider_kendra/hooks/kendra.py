@@ -165,8 +165,9 @@ class KendraSyncJobsHook(AwsBaseHook):
     """
     Work with the sync jobs of Amazon Kendra data sources.
 
-    Thin wrapper around :external+boto3:py:class:`boto3.client("kendra") <Kendra.Client>`. All times given must
-    have a time zone. Every method raises ``ValueError`` for an identifier that cannot be one.
+    Thin wrapper around ``boto3.client("kendra")``. All times given must have a time zone. Every method raises
+    ``ValueError`` for an identifier that cannot be one, before any call. What AWS answers an error to raises as boto3
+    has it (``botocore.exceptions.ClientError``), unless a method says otherwise.
 
     :param aws_conn_id: The Airflow connection for AWS; None for boto3's own credential chain. Unlike other
         AWS hooks, a connection that is named but not defined is an error: it does not become the identity of
@@ -275,10 +276,12 @@ class KendraSyncJobsHook(AwsBaseHook):
 
         :param index_id: The index.
         :param data_source_id: The data source.
-        :param status: Only jobs with this status (``StatusFilter``).
-        :param started_after: Only jobs that started at or after this time (``StartTimeFilter.StartTime``).
-        :param started_before: Only jobs that started at or before this time (``StartTimeFilter.EndTime``).
-        :param page_size: Jobs in one call, 1 to 10 (``MaxResults``).
+        :param status: Only jobs with this status (``StatusFilter``). Default None: with any.
+        :param started_after: Only jobs that started at or after this time: a ``datetime`` or ISO 8601 text, with a
+            time zone (``StartTimeFilter.StartTime``). Default None: any.
+        :param started_before: Only jobs that started at or before this time (``StartTimeFilter.EndTime``). Default
+            None: any.
+        :param page_size: Jobs in one call, 1 to 10 (``MaxResults``). Default 10.
         """
         pages = self.iter_pages(
             index_id,
@@ -309,7 +312,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         :param status: As in :meth:`iter_sync_jobs`.
         :param started_after: As in :meth:`iter_sync_jobs`.
         :param started_before: As in :meth:`iter_sync_jobs`.
-        :param limit: At most so many jobs; None for all.
+        :param limit: At most so many jobs. Default None: all.
         """
         if limit is not None and limit < 1:
             raise ValueError(f"limit is {limit!r}, but must be 1 or more, or None for all jobs.")
@@ -349,7 +352,7 @@ class KendraSyncJobsHook(AwsBaseHook):
 
         :param index_id: The index.
         :param data_source_id: The data source.
-        :param statuses: Only a job that has one of these.
+        :param statuses: Only a job that has one of these. Default None: whichever it has.
         """
         for job in self.iter_sync_jobs(index_id, data_source_id):
             if statuses is None or job.status in statuses:

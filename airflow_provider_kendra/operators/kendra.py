@@ -141,10 +141,12 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         from Airflow 3.3. Default True.
     :param durable: Remember the job, so that a try whose predecessor was lost resumes it (Airflow 3.3+; before,
         ``if_running`` decides). Default True.
-    :param aws_conn_id: The Airflow connection for AWS; None for boto3's own credentials (templated).
+    :param aws_conn_id: The Airflow connection for AWS, by default ``aws_default``; None for boto3's own credentials
+        (templated).
     :param region_name: AWS region; by default that of the connection (templated).
     :param verify: Whether, or with which CA bundle, to verify TLS certificates (templated).
-    :param botocore_config: Configuration for the botocore client (templated).
+    :param botocore_config: Configuration for the botocore client: a mapping of the parameters of
+        ``botocore.config.Config`` (templated). Default: that of the connection.
     :raises KendraSyncJobFailedError: if the job ended, but not acceptably.
     :raises KendraSyncJobAlreadyRunningError: if a sync job is running and ``if_running`` is ``"fail"``, or the
         data source is in use though no job is listed.
@@ -466,10 +468,12 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
         default_deferrable``.
     :param poll_interval: Seconds between looks. Default 60.
     :param timeout: Seconds, or a ``timedelta``, that the waiting may take. Default 24 hours.
-    :param aws_conn_id: The Airflow connection for AWS; None for boto3's own credentials (templated).
+    :param aws_conn_id: The Airflow connection for AWS, by default ``aws_default``; None for boto3's own credentials
+        (templated).
     :param region_name: AWS region; by default that of the connection (templated).
     :param verify: Whether, or with which CA bundle, to verify TLS certificates (templated).
-    :param botocore_config: Configuration for the botocore client (templated).
+    :param botocore_config: Configuration for the botocore client: a mapping of the parameters of
+        ``botocore.config.Config`` (templated). Default: that of the connection.
     :raises KendraSyncJobNotFoundError: if the history does not hold ``execution_id``.
     :raises KendraSyncJobTimeoutError: after ``timeout``.
     """
@@ -567,14 +571,16 @@ class KendraSyncJobMetricsOperator(SyncJobLineageMixin, AwsParametersMixin, Base
     :param index_id: The index (templated).
     :param data_source_id: The data source (templated).
     :param execution_id: The sync job (templated). Default None: the newest finished one.
-    :param max_documents_failed: At most so many documents failed.
+    :param max_documents_failed: At most so many documents failed. Default None, as of the others: no threshold.
     :param max_failed_ratio: At most this share of documents failed, from 0 to 1: of those scanned or, where
         Kendra does not report these, of those added, modified, deleted and failed.
     :param min_documents_scanned: At least so many documents were scanned.
-    :param aws_conn_id: The Airflow connection for AWS; None for boto3's own credentials (templated).
+    :param aws_conn_id: The Airflow connection for AWS, by default ``aws_default``; None for boto3's own credentials
+        (templated).
     :param region_name: AWS region; by default that of the connection (templated).
     :param verify: Whether, or with which CA bundle, to verify TLS certificates (templated).
-    :param botocore_config: Configuration for the botocore client (templated).
+    :param botocore_config: Configuration for the botocore client: a mapping of the parameters of
+        ``botocore.config.Config`` (templated). Default: that of the connection.
     :raises KendraSyncJobMetricsError: if a threshold is not met. Not retried.
     :raises KendraSyncJobNotFoundError: if there is no such job, or none has finished. Not retried.
     """
@@ -726,10 +732,12 @@ class KendraListSyncJobsOperator(SyncJobLineageMixin, AwsParametersMixin, BaseOp
         time zone (templated).
     :param started_before: Only jobs that started at or before this time (templated).
     :param limit: At most so many jobs, the newest. Default None: all.
-    :param aws_conn_id: The Airflow connection for AWS; None for boto3's own credentials (templated).
+    :param aws_conn_id: The Airflow connection for AWS, by default ``aws_default``; None for boto3's own credentials
+        (templated).
     :param region_name: AWS region; by default that of the connection (templated).
     :param verify: Whether, or with which CA bundle, to verify TLS certificates (templated).
-    :param botocore_config: Configuration for the botocore client (templated).
+    :param botocore_config: Configuration for the botocore client: a mapping of the parameters of
+        ``botocore.config.Config`` (templated). Default: that of the connection.
     """
 
     template_fields: Sequence[str] = (

@@ -189,10 +189,12 @@ class KendraSyncJobSensor(_KendraSensor):
         before). Not for mapped tasks.
     :param poke_interval: Seconds between looks. Default 60. All waits of a triggerer on one data source share
         looks; the shortest interval rules.
-    :param aws_conn_id: The Airflow connection for AWS; None for boto3's own credentials (templated).
+    :param aws_conn_id: The Airflow connection for AWS, by default ``aws_default``; None for boto3's own credentials
+        (templated).
     :param region_name: AWS region; by default that of the connection (templated).
     :param verify: Whether, or with which CA bundle, to verify TLS certificates (templated).
-    :param botocore_config: Configuration for the botocore client (templated).
+    :param botocore_config: Configuration for the botocore client: a mapping of the parameters of
+        ``botocore.config.Config`` (templated). Default: that of the connection.
     :raises KendraSyncJobRejectedError: if the job ended, but not acceptably.
     :raises KendraSyncJobNotFoundError: if there is no such job.
     :raises KendraRequestError: if AWS refuses to tell.
@@ -375,10 +377,12 @@ class KendraDataFreshnessSensor(_KendraSensor):
         default_deferrable``.
     :param poke_interval: Seconds between looks. Default 60. All waits of a triggerer on one data source share
         looks; the shortest interval rules.
-    :param aws_conn_id: The Airflow connection for AWS; None for boto3's own credentials (templated).
+    :param aws_conn_id: The Airflow connection for AWS, by default ``aws_default``; None for boto3's own credentials
+        (templated).
     :param region_name: AWS region; by default that of the connection (templated).
     :param verify: Whether, or with which CA bundle, to verify TLS certificates (templated).
-    :param botocore_config: Configuration for the botocore client (templated).
+    :param botocore_config: Configuration for the botocore client: a mapping of the parameters of
+        ``botocore.config.Config`` (templated). Default: that of the connection.
     :raises KendraSyncJobRejectedError: with ``fail_fast``.
     :raises KendraRequestError: if AWS refuses to tell, or there is no data source that could be fresh.
     :raises AirflowSensorTimeout: after ``timeout``. None of these is retried. With ``soft_fail`` or

@@ -28,7 +28,16 @@ Metrics = Mapping[str, int | str]
 
 @dataclass(frozen=True)
 class Call:
-    """A request that the local Kendra has received; without a status it was not answered (yet)."""
+    """
+    A request that the local Kendra has received.
+
+    :param operation: The operation of the API, such as ``ListDataSourceSyncJobs``.
+    :param parameters: Its parameters, parsed from JSON.
+    :param region: The AWS region that the client meant.
+    :param time: When it came, in seconds since the epoch.
+    :param status: The HTTP status of the answer; None if it was not answered (yet).
+    :param error: The code of the error, ``ConnectionReset`` for a reset; None if it was answered well.
+    """
 
     operation: str
     parameters: Any
@@ -39,7 +48,11 @@ class Call:
 
 
 class LocalKendra:
-    """Amazon Kendra (and S3, STS and whatever else moto has) on loopback, while its context lasts."""
+    """
+    Amazon Kendra (and S3, STS and whatever else moto has) on loopback, while its context lasts.
+
+    :param port: Where to listen. Default 0: a free port.
+    """
 
     def __init__(self, *, port: int = 0):
         self._port = port
@@ -49,7 +62,11 @@ class LocalKendra:
 
     @classmethod
     def attach(cls, url: str) -> Self:
-        """The same levers on a local Kendra that somebody else runs."""
+        """
+        Get the same levers on a local Kendra that somebody else runs.
+
+        :param url: Where that one listens.
+        """
         kendra = cls()
         kendra._url = url.rstrip("/")
         return kendra
@@ -65,7 +82,11 @@ class LocalKendra:
         self.stop()
 
     def start(self) -> None:
-        """Start the server's process and wait until it listens."""
+        """
+        Start the server's process and wait until it listens; entering the context does so too.
+
+        :raises ImportError: if the extra ``local`` is not installed.
+        """
         missing = [name for name in ("moto", "flask", "flask_cors") if find_spec(name) is None]
         if missing:
             raise ImportError(
@@ -106,7 +127,7 @@ class LocalKendra:
 
     @property
     def url(self) -> str:
-        """Where it listens: the `endpoint_url` of any client."""
+        """Where it listens: the ``endpoint_url`` of any client."""
         if self._url is None:
             raise RuntimeError("The local Kendra is not running: use it as a context manager, or attach(url)")
         return self._url
@@ -123,7 +144,12 @@ class LocalKendra:
         return json.dumps({"conn_type": "aws", "login": KEY, "password": KEY, "extra": extra})
 
     def client(self, service: str = "kendra", **kwargs: Any) -> Any:
-        """A boto3 client of any service; the keywords are `boto3.client`'s and override."""
+        """
+        Make a boto3 client.
+
+        :param service: Any service that moto has.
+        :param kwargs: Further parameters of ``boto3.client``; they override.
+        """
         from boto3.session import Session
 
         if self._session is None:
@@ -131,18 +157,35 @@ class LocalKendra:
         return self._session.client(service, **({"endpoint_url": self.url} | kwargs))
 
     def create_index(self, name: str = "index") -> str:
-        """A new index's id."""
+        """
+        Make an index and return its id.
+
+        :param name: Its name.
+        """
         index_id: str = self.client().create_index(Name=name, RoleArn=ROLE_ARN)["Id"]
         return index_id
 
     def create_custom_data_source(self, index_id: str, name: str = "custom") -> str:
-        """The id of a new data source that takes BatchPutDocument."""
+        """
+        Make a data source that takes ``BatchPutDocument``, and return its id.
+
+        :param index_id: The index.
+        :param name: Its name.
+        """
         return self._create_data_source(IndexId=index_id, Name=name, Type="CUSTOM")
 
     def create_s3_data_source(
         self, index_id: str, bucket: str, *, name: str = "s3", prefixes: Sequence[str] = (), **kwargs: Any
     ) -> str:
-        """The id of a new data source on a bucket; more keywords (Schedule …) are CreateDataSource's own."""
+        """
+        Make a data source that crawls a bucket, and return its id.
+
+        :param index_id: The index.
+        :param bucket: The bucket, in the S3 of this same server.
+        :param name: Its name.
+        :param prefixes: Crawl only keys that begin with one of these. Default: all.
+        :param kwargs: Further parameters of ``CreateDataSource``, such as ``Schedule``.
+        """
         s3 = {"BucketName": bucket, "InclusionPrefixes": list(prefixes)}
         return self._create_data_source(
             IndexId=index_id, Name=name, Type="S3", RoleArn=ROLE_ARN, Configuration={"S3Configuration": s3},
@@ -158,18 +201,30 @@ class LocalKendra:
         self._control("reset")
 
     def set_sync_duration(self, seconds: float | None, indexing: float | None = None) -> None:
-        """How long crawling and then indexing take, for syncs started or stopped from now on.
+        """
+        Say how long syncs take that are started or stopped from now on. At first: 2 and 1 seconds.
 
-        `None` seconds: until `advance` or `finish_sync_job`. Without `indexing`: half as long as the crawl.
+        :param seconds: For crawling; None: until :meth:`advance` or :meth:`finish_sync_job`.
+        :param indexing: Seconds for indexing. Default: half as long as the crawl.
         """
         self._control("set_sync_duration", seconds=seconds, indexing=indexing)
 
     def set_listing_delay(self, looks: int) -> None:
-        """Leave each job that starts from now on out of the first `looks` lists asked for after its start."""
+        """
+        Leave each job that starts from now on out of the first lists asked for after its start: stale reads.
+
+        :param looks: Out of so many; 0, as at first, for none.
+        """
         self._control("set_listing_delay", looks=looks)
 
     def advance(self, index_id: str, data_source_id: str) -> str:
-        """Take the running sync one status further and return that status."""
+        """
+        Take the running sync one status further and return that status.
+
+        :param index_id: The index.
+        :param data_source_id: The data source.
+        :raises ValueError: if none is running, or the data source is CUSTOM.
+        """
         return str(self._control("advance", index_id=index_id, data_source_id=data_source_id))
 
     def finish_sync_job(
@@ -183,7 +238,19 @@ class LocalKendra:
         error_message: str | None = None,
         data_source_error_code: str | None = None,
     ) -> None:
-        """End the running sync now, in this way; metrics under the names of the API, or as really counted."""
+        """
+        End the running sync now, in this way.
+
+        :param index_id: The index.
+        :param data_source_id: The data source.
+        :param status: The status that it ends with.
+        :param metrics: Counts under the names of the API, such as ``{"DocumentsFailed": 13}``. Default: as really
+            counted.
+        :param error_code: Its error code.
+        :param error_message: Its error message.
+        :param data_source_error_code: The error code of the data source's own side.
+        :raises ValueError: if none is running.
+        """
         self._control(
             "finish_sync_job", index_id=index_id, data_source_id=data_source_id, status=status,
             metrics=metrics, error_code=error_code, error_message=error_message,
@@ -201,7 +268,18 @@ class LocalKendra:
         error_message: str | None = None,
         data_source_error_code: str | None = None,
     ) -> None:
-        """Let the running sync, else the next to start, end in this way when its time comes."""
+        """
+        Let the running sync, else the next to start, end in this way when its time comes.
+
+        :param index_id: The index.
+        :param data_source_id: The data source.
+        :param status: The status that it ends with.
+        :param metrics: Counts under the names of the API, such as ``{"DocumentsFailed": 13}``. Default: as really
+            counted.
+        :param error_code: Its error code.
+        :param error_message: Its error message.
+        :param data_source_error_code: The error code of the data source's own side.
+        """
         self._control(
             "set_next_outcome", index_id=index_id, data_source_id=data_source_id, status=status,
             metrics=metrics, error_code=error_code, error_message=error_message,
@@ -209,7 +287,14 @@ class LocalKendra:
         )  # fmt: skip
 
     def start_scheduled_sync(self, index_id: str, data_source_id: str) -> str:
-        """Start a sync as a data source's schedule does, asked by no client; nobody can stop it."""
+        """
+        Start a sync as a data source's schedule does, asked by no client, and return its execution id.
+
+        Nobody can stop it, as is so in Kendra.
+
+        :param index_id: The index.
+        :param data_source_id: The data source.
+        """
         return str(self._control("start_scheduled_sync", index_id=index_id, data_source_id=data_source_id))
 
     def fail_documents(
@@ -221,16 +306,30 @@ class LocalKendra:
         times: int | None = None,
         error_code: str = "InternalError",
     ) -> None:
-        """Refuse these documents the next `times` they are put (`None`: always)."""
+        """
+        Refuse documents when they are put.
+
+        :param index_id: The index.
+        :param data_source_id: The data source.
+        :param document_ids: Their ids.
+        :param times: The next so many times. Default None: always.
+        :param error_code: The ``ErrorCode`` of each in ``FailedDocuments``.
+        """
         self._control(
             "fail_documents", index_id=index_id, data_source_id=data_source_id,
             document_ids=list(document_ids), times=times, error_code=error_code,
         )  # fmt: skip
 
     def set_history(self, index_id: str, data_source_id: str, *histories: Sequence[Mapping[str, Any]]) -> None:
-        """Show these histories of ListDataSourceSyncJobs items: the next at each look; the last one stays.
+        """
+        Show these histories: the next one at each look, and the last one from then on.
 
-        A look is a list asked for without NextToken. No histories: the true one again.
+        A look is a list that is asked for without ``NextToken``.
+
+        :param index_id: The index.
+        :param data_source_id: The data source.
+        :param histories: Each a list of items as ``ListDataSourceSyncJobs`` has them in ``History``. None: the true
+            history again.
         """
         self._control("set_history", args=[index_id, data_source_id, *histories])
 
@@ -249,12 +348,24 @@ class LocalKendra:
         body: str | None = None,
         next_token: str | None = None,
     ) -> None:
-        """Misbehave at this Kendra operation (`"*"`: any), the next `times` or at this `rate`, else always.
+        """
+        Misbehave. Of several faults that fit a call, the one injected first strikes.
 
-        `error` and `status` answer in Kendra's place. `delay` is the seconds between Kendra's acting and its
-        answer. `reset` is a TCP reset "before" or "after" it acts. `body` spoils its answer: "truncated",
-        "not-json", "empty". `next_token` is "repeated" or "invalid". Of several faults that fit a call, the
-        one injected first strikes.
+        ``error`` and ``status`` answer in Kendra's place, which then never hears of the request. With all others
+        Kendra acts first, unless it is ``reset="before"``.
+
+        :param operation: At this operation of Kendra; ``"*"`` for any.
+        :param times: The next so many times. Default None, if ``rate`` is None too: always.
+        :param rate: At each call with this probability, from 0 to 1.
+        :param seed: Where the random numbers for ``rate`` begin: the same ones in each run.
+        :param error: The error code to answer, such as ``"ThrottlingException"``.
+        :param status: The HTTP status to answer. Default: what fits the code, else 400.
+        :param message: The error message to answer.
+        :param delay: Seconds between what Kendra does and its answer.
+        :param reset: A TCP reset, ``"before"`` or ``"after"`` Kendra acts.
+        :param body: What becomes of the answer's body: ``"truncated"``, ``"not-json"`` or ``"empty"``.
+        :param next_token: The ``NextToken`` of the answer: ``"repeated"`` or ``"invalid"``.
+        :raises ValueError: for an operation that Kendra does not have, or without any of the faults.
         """
         self._control(
             "inject", operation=operation, times=times, rate=rate, seed=seed, error=error, status=status,
@@ -266,11 +377,19 @@ class LocalKendra:
         self._control("clear_faults")
 
     def calls(self, operation: str | None = None) -> list[Call]:
-        """Kendra's calls since the last reset, in the order they came (the newest 100,000)."""
+        """
+        Get the calls of Kendra since the last reset, in the order they came: the newest 100,000.
+
+        :param operation: Only of this operation. Default: of all.
+        """
         return [Call(**call) for call in self._control("calls", operation=operation)]
 
     def call_count(self, operation: str | None = None) -> int:
-        """How many calls there were since the last reset, without fetching them."""
+        """
+        Count the calls since the last reset, without fetching them.
+
+        :param operation: Only of this operation. Default: of all.
+        """
         return int(self._control("call_count", operation=operation))
 
     def _control(self, name: str, **parameters: Any) -> Any:

@@ -35,7 +35,13 @@ def mock_kendra(func: None = None, config: "DefaultConfig | None" = None) -> "Mo
 
 
 def mock_kendra(func: Any = None, config: Any = None) -> Any:
-    """moto's `mock_aws` with Kendra in it: a decorator, or without a function a context manager."""
+    """
+    Take moto's ``mock_aws`` with Kendra in it: a decorator, or without a function a context manager.
+
+    :param func: The function that is decorated.
+    :param config: moto's configuration, as ``mock_aws`` takes it.
+    :raises TypeError: for a coroutine function: the mock would be over before its body runs.
+    """
     if inspect.iscoroutinefunction(func):
         raise TypeError(
             "mock_kendra cannot decorate a coroutine function: the mock would be over before the body runs. "

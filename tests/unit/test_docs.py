@@ -1,0 +1,138 @@
+"""What README and the documentation show as code is code that works."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_kendra.operators.kendra import KendraSyncJobMetricsOperator
+from airflow_provider_kendra.testing import LocalKendra
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def test_my_gate_refuses_a_sync_that_failed(local_kendra):
+    index_id = local_kendra.create_index()
+    local_kendra.client("s3").create_bucket(Bucket="documents")
+    data_source_id = local_kendra.create_s3_data_source(index_id, "documents")
+    local_kendra.start_scheduled_sync(index_id, data_source_id)
+    why = "The role may not read the bucket"
+    local_kendra.finish_sync_job(index_id, data_source_id, "FAILED", error_message=why)
+
+    gate = KendraSyncJobMetricsOperator(
+        task_id="gate",
+        index_id=index_id,
+        data_source_id=data_source_id,
+        max_documents_failed=0,
+        do_xcom_push=False,
+    )
+
+    with pytest.raises(Exception, match=why):
+        gate.execute(context={})
+
+
+def test_the_dag_in_the_readme_makes_two_tasks():
+    (source,) = (code for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "with DAG(" in code)
+    namespace: dict[str, object] = {}
+    exec(source, namespace)
+    assert namespace["sync"].downstream_task_ids == {"check"}
+
+
+def test_readme_and_guide_show_the_same_policy():
+    (shown,) = re.findall(r"```json\n(.*?)```", README, re.DOTALL)
+    assert json.loads(shown) == json.loads((ROOT / "docs/howto/iam-policy.json").read_text())
+
+
+@pytest.mark.parametrize("document", ["README.md", "CHANGELOG.md"])
+def test_what_is_linked_in_the_repository_is_there(document):
+    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", (ROOT / document).read_text())
+    assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def messages() -> list[str]:
+    """All texts in the package's code; what is put into them stands as a gap."""
+    texts = []
+    for file in (ROOT / "airflow_provider_kendra").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                parts = (part.value if isinstance(part, ast.Constant) else "\0" for part in node.values)
+                texts.append("".join(map(str, parts)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+    return texts
+
+
+def test_troubleshooting_quotes_messages_that_the_package_gives():
+    page = (ROOT / "docs/howto/troubleshoot.md").read_text()
+    quoted = {
+        span for span in re.findall(r"`([^`]+)`", page) if " " in span and not span.startswith(("python -m", "["))
+    }
+    assert len(quoted) > 30
+    known = messages()
+    gap = r"…|\bFAILED\b|\bABORTED\b|\bINCOMPLETE\b|\bSYNCING\b|\b[XYZN]\b|\b\d+\b|'X'|\"X\""
+    fragments = {part.strip(" ;:().,'\"") for span in quoted for part in re.split(gap, span)}
+    unknown = {part for part in fragments if len(part) > 3 and not any(part in text for text in known)}
+    assert unknown == set()
+
+
+def test_the_scripts_of_the_tutorial_make_a_search_whose_next_sync_goes_badly(
+    local_kendra: LocalKendra, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def run(script: str) -> None:
+        source = (ROOT / "docs/tutorial" / script).read_text()
+        assert "http://127.0.0.1:5005" in source
+        exec(source.replace("http://127.0.0.1:5005", local_kendra.url), {})
+
+    run("setup_search.py")
+    for name, value in re.findall(r"export (\w+)=(\S+)", capsys.readouterr().out):
+        monkeypatch.setenv(name, value)
+    ids = [os.environ[f"AIRFLOW_VAR_KENDRA_{name}_ID"] for name in ("INDEX", "DATA_SOURCE")]
+    run("next_sync_goes_badly.py")
+    local_kendra.set_sync_duration(0)
+    local_kendra.client().start_data_source_sync_job(IndexId=ids[0], Id=ids[1])
+
+    (job,) = local_kendra.client().list_data_source_sync_jobs(IndexId=ids[0], Id=ids[1])["History"]
+    assert (job["Status"], job["Metrics"]["DocumentsFailed"]) == ("INCOMPLETE", "30")
+
+
+def test_what_the_benchmarks_measured_is_drawn_as_far_as_it_is_there(tmp_path: Path):
+    plots = ROOT / "docs/plots.py"
+    measured = json.loads((ROOT / "docs/benchmarks.json").read_text())
+    load = {
+        "waits": 400,
+        "data_sources": 20,
+        "baseline_mb": 100.0,
+        "series": [[0.0, 100.0], [1.0, 110.0]],
+        "latency_s": {"median": 5.1, "p99": 10.2},
+    }
+
+    def figures(numbers: dict[str, object]) -> int:
+        (tmp_path / "numbers.json").write_text(json.dumps(numbers))
+        subprocess.run([sys.executable, plots, tmp_path / "numbers.json", tmp_path / "plots.html"], check=True)
+        return (tmp_path / "plots.html").read_text().count("<svg")
+
+    assert figures({}) == 0
+    assert figures({"waits": measured["waits"]}) == 3
+    assert figures({"waits": measured["waits"], "load": {"interval_s": 10, "ours": load, "peer": load}}) == 5
+
+
+def test_the_levers_over_http_answer_as_the_guide_shows(local_kendra: LocalKendra):
+    from urllib.request import urlopen
+
+    def post(name: str, **arguments: object) -> object:
+        with urlopen(f"{local_kendra.url}/kendra-local/{name}", json.dumps(arguments).encode()) as answer:
+            return json.loads(answer.read())
+
+    assert post("inject", operation="*", error="ThrottlingException", times=5) == {"result": None}
+    assert post("call_count", operation="ListDataSourceSyncJobs") == {"result": 0}
+    assert post("clear_faults") == {"result": None}
+    ids = (index_id := local_kendra.create_index(), local_kendra.create_custom_data_source(index_id))
+    assert post("set_history", args=[*ids, []]) == {"result": None}
