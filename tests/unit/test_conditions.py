@@ -319,6 +319,10 @@ class TestEvents:
         if not isinstance(outcome, Waiting):
             assert outcome_from_event(json.loads(json.dumps(outcome.to_event()))) == outcome
 
+    def test_an_event_has_no_message_where_nothing_failed(self):
+        event = Satisfied(job("mine")).to_event()
+        assert (event["failure"], event["message"]) == (None, None)
+
     @pytest.mark.parametrize("failure", Failure)
     def test_a_failure_without_a_job_is_too(self, failure):
         outcome = Failed(failure, "It failed.")
