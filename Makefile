@@ -20,7 +20,7 @@ export UV_CACHE_DIR := $(CURDIR)/.cache/uv
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help demo airflow test test-oldest test-3.0 test-3.1 test-3.2 test-matrix test-system test-system-quick lint bench constraints clean
+.PHONY: help demo airflow test test-oldest test-3.0 test-3.1 test-3.2 test-matrix test-system test-system-quick lint mutation bench constraints clean
 
 help: ## What there is
 	@echo "airflow-provider-kendra: make TARGET [PYTHON=python3.12]"
@@ -70,6 +70,10 @@ lint: .venv/.ready ## ruff and mypy
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
 
+mutation: .venv/.ready ## Mutate the modules that decide, and see whether the unit tests notice (takes long)
+	@.venv/bin/mutmut run --max-children 1
+	@.venv/bin/python -m tests.mutation
+
 bench: .venv/.ready ## The measurements of tests/benchmarks
 	@.venv/bin/python -m tests.benchmarks
 
@@ -78,5 +82,5 @@ constraints: .venv/.ready ## Resolve constraints/ anew
 
 clean: ## Remove everything that these targets have made
 	rm -rf .airflow .cache .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .venv .venv-*
-	rm -rf build dist docs/_build htmlcov
+	rm -rf build dist docs/_build htmlcov mutants
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -17,7 +17,7 @@ resolve oldest ==2.11.0 --resolution lowest-direct --exclude-newer 2026-01-20
 resolve 3.0 '==3.0.*' --exclude-newer 2026-01-20
 resolve 3.1 '==3.1.*' --exclude-newer 2026-04-10
 resolve 3.2 '==3.2.*' --exclude-newer 2026-06-15
-resolve newest '<4' --group lint --group system
+resolve newest '<4' --group lint --group mutation --group system
 
 echo "== constraints/awscli.txt"
 echo awscli | .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
