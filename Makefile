@@ -71,7 +71,6 @@ lint: .venv/.ready ## ruff and mypy
 	@.venv/bin/mypy
 
 mutation: .venv/.ready ## Mutate the modules that decide, and see whether the unit tests notice (takes long)
-	@.venv/bin/mutmut run --max-children 1
 	@.venv/bin/python -m tests.mutation
 
 bench: .venv/.ready ## The measurements of tests/benchmarks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -49,6 +50,14 @@ def _botocore_reads_its_data_once() -> Iterator[None]:
     """Each session would read and parse the models anew, which takes longer than most tests."""
     with patch("botocore.loaders.create_loader", cache(create_loader)):
         yield
+
+
+@pytest.fixture(scope="session")
+def _local_kendra_server() -> Iterator[LocalKendra]:
+    """The one of the package's plugin, unless one is told that runs already."""
+    url = os.environ.get("KENDRA_TEST_SERVER")
+    with nullcontext(LocalKendra.attach(url)) if url else LocalKendra() as kendra:
+        yield kendra
 
 
 @cache

@@ -1,8 +1,14 @@
-"""The mutation score by module, from what mutmut left in mutants/; survivors that equivalent.toml does not explain."""
+"""
+Mutate the package by mutmut, and print the score by module and the survivors that equivalent.toml does not explain.
+
+With the argument ``score``, only print what mutmut left in mutants/.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 import tomllib
 from collections import Counter
@@ -11,6 +17,8 @@ from pathlib import Path
 from mutmut.mutation.diff_apply import get_diff_for_mutant
 from mutmut.stats import status_by_exit_code
 from mutmut.utils.format_utils import orig_function_and_class_names_from_key
+
+from airflow_provider_kendra.testing import LocalKendra
 
 GOAL = 95.0
 PACKAGE = Path("airflow_provider_kendra")
@@ -30,7 +38,17 @@ def change_of(mutant: str, path: Path) -> Change:
     return path.stem, f"{class_name}.{function}" if class_name else function, was, becomes
 
 
+def run() -> None:
+    """Try all mutants that have not been tried since they changed: one after the other, on one local Kendra."""
+    mutmut = Path(sys.executable).with_name("mutmut")
+    with LocalKendra() as kendra:
+        environment = {**os.environ, "KENDRA_TEST_SERVER": kendra.url}
+        subprocess.run([mutmut, "run", "--max-children", "1"], env=environment, check=True)
+
+
 def main() -> int:
+    if "score" not in sys.argv[1:]:
+        run()
     listed = tomllib.loads(Path(__file__).with_name("equivalent.toml").read_text())["equivalent"]
     equivalents: Counter[Change] = Counter(
         {(each["module"], each["function"], each["was"], each["becomes"]): 0 for each in listed}
