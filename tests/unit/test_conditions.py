@@ -196,8 +196,11 @@ class TestExecutionFinished:
         assert read(condition, Pages([job("other")]), NOW - timedelta(microseconds=1)) == Waiting()
         decision = read(condition, Pages([job("other")]), NOW)
         assert decision.failure is Failure.NOT_FOUND
-        assert decision.message.startswith("Sync job mine is not in the history of its data source (1 jobs).")
-        assert "not_found_timeout" in decision.message
+        assert decision.message == (
+            "Sync job mine is not in the history of its data source (1 jobs). "
+            "Check execution_id, data_source_id and index_id, and that connection and region are those it was "
+            "started with; raise not_found_timeout if it was started just now."
+        )
 
     def test_a_job_that_is_listed_on_two_pages_is_judged_as_first_seen(self):
         history = History()
