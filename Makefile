@@ -20,7 +20,7 @@ export UV_CACHE_DIR := $(CURDIR)/.cache/uv
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help demo airflow test test-oldest test-3.0 test-3.1 test-3.2 test-matrix test-system test-system-quick lint docs bench constraints clean
+.PHONY: help demo airflow test test-oldest test-3.0 test-3.1 test-3.2 test-matrix test-system test-system-quick lint docs mutation bench constraints clean
 
 help: ## What there is
 	@echo "airflow-provider-kendra: make TARGET [PYTHON=python3.12]"
@@ -76,6 +76,9 @@ docs: .venv/.ready ## The documentation site, in docs/_build/html; what it shows
 	@.venv/bin/python docs/links.py docs/_build/html
 	@.venv/bin/python -m sphinx --builder doctest --fail-on-warning --quiet docs docs/_build/doctest
 
+mutation: .venv/.ready ## Mutate the modules that decide, and see whether the unit tests notice (takes long)
+	@.venv/bin/python -m tests.mutation
+
 bench: .venv-bench/.ready ## The measurements of tests/benchmarks (BENCH_ARGS=…)
 	@.venv-bench/bin/python -m tests.benchmarks $(BENCH_ARGS)
 
@@ -84,5 +87,5 @@ constraints: .venv/.ready ## Resolve constraints/ anew
 
 clean: ## Remove everything that these targets have made
 	rm -rf .airflow .cache .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .venv .venv-*
-	rm -rf build dist docs/_build htmlcov
+	rm -rf build dist docs/_build htmlcov mutants
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -279,7 +279,7 @@ class AllFresh:
 class HeldUp:
     """Keep waiting: these data sources hold it up."""
 
-    data_sources: Mapping[str, Outcome | Waiting | None]
+    data_sources: Mapping[str, Satisfied | Waiting | None]
 
     def describe(self, condition: Fresh, now: datetime) -> str:
         """Say which data sources are stale, how stale, and whether a sync runs there."""
@@ -302,24 +302,25 @@ def all_fresh(
     :param now: The time that it is about.
     """
     jobs: dict[str, SyncJob] = {}
+    held_up: dict[str, Satisfied | Waiting | None] = {}
     for data_source_id, decision in decisions.items():
         if isinstance(decision, Failed):
             return decision
         # A job that was new enough when it was seen can be too old by now.
         if isinstance(decision, Satisfied) and condition.is_fresh(decision.job, now):
             jobs[data_source_id] = decision.job
-    if len(jobs) == len(decisions):
-        return AllFresh(jobs)
-    return HeldUp({key: decision for key, decision in decisions.items() if key not in jobs})
+        else:
+            held_up[data_source_id] = decision
+    return HeldUp(held_up) if held_up else AllFresh(jobs)
 
 
 _NAMED = 10  # data sources that a log line names
 
 
-def _staleness(decision: Outcome | Waiting | None, condition: Fresh, now: datetime) -> str:
+def _staleness(decision: Satisfied | Waiting | None, condition: Fresh, now: datetime) -> str:
     if decision is None:
         return "not looked at yet"
-    stale = decision.job if isinstance(decision, Satisfied) else getattr(decision, "stale", None)
+    stale = decision.job if isinstance(decision, Satisfied) else decision.stale
     parts = ["no acceptable sync among those read"]
     if stale is not None:
         time: datetime = getattr(stale, condition.measured_by)

@@ -13,21 +13,13 @@ resolve() { # FILE REQUIREMENTS [OPTION…]
 
 # The lowest versions that pyproject.toml allows; what these need themselves is of the time of the
 # amazon provider's lowest version. The Airflows between come with what there was in their time.
-<<<<<<< HEAD
 resolve oldest apache-airflow==2.11.0 --resolution lowest-direct --exclude-newer 2026-01-20
 # Airflow 3.0's API breaks with a newer FastAPI.
 resolve 3.0 'apache-airflow==3.0.* fastapi<0.117' --exclude-newer 2026-01-20
 resolve 3.1 'apache-airflow==3.1.*' --exclude-newer 2026-04-10
 resolve 3.2 'apache-airflow==3.2.*' --exclude-newer 2026-06-15
-resolve newest 'apache-airflow<4' --group lint --group system --group docs --group mutation
+resolve newest 'apache-airflow<4' --group lint --group mutation --group system --group docs
 resolve bench 'apache-airflow<4' --group bench
-=======
-resolve oldest ==2.11.0 --resolution lowest-direct --exclude-newer 2026-01-20
-resolve 3.0 '==3.0.*' --exclude-newer 2026-01-20
-resolve 3.1 '==3.1.*' --exclude-newer 2026-04-10
-resolve 3.2 '==3.2.*' --exclude-newer 2026-06-15
-resolve newest '<4' --group lint --group system --group docs
->>>>>>> e90f8425bd936e923741dc8ed8f566416d781a1e
 
 echo "== constraints/awscli.txt"
 echo awscli | .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \

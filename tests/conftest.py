@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -19,6 +20,14 @@ from airflow_provider_kendra.testing import LocalKendra
 # A slow machine is no failure.
 # In CI the examples are the same each time, so that a change is judged by what it changes.
 hypothesis.settings.register_profile("kendra", deadline=None, derandomize="CI" in os.environ)
+# For make mutation: that a test fails is all that matters, not by which smallest example.
+hypothesis.settings.register_profile(
+    "mutation",
+    deadline=None,
+    derandomize=True,
+    phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.load_profile("kendra")
 
 ROLE_ARN = "arn:aws:iam::123456789012:role/kendra"
@@ -41,6 +50,14 @@ def _botocore_reads_its_data_once() -> Iterator[None]:
     """Each session would read and parse the models anew, which takes longer than most tests."""
     with patch("botocore.loaders.create_loader", cache(create_loader)):
         yield
+
+
+@pytest.fixture(scope="session")
+def _local_kendra_server() -> Iterator[LocalKendra]:
+    """The one of the package's plugin, unless one is told that runs already."""
+    url = os.environ.get("KENDRA_TEST_SERVER")
+    with nullcontext(LocalKendra.attach(url)) if url else LocalKendra() as kendra:
+        yield kendra
 
 
 @cache

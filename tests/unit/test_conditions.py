@@ -196,8 +196,11 @@ class TestExecutionFinished:
         assert read(condition, Pages([job("other")]), NOW - timedelta(microseconds=1)) == Waiting()
         decision = read(condition, Pages([job("other")]), NOW)
         assert decision.failure is Failure.NOT_FOUND
-        assert decision.message.startswith("Sync job mine is not in the history of its data source (1 jobs).")
-        assert "not_found_timeout" in decision.message
+        assert decision.message == (
+            "Sync job mine is not in the history of its data source (1 jobs). "
+            "Check execution_id, data_source_id and index_id, and that connection and region are those it was "
+            "started with; raise not_found_timeout if it was started just now."
+        )
 
     def test_a_job_that_is_listed_on_two_pages_is_judged_as_first_seen(self):
         history = History()
@@ -318,6 +321,10 @@ class TestEvents:
         outcome = read(condition, Pages(jobs), NOW)
         if not isinstance(outcome, Waiting):
             assert outcome_from_event(json.loads(json.dumps(outcome.to_event()))) == outcome
+
+    def test_an_event_has_no_message_where_nothing_failed(self):
+        event = Satisfied(job("mine")).to_event()
+        assert (event["failure"], event["message"]) == (None, None)
 
     @pytest.mark.parametrize("failure", Failure)
     def test_a_failure_without_a_job_is_too(self, failure):

@@ -238,8 +238,12 @@ class TestAll:
             assert outcome == HeldUp({key: each for key, each in decisions.items() if each is not self.FRESH})
 
     def test_it_comes_through_a_trigger_event_unchanged(self) -> None:
-        for outcome in (AllFresh({"a": self.FRESH.job}), self.FAILED, Failed(Failure.TIMED_OUT, "late", None)):
+        too_bad = Failed(Failure.NOT_ACCEPTABLE, "It ended badly.", job("bad", "FAILED", started=30, ended=20))
+        for outcome in (AllFresh({"a": self.FRESH.job}), self.FAILED, too_bad):
             assert freshness_from_event(outcome.to_event()) == outcome
+
+    def test_an_event_has_no_message_where_nothing_failed(self) -> None:
+        assert AllFresh({}).to_event() == {"failure": None, "message": None, "jobs": {}}
 
 
 class TestHeldUp:
@@ -274,6 +278,10 @@ class TestHeldUp:
     ) -> None:
         assert self.described(decision) == words
 
+    def test_it_names_each_data_source(self) -> None:
+        words = HeldUp({"a": None, "b": Waiting()}).describe(self.CONDITION, NOW)
+        assert words == "a (not looked at yet), b (no acceptable sync among those read; no sync runs)"
+
     def test_it_counts_those_that_are_too_many_to_name(self) -> None:
         words = HeldUp({f"source-{number}": None for number in range(50)}).describe(self.CONDITION, NOW)
         assert words.endswith("source-9 (not looked at yet) and 40 more")
@@ -298,7 +306,7 @@ class TestParameters:
             ({"max_age": "6h"}, "max_age must be"),
             ({"max_age": float("nan")}, "max_age must be"),
             ({"max_age": float("inf")}, "max_age must be"),
-            ({"fresh_since": "yesterday"}, "fresh_since"),
+            ({"fresh_since": "yesterday"}, "^fresh_since is 'yesterday'"),
             ({"fresh_since": "2026-01-31T06:00:00"}, "has no time zone"),
             ({"max_age": 60, "measured_by": "time"}, "measured_by must be start_time or end_time"),
             ({"max_age": 60, "accepted_statuses": ["SYNCING"]}, "accepted statuses must be some of"),
@@ -307,6 +315,14 @@ class TestParameters:
     def test_what_cannot_be_right_is_refused_with_the_reason(self, parameters: dict[str, Any], reason: str) -> None:
         with pytest.raises(ValueError, match=reason):
             self.build(**parameters)
+
+    @pytest.mark.parametrize("measured_by", ["start_time", "end_time"])
+    @pytest.mark.parametrize("fail_fast", [True, False])
+    def test_they_become_the_condition(self, measured_by: MeasuredBy, fail_fast: bool) -> None:
+        condition = self.build(max_age=60, measured_by=measured_by, max_documents_failed=3, fail_fast=fail_fast)
+        acceptance = Acceptance(max_documents_failed=3)
+        assert condition == Fresh(acceptance, None, timedelta(minutes=1), measured_by, fail_fast)
+        assert condition.fail_fast is fail_fast
 
     def test_an_age_beyond_the_first_moment_that_there_is_means_any_job(self) -> None:
         condition = self.build(max_age=timedelta.max)

@@ -37,6 +37,7 @@ from airflow_provider_kendra.conditions import (
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.sync_job import Acceptance
 from tests.conftest import NEWEST_START, DataSource, listed
+from tests.task_runs import Clock
 from tests.virtual_time import VirtualTimeLoop, run_in_virtual_time
 
 LIST = "ListDataSourceSyncJobs"
@@ -647,7 +648,10 @@ def test_a_time_out_says_in_which_state_the_job_was(data_source, even):
         outcome = await wait(data_source, timeout=90)
         assert isinstance(outcome, Failed)
         assert outcome.job is not None
-        assert "syncing" in outcome.message.lower()
+        assert outcome.message == (
+            f"Timed out waiting for sync job job on data source {data_source.data_source_id}: {outcome.job.title} "
+            "is SYNCING (no documents reported). Raise timeout if the sync takes this long."
+        )
 
     run_in_virtual_time(main())
 
@@ -659,6 +663,20 @@ def test_deadlines_close_together_do_not_make_a_call_each(data_source, even, loo
         outcomes = await asyncio.gather(*(wait(data_source, timeout=90 + number / 100) for number in range(1000)))
         assert {outcome.failure for outcome in outcomes} == {Failure.TIMED_OUT}
         assert len(looks.times[data_source.data_source_id]) <= 5
+        assert now() <= 100
+
+    run_in_virtual_time(main())
+
+
+def test_deadlines_close_together_do_not_disturb_a_wait_that_has_none(data_source, even):
+    data_source.show(RUNNING)
+
+    async def main() -> None:
+        patient = wait(data_source)
+        await asyncio.gather(*(wait(data_source, timeout=90 + number) for number in range(3)))
+        assert now() == 92
+        data_source.show(SUCCEEDED)
+        assert isinstance(await patient, Satisfied)
 
     run_in_virtual_time(main())
 
@@ -699,9 +717,104 @@ def test_a_wait_times_out_though_the_look_hangs(data_source, even, looks):
         looks.gate.set()
         assert isinstance(outcome, Failed)
         assert outcome.failure is Failure.TIMED_OUT
+        assert outcome.message == (
+            f"Timed out waiting for sync job job on data source {data_source.data_source_id}: no such job has been "
+            "seen; the last look failed: it has not returned. Raise timeout if the sync takes this long."
+        )
         assert now() == 600 + polling.OVERRUN
 
     run_in_virtual_time(main())
+
+
+# In a worker
+
+
+@pytest.fixture
+def clock() -> Iterator[Clock]:
+    clock = Clock()
+    with clock.in_place():
+        yield clock
+
+
+def wait_in_worker(
+    source: DataSource,
+    *,
+    hook: KendraSyncJobsHook | None = None,
+    interval: float = 60,
+    timeout: float = 600,
+    log: Callable[[str], object] = lambda line: None,
+) -> Outcome:
+    return polling.wait_in_worker(
+        hook or AWS.make_hook(),
+        polling.DataSource(AWS, *source.ids),
+        finished(),
+        interval=interval,
+        deadline=polling.utcnow() + timedelta(seconds=timeout),
+        log=log,
+    )
+
+
+def test_a_worker_looks_at_each_interval_and_logs_what_changes(data_source, clock):
+    data_source.show(RUNNING, RUNNING, [listed("job", "SYNCING_INDEXING")], SUCCEEDED)
+    lines: list[str] = []
+    assert isinstance(wait_in_worker(data_source, log=lines.append), Satisfied)
+    assert clock.sleeps == [60, 60, 60]
+    begin = f"Waiting for sync job job on data source {data_source.data_source_id}"
+    assert lines == [
+        f"{begin} (0 s so far): job is SYNCING (no documents reported).",
+        f"{begin} (120 s so far): job is SYNCING_INDEXING (no documents reported).",
+    ]
+
+
+def test_a_worker_that_times_out_has_looked_at_its_deadline_and_says_what_it_saw(data_source, clock):
+    data_source.show(RUNNING)
+    outcome = wait_in_worker(data_source, timeout=90)
+    assert clock.sleeps == [60, 30]
+    assert data_source.kendra.call_count(LIST) == 3
+    assert isinstance(outcome, Failed)
+    assert outcome.failure is Failure.TIMED_OUT
+    assert outcome.message == (
+        f"Timed out waiting for sync job job on data source {data_source.data_source_id}: {outcome.job.title} "
+        "is SYNCING (no documents reported). Raise timeout if the sync takes this long."
+    )
+
+
+def test_a_worker_always_pauses_between_looks(data_source, clock):
+    data_source.show(RUNNING, SUCCEEDED)
+    wait_in_worker(data_source, interval=0)
+    assert clock.sleeps == [polling.MIN_INTERVAL]
+
+
+def test_a_worker_whose_looks_fail_still_knows_the_job_and_says_what_failed(data_source, clock):
+    data_source.show(RUNNING)
+    clock.at(30, lambda: throttle(data_source))
+    lines: list[str] = []
+    outcome = wait_in_worker(data_source, timeout=150, log=lines.append)
+    assert "job is SYNCING (no documents reported); the last look failed and will be repeated: Throttl" in lines[1]
+    assert isinstance(outcome, Failed)
+    assert outcome.job is not None
+    assert "is SYNCING (no documents reported); the last look failed: ThrottlingException: " in outcome.message
+
+
+@pytest.mark.parametrize(("error", "is_renewed"), [("ExpiredTokenException", True), ("ThrottlingException", False)])
+def test_a_worker_takes_a_new_client_when_its_credentials_have_expired_and_only_then(
+    data_source, clock, error, is_renewed
+):
+    data_source.show(SUCCEEDED)
+    data_source.kendra.inject(LIST, error=error, status=400, times=1)
+    hook = AWS.make_hook()
+    before = hook.conn
+    assert isinstance(wait_in_worker(data_source, hook=hook), Satisfied)
+    assert (hook.conn is not before) is is_renewed
+
+
+def test_a_worker_stops_at_an_error_that_stays_and_says_what_was_refused(data_source, clock):
+    data_source.client.delete_data_source(IndexId=data_source.index_id, Id=data_source.data_source_id)
+    outcome = wait_in_worker(data_source)
+    assert isinstance(outcome, Failed)
+    assert outcome.failure is Failure.REFUSED
+    assert f"the sync jobs of data source {data_source.data_source_id}" in outcome.message
+    assert clock.sleeps == []
 
 
 # What is left behind
@@ -802,6 +915,7 @@ plans = st.builds(
 faults = st.sampled_from(["ThrottlingException", "InternalServerException", "ExpiredTokenException", "reset"])
 
 
+@pytest.mark.slow
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     plans=st.lists(plans, min_size=1, max_size=8),

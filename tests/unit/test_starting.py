@@ -40,9 +40,13 @@ from airflow_provider_kendra.starting import (
     Follow,
     GiveUp,
     Look,
+    Refuse,
     Send,
+    Skip,
     Starter,
+    Step,
     WaitOut,
+    already_running,
 )
 from airflow_provider_kendra.sync_job import TERMINAL_STATUSES, SyncJob
 from airflow_provider_kendra.testing import LocalKendra
@@ -74,6 +78,8 @@ def _job(execution_id: str, status: str) -> SyncJob:
 
 IN_DOUBT = {"baseline": "old", "execution_id": None, "is_ours": False}
 STARTED = {"baseline": "old", "execution_id": "ours", "is_ours": True}
+BUSY = jobs("theirs SYNCING", "old SUCCEEDED")
+SOME_TIME = 1000.0
 
 
 def test_of_several_jobs_after_the_baseline_the_first_is_taken_for_the_one_in_doubt():
@@ -82,15 +88,17 @@ def test_of_several_jobs_after_the_baseline_the_first_is_taken_for_the_one_in_do
 
 
 def test_a_job_found_in_doubt_is_not_certainly_ours():
-    step = Starter(memory=IN_DOUBT).next_step(jobs("second SYNCING", "old SUCCEEDED"), 0)
+    starter = Starter(memory=IN_DOUBT)
+    step = starter.next_step(jobs("second SYNCING", "old SUCCEEDED"), 0)
     assert step == Follow("second", is_ours=False)
+    assert starter.memory["execution_id"] == "second"
 
 
 def test_a_request_is_only_repeated_once_it_would_have_been_listed():
     starter = Starter(memory=IN_DOUBT)
-    assert starter.next_step(jobs("old SUCCEEDED"), 0) == Look()
-    assert starter.next_step(jobs("old SUCCEEDED"), LISTING_GRACE - 1) == Look()
-    assert starter.next_step(jobs("old SUCCEEDED"), LISTING_GRACE) == Send()
+    assert starter.next_step(jobs("old SUCCEEDED"), SOME_TIME) == Look()
+    assert starter.next_step(jobs("old SUCCEEDED"), SOME_TIME + LISTING_GRACE - 1) == Look()
+    assert starter.next_step(jobs("old SUCCEEDED"), SOME_TIME + LISTING_GRACE) == Send()
 
 
 def test_a_request_that_is_repeated_in_doubt_keeps_its_baseline():
@@ -119,9 +127,75 @@ def test_when_all_in_doubt_ended_badly_ours_did_and_is_started_anew():
 
 def test_a_start_that_meets_nothing_but_trouble_is_given_up():
     starter = Starter()
+    starter.turned_away(SOME_TIME)
+    assert starter.next_step(jobs(), SOME_TIME + START_GRACE - 1) == Send()
+    starter.turned_away(SOME_TIME + START_GRACE - 1)
+    assert starter.next_step(jobs(), SOME_TIME + START_GRACE) == GiveUp()
+
+
+def test_a_start_whose_answer_is_lost_again_and_again_is_given_up():
+    starter = Starter()
+    starter.lost(SOME_TIME)
+    assert starter.next_step(jobs(), SOME_TIME + START_GRACE - 1) == Send()
+    assert starter.next_step(jobs(), SOME_TIME + START_GRACE) == GiveUp()
+
+
+def test_a_start_that_is_refused_again_and_again_though_nothing_is_listed_is_refused_in_the_end():
+    starter = Starter("wait")
+    starter.refused(SOME_TIME)
+    assert starter.next_step(jobs("old SUCCEEDED"), SOME_TIME + START_GRACE - 1) == Send()
+    starter.refused(SOME_TIME + START_GRACE - 1)
+    assert starter.next_step(jobs("old SUCCEEDED"), SOME_TIME + START_GRACE) == Refuse(None)
+
+
+def test_what_refused_a_start_and_was_waited_out_leaves_patience_for_the_next():
+    starter = Starter("wait")
+    starter.refused(0)
     starter.turned_away(0)
-    assert starter.next_step(jobs(), START_GRACE - 1) == Send()
-    assert starter.next_step(jobs(), START_GRACE) == GiveUp()
+    assert isinstance(starter.next_step(BUSY, 1), WaitOut)
+    assert starter.next_step(jobs("theirs SUCCEEDED", "old SUCCEEDED"), START_GRACE * 10) == Send()
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        ({}, Refuse(BUSY[0])),
+        ({"if_running": "fail"}, Refuse(BUSY[0])),
+        ({"if_running": "skip"}, Skip(BUSY[0])),
+        ({"if_running": "wait"}, WaitOut(BUSY[0])),
+        ({"if_running": "attach"}, Follow("theirs", is_ours=False)),
+    ],
+)
+def test_a_sync_that_runs_already_is_met_as_the_policy_says(policy: dict[str, Any], expected: Step):
+    assert Starter(**policy).next_step(BUSY, 0) == expected
+
+
+def test_a_sync_that_is_attached_to_is_remembered_as_somebody_elses():
+    starter = Starter("attach")
+    starter.next_step(BUSY, 0)
+    assert (starter.memory["execution_id"], starter.memory["is_ours"]) == ("theirs", False)
+
+
+def test_a_sync_that_is_being_stopped_is_not_attached_to_but_waited_out():
+    stopping = jobs("theirs STOPPING", "old SUCCEEDED")
+    assert Starter("attach").next_step(stopping, 0) == WaitOut(stopping[0])
+
+
+def test_a_start_that_is_answered_makes_the_job_ours():
+    starter = Starter()
+    starter.next_step(jobs("old SUCCEEDED"), 0)
+    assert starter.answered("new") == Follow("new", is_ours=True)
+    assert starter.memory == {"baseline": "old", "execution_id": "new", "is_ours": True}
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_a_later_try_knows_whether_the_job_is_ours(is_ours: bool):
+    starter = Starter(memory=STARTED | {"is_ours": is_ours})
+    assert starter.next_step(jobs("ours SYNCING", "old SUCCEEDED"), 0) == Follow("ours", is_ours)
+
+
+def test_a_start_that_nothing_is_remembered_of_is_nobodys():
+    assert Starter().memory == {"baseline": None, "execution_id": None, "is_ours": False}
 
 
 def test_nothing_is_taken_for_ours_when_the_baseline_is_gone_from_the_history():
@@ -150,7 +224,8 @@ def test_a_job_found_in_doubt_is_not_ours_because_one_before_it_was():
 def test_trouble_before_a_stopping_job_was_waited_out_leaves_patience_for_the_start():
     starter = Starter(memory=STARTED)
     starter.turned_away(0)
-    assert isinstance(starter.next_step(jobs("ours STOPPING", "old SUCCEEDED"), 2), WaitOut)
+    stopping = jobs("ours STOPPING", "old SUCCEEDED")
+    assert starter.next_step(stopping, 2) == WaitOut(stopping[0])
     assert starter.next_step(jobs("ours ABORTED", "old SUCCEEDED"), START_GRACE * 10) == Send()
 
 
@@ -159,6 +234,22 @@ def test_an_empty_history_before_a_doubtful_request_makes_its_oldest_job_ours():
     starter = Starter(memory=memory)
     assert starter.needs_whole_history
     assert starter.next_step(jobs("second SUCCEEDED", "first SYNCING"), 0) == Follow("first", is_ours=False)
+
+
+def test_a_refusal_names_the_sync_that_runs_and_what_to_do():
+    error = already_running(INDEX_ID, DATA_SOURCE_ID, BUSY[0])
+    assert error.job == BUSY[0]
+    assert str(error) == (
+        f"Data source {DATA_SOURCE_ID} (index {INDEX_ID}) is in use, so that no sync could be started: "
+        f"{BUSY[0].title} is SYNCING (no documents reported), since None. "
+        "Kendra runs one sync job of a data source at a time: wait for it to end, or stop it."
+    )
+
+
+def test_a_refusal_by_a_sync_that_is_not_listed_says_so():
+    error = already_running(INDEX_ID, DATA_SOURCE_ID, None)
+    assert error.job is None
+    assert "its history showed nothing running for 60 s" in str(error)
 
 
 # --- A model of the service ---------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 from datetime import UTC, datetime, timedelta, timezone
 
 import botocore.session
@@ -146,6 +147,18 @@ class TestRecord:
     def test_times_become_utc(self):
         record = parsed(StartTime=START.astimezone(timezone(timedelta(hours=5, minutes=30)))).to_dict()
         assert record["start_time"] == "2026-01-31T06:00:00+00:00"
+
+    def test_times_become_utc_wherever_the_machine_is(self, monkeypatch):
+        with monkeypatch.context() as patches:
+            patches.setenv("TZ", "Asia/Kolkata")
+            time.tzset()
+            record = parsed(StartTime=START).to_dict()
+        time.tzset()
+        assert record["start_time"] == "2026-01-31T06:00:00+00:00"
+
+    def test_a_time_that_has_no_equal_in_utc_is_taken_for_utc(self):
+        first = datetime.min.replace(tzinfo=timezone(timedelta(hours=14)))
+        assert parsed(StartTime=first).start_time == datetime.min.replace(tzinfo=UTC)
 
     @pytest.mark.parametrize("said", ["", "many", "1.5"])
     def test_a_count_that_is_no_number_counts_as_not_reported(self, said):
