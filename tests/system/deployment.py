@@ -57,6 +57,13 @@ THRESHOLDS = {
     "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
 }
 
+# Where nothing is killed, nobody is lost, however busy the machine.
+NOBODY_IS_LOST = {
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "120",
+    "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "120",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "600",
+}
+
 SETTINGS = {
     "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
     "AIRFLOW__CORE__PARALLELISM": "4",
@@ -348,14 +355,17 @@ class Deployment:
             self._broker.start()
         _run([sys.executable, "-m", "airflow", "db", "migrate"], env=self._environment, cwd=ROOT)
         self._connection = self._database.connect()
-        for component in self.components:
-            component.start()
+        # First of all, for a task that it does not answer fails.
+        self.api_server.start()
         self.wait_until_api_answers()
         self._api.headers["Authorization"] = f"Bearer {self._api.get('/auth/token').json()['access_token']}"
         # In the database, where every process but none of the environment finds it.
         connection = json.loads(self.kendra.connection_json)
         connection |= {"connection_id": "aws_default", "extra": json.dumps(connection["extra"])}
         self.request("POST", "/connections", json=connection)
+        for component in self.components:
+            if component is not self.api_server:
+                component.start()
         wait_until("the DAGs", lambda: len(self.query("SELECT dag_id FROM serialized_dag")) >= self._dag_count)
         self.wait_until_healthy()
 
