@@ -58,7 +58,7 @@ test-oldest test-3.0 test-3.1 test-3.2: test-%: .venv-%/.ready .venv-awscli/.rea
 
 test-matrix: test-oldest test-3.0 test-3.1 test-3.2 test ## All tests on Airflow 2.11, 3.0, 3.1, 3.2 and 3.3
 
-test-system: .venv/.ready ## Kill the processes of a real Airflow on PostgreSQL, which is installed where absent
+test-system: .venv/.ready ## A real Airflow on PostgreSQL: kills, chaos, load, Celery (PYTEST_ARGS='-k chaos'); installs what it needs
 	@.venv/bin/python -m pytest tests/system $(PYTEST_ARGS)
 
 test-system-quick: PYTEST_ARGS = -m system_quick

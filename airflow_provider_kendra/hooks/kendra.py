@@ -126,7 +126,9 @@ def classify_error(error: BaseException) -> ErrorKind:
             return ErrorKind.ALREADY_RUNNING
         if code in _CREDENTIAL_CODES:
             return ErrorKind.CREDENTIALS
-        if code in _THROTTLING_CODES or not 400 <= status < 500 or status in (408, 429):
+        # Kendra throttles with status 400 too: one whose body could not be read, so that there is no code, may be that.
+        is_unread = code == "400"
+        if code in _THROTTLING_CODES or is_unread or not 400 <= status < 500 or status in (408, 429):
             return ErrorKind.TRANSIENT
         return ErrorKind.PERMANENT
     if isinstance(error, _CREDENTIAL_ERRORS):

@@ -1,4 +1,4 @@
-"""One Airflow for all system tests, and a data source for each of them."""
+"""One Airflow for all tests of a module, and a data source for each of them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 from airflow_provider_kendra.testing import LocalKendra
 from airflow_provider_kendra.testing.local import Call
 from tests.conftest import DataSource
-from tests.system.deployment import Deployment
+from tests.system.deployment import DAGS, Deployment
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def _kendra() -> Iterator[LocalKendra]:
     with LocalKendra() as kendra:
         kendra.client("s3").create_bucket(Bucket="documents")
@@ -20,9 +20,9 @@ def _kendra() -> Iterator[LocalKendra]:
         yield kendra
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def _deployment(_kendra: LocalKendra, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    with Deployment(tmp_path_factory.mktemp("airflow"), _kendra) as deployment:
+    with Deployment(tmp_path_factory.mktemp("airflow"), _kendra, dags=DAGS / "survival", dag_count=6) as deployment:
         yield deployment
 
 

@@ -25,6 +25,7 @@ from airflow_provider_kendra.testing import LocalKendra
 from tests.system.reaper import parent_of, send
 
 ROOT = Path(__file__).parents[2]
+DAGS = Path(__file__).with_name("dags")
 PATIENCE = 180.0  # seconds for anything that a test waits for; nothing takes so long unless it is broken
 
 T = TypeVar("T")
@@ -56,10 +57,16 @@ THRESHOLDS = {
     "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
 }
 
+# Where nothing is killed, nobody is lost, however busy the machine.
+NOBODY_IS_LOST = {
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "120",
+    "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "120",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "600",
+}
+
 SETTINGS = {
     "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
     "AIRFLOW__CORE__PARALLELISM": "4",
-    "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "tests" / "system" / "dags"),
     "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
@@ -130,6 +137,8 @@ class PostgreSQL:
             "unix_socket_directories": "",
             "fsync": "off",
             "max_connections": 200,
+            # The workers of a scheduler that was killed hold its connections open, and with them its locks.
+            "idle_in_transaction_session_timeout": "15s",
         }
         arguments = [argument for name, value in options.items() for argument in ("-c", f"{name}={value}")]
         with log.open("wb") as output:
@@ -169,14 +178,45 @@ class PostgreSQL:
         """Where the programs are, after installing Debian's package where it is absent."""
         find = Path("/usr/lib/postgresql").glob
         if not any(find("*/bin/postgres")):
-            if os.geteuid() != 0 or shutil.which("apt-get") is None:
-                raise RuntimeError(
-                    "The system tests need PostgreSQL: install it, for example apt-get install postgresql"
-                )
-            environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-            _run(["apt-get", "update", "-q"], env=environment, check=False)
-            _run(["apt-get", "install", "-q", "-y", "--no-install-recommends", "postgresql"], env=environment)
+            _install("postgresql")
         return max(find("*/bin/postgres"), key=lambda path: float(path.parent.parent.name)).parent
+
+
+class Redis:
+    """A server of Debian's package on a free port, that keeps nothing: Celery's broker."""
+
+    def __init__(self, reaper: Reaper) -> None:
+        self._reaper = reaper
+        self._port = free_port()
+        self.uri = f"redis://127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        if shutil.which("redis-server") is None:
+            _install("redis-server")
+        server = subprocess.Popen(
+            ["redis-server", "--port", str(self._port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
+            stdout=subprocess.DEVNULL,
+            cwd="/",
+            start_new_session=True,
+        )
+        self._reaper.watch(server.pid)
+        wait_until("Redis", self._is_up)
+
+    def _is_up(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self._port)).close()
+        except ConnectionRefusedError:
+            return False
+        return True
+
+
+def _install(package: str) -> None:
+    """Install a package of Debian's."""
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        raise RuntimeError(f"The system tests need {package}: install it, for example apt-get install {package}")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    _run(["apt-get", "update", "-q"], env=environment, check=False)
+    _run(["apt-get", "install", "-q", "-y", "--no-install-recommends", package], env=environment)
 
 
 @dataclass
@@ -247,24 +287,53 @@ class Component:
 
 
 class Deployment:
-    """All processes of an Airflow, and a test's way to see and do things in it."""
+    """
+    All processes of an Airflow, and a test's way to see and do things in it.
 
-    def __init__(self, home: Path, kendra: LocalKendra) -> None:
+    :param home: Where it keeps its files.
+    :param kendra: What its connection `aws_default` leads to.
+    :param dags: The folder with its DAGs.
+    :param dag_count: How many there are.
+    :param settings: Environment variables besides, or instead of, those that all deployments have.
+    :param triggerers: How many triggerers run from the start on: one or two.
+    :param workers: How many Celery workers there are; with none, tasks run in the scheduler's LocalExecutor.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        kendra: LocalKendra,
+        *,
+        dags: Path,
+        dag_count: int,
+        settings: Mapping[str, str] | None = None,
+        triggerers: int = 1,
+        workers: int = 0,
+    ) -> None:
         self.home = home
         self.kendra = kendra
+        self._dag_count = dag_count
         self._runs: list[Run] = []
         self._reaper = Reaper()
         self._database = PostgreSQL(self._reaper)
+        self._broker = Redis(self._reaper) if workers else None
         port = free_port()
         self._api = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
-        self._environment = self._make_environment(port)
+        self._environment = self._make_environment(port) | {"AIRFLOW__CORE__DAGS_FOLDER": str(dags), **(settings or {})}
         self.api_server = self._component("api-server", "api-server", "--host", "127.0.0.1", "--port", str(port))
         self.scheduler = self._component("scheduler", "scheduler", "--skip-serve-logs")
         self.dag_processor = self._component("dag-processor", "dag-processor")
         self.triggerer = self._component("triggerer", "triggerer", "--skip-serve-logs")
-        self.components = [self.api_server, self.scheduler, self.dag_processor, self.triggerer]
-        # Only started where a test needs two.
+        # Where only one runs from the start on, a test can start the other.
         self.other_triggerer = self._component("other-triggerer", "triggerer", "--skip-serve-logs")
+        self.triggerers = [self.triggerer, self.other_triggerer][:triggerers]
+        self.workers = [
+            self._component(
+                f"worker-{number}", "celery", "worker", "--skip-serve-logs", "--celery-hostname", f"w{number}"
+            )
+            for number in range(workers)
+        ]
+        self.components = [self.api_server, self.scheduler, self.dag_processor, *self.triggerers, *self.workers]
 
     def __enter__(self) -> Self:
         try:
@@ -282,17 +351,22 @@ class Deployment:
 
     def _start(self) -> None:
         self._database.start()
+        if self._broker is not None:
+            self._broker.start()
         _run([sys.executable, "-m", "airflow", "db", "migrate"], env=self._environment, cwd=ROOT)
         self._connection = self._database.connect()
-        for component in self.components:
-            component.start()
-        wait_until("the api-server", self._api_answers)
+        # First of all, for a task that it does not answer fails.
+        self.api_server.start()
+        self.wait_until_api_answers()
         self._api.headers["Authorization"] = f"Bearer {self._api.get('/auth/token').json()['access_token']}"
         # In the database, where every process but none of the environment finds it.
         connection = json.loads(self.kendra.connection_json)
         connection |= {"connection_id": "aws_default", "extra": json.dumps(connection["extra"])}
         self.request("POST", "/connections", json=connection)
-        wait_until("the DAGs", lambda: len(self.query("SELECT dag_id FROM serialized_dag")) >= 6)
+        for component in self.components:
+            if component is not self.api_server:
+                component.start()
+        wait_until("the DAGs", lambda: len(self.query("SELECT dag_id FROM serialized_dag")) >= self._dag_count)
         self.wait_until_healthy()
 
     def wait_until_healthy(self) -> None:
@@ -300,8 +374,9 @@ class Deployment:
         [(now,)] = self.query("SELECT now()")
 
         def is_healthy() -> bool:
-            jobs = self.query("SELECT DISTINCT job_type FROM job WHERE latest_heartbeat > %s", now)
-            return {"SchedulerJob", "TriggererJob", "DagProcessorJob"} <= {job_type for (job_type,) in jobs}
+            jobs = dict(self.query("SELECT job_type, count(*) FROM job WHERE latest_heartbeat > %s GROUP BY 1", now))
+            triggerers = jobs.get("TriggererJob", 0)
+            return {"SchedulerJob", "DagProcessorJob"} <= jobs.keys() and triggerers >= len(self.triggerers)
 
         wait_until("all components to be healthy", is_healthy)
 
@@ -313,12 +388,15 @@ class Deployment:
             else:
                 component.start()
             if component is self.api_server:
-                wait_until("the api-server", self._api_answers)
+                self.wait_until_api_answers()
         self.wait_until_healthy()
+
+    def wait_until_api_answers(self) -> None:
+        wait_until("the api-server", self._api_answers)
 
     def restore(self) -> None:
         """Undo what a test has done to the components."""
-        if self.other_triggerer.is_alive:
+        if self.other_triggerer.is_alive and self.other_triggerer not in self.components:
             self.other_triggerer.kill_all()
         for component in self.components:
             component.kill_orphans()
@@ -354,9 +432,18 @@ class Deployment:
     def _make_environment(self, port: int) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "AIRFLOW"))}
         key = urlsafe_b64encode(secrets.token_bytes(32)).decode()
+        celery = {}
+        if self._broker is not None:
+            celery = {
+                "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
+                "AIRFLOW__CELERY__BROKER_URL": f"{self._broker.uri}/0",
+                "AIRFLOW__CELERY__RESULT_BACKEND": f"{self._broker.uri}/1",
+                "AIRFLOW__CELERY__WORKER_CONCURRENCY": "2",
+            }
         return {
             **inherited,
             **SETTINGS,
+            **celery,
             "AIRFLOW_HOME": str(self.home),
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self._database.uri,
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC": self._database.uri,

@@ -28,6 +28,10 @@ def parent_of(pid: int) -> int:
     return int(_status(Path(f"/proc/{pid}"))[1])
 
 
+def session_of(pid: int) -> int:
+    return int(_status(Path(f"/proc/{pid}"))[3])
+
+
 def _status(process: Path) -> list[str]:
     """State, parent, process group, session …: they come after the name, which can hold anything."""
     return (process / "stat").read_text().rpartition(")")[2].split()

@@ -678,7 +678,7 @@ class TestErrors:
             ("SignatureDoesNotMatch", 403, ErrorKind.CREDENTIALS),
             ("RequestExpired", 400, ErrorKind.CREDENTIALS),
             ("AccessDenied", 403, ErrorKind.PERMANENT),
-            ("400", 400, ErrorKind.PERMANENT),
+            ("400", 400, ErrorKind.TRANSIENT),  # botocore's code of a body that it could not read
             ("404", 404, ErrorKind.PERMANENT),
             ("UnknownOperationException", 400, ErrorKind.PERMANENT),
         ],

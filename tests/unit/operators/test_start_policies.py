@@ -217,6 +217,16 @@ def test_what_is_in_use_and_listed_late_is_waited_out(data_source: DataSource):
     assert scene.ours == 1
 
 
+def test_a_refusal_that_cannot_be_read_is_settled_by_the_history(data_source: DataSource, is_deferrable: bool):
+    task = task_on(data_source, if_running="attach", deferrable=is_deferrable)
+    scene = Scene(data_source, task.clock)
+    data_source.kendra.set_listing_delay(1)
+    data_source.kendra.inject(START, times=1, body="not-json")
+    running(scene)
+    assert task.run()["execution_id"] == scene.others[0]
+    assert scene.ours == 0
+
+
 def test_waiting_for_others_ends_with_the_time_out_without_a_start(data_source: DataSource, is_deferrable: bool):
     task = task_on(data_source, if_running="wait", deferrable=is_deferrable)
     scene = Scene(data_source, task.clock)
