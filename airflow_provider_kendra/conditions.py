@@ -36,7 +36,7 @@ class History:
         """Find a job among those read so far."""
         return self._by_execution_id.get(execution_id)
 
-    def reaches(self, moment: datetime, measured_by: MeasuredBy = "start_time") -> bool:
+    def reaches(self, moment: datetime, measured_by: MeasuredBy) -> bool:
         """Whether every job that started (or ended) at or after this moment has been read."""
         times = (getattr(job, measured_by) for job in self.jobs)
         return self.is_complete or any(time is not None and time < moment for time in times)

@@ -71,15 +71,14 @@ def main() -> int:
         killed = len(statuses) - equivalent - len(survivors)
         score = 100 * killed / (len(statuses) - equivalent)
         is_good &= score >= GOAL
-        seconds = sum(filter(None, found["durations_by_key"].values()))
         raw = 100 * killed / len(statuses)
-        table.append((path.stem, len(statuses), killed, equivalent, len(survivors), score, raw, seconds))
+        table.append((path.stem, len(statuses), killed, equivalent, len(survivors), score, raw))
 
     print()
-    row = "{:12}{:>9}{:>9}{:>12}{:>10}{:>9}{:>8}{:>7}"
-    print(row.format("module", "mutants", "killed", "equivalent", "survived", "score %", "raw %", "s"))
-    for module, *numbers, score, raw, seconds in table:
-        print(row.format(module, *numbers, f"{score:.1f}", f"{raw:.1f}", f"{seconds:.0f}"))
+    row = "{:12}{:>9}{:>9}{:>12}{:>10}{:>9}{:>8}"
+    print(row.format("module", "mutants", "killed", "equivalent", "survived", "score %", "raw %"))
+    for module, *numbers, score, raw in table:
+        print(row.format(module, *numbers, f"{score:.1f}", f"{raw:.1f}"))
     for change in (change for change, count in equivalents.items() if not count):
         print("no survivor is like this one of equivalent.toml:", *change, sep="\n  ")
         is_good = False

@@ -328,10 +328,24 @@ class TestAcceptance:
             [SyncJobStatus.FAILED, "SUCCEEDED"] * 2
         )
 
-    @pytest.mark.parametrize("statuses", [[], ["SYNCING"], ["SUCCEEDED", "DONE"], ["succeeded"]])
-    def test_statuses_that_no_finished_job_has_are_refused(self, statuses):
-        with pytest.raises(ValueError, match="The accepted statuses must be some of ABORTED, FAILED, INCOMPLETE"):
+    @pytest.mark.parametrize(
+        ("statuses", "named"),
+        [
+            ([], "none"),
+            (["SYNCING"], "'SYNCING'"),
+            (["SUCCEEDED", "DONE"], "'DONE', 'SUCCEEDED'"),
+            (["succeeded"], "'succeeded'"),
+        ],
+    )
+    def test_statuses_that_no_finished_job_has_are_refused_and_named(self, statuses, named):
+        with pytest.raises(ValueError, match="accepted statuses") as refusal:
             Acceptance.of(statuses)
+        expected = f"The accepted statuses must be some of ABORTED, FAILED, INCOMPLETE, SUCCEEDED, got {named}."
+        assert str(refusal.value) == expected
+
+    def test_an_objection_names_all_statuses_that_are_accepted(self):
+        objection = Acceptance.of(["SUCCEEDED", "ABORTED"], 3).objection(job("FAILED", documents_failed=1))
+        assert objection == "ended FAILED; only a status among ABORTED, INCOMPLETE, SUCCEEDED is accepted"
 
     def test_a_text_in_the_place_of_a_list_of_statuses_is_refused(self):
         with pytest.raises(ValueError, match="must be a list or a tuple, got the text 'SUCCEEDED'"):
