@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any, Literal, Protocol, get_args
 
 from airflow_provider_kendra.sync_job import Acceptance, SyncJob
-from airflow_provider_kendra.validation import check_identifier, check_seconds, check_time
+from airflow_provider_kendra.validation import check_identifier, check_time
 
 MeasuredBy = Literal["start_time", "end_time"]
 
@@ -359,9 +359,12 @@ def freshness_condition(
         )
     if measured_by not in get_args(MeasuredBy):
         raise ValueError(f"measured_by must be start_time or end_time, got {measured_by!r}.")
-    age = None if max_age is None else timedelta(seconds=check_seconds("max_age", max_age))
-    if age == timedelta():
-        raise ValueError("max_age is 0, but must be more: nothing is that fresh.")
+    try:
+        age = timedelta(seconds=max_age) if isinstance(max_age, int | float) else max_age
+    except (OverflowError, ValueError):  # infinite, or no number
+        age = timedelta()
+    if age is not None and (not isinstance(age, timedelta) or age <= timedelta()):
+        raise ValueError(f"max_age must be a timedelta or seconds, more than none, got {max_age!r}.")
     return Fresh(
         Acceptance.of(accepted_statuses, max_documents_failed),
         fresh_since=None if fresh_since is None else check_time("fresh_since", fresh_since),

@@ -226,7 +226,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         request = self._list_request(index_id, data_source_id, **filters)
         seen_tokens = set()
         while True:
-            response = _ask(self._kendra.list_data_source_sync_jobs, **request)
+            response = self._ask("ListDataSourceSyncJobs", self._kendra.list_data_source_sync_jobs, **request)
             token = response.get("NextToken")
             yield Page(
                 [
@@ -421,9 +421,8 @@ class KendraSyncJobsHook(AwsBaseHook):
                 if remember is not None:
                     remember(starter.memory)
                 try:
-                    return starter.answered(
-                        _ask(self._start_client.start_data_source_sync_job, **request)["ExecutionId"]
-                    )
+                    send = self._start_client.start_data_source_sync_job
+                    return starter.answered(self._ask("StartDataSourceSyncJob", send, **request)["ExecutionId"])
                 except Exception as error:
                     trouble = error
                     if remember is not None and not starter.is_in_doubt and _certainly_did_nothing(error):
@@ -521,7 +520,9 @@ class KendraSyncJobsHook(AwsBaseHook):
         :param index_id: The index.
         :param data_source_id: The data source.
         """
-        _ask(self._kendra.stop_data_source_sync_job, **self._ids(index_id, data_source_id))
+        self._ask(
+            "StopDataSourceSyncJob", self._kendra.stop_data_source_sync_job, **self._ids(index_id, data_source_id)
+        )
 
     def describe_data_source(self, index_id: str, data_source_id: str) -> dict[str, Any]:
         """
@@ -530,7 +531,9 @@ class KendraSyncJobsHook(AwsBaseHook):
         :param index_id: The index.
         :param data_source_id: The data source.
         """
-        response = _ask(self._kendra.describe_data_source, **self._ids(index_id, data_source_id))
+        response = self._ask(
+            "DescribeDataSource", self._kendra.describe_data_source, **self._ids(index_id, data_source_id)
+        )
         return {key: value for key, value in response.items() if key != "ResponseMetadata"}
 
     def list_data_sources(self, index_id: str) -> Iterator[dict[str, Any]]:
@@ -541,7 +544,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         """
         request: ListDataSourcesRequestTypeDef = {"IndexId": check_identifier("index_id", index_id)}
         while True:
-            response = _ask(self._kendra.list_data_sources, **request)
+            response = self._ask("ListDataSources", self._kendra.list_data_sources, **request)
             for item in response.get("SummaryItems") or ():
                 if "Id" not in item:
                     raise _unreadable("ListDataSources", "a data source has no Id")
@@ -592,7 +595,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         """Put a batch, again where that may help, and return what failed for good."""
         refused: list[dict[str, Any]] = []
         for attempt in itertools.count(1):
-            response = _ask(self._kendra.batch_put_document, IndexId=index_id, Documents=batch)  # type: ignore[arg-type]
+            response = self._ask("BatchPutDocument", self._kendra.batch_put_document, IndexId=index_id, Documents=batch)  # type: ignore[arg-type]
             failed = [dict(failure) for failure in response.get("FailedDocuments") or ()]
             passing = {failure.get("Id") for failure in failed if failure.get("ErrorCode") == "InternalError"}
             if attempt == PUT_ATTEMPTS or not passing:
@@ -601,6 +604,28 @@ class KendraSyncJobsHook(AwsBaseHook):
             batch = [document for document in batch if document["Id"] in passing]
             time.sleep(PAUSE * attempt)
         return refused
+
+    def _ask(self, operation: str, call: Callable[P, R], /, *args: P.args, **request: P.kwargs) -> R:
+        """
+        Make a call, and refuse an answer that was spoilt on its way.
+
+        botocore checks only what goes out. It takes a body that is no JSON for an answer without members, so that an
+        empty history would be believed; it lets values of any type through, and raises whatever its parser stumbles
+        on.
+        """
+        try:
+            answer = call(*args, **request)
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            raise _unreadable(operation, f"{type(error).__name__}: {error}") from error
+        shape = self._kendra.meta.service_model.operation_model(operation).output_shape
+        if shape is not None:
+            members: Any = answer
+            length = members.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("content-length", "2")
+            if length != str(len("{}")) and not any(name in members for name in shape.members):
+                raise _unreadable(operation, f"it has none of {', '.join(shape.members)}")
+            if misfit := _misfit(members, shape):
+                raise _unreadable(operation, misfit)
+        return answer
 
     @property
     def _kendra(self) -> KendraClient:
@@ -617,30 +642,6 @@ class KendraSyncJobsHook(AwsBaseHook):
 
 def _repeated_page(what: str) -> KendraError:
     return KendraError(f"Kendra gave the same page of the {what} twice; reading on would never end. Try again.")
-
-
-def _ask(call: Callable[P, R], /, *args: P.args, **request: P.kwargs) -> R:
-    """
-    Make a call, and refuse an answer that was spoilt on its way.
-
-    botocore checks only what goes out. It takes a body that is no JSON for an answer without members, so that an
-    empty history would be believed; it lets values of any type through, and raises whatever its parser stumbles on.
-    """
-    client: Any = call.__self__  # type: ignore[attr-defined]
-    operation = client.meta.method_to_api_mapping[call.__name__]
-    try:
-        answer = call(*args, **request)
-    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-        raise _unreadable(operation, f"{type(error).__name__}: {error}") from error
-    shape = client.meta.service_model.operation_model(operation).output_shape
-    if shape is not None:
-        members: Any = answer
-        length = members.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("content-length", "2")
-        if length != str(len("{}")) and not any(name in members for name in shape.members):
-            raise _unreadable(operation, f"it has none of {', '.join(shape.members)}")
-        if misfit := _misfit(members, shape):
-            raise _unreadable(operation, misfit)
-    return answer
 
 
 def _unreadable(operation: str, reason: str) -> KendraError:

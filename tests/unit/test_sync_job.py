@@ -348,7 +348,7 @@ class TestAcceptance:
         assert objection == "ended FAILED; only a status among ABORTED, INCOMPLETE, SUCCEEDED is accepted"
 
     def test_a_text_in_the_place_of_a_list_of_statuses_is_refused(self):
-        with pytest.raises(ValueError, match="must be a list or a tuple, got the text 'SUCCEEDED'"):
+        with pytest.raises(ValueError, match="must be a list or a tuple, got 'SUCCEEDED'"):
             Acceptance.of("SUCCEEDED")
 
     @pytest.mark.parametrize("limit", [-1, 1.5, "3", True])
