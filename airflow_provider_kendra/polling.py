@@ -124,7 +124,7 @@ async def wait_for(
     poller = Poller.of_running_loop()
     wait = _Wait(condition, max(interval, MIN_INTERVAL), deadline, WaitLog(source.subject(condition), utcnow()))
     poll = poller.join(source, wait)
-    patience = None if deadline is None else (deadline - utcnow()).total_seconds() + OVERRUN
+    patience = None if deadline is None else max((deadline - utcnow()).total_seconds(), 0.0) + OVERRUN
     try:
         async with asyncio.timeout(patience):
             while isinstance(decision := await wait.news(), Waiting):

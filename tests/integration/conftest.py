@@ -20,9 +20,14 @@ Tasks = dict[str, dict[str, Any]]
 RunDag = Callable[..., Tasks]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def run_dag(tmp_path_factory: pytest.TempPathFactory) -> RunDag:
-    """Runs a DAG of ``dags/`` against a local Kendra; tells what became of each task."""
+    """
+    Runs a DAG of ``dags/`` against a local Kendra; tells what became of each task.
+
+    A database for each module: ``dag.test()`` leaves the rows of its triggers behind, a triggerer would take them up,
+    and SQLite gives the id of a deleted row to the next, so that the events would reach the wrong task.
+    """
     home = tmp_path_factory.mktemp("airflow")
 
     def run(kendra: LocalKendra, dag_id: str, *options: str, env: Mapping[str, str]) -> Tasks:

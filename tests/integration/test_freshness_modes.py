@@ -91,7 +91,7 @@ SCENARIOS = [
     several("one of two fails", rejects("bad", "FAILED"), [[GOOD]], [[FAILED]], fail_fast=True),
     several("all of an index", ["good", "two"], [[GOOD]], [[job("two", "SUCCEEDED")]], data_source_ids=None),
     several("no data source in the index", refuses("has no ACTIVE data source"), data_source_ids=None),
-    several("an empty list", refuses("data_source_ids is empty"), data_source_ids=[]),
+    several("an empty list", refuses("data_source_ids is []"), data_source_ids=[]),
     troubled("is throttled", ["good"], LIST, error="ThrottlingException", times=3),
     troubled("is throttled at the list of data sources", ["good"], LIST_SOURCES, error="ThrottlingException", times=3),
     troubled("may not be read", refuses("AccessDenied"), LIST, error="AccessDeniedException"),

@@ -692,7 +692,6 @@ def test_deadlines_close_together_do_not_make_a_call_each_while_looks_fail(data_
     run_in_virtual_time(main())
 
 
-@pytest.mark.xfail(reason="its time is over before the look")
 def test_a_wait_that_begins_long_after_its_deadline_still_looks_once(data_source, even):
     """The triggerer was down meanwhile, and the job has finished."""
     data_source.show(SUCCEEDED)

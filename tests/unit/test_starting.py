@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 from unittest.mock import patch
 
+import boto3
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
 from botocore.config import Config
@@ -458,6 +459,8 @@ class World:
     """A task among third parties: what happens when, and what must never happen."""
 
     ids: ClassVar[dict[str, str]] = {"index_id": INDEX_ID, "data_source_id": DATA_SOURCE_ID}
+    # The hook asks its client what an answer may look like.
+    meta: ClassVar[Any] = boto3.client("kendra", region_name="us-east-1").meta
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan

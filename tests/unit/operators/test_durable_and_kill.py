@@ -30,6 +30,7 @@ START, STOP, LIST = "StartDataSourceSyncJob", "StopDataSourceSyncJob", "ListData
 POLL_INTERVAL = 30.0
 
 IS_RESUMED = AIRFLOW_V_3_3_PLUS
+needs_store = pytest.mark.skipif(not IS_RESUMED, reason="there is no task state store before Airflow 3.3")
 """Whether a lost try is resumed; before Airflow 3.3 the next one meets its sync as it meets anybody's."""
 
 
@@ -166,7 +167,7 @@ def record_of(source: DataSource, execution_id: str) -> dict[str, Any]:
 
 
 class TestLostTries:
-    @pytest.mark.skipif(not IS_RESUMED, reason="there is no task state store before Airflow 3.3")
+    @needs_store
     @pytest.mark.parametrize("loses", [*LOSSES_ANYWHERE, *LOSSES_AROUND_THE_STORE])
     def test_a_try_lost_anywhere_is_resumed(self, data_source, loses, is_deferrable):
         task = Task(data_source, deferrable=is_deferrable)
@@ -359,7 +360,7 @@ class TestLostTries:
         assert task.syncs == (1 if IS_RESUMED else 2)
 
 
-@pytest.mark.skipif(not IS_RESUMED, reason="there is no task state store before Airflow 3.3")
+@needs_store
 class TestStoreFailures:
     @staticmethod
     def fail() -> None:
@@ -460,6 +461,32 @@ class TestKillOnAWorker:
         task.clock.at(65, data_source.finish)
         task.clock.at(66, data_source.start)
         self.kill_in_the_wait(task)
+        assert task.stops == 0
+
+    @needs_store
+    @pytest.mark.parametrize("kept", [None, {"execution_id": "another"}], ids=["nothing", "another sync"])
+    def test_does_not_stop_what_another_try_has_taken_over(self, data_source, kept):
+        """Airflow keeps what a task knows by the id of its latest try, so that this one finds it no more."""
+        task = Task(data_source)
+        task.clock.at(70, lambda: setattr(task.store, "get", lambda *_: kept))
+        task.clock.at(71, task.kill)
+        task.clock.at(80, task.lose)
+        with pytest.raises(Lost):
+            task.run()
+        assert (task.syncs, task.stops) == (1, 0)
+
+    @needs_store
+    def test_does_not_stop_what_it_cannot_find_out_about(self, data_source):
+        task = Task(data_source)
+
+        def fail(*_: object) -> None:
+            raise ConnectionError("no answer")
+
+        task.clock.at(70, lambda: setattr(task.store, "get", fail))
+        task.clock.at(71, task.kill)
+        task.clock.at(80, task.lose)
+        with pytest.raises(Lost):
+            task.run()
         assert task.stops == 0
 
     def test_does_not_stop_the_sync_of_a_custom_data_source(self, custom_data_source):

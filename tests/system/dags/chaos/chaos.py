@@ -14,7 +14,7 @@ INTERVAL = 2
 KENDRA = {"index_id": INDEX_ID, "data_source_id": "{{ dag_run.conf['data_source_id'] }}"}
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 MANY_RETRIES: dict[str, Any] = {"retries": 40, "retry_delay": timedelta(seconds=2)}
-FEW_RETRIES = MANY_RETRIES | {"retries": 3}  # for what fails in any case
+FEW_RETRIES = MANY_RETRIES | {"retries": 8}  # for what fails in any case
 
 WAYS: dict[str, dict[str, Any]] = {
     "start_deferred": {"deferrable": True},
