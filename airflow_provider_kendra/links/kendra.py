@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
@@ -48,13 +49,13 @@ class KendraLink(BaseOperatorLink):
         return XCom.get_value(key=self.xcom_key, ti_key=ti_key) or ""
 
     @classmethod
+    @abstractmethod
     def url(cls, **known: str | None) -> str | None:
         """
         Make the link; None if something it needs is not known.
 
         :param known: What is known of ``region``, ``index_id``, ``data_source_id`` and ``execution_id``.
         """
-        raise NotImplementedError
 
 
 class KendraIndexLink(KendraLink):

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_kendra.testing import LocalKendra
-from airflow_provider_kendra.version_compat import AIRFLOW_V_3_3_PLUS
+from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
 from tests.conftest import DataSource
 from tests.integration.conftest import ROOT, RunDag
 from tests.integration.test_triggerer import Airflow
@@ -154,6 +154,18 @@ def watching(tmp_path: Path, data_source: DataSource) -> Iterator[Watching]:
     watching = Watching(tmp_path, data_source)
     yield watching
     watching.airflow.stop()
+
+
+@pytest.mark.skipif(
+    not AIRFLOW_V_3_0_PLUS or AIRFLOW_V_3_3_PLUS,
+    reason="no watchers in Airflow 2; Airflow 3.3 is tested for more below",
+)
+def test_example_kendra_asset_schedule_runs_when_a_sync_has_ended(watching: Watching) -> None:
+    watching.start()
+    kendra = watching.source.kendra
+    watching.airflow.wait_until("the watcher's beginning", lambda: kendra.call_count("ListDataSourceSyncJobs") > 1)
+    first = watching.sync()
+    watching.airflow.wait_until("the run", lambda: watching.reported() == [[first]])
 
 
 @pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="a watcher's place is kept from Airflow 3.3 on")
