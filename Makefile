@@ -19,8 +19,11 @@ export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export UV_CACHE_DIR := $(CURDIR)/.cache/uv
 export UV_PYTHON_DOWNLOADS := never
 
+# The environments of constraints/ for the tests, but for the newest, which is that of all else.
+MATRIX := $(patsubst %,test-%,oldest 2.11 3.0-lowest 3.0 3.1-lowest 3.1 3.2-lowest 3.2 3.3-lowest)
+
 .DEFAULT_GOAL := help
-.PHONY: help demo airflow test test-oldest test-3.0 test-3.1 test-3.2 test-matrix test-system test-system-quick lint docs mutation bench constraints clean
+.PHONY: help demo airflow test $(MATRIX) test-matrix test-system test-system-quick lint docs mutation bench constraints clean
 
 help: ## What there is
 	@echo "airflow-provider-kendra: make TARGET [PYTHON=python3.12]"
@@ -52,11 +55,11 @@ test: .venv/.ready .venv-awscli/.ready ## All tests on the newest Airflow, with 
 	@.venv/bin/coverage report
 
 test-oldest: ## All tests on the oldest Airflow and the lowest requirements
-test-oldest test-3.0 test-3.1 test-3.2: test-%: .venv-%/.ready .venv-awscli/.ready
+$(MATRIX): test-%: .venv-%/.ready .venv-awscli/.ready
 	@echo "== $@: $$(.venv-$*/bin/python -c 'from importlib.metadata import version as v; print("Airflow", v("apache-airflow"))')"
 	@AIRFLOW_HOME=$(AIRFLOW_HOME)-$* .venv-$*/bin/python -m pytest $(PYTEST_ARGS)
 
-test-matrix: test-oldest test-3.0 test-3.1 test-3.2 test ## All tests on Airflow 2.11, 3.0, 3.1, 3.2 and 3.3
+test-matrix: $(MATRIX) test ## All tests on Airflow 2.11 to 3.3, each with its lowest and its newest requirements
 
 test-system: .venv/.ready ## A real Airflow on PostgreSQL: kills, chaos, load, Celery (PYTEST_ARGS='-k chaos'); installs what it needs
 	@.venv/bin/python -m pytest tests/system $(PYTEST_ARGS)

@@ -11,13 +11,19 @@ resolve() { # FILE REQUIREMENTS [OPTION…]
         --output-file "constraints/$file.txt" --upgrade pyproject.toml -
 }
 
-# The lowest versions that pyproject.toml allows; what these need themselves is of the time of the
-# amazon provider's lowest version. The Airflows between come with what there was in their time.
-resolve oldest apache-airflow==2.11.0 --resolution lowest-direct --exclude-newer 2026-01-20
-# Airflow 3.0's API breaks with a newer FastAPI.
-resolve 3.0 'apache-airflow==3.0.* fastapi<0.117' --exclude-newer 2026-01-20
-resolve 3.1 'apache-airflow==3.1.*' --exclude-newer 2026-04-10
-resolve 3.2 'apache-airflow==3.2.*' --exclude-newer 2026-06-15
+# The lowest versions that pyproject.toml allows; what these need themselves is of the time of the amazon provider's
+# lowest version, or of the Airflow's if that is later. Airflow 3.0's API breaks with a newer FastAPI.
+lowest='--resolution lowest-direct --exclude-newer'
+resolve oldest apache-airflow==2.11.0 $lowest 2026-01-20
+resolve 3.0-lowest 'apache-airflow==3.0.0 fastapi<0.117' $lowest 2026-01-20
+resolve 3.1-lowest apache-airflow==3.1.0 $lowest 2026-01-20
+resolve 3.2-lowest apache-airflow==3.2.0 $lowest 2026-04-10
+resolve 3.3-lowest apache-airflow==3.3.0 $lowest 2026-09-01
+
+resolve 2.11 'apache-airflow==2.11.*'
+resolve 3.0 'apache-airflow==3.0.* fastapi<0.117'
+resolve 3.1 'apache-airflow==3.1.*'
+resolve 3.2 'apache-airflow==3.2.*'
 resolve newest 'apache-airflow<4' --group lint --group mutation --group system --group docs
 resolve bench 'apache-airflow<4' --group bench
 
