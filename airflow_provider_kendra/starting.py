@@ -11,12 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Any, Literal
+from typing import Any
 
 from airflow_provider_kendra.exceptions import KendraSyncJobAlreadyRunningError
-from airflow_provider_kendra.sync_job import Acceptance, SyncJob, SyncJobStatus
-
-IfRunning = Literal["wait", "attach", "skip", "fail"]
+from airflow_provider_kendra.sync_job import Acceptance, IfRunning, SyncJob, SyncJobStatus
 
 LISTING_GRACE = 20.0
 """How long, in seconds, a sync job may have been started and not be listed yet."""

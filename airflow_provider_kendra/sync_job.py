@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,9 @@ class SyncJobStatus(StrEnum):
 TERMINAL_STATUSES = frozenset(
     {SyncJobStatus.SUCCEEDED, SyncJobStatus.FAILED, SyncJobStatus.INCOMPLETE, SyncJobStatus.ABORTED}
 )
+
+IfRunning = Literal["wait", "attach", "skip", "fail"]
+"""What a start does about a sync job that is running already, since Kendra runs one at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

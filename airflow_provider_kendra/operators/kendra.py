@@ -32,15 +32,14 @@ from airflow_provider_kendra.exceptions import (
 )
 from airflow_provider_kendra.lineage import SyncJobLineageMixin
 from airflow_provider_kendra.links.kendra import KendraIndexLink
-from airflow_provider_kendra.starting import Follow, IfRunning, Return, Skip, Starter, WaitOut, already_running
 from airflow_provider_kendra.sync_job import (
     DOCUMENT_COUNTS,
     TERMINAL_STATUSES,
     Acceptance,
+    IfRunning,
     SyncJob,
     SyncJobStatus,
 )
-from airflow_provider_kendra.triggers.kendra import KendraSyncJobTrigger
 from airflow_provider_kendra.validation import check_seconds
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_3_PLUS
 
@@ -48,6 +47,9 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
+    from airflow_provider_kendra.starting import Follow
+
+# What only a running task needs is imported there: DAG parsing need not pay for it.
 
 NOT_FOUND_TIMEOUT = 120.0
 """How long, in seconds, a sync job that was just started may not be listed."""
@@ -75,6 +77,8 @@ class _SyncJobWaiter(SyncJobLineageMixin, AwsParametersMixin, BaseOperator):
         """Wait for a sync job; deferred, the outcome arrives in ``execute_complete`` together with the state."""
         now = polling.utcnow()
         if self.deferrable:
+            from airflow_provider_kendra.triggers.kendra import KendraSyncJobTrigger
+
             remaining = max((deadline - now).total_seconds(), 0)
             self.defer(
                 trigger=KendraSyncJobTrigger(
@@ -233,6 +237,8 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         return self._advance(context, None, deadline)
 
     def _advance(self, context: Context, remembered: dict[str, Any] | None, deadline: datetime) -> Any:
+        from airflow_provider_kendra.starting import Follow, Return, Skip, Starter, WaitOut, already_running
+
         memory = self._memory(context)
         may_stop = self.wait_for_completion and self._find_out_type()
         # Not waiting, the task is done with a start, whatever came of it.

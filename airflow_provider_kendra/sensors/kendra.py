@@ -44,14 +44,17 @@ from airflow_provider_kendra.exceptions import (
 )
 from airflow_provider_kendra.lineage import SyncJobLineageMixin
 from airflow_provider_kendra.links.kendra import KendraIndexLink
-from airflow_provider_kendra.triggers.kendra import KendraDataFreshnessTrigger, KendraSyncJobTrigger
 from airflow_provider_kendra.validation import check_identifier
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
-from airflow_provider_kendra.watching import FreshnessLog, freshness_index, look_at_all, timed_out
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from airflow.triggers.base import BaseTrigger
+
+    from airflow_provider_kendra.triggers.kendra import KendraDataFreshnessTrigger, KendraSyncJobTrigger
+    from airflow_provider_kendra.watching import FreshnessLog
+
+# What only a running task needs is imported there: DAG parsing need not pay for it.
 
 NOT_FOUND_TIMEOUT = 120.0
 """How long, in seconds, a sync job may not be listed before it counts as not found."""
@@ -59,7 +62,7 @@ NOT_FOUND_TIMEOUT = 120.0
 # Airflow's own time-out for a deferral: the net under the trigger's, which says more.
 _NET = timedelta(seconds=polling.OVERRUN + 60)
 
-_TRIGGER = f"{KendraSyncJobTrigger.__module__}.{KendraSyncJobTrigger.__qualname__}"
+_TRIGGER = "airflow_provider_kendra.triggers.kendra.KendraSyncJobTrigger"
 
 
 class _KendraSensor(SyncJobLineageMixin, AwsParametersMixin, BaseSensorOperator):
@@ -322,6 +325,8 @@ class KendraSyncJobSensor(_KendraSensor):
         return polling.timed_out(self._source.subject(self._condition()), self._seen)
 
     def _make_trigger(self, *, waiting_since: str) -> KendraSyncJobTrigger:
+        from airflow_provider_kendra.triggers.kendra import KendraSyncJobTrigger
+
         return KendraSyncJobTrigger(**self._trigger_kwargs(), waiting_since=waiting_since)
 
     def _condition(self) -> Condition:
@@ -443,10 +448,14 @@ class KendraDataFreshnessSensor(_KendraSensor):
             raise ValueError(f"{self.task_id}: exactly one of max_age and fresh_since must be given.")
 
     def _check(self) -> None:
+        from airflow_provider_kendra.watching import freshness_index
+
         freshness_index(self.aws_parameters, self.index_id, self.data_source_ids)
         self._condition()
 
     def _look(self) -> AllFresh | Failed | None:
+        from airflow_provider_kendra.watching import FreshnessLog, freshness_index, look_at_all
+
         condition, now = self._condition(), polling.utcnow()
         index = freshness_index(self.aws_parameters, self.index_id, self.data_source_ids)
         self._freshness_log = self._freshness_log or FreshnessLog(condition, self._since or now)
@@ -459,9 +468,13 @@ class KendraDataFreshnessSensor(_KendraSensor):
         return None
 
     def _timed_out(self) -> Failed:
+        from airflow_provider_kendra.watching import timed_out
+
         return timed_out(self._held_up, self._condition())
 
     def _make_trigger(self, *, waiting_since: str) -> KendraDataFreshnessTrigger:
+        from airflow_provider_kendra.triggers.kendra import KendraDataFreshnessTrigger
+
         max_age, fresh_since = self.max_age, self.fresh_since
         ids = self.data_source_ids
         return KendraDataFreshnessTrigger(

@@ -12,7 +12,6 @@ from weakref import WeakValueDictionary
 
 import airflow.triggers.base
 from airflow.triggers.base import BaseTrigger, TriggerEvent
-from asgiref.sync import sync_to_async
 
 from airflow_provider_kendra.aws import AwsParametersMixin
 from airflow_provider_kendra.conditions import (
@@ -178,6 +177,8 @@ class KendraSyncJobTrigger(_WaitTrigger):
         if state not in _ENDED_BY_USER:
             self.log.info("Not stopping sync job %s: the task is %s.", self.execution_id, state or "not known")
             return
+        from asgiref.sync import sync_to_async  # here: DAG parsing need not pay for it
+
         stopped = await sync_to_async(self._stop, thread_sensitive=False)()
         self.log.info("The task was ended: sync job %s %s.", self.execution_id, "stopped" if stopped else "had ended")
 
@@ -186,6 +187,7 @@ class KendraSyncJobTrigger(_WaitTrigger):
         ti: Any = self.task_instance
         try:
             from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+            from asgiref.sync import sync_to_async
 
             states = await sync_to_async(RuntimeTaskInstance.get_task_states)(
                 dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index

@@ -206,10 +206,10 @@ def test_of_an_index_its_data_sources_are_listed_anew_at_each_look(custom_data_s
         await until(270)
         assert not waiting.task.done()
         assert added.data_source_id in waiting.lines[-1]
+        assert kendra.call_count(LIST_SOURCES) == 5
         added.show([begins(0, "good-too")])
         outcome = await waiting.task
         assert set(outcome.jobs) == {custom_data_source.data_source_id, added.data_source_id}
-        assert kendra.call_count(LIST_SOURCES) == 6
 
     run(main)
 
