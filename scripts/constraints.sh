@@ -12,8 +12,8 @@ resolve() { # FILE REQUIREMENTS [OPTION…]
 }
 
 # The lowest versions that pyproject.toml allows; what these need themselves is of the time of the amazon provider's
-# lowest version, or of the Airflow's if that is later. Airflow 3.0's API breaks with a newer FastAPI; the Flask of
-# Airflow 2.11 with a newer Werkzeug, which Airflow 3 does not hold back.
+# lowest version, or of the Airflow's if that is later. The Flask of Airflow 2.11 breaks with a newer Werkzeug, which
+# Airflow 3 does not hold back.
 lowest='--resolution lowest-direct --exclude-newer'
 resolve oldest apache-airflow==2.11.0 $lowest 2026-01-20
 resolve 3.0-lowest 'apache-airflow==3.0.0 fastapi<0.117 flask>=3' $lowest 2026-01-20
@@ -21,8 +21,9 @@ resolve 3.1-lowest 'apache-airflow==3.1.0 flask>=3' $lowest 2026-01-20
 resolve 3.2-lowest 'apache-airflow==3.2.0 flask>=3' $lowest 2026-04-10
 resolve 3.3-lowest 'apache-airflow==3.3.0 flask>=3' $lowest 2026-09-01
 
+# The newest. The API of Airflow 3.0 answers 422 to its own tasks with what is newer than its time.
 resolve 2.11 'apache-airflow==2.11.*'
-resolve 3.0 'apache-airflow==3.0.* fastapi<0.117'
+resolve 3.0 'apache-airflow==3.0.* fastapi<0.117' --exclude-newer 2026-01-20
 resolve 3.1 'apache-airflow==3.1.*'
 resolve 3.2 'apache-airflow==3.2.*'
 resolve newest 'apache-airflow<4' --group lint --group mutation --group system --group docs
