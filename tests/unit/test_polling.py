@@ -587,6 +587,7 @@ def test_permanent_errors_end_all_waits_of_their_data_source_and_no_other(data_s
         data_source.kendra.client().delete_data_source(IndexId=gone.index_id, Id=gone.data_source_id)
         outcomes = await asyncio.gather(*doomed)
         assert {outcome.failure for outcome in outcomes} == {Failure.REFUSED}
+        assert all(f"the sync jobs of data source {gone.data_source_id}" in outcome.message for outcome in outcomes)
         assert not any(task.done() for task in others)
         data_source.show(SUCCEEDED)
         assert all(isinstance(outcome, Satisfied) for outcome in await asyncio.gather(*others))
@@ -793,6 +794,14 @@ def test_a_worker_whose_looks_fail_still_knows_the_job_and_says_what_failed(data
     assert isinstance(outcome, Failed)
     assert outcome.job is not None
     assert "is SYNCING (no documents reported); the last look failed: ThrottlingException: " in outcome.message
+
+
+def test_a_worker_gives_up_a_job_that_is_not_listed_once_its_grace_is_over(data_source, clock):
+    data_source.show([])
+    outcome = wait_in_worker(data_source)
+    assert isinstance(outcome, Failed)
+    assert outcome.failure is Failure.NOT_FOUND
+    assert clock.elapsed == 120
 
 
 @pytest.mark.parametrize(("error", "is_renewed"), [("ExpiredTokenException", True), ("ThrottlingException", False)])
@@ -1065,6 +1074,44 @@ def test_a_thousand_waits_make_no_log_storm(data_source, even):
         # A line for each of the two statuses, and one every five minutes.
         assert set(lines.values()) == {2 + 11}
         await cancel(*waits)
+
+    run_in_virtual_time(main())
+
+
+def test_of_a_failed_look_a_thousand_waits_hear_at_one_time_and_the_loop_has_its_turns_meanwhile(data_source, even):
+    throttle(data_source)
+    times: list[float] = []
+    turns: list[int] = []
+
+    async def main() -> None:
+        turn = 0
+
+        def heard(line: str) -> None:
+            times.append(now())
+            turns.append(turn)
+
+        waits = [wait(data_source, log=heard) for _ in range(1000)]
+        while len(times) < len(waits):
+            await asyncio.sleep(0)
+            turn += 1
+        await cancel(*waits)
+
+    run_in_virtual_time(main())
+    assert len(set(times)) == 1
+    assert len(set(turns)) >= 1000 / polling._BATCH
+
+
+def test_a_time_out_while_looks_fail_says_in_which_state_the_job_was_last(data_source, even):
+    data_source.show(RUNNING)
+
+    async def main() -> None:
+        waiting = wait(data_source, timeout=150)
+        await until(30)
+        throttle(data_source)
+        outcome = await waiting
+        assert isinstance(outcome, Failed)
+        assert outcome.job is not None
+        assert "is SYNCING (no documents reported); the last look failed: ThrottlingException: " in outcome.message
 
     run_in_virtual_time(main())
 

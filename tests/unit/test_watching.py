@@ -14,7 +14,7 @@ import pytest
 
 from airflow_provider_kendra import polling
 from airflow_provider_kendra.aws import AwsParameters
-from airflow_provider_kendra.conditions import PROGRESS_INTERVAL, AllFresh, Failed, Failure, Fresh
+from airflow_provider_kendra.conditions import PROGRESS_INTERVAL, AllFresh, ExecutionFinished, Failed, Failure, Fresh
 from airflow_provider_kendra.sync_job import Acceptance
 from airflow_provider_kendra.watching import Cursor, Finished, Index, wait_until_fresh, watch
 from tests.conftest import NEWEST_START, DataSource, listed
@@ -227,6 +227,27 @@ def test_a_data_source_that_is_deleted_holds_nothing_up_and_fails_nothing(custom
         outcome = await waiting.task
         assert isinstance(outcome, AllFresh), outcome
         assert set(outcome.jobs) == {custom_data_source.data_source_id}
+
+    run(main)
+
+
+def test_when_a_data_source_is_refused_the_others_are_listed_at_once_and_not_at_the_next_interval(custom_data_source):
+    deleted = another(custom_data_source)
+
+    async def main():
+        custom_data_source.show([begins(0, "good")])
+        waiting = wait(custom_data_source.index_id, None)
+        await until(1)
+        # Another wait lets the poll of this one data source look at other times: the second time at 46.
+        condition = ExecutionFinished("never", Acceptance(), polling.NEVER)
+        other = polling.wait_for(
+            polling.DataSource(AWS, *deleted.ids), condition, interval=46, deadline=None, log=lambda line: None
+        )
+        refused = asyncio.create_task(other)
+        custom_data_source.client.delete_data_source(IndexId=deleted.index_id, Id=deleted.data_source_id)
+        assert set((await waiting.task).jobs) == {custom_data_source.data_source_id}
+        assert asyncio.get_running_loop().time() == 46
+        assert (await refused).failure is Failure.REFUSED
 
     run(main)
 
