@@ -191,15 +191,21 @@ class KendraSyncJobsHook(AwsBaseHook):
         Look the connection up.
 
         :param conn_id: Its id.
-        :raises KendraRequestError: if it is not defined. The base class would go on with the credentials that
-            boto3 finds on the machine, which in a triggerer belong to someone else.
+        :raises KendraRequestError: if it is not defined, or cannot be looked up for a fault of Airflow's. The base
+            class would go on with the credentials that boto3 finds on the machine, which in a triggerer belong to
+            someone else.
         """
         try:
             return super().get_connection(conn_id)
-        except AirflowNotFoundException as error:
+        except (AirflowNotFoundException, ImportError) as error:  # ImportError: Airflow 3.1.0, outside a task
+            why = (
+                "is not defined. Define it"
+                if isinstance(error, AirflowNotFoundException)
+                else f"is out of reach here: {error}. Upgrade Airflow"
+            )
             raise KendraRequestError(
-                f"The AWS connection {conn_id!r} is not defined. Define it, or pass aws_conn_id=None to use the "
-                "credentials that boto3 finds on the machine."
+                f"The AWS connection {conn_id!r} {why}, or pass aws_conn_id=None to use the credentials that boto3 "
+                "finds on the machine."
             ) from error
 
     @property

@@ -310,14 +310,24 @@ class TestConnection:
         connection = {"conn_type": "aws", "login": "testing", "password": "testing", "extra": extra}
         monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
 
-    def test_a_connection_that_is_not_defined_is_named_and_becomes_no_other_identity(self, local_kendra, monkeypatch):
+    @pytest.mark.parametrize(
+        ("fault", "said"),
+        [
+            (AirflowNotFoundException("not defined"), "is not defined"),
+            (ImportError("cannot import name 'SUPERVISOR_COMMS'"), "is out of reach here"),
+        ],
+        ids=["not defined", "Airflow cannot look it up"],
+    )
+    def test_a_connection_that_is_not_to_be_had_is_named_and_becomes_no_other_identity(
+        self, local_kendra, monkeypatch, fault, said
+    ):
         def not_found(*_, **__):
-            raise AirflowNotFoundException("not defined")
+            raise fault
 
         monkeypatch.setattr("airflow.providers.amazon.aws.hooks.base_aws.AwsBaseHook.get_connection", not_found)
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "of-the-machine")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of-the-machine")
-        with pytest.raises(KendraRequestError, match="The AWS connection 'missing' is not defined") as caught:
+        with pytest.raises(KendraRequestError, match=f"The AWS connection 'missing' {said}") as caught:
             KendraSyncJobsHook(aws_conn_id="missing", region_name="us-east-1").get_latest_sync_job(
                 INDEX_ID, "documents"
             )
