@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_kendra.assets.kendra import KendraUri
 from airflow_provider_kendra.conditions import AllFresh, Outcome, Satisfied
 from airflow_provider_kendra.links.kendra import KendraIndexLink, KendraLink, KendraSyncJobLogsLink
+from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_1_PLUS
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -35,6 +36,7 @@ class SyncJobLineageMixin:
 
     _ended_with: Sequence[SyncJob] = ()
     kept_links: Mapping[str, str] = {}
+    _pushes_keys = False
 
     def _end_with(self, context: Context, *jobs: SyncJob) -> None:
         """
@@ -60,10 +62,30 @@ class SyncJobLineageMixin:
         """
         if isinstance(outcome, Satisfied):
             self._end_with(context, outcome.job)
+            self._push_keys(context, outcome.job.to_dict())
         elif isinstance(outcome, AllFresh):
             self._end_with(context, *outcome.jobs.values())
         elif outcome.job is not None:
             self._show_links(context, outcome.job.execution_id)
+
+    def _push_keys(self, context: Context, record: Mapping[str, Any]) -> None:
+        """
+        Push the keys of the record that the task is about to return, where Airflow itself would fail to do so.
+
+        The API of Airflow 3.0 refuses an XCom that is None, so that such a key is left out there.
+
+        :param context: The task's context.
+        :param record: The record.
+        """
+        task: Any = self
+        if AIRFLOW_V_3_1_PLUS or not AIRFLOW_V_3_0_PLUS:
+            return
+        ti: Any = context.get("ti")
+        self._pushes_keys, task.multiple_outputs = self._pushes_keys or task.multiple_outputs, False
+        if self._pushes_keys and task.do_xcom_push and ti is not None:
+            for key, value in record.items():
+                if value is not None:
+                    ti.xcom_push(key=key, value=value)
 
     def _show_links(self, context: Context, execution_id: str | None = None) -> None:
         """

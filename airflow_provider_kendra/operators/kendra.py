@@ -295,6 +295,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
             record = self._just_started(step.execution_id).to_dict()
             self._memory(context).forget()
             self._show_links(context, step.execution_id)
+            self._push_keys(context, record)
             return record
         if may_stop and (self._is_killed or not self.deferrable):
             self._prepare_kill(context, step.execution_id)
@@ -533,6 +534,7 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
             self._show_links(context)
             return None
         self._end_with(context, job)
+        self._push_keys(context, job.to_dict())
         if job.is_finished:
             self.log.info("Nothing to stop: %s is %s.", job.title, job.progress)
             return job.to_dict()
@@ -642,6 +644,7 @@ class KendraSyncJobMetricsOperator(SyncJobLineageMixin, AwsParametersMixin, Base
         record = job.to_dict()
         self.log.info("%s ended %s.%s", job.title, job.progress, job.error)
         self._show_links(context, job.execution_id)
+        self._push_keys(context, record)
         violations = self._violations(job)
         if violations:
             if self.do_xcom_push:
