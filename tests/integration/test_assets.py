@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_1_PLUS
+
 if TYPE_CHECKING:
     from airflow_provider_kendra.testing import LocalKendra
 
@@ -48,6 +50,9 @@ def run_and_show(kendra: LocalKendra, tmp_path: Path, **env: str) -> dict[str, A
     return shown
 
 
+@pytest.mark.skipif(
+    AIRFLOW_V_3_0_PLUS and not AIRFLOW_V_3_1_PLUS, reason="dag.test() of Airflow 3.0 takes no asset for an active one"
+)
 def test_records_reach_a_task_that_reads_the_asset_and_links_the_api(
     local_kendra: LocalKendra, source: dict[str, str], tmp_path: Path
 ) -> None:
