@@ -28,7 +28,9 @@ def main() -> None:
             sep="\n",
             flush=True,
         )
-        server.serve_forever()
+        # Not in this thread: a signal in the middle of a request would end in an error of the server's.
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Event().wait()
     except KeyboardInterrupt:
         pass
 
