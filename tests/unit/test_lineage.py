@@ -304,7 +304,8 @@ class TestLinks:
         assert run.links == {}
 
     def test_that_cannot_be_kept_do_not_fail_the_task(self) -> None:
-        assert wait(region_name=REGION).execute_complete({"ti": SimpleNamespace()}, event()) == JOB.to_dict()
+        sensor = wait(region_name=REGION, multiple_outputs=False)
+        assert sensor.execute_complete({"ti": SimpleNamespace()}, event()) == JOB.to_dict()
 
 
 class TestOpenLineage:
