@@ -11,28 +11,28 @@ from airflow_provider_kendra.testing.local import LocalKendra
 def main() -> None:
     """Serve until told to stop."""
     arguments = _parse_arguments()
-    for each in (signal.SIGINT, signal.SIGTERM):  # a background job of a shell would else ignore Ctrl-C
-        signal.signal(each, signal.default_int_handler)
-    try:
-        from airflow_provider_kendra.testing.server import Server
+    # Blocked in every thread and waited for below: a handler may run a moment before its thread starts
+    # to wait, which then never ends, or in the middle of a request.
+    signals = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    for each in signals:  # a background job of a shell would else ignore Ctrl-C
+        signal.signal(each, signal.SIG_DFL)
+    from airflow_provider_kendra.testing.server import Server
 
-        if arguments.until_stdin_closes:
-            threading.Thread(target=_end_with_stdin, daemon=True).start()
-        server = Server(arguments.host, arguments.port)
-        # The first line ends with the URL: LocalKendra reads it.
-        print(
-            f"Local Kendra at {server.url}",
-            "Point Airflow at it:",
-            f"  export AIRFLOW_CONN_AWS_DEFAULT='{LocalKendra.attach(server.url).connection_json}'",
-            "Stop it with Ctrl-C.",
-            sep="\n",
-            flush=True,
-        )
-        # Not in this thread: a signal in the middle of a request would end in an error of the server's.
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        pass
+    if arguments.until_stdin_closes:
+        threading.Thread(target=_end_with_stdin, daemon=True).start()
+    server = Server(arguments.host, arguments.port)
+    # The first line ends with the URL: LocalKendra reads it.
+    print(
+        f"Local Kendra at {server.url}",
+        "Point Airflow at it:",
+        f"  export AIRFLOW_CONN_AWS_DEFAULT='{LocalKendra.attach(server.url).connection_json}'",
+        "Stop it with Ctrl-C.",
+        sep="\n",
+        flush=True,
+    )
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    signal.sigwait(signals)
 
 
 def _parse_arguments() -> argparse.Namespace:
