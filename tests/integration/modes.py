@@ -80,6 +80,7 @@ class Wait:
         ti = SimpleNamespace(
             dag_id="dag", task_id=TASK_ID, run_id="run", map_index=-1, max_tries=0, start_date=NOW,
             get_first_reschedule_date=lambda context: self._first_reschedule,
+            xcom_push=lambda key, value: None,
         )  # fmt: skip
         return {"ti": ti, "params": self._params, "data_interval_end": NOW - timedelta(hours=1)}
 
