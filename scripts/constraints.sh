@@ -13,10 +13,11 @@ resolve() { # FILE REQUIREMENTS [OPTION…]
 
 # The lowest versions that pyproject.toml allows; what these need themselves is of the time of the amazon provider's
 # lowest version, or of the Airflow's if that is later. The Flask of Airflow 2.11 breaks with a newer Werkzeug, which
-# Airflow 3 does not hold back. Of 3.0 and 3.1 these are releases in which dag.test() works.
+# Airflow 3 does not hold back. 3.0.3 is the first whose triggerer does not hang when triggers look up connections; in
+# the early releases of 3.1 dag.test() does not work.
 lowest='--resolution lowest-direct --exclude-newer'
 resolve oldest apache-airflow==2.11.0 $lowest 2026-01-20
-resolve 3.0-lowest 'apache-airflow==3.0.2 fastapi<0.117 flask>=3' $lowest 2026-01-20
+resolve 3.0-lowest 'apache-airflow==3.0.3 fastapi<0.117 flask>=3' $lowest 2026-01-20
 resolve 3.1-lowest 'apache-airflow==3.1.3 flask>=3' $lowest 2026-01-20
 resolve 3.2-lowest 'apache-airflow==3.2.0 flask>=3' $lowest 2026-04-10
 resolve 3.3-lowest 'apache-airflow==3.3.0 flask>=3' $lowest 2026-09-01

@@ -98,7 +98,11 @@ def test_a_thousand_waits_share_the_looks_of_a_triggerer(
     tell({f"== {WAITS} deferred sensors in one triggerer, interval": f"{INTERVAL:.0f} s"})
     wait_until("all to be deferred", lambda: count("deferred") == WAITS, patience=PATIENCE)
     deferred_after = time.time() - began_at
-    wait_until("all to wait in the triggerer", waiting_in_triggerer, patience=PATIENCE)
+    try:
+        wait_until("all to wait in the triggerer", waiting_in_triggerer, patience=PATIENCE)
+    except TimeoutError as error:
+        error.add_note((airflow.home / "triggerer.log").read_text()[-5000:])
+        raise
     waiting_after = time.time() - began_at
     time.sleep(2 * INTERVAL)  # all have had their first look
 

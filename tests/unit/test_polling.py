@@ -247,6 +247,19 @@ def test_the_shortest_interval_rules_as_soon_as_it_joins_and_until_it_leaves(dat
     run_in_virtual_time(main())
 
 
+def test_the_interval_of_a_wait_that_has_ended_rules_no_more(data_source, even, looks):
+    data_source.show([*SUCCEEDED, listed("other", "SYNCING")])
+
+    async def main() -> None:
+        other = wait(data_source, finished("other"), interval=60)
+        assert isinstance(await wait(data_source, interval=10), Satisfied)
+        await until(130)
+        await cancel(other)
+
+    run_in_virtual_time(main())
+    assert looks.pauses(data_source) == [60, 60]
+
+
 def test_a_shorter_interval_that_joins_just_after_a_look_waits_for_its_own_turn(data_source, even, looks):
     data_source.show(RUNNING)
 
@@ -724,6 +737,29 @@ def test_a_wait_times_out_though_the_look_hangs(data_source, even, looks):
         assert now() == 600 + polling.OVERRUN
 
     run_in_virtual_time(main())
+
+
+def test_a_wait_that_begins_after_its_deadline_times_out_though_the_look_hangs(data_source, even, looks):
+    data_source.show(RUNNING)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualTimeLoop)
+        looks.gate.clear()
+        waiting = wait(data_source, timeout=-3600)
+        await happens(lambda: looks.in_flight)
+        loop.hold_no_more()
+        outcome = await waiting
+        looks.gate.set()
+        assert isinstance(outcome, Failed)
+        assert outcome.failure is Failure.TIMED_OUT
+        assert now() == polling.OVERRUN
+
+    run_in_virtual_time(main())
+
+
+def test_the_time_that_waits_go_by_has_a_zone():
+    assert polling.utcnow().utcoffset() == timedelta(0)
 
 
 # In a worker
