@@ -136,7 +136,13 @@ class TaskRun:
 
     def run(self) -> Any:
         """Run a try to its end, through as many deferrals as it takes."""
-        resume = self.execute
+        return self._to_the_end(self.execute)
+
+    def resume(self, deferred: TaskDeferred) -> Any:
+        """Run the trigger of a deferral, and the task to its end or next deferral."""
+        return self._trigger(deferred)()
+
+    def _to_the_end(self, resume: Callable[[], Any]) -> Any:
         while True:
             try:
                 return resume()
