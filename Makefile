@@ -4,7 +4,7 @@ PYTHON ?= python3
 export PYTHON
 
 # Airflow, AWS and Python settings of whoever calls make have no say in tests and demo …
-unexport $(filter AWS_% AIRFLOW_% PYTHONPATH PYTHONHOME VIRTUAL_ENV,$(.VARIABLES))
+unexport $(filter AWS_% AIRFLOW_% PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE VIRTUAL_ENV,$(.VARIABLES))
 # … nor have ~/.aws, an instance's own role, or a proxy between us and the loopback.
 export AWS_CONFIG_FILE := /dev/null
 export AWS_SHARED_CREDENTIALS_FILE := /dev/null
