@@ -80,3 +80,10 @@ class KendraDocumentsError(KendraError):
     def __init__(self, message: str, *, failures: Sequence[dict[str, Any]] = ()) -> None:
         super().__init__(message)
         self.failures = list(failures)
+
+
+class KendraDocumentsRequestError(KendraDocumentsError, KendraRequestError):
+    """
+    The same, and then a later call failed in a way that a retry can't mend (``__cause__``). Airflow does not retry the
+    task.
+    """

@@ -16,9 +16,11 @@ from botocore import exceptions as aws
 from botocore.config import Config
 from botocore.parsers import ResponseParserError
 
+from airflow_provider_kendra._batches import batches_of, check_documents, prepare, sort_failures
 from airflow_provider_kendra.conditions import Page
 from airflow_provider_kendra.exceptions import (
     KendraDocumentsError,
+    KendraDocumentsRequestError,
     KendraError,
     KendraRequestError,
     KendraSyncJobNotFoundError,
@@ -54,9 +56,6 @@ R = TypeVar("R")
 
 PAGE_SIZE = 10
 """The most jobs that ListDataSourceSyncJobs gives in one answer."""
-
-DOCUMENTS_IN_BATCH = 10
-"""The most documents that BatchPutDocument takes in one call."""
 
 PUT_ATTEMPTS = 5
 """How often a document is sent that Kendra fails to take for a reason of its own (``InternalError``)."""
@@ -568,13 +567,20 @@ class KendraSyncJobsHook(AwsBaseHook):
         """
         Put documents into a CUSTOM data source, as part of its running sync job.
 
-        They are sent in batches of ten, each with the two attributes that tie it to data source and sync job.
-        Documents that Kendra fails to take for a reason of its own are sent again.
+        They are sent in batches of at most ten documents and 50 MB of ``Blob`` (a larger document goes alone), each
+        document with the two attributes that tie it to data source and sync job. Documents that Kendra fails to take
+        for a reason of its own (``InternalError``) are sent again. Duplicates of an Id are all sent, in order.
+
+        An error that ends this before all was sent raises as it is while no document has failed. Otherwise the
+        failures come first: ``KendraDocumentsError``, with the error as ``__cause__``, or its subclass
+        ``KendraDocumentsRequestError``, which is also a ``KendraRequestError``, if a retry can't help.
 
         :param index_id: The index.
         :param data_source_id: The data source.
         :param execution_id: The running sync job.
-        :param documents: ``Document`` structures of ``BatchPutDocument``; consumed lazily, not changed.
+        :param documents: A list, or other iterable, of ``Document`` structures of ``BatchPutDocument``; consumed
+            lazily, not changed.
+        :raises ValueError: if ``documents`` is not a list of documents, or one of them has no ``Id``.
         :raises KendraDocumentsError: at the end, if some were not taken, with the reason for each.
 
         .. seealso:: https://docs.aws.amazon.com/kendra/latest/dg/data-source-custom.html
@@ -584,32 +590,48 @@ class KendraSyncJobsHook(AwsBaseHook):
             "_data_source_id": check_identifier("data_source_id", data_source_id),
             "_data_source_sync_job_execution_id": check_identifier("execution_id", execution_id),
         }
-        unsent = (_with_attributes(document, tie) for document in documents)
+        batches = batches_of(prepare(check_documents(documents), tie))
         failures: list[dict[str, Any]] = []
-        while batch := list(itertools.islice(unsent, DOCUMENTS_IN_BATCH)):
-            failures += self._put_batch(index_id, batch)
+        sent: list[int] = []
+        where = f"(sync job {execution_id}, data source {data_source_id}, index {index_id})"
+        try:
+            for batch in batches:
+                self._put_batch(index_id, batch, failures, sent)
+        except Exception as error:
+            if not failures:
+                raise
+            kind = KendraDocumentsRequestError if classify_error(error) is ErrorKind.PERMANENT else KendraDocumentsError
+            raise kind(
+                f"Putting documents ended early, after {_count(len(sent), 'batch', 'batches')} "
+                f"({_count(sum(sent), 'document', 'documents')}): {type(error).__name__}: {error} "
+                f"Before that, {_not_taken(failures)} {where}.",
+                failures=failures,
+            ) from error
         if failures:
-            shown = "; ".join(f"{f.get('Id')}: {f.get('ErrorCode')} {f.get('ErrorMessage')}" for f in failures[:5])
             raise KendraDocumentsError(
-                f"Kendra did not take {len(failures)} documents for sync job {execution_id} of data source "
-                f"{data_source_id}: {shown}{'; …' if len(failures) > 5 else ''}. The sync job must be running while "
-                "documents are put.",
+                f"{_not_taken(failures)}. The sync job must be running while documents are put {where}.",
                 failures=failures,
             )
 
-    def _put_batch(self, index_id: str, batch: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Put a batch, again where that may help, and return what failed for good."""
-        refused: list[dict[str, Any]] = []
+    def _put_batch(
+        self, index_id: str, batch: list[dict[str, Any]], failures: list[dict[str, Any]], sent: list[int]
+    ) -> None:
+        """Put a batch, again where that may help; add what failed to ``failures``, and its size to ``sent``."""
+        size = len(batch)
+        earlier = list(failures)
+        kept: list[dict[str, Any]] = []
         for attempt in itertools.count(1):
             response = self._ask("BatchPutDocument", self._kendra.batch_put_document, IndexId=index_id, Documents=batch)  # type: ignore[arg-type]
+            if attempt == 1:
+                sent.append(size)
             failed = [dict(failure) for failure in response.get("FailedDocuments") or ()]
-            passing = {failure.get("Id") for failure in failed if failure.get("ErrorCode") == "InternalError"}
-            if attempt == PUT_ATTEMPTS or not passing:
-                return refused + failed
-            refused += [failure for failure in failed if failure.get("Id") not in passing]
-            batch = [document for document in batch if document["Id"] in passing]
+            batch, verdicts = sort_failures(batch, failed)
+            kept += [failure for failure in verdicts if failure not in kept]
+            # Should the next attempt raise, the documents it was to send again have failed too.
+            failures[:] = [*earlier, *kept, *(failure for failure in failed if failure not in verdicts)]
+            if attempt == PUT_ATTEMPTS or not batch:
+                return
             time.sleep(PAUSE * attempt)
-        return refused
 
     def _ask(self, operation: str, call: Callable[P, R], /, *args: P.args, **request: P.kwargs) -> R:
         """
@@ -654,6 +676,16 @@ def _unreadable(operation: str, reason: str) -> KendraError:
     return KendraError(f"Kendra's answer to {operation} could not be read: {reason}. Try again.")
 
 
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
+
+
+def _not_taken(failures: list[dict[str, Any]]) -> str:
+    shown = "; ".join(f"{f.get('Id')}: {f.get('ErrorCode')} {f.get('ErrorMessage')}" for f in failures[:5])
+    more = "; …" if len(failures) > 5 else ""
+    return f"Kendra did not take {_count(len(failures), 'document', 'documents')}: {shown}{more}"
+
+
 _PYTHON_TYPES = {"list": list, "map": dict, "string": str, "structure": dict, "timestamp": datetime}
 
 
@@ -667,9 +699,3 @@ def _misfit(value: Any, shape: Any) -> str | None:
     elif isinstance(value, list):
         parts = ((each, shape.member) for each in value)
     return next((misfit for part, member in parts if (misfit := _misfit(part, member))), None)
-
-
-def _with_attributes(document: Mapping[str, Any], values: Mapping[str, str]) -> dict[str, Any]:
-    kept = [attribute for attribute in document.get("Attributes") or () if attribute.get("Key") not in values]
-    added = [{"Key": key, "Value": {"StringValue": value}} for key, value in values.items()]
-    return {**document, "Attributes": [*kept, *added]}

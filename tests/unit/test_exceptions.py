@@ -14,6 +14,7 @@ RETRIED = {
     exceptions.KendraSyncJobTimeoutError: True,
     exceptions.KendraSyncJobAlreadyRunningError: True,
     exceptions.KendraDocumentsError: True,
+    exceptions.KendraDocumentsRequestError: False,
     exceptions.KendraRequestError: False,
     exceptions.KendraSyncJobRejectedError: False,
     exceptions.KendraSyncJobNotFoundError: False,
@@ -39,7 +40,9 @@ def test_who_handles_a_failed_sync_handles_that_of_a_sensor_too():
     assert issubclass(exceptions.KendraSyncJobRejectedError, exceptions.KendraSyncJobFailedError)
 
 
-@pytest.mark.parametrize("error", set(RETRIED) - {exceptions.KendraDocumentsError})
+@pytest.mark.parametrize(
+    "error", set(RETRIED) - {exceptions.KendraDocumentsError, exceptions.KendraDocumentsRequestError}
+)
 def test_an_error_about_a_sync_job_carries_the_job(error):
     raised = error("It failed.", job=JOB)
     assert raised.job is JOB

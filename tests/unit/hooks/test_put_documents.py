@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+from botocore.exceptions import ClientError
+from hypothesis import given
+from hypothesis import strategies as st
 
-from airflow_provider_kendra.exceptions import KendraDocumentsError
+from airflow_provider_kendra._batches import BYTES_IN_BATCH, DOCUMENTS_IN_BATCH, batches_of, sort_failures
+from airflow_provider_kendra.exceptions import KendraDocumentsError, KendraRequestError
 from airflow_provider_kendra.hooks.kendra import PUT_ATTEMPTS, KendraSyncJobsHook
 from tests.conftest import DataSource
 from tests.task_runs import Clock
@@ -183,3 +188,257 @@ def test_an_answer_that_cannot_be_read_is_no_success(batch):
     batch.source.kendra.inject(PUT, times=1, body="not-json")
     with pytest.raises(Exception, match=r"could not be read|Unable to parse"):
         batch.put(documents(1))
+
+
+def report(batch: Batch, *answers: list[dict[str, str]]) -> None:
+    """Let Kendra's next answers report these failures, the last one none."""
+    left = list(answers)
+
+    def change(parsed: dict[str, Any], **_: Any) -> None:
+        parsed["FailedDocuments"] = left.pop(0) if left else []
+
+    batch.hook.conn.meta.events.register("after-call.kendra.BatchPutDocument", change)
+
+
+INTERNAL = {"ErrorCode": "InternalError", "ErrorMessage": "later"}
+INVALID = {"ErrorCode": "InvalidRequest", "ErrorMessage": "bad"}
+
+
+def ids(*numbers: int) -> list[str]:
+    return [f"document-{n}" for n in numbers]
+
+
+@pytest.mark.parametrize(
+    ("answers", "sent", "kept"),
+    [
+        pytest.param([[INTERNAL]], [ids(0, 1, 2)] * 2, [], id="without Id: the whole batch"),
+        pytest.param([[{**INTERNAL, "Id": ""}]], [ids(0, 1, 2)] * 2, [], id="an empty Id: the whole batch"),
+        pytest.param(
+            [[INTERNAL, {**INVALID, "Id": "document-1"}]],
+            [ids(0, 1, 2), ids(0, 2)],
+            [{**INVALID, "Id": "document-1"}],
+            id="without Id: not those with a verdict of their own",
+        ),
+        pytest.param(
+            [[INTERNAL, {**INTERNAL, "Id": "document-2"}]], [ids(0, 1, 2)] * 2, [], id="without Id beside a named one"
+        ),
+        pytest.param(
+            [[INTERNAL] + [{**INVALID, "Id": f"document-{n}"} for n in range(3)]],
+            [ids(0, 1, 2)],
+            [INTERNAL] + [{**INVALID, "Id": f"document-{n}"} for n in range(3)],
+            id="without Id where every document has a verdict",
+        ),
+        pytest.param(
+            [[{**INTERNAL, "Id": "nobody's"}]], [ids(0, 1, 2)], [{**INTERNAL, "Id": "nobody's"}], id="an unknown Id"
+        ),
+        pytest.param([[INVALID]], [ids(0, 1, 2)], [INVALID], id="another error without Id"),
+        pytest.param(
+            [[{**INTERNAL, "Id": "nobody's"}, {**INTERNAL, "Id": "document-1"}]] * 2,
+            [ids(0, 1, 2), ids(1), ids(1)],
+            [{**INTERNAL, "Id": "nobody's"}],
+            id="an unknown Id reported again is one failure",
+        ),
+        pytest.param([[INTERNAL]] * PUT_ATTEMPTS, [ids(0, 1, 2)] * PUT_ATTEMPTS, [INTERNAL], id="without Id, always"),
+    ],
+)
+def test_what_is_sent_again_is_what_kendra_may_have_failed_to_take(batch, answers, sent, kept):
+    report(batch, *answers)
+    if kept:
+        with pytest.raises(KendraDocumentsError) as raised:
+            batch.put(documents(3))
+        assert raised.value.failures == kept
+    else:
+        batch.put(documents(3))
+    assert batch.sent == sent
+
+
+def test_two_documents_with_the_same_id_are_both_sent_and_both_sent_again(batch):
+    batch.refuse("document-0", times=1)
+    batch.put([*documents(2), {"Id": "document-0", "Blob": b"newer"}])
+    assert batch.sent == [["document-0", "document-1", "document-0"], ["document-0", "document-0"]]
+
+
+@pytest.mark.parametrize(
+    ("error", "is_retried"),
+    [
+        ({"error": "AccessDeniedException", "status": 400}, False),
+        ({"error": "InternalServerException", "status": 500}, True),
+        ({"reset": "before"}, True),
+        ({"body": "not-json"}, True),
+    ],
+)
+def test_failures_of_earlier_batches_are_kept_when_a_later_call_raises(batch, error, is_retried):
+    batch.refuse("document-3", error_code="InvalidRequest")
+
+    def read() -> Iterator[dict[str, Any]]:
+        for number, document in enumerate(documents(25)):
+            if number == 20:
+                batch.source.kendra.inject(PUT, **error)
+            yield document
+
+    with pytest.raises(KendraDocumentsError) as raised:
+        batch.put(read())
+    assert [each["Id"] for each in raised.value.failures] == ["document-3"]
+    assert raised.value.__cause__ is not None
+    assert "after 2 batches (20 documents)" in str(raised.value)
+    assert "document-3: InvalidRequest" in str(raised.value)
+    assert isinstance(raised.value, KendraRequestError) is not is_retried
+    assert isinstance(raised.value, AirflowFailException) is not is_retried
+
+
+def test_failures_of_the_same_batch_are_kept_when_sending_it_again_raises(batch):
+    batch.refuse("document-1", error_code="InvalidRequest")
+    batch.refuse("document-2")
+    batch.hook.conn.meta.events.register(
+        "after-call.kendra.BatchPutDocument",
+        lambda **_: batch.source.kendra.inject(PUT, error="AccessDeniedException", status=400),
+    )
+    with pytest.raises(KendraDocumentsError, match=r"after 1 batch \(5 documents\)") as raised:
+        batch.put(documents(5))
+    assert {each["Id"]: each["ErrorCode"] for each in raised.value.failures} == {
+        "document-1": "InvalidRequest",
+        "document-2": "InternalError",
+    }
+
+
+def test_failures_are_kept_when_the_documents_cannot_be_read_to_their_end(batch):
+    batch.refuse("document-3", error_code="InvalidRequest")
+
+    def read() -> Iterator[dict[str, Any]]:
+        yield from documents(12)
+        raise OSError("the wiki is gone")
+
+    with pytest.raises(KendraDocumentsError, match="the wiki is gone") as raised:
+        batch.put(read())
+    assert isinstance(raised.value.__cause__, OSError)
+    assert not isinstance(raised.value, KendraRequestError)
+    assert [each["Id"] for each in raised.value.failures] == ["document-3"]
+
+
+def test_an_error_raises_as_it_is_when_no_document_has_failed(batch):
+    batch.source.kendra.inject(PUT, error="AccessDeniedException", status=400)
+    with pytest.raises(ClientError):
+        batch.put(documents(1))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"Id": "a", "Blob": b"text"}, r"documents is a single document.*\[document\]"),
+        ("a", "documents is 'a', but must be a list"),
+        (b"a", "documents is b'a', but must be a list"),
+        (None, "documents is None, but must be a list"),
+        (7, "documents is 7, but must be a list"),
+        (["a"], r"documents\[0\] is 'a', but must be a mapping"),
+        ([{"Id": "a"}, None], r"documents\[1\] is None, but must be a mapping"),
+        ([{"Blob": b"text"}], r"documents\[0\] has no Id"),
+        ([{"Id": "", "Blob": b"text"}], r"documents\[0\] has no Id"),
+        ([{"Id": 7, "Blob": b"text"}], r"documents\[0\] has the Id 7, but it must be text"),
+        ([{"Id": "a", "Attributes": {"_category": "news"}}], r"documents\[0\] has Attributes that are no list"),
+        ([{"Id": "a", "Attributes": ["news"]}], r"documents\[0\] has Attributes that are no list"),
+    ],
+)
+def test_what_is_no_list_of_documents_is_refused_in_a_sentence_before_anything_is_sent(batch, wrong, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        batch.put(wrong)
+    assert batch.sent == []
+
+
+def test_the_secret_contents_of_a_wrong_document_are_not_shown(batch):
+    with pytest.raises(ValueError, match="has no Id") as raised:
+        batch.put([{"Blob": b"secret"}])
+    assert "secret" not in str(raised.value)
+
+
+def sized(*sizes: int) -> list[dict[str, Any]]:
+    return [{"Id": f"document-{n}", "Blob": b"x" * size} for n, size in enumerate(sizes)]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "batches"),
+    [
+        ([40, 60, 1], [2, 1]),
+        ([40, 61], [1, 1]),
+        ([101], [1]),
+        ([1, 101, 1], [1, 1, 1]),
+        ([100, 0, 1], [2, 1]),
+        ([10] * 11, [10, 1]),
+    ],
+)
+def test_the_bytes_of_a_batch_are_bounded(batch, monkeypatch, sizes, batches):
+    monkeypatch.setattr("airflow_provider_kendra._batches.BYTES_IN_BATCH", 100)
+    batch.put(sized(*sizes))
+    assert [len(sent) for sent in batch.sent] == batches
+
+
+def test_text_counts_with_the_bytes_that_are_sent(batch, monkeypatch):
+    monkeypatch.setattr("airflow_provider_kendra._batches.BYTES_IN_BATCH", 100)
+    batch.put([{"Id": name, "Blob": "ü" * 30} for name in "ab"])
+    assert batch.sent == [["a"], ["b"]]
+
+
+def test_a_batch_that_is_full_by_bytes_is_sent_before_more_than_one_further_document_is_read(batch, monkeypatch):
+    monkeypatch.setattr("airflow_provider_kendra._batches.BYTES_IN_BATCH", 100)
+    calls_when_read = []
+
+    def read() -> Iterator[dict[str, Any]]:
+        for document in sized(*[60] * 4):
+            calls_when_read.append(len(batch.calls))
+            yield document
+
+    batch.put(read())
+    assert calls_when_read == [0, 0, 1, 2]
+
+
+@given(
+    sizes=st.lists(st.integers(0, 2 * BYTES_IN_BATCH)),
+    kind=st.sampled_from([bytes, bytearray]),
+)
+def test_batches_hold_every_document_in_order_within_both_bounds(sizes, kind):
+    class Blob(kind):
+        """As long as it says, without taking the memory."""
+
+        def __new__(cls, size: int) -> Blob:
+            blob = super().__new__(cls)
+            blob.size = size
+            return blob
+
+        def __init__(self, size: int) -> None:
+            super().__init__()
+
+        def __len__(self) -> int:
+            return self.size
+
+    made = [{"Id": str(number), "Blob": Blob(size)} for number, size in enumerate(sizes)]
+    found = list(batches_of(made))
+    assert list(chain.from_iterable(found)) == made
+    for each in found:
+        assert 1 <= len(each) <= DOCUMENTS_IN_BATCH
+        assert len(each) == 1 or sum(len(document["Blob"]) for document in each) <= BYTES_IN_BATCH
+    for one, following in pairwise(found):
+        is_full = len(one) == DOCUMENTS_IN_BATCH
+        assert is_full or sum(len(document["Blob"]) for document in [*one, following[0]]) > BYTES_IN_BATCH
+
+
+REPORTED = st.one_of(st.none(), st.sampled_from(["", "nobody's", *ids(0, 1, 2, 3)]))
+FAILURE = st.builds(
+    lambda document_id, code: {"ErrorCode": code, **({} if document_id is None else {"Id": document_id})},
+    REPORTED,
+    st.sampled_from(["InternalError", "InvalidRequest"]),
+)
+
+
+@given(failed=st.lists(FAILURE))
+def test_each_reported_failure_is_kept_or_its_document_is_sent_again(failed):
+    again, kept = sort_failures(documents(4), failed)
+    sent_again = {document["Id"] for document in again}
+    for failure in failed:
+        is_named = failure.get("Id") in ids(0, 1, 2, 3)
+        if failure in kept:
+            assert failure.get("Id") not in sent_again
+        elif is_named:
+            assert failure["Id"] in sent_again
+        else:
+            assert failure["ErrorCode"] == "InternalError"
+            assert sent_again
+    assert (not failed) or again or kept

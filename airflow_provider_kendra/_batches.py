@@ -1,0 +1,115 @@
+"""Which documents go into one BatchPutDocument call, and which are sent again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+DOCUMENTS_IN_BATCH = 10
+"""The most documents that BatchPutDocument takes in one call."""
+
+BYTES_IN_BATCH = 50_000_000
+"""
+The most bytes of ``Blob`` in one call. Kendra states 50 MB for a document and no limit for a call, so a larger document
+goes alone, and Kendra decides.
+"""
+
+Document = dict[str, Any]
+Failure = dict[str, Any]
+
+
+def check_documents(documents: object) -> Iterable[object]:
+    """
+    Return what can be read document by document.
+
+    :param documents: What the DAG author passed.
+    :raises ValueError: if it is no list or other iterable of documents.
+    """
+    if isinstance(documents, Mapping):
+        raise ValueError("documents is a single document, but must be a list of documents: pass [document].")
+    if isinstance(documents, str | bytes | bytearray) or not isinstance(documents, Iterable):
+        raise ValueError(f"documents is {documents!r:.40}, but must be a list, or other iterable, of mappings.")
+    return documents
+
+
+def prepare(documents: Iterable[object], attributes: Mapping[str, str]) -> Iterator[Document]:
+    """
+    Check each document when it is read, and add the attributes to a copy of it.
+
+    :param documents: ``Document`` structures of BatchPutDocument.
+    :param attributes: String attributes that replace those of the same key.
+    :raises ValueError: naming the position of a document that can't be sent. Its contents are not shown.
+    """
+    for position, document in enumerate(documents):
+        name = f"documents[{position}]"
+        if not isinstance(document, Mapping):
+            raise ValueError(f"{name} is {document!r:.40}, but must be a mapping such as {{'Id': …, 'Blob': …}}.")
+        document_id = document.get("Id")
+        if document_id in (None, ""):
+            raise ValueError(f"{name} has no Id. Give each document the Id that it has in the index.")
+        if not isinstance(document_id, str):
+            raise ValueError(f"{name} has the Id {document_id!r:.40}, but it must be text.")
+        given = document.get("Attributes") or ()
+        if not isinstance(given, list | tuple) or not all(isinstance(each, Mapping) for each in given):
+            raise ValueError(f"{name} has Attributes that are no list of {{'Key': …, 'Value': …}}.")
+        kept = [attribute for attribute in given if attribute.get("Key") not in attributes]
+        added = [{"Key": key, "Value": {"StringValue": value}} for key, value in attributes.items()]
+        yield {**document, "Attributes": [*kept, *added]}
+
+
+def batches_of(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    """
+    Divide documents into batches, in order, each as large as one call may be.
+
+    :param documents: Read no further than a batch needs: where bytes end it, one document further.
+    """
+    batch: list[Document] = []
+    size = 0
+    for document in documents:
+        added = _size(document)
+        if batch and size + added > BYTES_IN_BATCH:
+            yield batch
+            batch, size = [], 0
+        batch.append(document)
+        size += added
+        if len(batch) == DOCUMENTS_IN_BATCH:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _size(document: Document) -> int:
+    blob = document.get("Blob") or b""
+    if isinstance(blob, str):
+        return len(blob.encode())
+    # botocore refuses, with its own message, what has no length here.
+    return len(blob) if isinstance(blob, bytes | bytearray) else 0
+
+
+def sort_failures(batch: Sequence[Document], failed: Iterable[Failure]) -> tuple[list[Document], list[Failure]]:
+    """
+    Return the documents to send again, and the failures that stay.
+
+    ``InternalError`` is Kendra's own fault. Without an Id it can mean any document of the batch: all that have no
+    other verdict are sent again, which is harmless since a document replaces the one with its Id.
+
+    :param batch: The documents that were sent.
+    :param failed: ``FailedDocuments`` of the response.
+    """
+    failed = list(failed)
+    sent = {document["Id"] for document in batch}
+    internal = {failure.get("Id") or None for failure in failed if _is_internal(failure)}
+    again = internal & sent
+    if None in internal:
+        again |= sent - {failure.get("Id") for failure in failed}
+    kept = [
+        failure
+        for failure in failed
+        if failure.get("Id") not in again and not (again and _is_internal(failure) and not failure.get("Id"))
+    ]
+    return [document for document in batch if document["Id"] in again], kept
+
+
+def _is_internal(failure: Failure) -> bool:
+    return bool(failure.get("ErrorCode") == "InternalError")
