@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import warnings
 
-from airflow_provider_kendra.cli import make_parser
+from airflow_provider_kendra import _streams
 
 
 def main() -> None:
     """Run the command that the command line names."""
+    _streams.prepare()
+    try:
+        _run()
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 0
+    except KeyboardInterrupt:
+        status = 130
+    raise SystemExit(_streams.finish(status))
+
+
+def _run() -> None:
+    # Imported here, since it takes long enough to be interrupted.
+    from airflow_provider_kendra.cli import make_parser
+
     args = make_parser("python -m airflow_provider_kendra").parse_args()
     if not args.verbose:
         warnings.simplefilter("ignore")  # what Airflow deprecates is for others to read

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from airflow.cli.cli_config import (
     ARG_OUTPUT,
@@ -16,10 +16,11 @@ from airflow.cli.cli_config import (
     lazy_load_command,
 )
 
-from airflow_provider_kendra.validation import check_time
+from airflow_provider_kendra.validation import MAX_SECONDS, check_time
 
 # Airflow imports this module whenever `airflow` is called: what the commands do is in `cli_commands`.
 
+_DIGITS = 9
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -29,20 +30,36 @@ def duration(text: str) -> timedelta:
 
     :param text: What was typed.
     """
+    seconds = _seconds(text)
+    if seconds is not None and 0 < seconds <= MAX_SECONDS and timedelta(seconds=seconds):
+        return timedelta(seconds=seconds)
+    reason = "too long" if seconds is not None and seconds > MAX_SECONDS else "no duration"
+    raise argparse.ArgumentTypeError(
+        f"{text!r} is {reason}: write 6h, 1h30m, 2d, 45s, or a number of seconds, at most {MAX_SECONDS:,.0f}"
+    )
+
+
+def _seconds(text: str) -> float | None:
+    """Read a duration in seconds, of any size; None if the text is not one."""
     parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text.strip().lower())
     if parts and "".join(map("".join, parts)) == text.strip().lower():
-        seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
-    else:
-        try:
-            seconds = float(text)
-        except ValueError:
-            seconds = 0
+        return sum(float(number) * _UNITS[unit] for number, unit in parts)
     try:
-        if seconds > 0:
-            return timedelta(seconds=seconds)
-    except OverflowError:
-        pass
-    raise argparse.ArgumentTypeError(f"{text!r} is no duration: write 6h, 1h30m, 2d, 45s, or a number of seconds")
+        return float(text)
+    except ValueError:
+        return None
+
+
+def interval(text: str) -> timedelta:
+    """
+    Parse the time between two polls.
+
+    :param text: What was typed.
+    """
+    length = duration(text)
+    if length < timedelta(seconds=1):
+        raise argparse.ArgumentTypeError(f"{text!r} is too short: at least 1s")
+    return length
 
 
 def moment(text: str) -> datetime | timedelta:
@@ -51,14 +68,19 @@ def moment(text: str) -> datetime | timedelta:
 
     :param text: What was typed.
     """
-    try:
+    if _seconds(text) is not None:
         return duration(text)
-    except argparse.ArgumentTypeError:
-        pass
     try:
-        return check_time("the time", text)
+        time = check_time("the time", text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{error} Or say how long ago: 6h, 2d.") from None
+    try:
+        is_in_range = time.astimezone(UTC).year >= 1970
+    except OverflowError:
+        is_in_range = False
+    if is_in_range:
+        return time
+    raise argparse.ArgumentTypeError(f"{text!r} is out of range: write a time from 1970 on, or how long ago: 6h, 2d")
 
 
 def count(text: str) -> int:
@@ -67,9 +89,24 @@ def count(text: str) -> int:
 
     :param text: What was typed.
     """
-    if text.isascii() and text.isdigit():
+    return _whole_number(text, at_least=0)
+
+
+def positive(text: str) -> int:
+    """
+    Parse a whole number of 1 or more.
+
+    :param text: What was typed.
+    """
+    return _whole_number(text, at_least=1)
+
+
+def _whole_number(text: str, *, at_least: int) -> int:
+    if text.isascii() and text.isdigit() and len(text) <= _DIGITS and int(text) >= at_least:
         return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 0 or more")
+    raise argparse.ArgumentTypeError(
+        f"{text!r:.40} is no whole number of {at_least} or more, with at most {_DIGITS} digits"
+    )
 
 
 _INDEX = Arg(("index_id",), metavar="INDEX", help="The id of the index")
@@ -113,14 +150,15 @@ _TIMEOUT = Arg(
 _POLL_INTERVAL = Arg(
     ("--poll-interval",),
     metavar="TIME",
-    type=duration,
+    type=interval,
     default=timedelta(seconds=15),
-    help="The time between looks (default: 15s)",
+    help="The time between polls, at least 1s (default: 15s)",
 )
 
 _EXIT = """\
 Exit status: 0 if all is well, {answer},
-2 if the command is wrong or AWS does not answer it."""
+2 if the command is wrong or AWS does not answer it,
+130 after Ctrl-C, 141 if the output goes into a pipe that nobody reads."""
 
 
 def _command(
@@ -144,7 +182,7 @@ COMMANDS = (
         (
             _INDEX,
             _DATA_SOURCE,
-            Arg(("--status",), metavar="STATUS", help="Only jobs with this status: SUCCEEDED, FAILED, INCOMPLETE …"),
+            Arg(("--status",), metavar="STATUS", help="Only jobs with this status: SUCCEEDED, FAILED, INCOMPLETE ..."),
             Arg(
                 ("--since",),
                 metavar="TIME",
@@ -237,7 +275,13 @@ COMMANDS = (
             _MAX_AGE,
             _MAX_DOCUMENTS_FAILED,
             _MEASURED_BY,
-            Arg(("--syncs",), metavar="N", type=count, default=20, help="Show the last N syncs of each (default: 20)"),
+            Arg(
+                ("--syncs",),
+                metavar="N",
+                type=positive,
+                default=20,
+                help="Show the last N syncs of each, 1 or more (default: 20)",
+            ),
             *_AWS,
             ARG_VERBOSE,
         ),

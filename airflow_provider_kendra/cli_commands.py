@@ -6,17 +6,18 @@ import functools
 import os
 import shutil
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from airflow.cli.simple_table import AirflowConsole
 from airflow.utils.cli import suppress_logs_and_warning
 
-from airflow_provider_kendra import polling
+from airflow_provider_kendra import _streams, polling
 from airflow_provider_kendra.aws import AwsParameters
 from airflow_provider_kendra.conditions import (
     Condition,
@@ -55,24 +56,37 @@ def _command(function: Callable[[Namespace], None]) -> Callable[[Namespace], Non
 
     @functools.wraps(function)
     def command(args: Namespace) -> None:
+        _streams.prepare()
         # As in Airflow's own commands: a connection may be in the metadata database.
         os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
-        try:
-            quiet(args)
-        except _Exit as end:
-            _end(end.status, str(end))
-        except KeyboardInterrupt:
-            _end(130, "Interrupted. A sync that runs goes on.")
-        except KendraSyncJobAlreadyRunningError as error:
-            _end(BAD_ANSWER, str(error))
-        except (KendraError, ValueError) as error:
-            _end(NO_ANSWER, str(error))
-        except Exception as error:
-            if args.verbose:
-                raise
-            _end(NO_ANSWER, _in_a_sentence(error))
+        status, message = _outcome(quiet, args)
+        for parameter, option in _OPTIONS.items():
+            message = message.replace(parameter, option)
+        if status := _streams.finish(status, _printable(message)):
+            raise SystemExit(status)
 
     return command
+
+
+def _outcome(function: Callable[[Namespace], None], args: Namespace) -> tuple[int, str]:
+    """Run a command; return its exit status, and a sentence for people."""
+    try:
+        function(args)
+    except _Exit as end:
+        return end.status, str(end)
+    except KeyboardInterrupt:
+        return 130, "Interrupted. A sync that runs goes on."
+    except BrokenPipeError:
+        return _streams.BROKEN_PIPE, ""
+    except KendraSyncJobAlreadyRunningError as error:
+        return BAD_ANSWER, str(error)
+    except (KendraError, ValueError) as error:
+        return NO_ANSWER, str(error)
+    except Exception as error:
+        if args.verbose:
+            traceback.print_exc()
+        return NO_ANSWER, _in_a_sentence(error)
+    return 0, ""
 
 
 # What the errors of operators and sensors call the options of the commands.
@@ -83,21 +97,34 @@ _OPTIONS = {
 }
 
 
-def _end(status: int, message: str) -> NoReturn:
-    for parameter, option in _OPTIONS.items():
-        message = message.replace(parameter, option)
+def _say(message: str) -> None:
     print(_printable(message), file=sys.stderr)
-    raise SystemExit(status)
 
 
 def _in_a_sentence(error: Exception) -> str:
     from botocore.exceptions import BotoCoreError, ClientError
 
+    from airflow_provider_kendra.hooks.kendra import ErrorKind, classify_error
+
+    kind = classify_error(error)
     if isinstance(error, ClientError):
-        return f"AWS refuses: {error}. Check the ids, the region and the permissions of the connection."
+        if kind is ErrorKind.CREDENTIALS:
+            return f"AWS does not accept the credentials: {error}. Check those of the connection."
+        if kind is ErrorKind.PERMANENT:
+            return f"AWS refuses: {error}. Check the ids, the region and the permissions of the connection."
+        answer = error.response.get("Error", {})
+        return _no_answer(answer.get("Code", ""), answer.get("Message") or str(error))
     if isinstance(error, BotoCoreError):
-        return f"AWS could not be asked: {error}"
+        if kind is ErrorKind.CREDENTIALS:
+            return f"There are no credentials to call AWS with: {error}. Check the connection."
+        if kind is ErrorKind.PERMANENT:
+            return f"The request could not be made: {error}. Check the options and the connection."
+        return _no_answer(type(error).__name__, str(error))
     return f"{type(error).__name__}: {error}"
+
+
+def _no_answer(code: str, reason: str) -> str:
+    return f"Kendra did not answer ({code}): {reason.removesuffix('.')}; try again."
 
 
 def _aws(args: Namespace) -> AwsParameters:
@@ -179,18 +206,19 @@ def stop(args: Namespace) -> None:
     hook = _aws(args).make_hook()
     job = hook.find_to_stop(args.index_id, args.data_source_id, args.execution_id)
     if job is None or job.is_finished:
-        print(
-            f"Nothing to stop: {f'{job.title} ended {job.status}' if job else 'no sync is running'}.", file=sys.stderr
-        )
+        _say(f"Nothing to stop: {f'{job.title} ended {job.status}' if job else 'no sync is running'}.")
         if job or args.output in ("json", "yaml"):
             _print_jobs([job] if job else [], args.output)
         return
-    if job.status != SyncJobStatus.STOPPING:
-        hook.stop_sync_job(args.index_id, args.data_source_id)
+    # Kendra stops whatever runs: not without a check that this is still the one.
+    if not hook.stop_sync_job_if_running(args.index_id, args.data_source_id, job.execution_id):
+        _say(f"Nothing to stop: {job.title} is listed as {job.status}, but it is not the one that runs.")
+        _print_jobs([job], args.output)
+        return
     if args.wait:
         _wait(args, _execution(job.execution_id, Acceptance(TERMINAL_STATUSES)), hook)
         return
-    print(f"{job.title} was {job.progress} and has been told to stop.", file=sys.stderr)
+    _say(f"{job.title} was {job.progress} and has been told to stop.")
     _print_jobs([job], args.output)
 
 
@@ -216,9 +244,7 @@ def report(args: Namespace) -> None:
     """Write a page about the syncs of an index."""
     from airflow_provider_kendra.report import read_report
 
-    file = Path(args.file)
-    if not file.parent.is_dir():
-        raise ValueError(f"There is no directory {str(file.parent)!r} to write {file.name!r} in.")
+    file = _output_file(args.file)
     done = read_report(
         _aws(args).make_hook(),
         args.index_id,
@@ -227,12 +253,34 @@ def report(args: Namespace) -> None:
         max_documents_failed=args.max_documents_failed,
         syncs=args.syncs,
     )
-    file.write_text(done.html, encoding="utf-8")
+    try:
+        file.write_text(done.html, encoding="utf-8")
+    except OSError as error:
+        raise ValueError(_unwritable(file, error)) from error
     states = [reading.state for reading in done.readings]
     told = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    print(f"Wrote {file}: {len(states)} data sources{f' ({told})' if told else ''}.", file=sys.stderr)
+    _say(f"Wrote {file}: {len(states)} data sources{f' ({told})' if told else ''}.")
     if "unknown" in states:
         raise _Exit(NO_ANSWER, f"{states.count('unknown')} of them could not be read; the page says why.")
+
+
+def _output_file(name: str) -> Path:
+    """Return the file to write, if there is hope that it can be written, before anything is read."""
+    file = Path(name)
+    try:
+        if not file.parent.is_dir():
+            raise ValueError(f"There is no directory {str(file.parent)!r} to write {file.name!r} in.")
+        if file.is_dir():
+            raise ValueError(f"--output is {name!r}, which is a directory: name the file to write.")
+    except OSError as error:
+        raise ValueError(_unwritable(file, error)) from error
+    if not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise ValueError(f"{str(file)!r} could not be written: no permission.")
+    return file
+
+
+def _unwritable(file: Path, error: OSError) -> str:
+    return f"{str(file)!r} could not be written: {error.strerror}."
 
 
 def _moment(when: datetime | timedelta | None) -> datetime | None:
@@ -365,10 +413,17 @@ def _time(time: datetime | None) -> str:
     return f"{time:%Y-%m-%d %H:%M:%S}Z" if time else ""
 
 
+class _Console(AirflowConsole):
+    """Airflow's console, which leaves the exit status of a broken pipe to us."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def _print(records: Sequence[dict[str, Any]], rows: Any, output: str) -> None:
     """Print with Airflow's console: the records for machines, in their own types, or the rows for people."""
     # What the service sends is text, and no markup.
-    console = AirflowConsole(markup=False, emoji=False, highlight=False)
+    console = _Console(markup=False, emoji=False, highlight=False)
     if output == "json":
         console.print_as_json(list(records))  # type: ignore[arg-type]
     elif output == "yaml":

@@ -78,6 +78,8 @@ def read_report(
 ) -> Report:
     """Render the page and keep what was read; the parameters are those of :func:`render_report`."""
     pygal = _chart_library()
+    if syncs < 1:
+        raise ValueError(f"syncs is {syncs!r}, but must be 1 or more.")
     condition = condition_for(max_age=max_age, measured_by=measured_by, max_documents_failed=max_documents_failed)
     readings = read_index(hook, index_id, condition, polling.utcnow, at_least=syncs)
     return Report(_page(index_id, readings, condition, polling.utcnow(), _Charts(pygal), syncs), readings)

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,9 +18,11 @@ from typing import Any
 
 import pytest
 from airflow import __version__ as airflow_version
+from botocore.exceptions import NoCredentialsError, NoRegionError, ReadTimeoutError
 from packaging.version import Version
 
 from airflow_provider_kendra import cli
+from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.testing import LocalKendra
 from tests.conftest import DataSource, counts, listed
 
@@ -370,6 +373,45 @@ def test_stop_of_one_sync_leaves_another_alone(data_source: DataSource, run: Run
     assert data_source.kendra.call_count("StopDataSourceSyncJob") == 0
 
 
+def test_stop_of_an_older_sync_that_is_listed_as_running_leaves_the_running_one_alone(
+    data_source: DataSource, run: Run
+):
+    data_source.show([listed("other", "SYNCING"), listed("mine", "SYNCING", StartTime=ago(days=90))])
+
+    result = run("stop", *data_source.ids, "--execution-id", "mine")
+
+    assert result.status == 0
+    assert result.err.startswith("Nothing to stop: ")
+    assert data_source.kendra.call_count("StopDataSourceSyncJob") == 0
+
+
+@pytest.mark.parametrize("options", [[], ["--execution-id", "mine"]])
+def test_stop_leaves_a_sync_alone_that_began_after_it_had_read_the_history(
+    options: list[str], data_source: DataSource, run: Run
+):
+    ended = listed("mine", StartTime=ago(hours=1))
+    data_source.show([{**ended, "Status": "SYNCING"}], [listed("next", "SYNCING"), ended])
+
+    result = run("stop", *data_source.ids, *options)
+
+    assert result.status == 0
+    assert data_source.kendra.call_count("StopDataSourceSyncJob") == 0
+
+
+def test_stop_does_not_repeat_a_stop(data_source: DataSource, run: Run):
+    data_source.show([listed("mine", "STOPPING")])
+
+    assert run("stop", *data_source.ids).status == 0
+    assert data_source.kendra.call_count("StopDataSourceSyncJob") == 0
+
+
+def test_what_stop_says_holds_nothing_that_moves_the_cursor(data_source: DataSource, run: Run):
+    data_source.start()
+    data_source.show([listed("mine", "NEW\x1b[2J")])
+
+    assert "\x1b" not in run("stop", *data_source.ids).err
+
+
 # wait
 
 
@@ -491,7 +533,82 @@ def test_an_aws_that_cannot_be_reached_is_told_in_a_sentence(
     result = run("jobs", *data_source.ids)
 
     assert result.status == 2
-    assert result.err == 'AWS could not be asked: Could not connect to the endpoint URL: "http://127.0.0.1:9/"\n'
+    assert result.err == (
+        "Kendra did not answer (EndpointConnectionError): Could not connect to the endpoint URL: "
+        '"http://127.0.0.1:9/"; try again.\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        (
+            {"error": "InternalServerException", "status": 500, "message": "We have a bad day."},
+            "Kendra did not answer (InternalServerException): We have a bad day; try again.",
+        ),
+        (
+            {"error": "ThrottlingException", "status": 400, "message": "Slower"},
+            "Kendra did not answer (ThrottlingException): Slower; try again.",
+        ),
+        ({"reset": "before"}, "Kendra did not answer (ConnectionClosedError): "),
+        (
+            {"error": "UnrecognizedClientException", "status": 400, "message": "Who?"},
+            "AWS does not accept the credentials: ",
+        ),
+        ({"error": "ValidationException", "status": 400, "message": "no\x1b[2J\nway"}, "AWS refuses: "),
+    ],
+    ids=["5xx", "throttled", "reset", "credentials", "refused"],
+)
+@pytest.mark.parametrize("command", ["jobs", "freshness", "stop", "report"])
+def test_an_error_of_aws_is_called_what_it_is(
+    command: str, fault: dict[str, Any], sentence: str, data_source: DataSource, run: Run, tmp_path: Path
+):
+    data_source.kendra.inject("*", **fault)
+    more = {"freshness": [], "report": ["--output", str(tmp_path / "kendra.html")]}
+
+    result = run(command, data_source.index_id, *more.get(command, [data_source.data_source_id]))
+
+    assert result.status == 2
+    assert sentence in result.err
+    assert ("AWS refuses" in result.err) is (sentence == "AWS refuses: ")
+    assert result.err.removesuffix("\n").isprintable()
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (NoCredentialsError(), "There are no credentials to call AWS with: "),
+        (NoRegionError(), "The request could not be made: You must specify a region"),
+        (ReadTimeoutError(endpoint_url="http://kendra"), "Kendra did not answer (ReadTimeoutError): "),
+        (RuntimeError("what\x1b[2J"), "RuntimeError: what [2J"),
+    ],
+)
+def test_an_error_on_the_way_to_aws_is_called_what_it_is(
+    error: Exception, sentence: str, data_source: DataSource, run: Run, monkeypatch: pytest.MonkeyPatch
+):
+    def raise_error(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(KendraSyncJobsHook, "list_sync_jobs", raise_error)
+
+    result = run("jobs", *data_source.ids)
+
+    assert (result.status, result.out) == (2, "")
+    assert result.err.startswith(sentence)
+
+
+def test_an_error_shows_its_traceback_only_when_asked_to_and_has_the_same_status(
+    data_source: DataSource, capsys: pytest.CaptureFixture[str]
+):
+    data_source.kendra.inject("*", error="InternalServerException", status=500)
+    args = cli.make_parser("kendra").parse_args(["jobs", *data_source.ids, "--verbose"])
+
+    with pytest.raises(SystemExit, match="2"):
+        args.func(args)
+
+    said = capsys.readouterr().err
+    assert "Traceback" in said
+    assert said.splitlines()[-1].startswith("Kendra did not answer (InternalServerException)")
 
 
 def test_an_interrupted_wait_says_that_the_sync_goes_on(data_source: DataSource, run: Run, clock: Clock):
@@ -541,6 +658,46 @@ def test_a_report_of_an_index_that_cannot_be_read_leaves_the_old_page_alone(inde
     assert result.status == 2
     assert "not you" in result.err
     assert (tmp_path / "kendra.html").read_text() == "yesterday's"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        (".", "which is a directory: name the file to write"),
+        ("", "which is a directory: name the file to write"),
+        ("x" * 300, "could not be written: File name too long"),
+    ],
+)
+def test_a_report_that_cannot_be_written_there_asks_nothing_of_aws(name: str, reason: str, index: Index, run: Run):
+    result = run("report", index.index_id, "--output", name)
+
+    assert result.status == 2
+    assert reason in result.err
+    assert result.err.count("\n") == 1
+    assert index.kendra.call_count("ListDataSources") == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("/dev/full", "No space left on device"), ("/proc/version", "")], ids=["full", "forbidden"]
+)
+def test_a_report_that_fails_to_be_written_is_told_in_a_sentence(name: str, reason: str, index: Index, run: Run):
+    result = run("report", index.index_id, "--output", name)
+
+    assert result.status == 2
+    assert result.err.startswith(f"{name!r} could not be written: {reason}")
+    assert result.err.count("\n") == 1
+
+
+def test_a_report_without_the_chart_library_names_the_extra(
+    index: Index, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "pygal", None)
+
+    result = run("report", index.index_id, "--output", str(tmp_path / "kendra.html"))
+
+    assert result.status == 2
+    assert "pip install 'airflow-provider-kendra[report]'" in result.err
+    assert index.kendra.call_count("ListDataSources") == 0
 
 
 def test_a_report_into_a_directory_that_is_not_there_asks_nothing_of_aws(index: Index, run: Run, tmp_path: Path):
@@ -620,3 +777,119 @@ def test_each_entry_ends_with_the_status_and_one_sentence(entry: list[str], airf
     assert (done.returncode, done.stdout) == (2, "")
     assert "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith("index_id is 'nonsense'")
+
+
+def _call(entry: list[str], *arguments: str, kendra: LocalKendra, home: Path, shell: str = "", **env: str) -> Any:
+    """Run an entry in a shell that leads its streams elsewhere."""
+    return subprocess.run(
+        ["sh", "-c", f'exec "$@" {shell}', "sh", *entry, *arguments],
+        env={**_env(home), "AIRFLOW_CONN_AWS_DEFAULT": kendra.connection_json, **env},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.parametrize("output", ["table", "plain", "json"])
+def test_a_pipe_that_nobody_reads_ends_it_quietly(
+    entry: list[str], output: str, data_source: DataSource, airflow_home: Path
+):
+    data_source.show([listed("mine")])
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as nobody:
+        done = subprocess.run(
+            [*entry, "jobs", *data_source.ids, "-o", output],
+            env={**_env(airflow_home), "AIRFLOW_CONN_AWS_DEFAULT": data_source.kendra.connection_json},
+            stdout=nobody,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.slow
+def test_help_that_nobody_reads_ends_it_quietly(local_kendra: LocalKendra, airflow_home: Path):
+    done = _call(MODULE, "--help", kendra=local_kendra, home=airflow_home, shell="| true; exit 0")
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_the_answer_is_in_the_status_when_standard_output_is_closed(entry: list[str], index: Index, airflow_home: Path):
+    index.add("never")
+
+    done = _call(entry, "freshness", index.index_id, kendra=index.kendra, home=airflow_home, shell=">&-")
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("1 of 1 data sources are stale")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_no_message_strays_into_the_output_when_standard_error_is_closed(
+    entry: list[str], index: Index, airflow_home: Path
+):
+    index.add("never")
+    arguments = ("freshness", index.index_id, "-o", "json")
+
+    done = _call(entry, *arguments, kendra=index.kendra, home=airflow_home, shell="2>&-")
+
+    assert done.returncode == 1
+    assert [record["state"] for record in json.loads(done.stdout)] == ["stale"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_output_that_cannot_be_written_is_told_in_a_sentence(
+    entry: list[str], data_source: DataSource, airflow_home: Path
+):
+    data_source.show([listed("mine")])
+
+    done = _call(entry, "jobs", *data_source.ids, kendra=data_source.kendra, home=airflow_home, shell=">/dev/full")
+
+    assert (done.returncode, done.stderr) == (2, "The output could not be written: No space left on device.\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.parametrize(
+    "terminal",
+    [{"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "latin-1"}, {"LC_ALL": "C"}],
+    ids=["ascii", "latin-1", "C"],
+)
+def test_a_terminal_that_lacks_a_character_shows_another_one(
+    entry: list[str], terminal: dict[str, str], data_source: DataSource, airflow_home: Path
+):
+    data_source.show([listed("mine", "FAILED", ErrorMessage="f\u00fcr \u65e5\u672c only")])
+    kendra = data_source.kendra
+
+    for output in ("table", "plain") if entry is MODULE else ("table",):
+        done = _call(entry, "jobs", *data_source.ids, "-o", output, kendra=kendra, home=airflow_home, **terminal)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "mine" in done.stdout
+        assert "only" in done.stdout
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_wait_with_a_sentence(data_source: DataSource, airflow_home: Path):
+    data_source.show([listed("mine", "SYNCING")])
+    wait = subprocess.Popen(
+        [*MODULE, "wait", *data_source.ids, "mine"],
+        env={**_env(airflow_home), "AIRFLOW_CONN_AWS_DEFAULT": data_source.kendra.connection_json},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while wait.poll() is None and not data_source.kendra.call_count("ListDataSourceSyncJobs"):
+        pass
+    wait.send_signal(signal.SIGINT)
+
+    assert wait.communicate() == ("", "Interrupted. A sync that runs goes on.\n")
+    assert wait.returncode == 130

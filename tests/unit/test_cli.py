@@ -6,10 +6,13 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from airflow_provider_kendra import cli
 from airflow_provider_kendra.get_provider_info import get_provider_info
@@ -35,10 +38,34 @@ def test_a_duration_is_taken_as_people_write_it(text: str, seconds: int):
     assert cli.duration(text) == timedelta(seconds=seconds)
 
 
-@pytest.mark.parametrize("text", ["", "0", "-6h", "6 hours", "h", "6h!", "nan", "inf", "1e400", "99999999999d"])
+@pytest.mark.parametrize("text", ["", "0", "-6h", "6 hours", "h", "6h!", "nan", "1e-9", "0.0000001s"])
 def test_what_is_no_duration_is_refused_with_an_example(text: str):
-    with pytest.raises(argparse.ArgumentTypeError, match="write 6h, 1h30m"):
+    with pytest.raises(argparse.ArgumentTypeError, match="is no duration: write 6h, 1h30m"):
         cli.duration(text)
+
+
+@pytest.mark.parametrize("text", ["99999999d", "999999999d", "99999999999d", "1e10", "inf", "1e400", "9" * 400 + "d"])
+@pytest.mark.parametrize("parse", [cli.duration, cli.moment, cli.interval])
+def test_a_duration_that_leads_out_of_the_calendar_is_refused(parse: Callable[[str], object], text: str):
+    with pytest.raises(argparse.ArgumentTypeError, match="is too long: write 6h, 1h30m"):
+        parse(text)
+
+
+@given(seconds=st.floats(min_value=0))
+def test_from_now_any_duration_that_is_taken_leads_to_a_time(seconds: float):
+    now = datetime(2026, 1, 31, tzinfo=UTC)
+    try:
+        length = cli.duration(repr(seconds))
+    except argparse.ArgumentTypeError:
+        return
+    assert now - length < now < now + length
+
+
+@pytest.mark.parametrize("text", ["0", "0.5", "999e-3", "-1"])
+def test_the_time_between_polls_is_a_second_at_least(text: str):
+    with pytest.raises(argparse.ArgumentTypeError, match=r"too short|no duration"):
+        cli.interval(text)
+    assert cli.interval("1s") == timedelta(seconds=1)
 
 
 def test_a_time_is_a_time_with_a_zone_or_how_long_ago_it_was():
@@ -52,10 +79,32 @@ def test_a_time_that_can_mean_different_times_is_refused_with_the_reason(text: s
         cli.moment(text)
 
 
-@pytest.mark.parametrize("text", ["-1", "1.5", "many", "", "²"])
-def test_a_count_is_a_whole_number(text: str):
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0001-01-01T00:00:00+00:00",
+        "0001-01-01T00:00:00+05:00",
+        "1969-12-31T23:59:59+00:00",
+        "9999-12-31T23:59:59-05:00",
+    ],
+)
+def test_a_time_that_no_client_can_send_is_refused(text: str):
+    with pytest.raises(argparse.ArgumentTypeError, match="is out of range: write a time from 1970 on"):
+        cli.moment(text)
+
+
+@pytest.mark.parametrize("text", ["-1", "1.5", "many", "", "²", "9999999999", "9" * 5000])
+@pytest.mark.parametrize("parse", [cli.count, cli.positive])
+def test_a_count_is_a_whole_number(parse: Callable[[str], object], text: str):
     with pytest.raises(argparse.ArgumentTypeError, match="whole number"):
-        cli.count(text)
+        parse(text)
+
+
+def test_a_report_shows_one_sync_at_least():
+    parser = cli.make_parser("kendra")
+    with pytest.raises(SystemExit, match="2"):
+        parser.parse_args(["report", INDEX, "--output", "page.html", "--syncs", "0"])
+    assert parser.parse_args(["report", INDEX, "--output", "page.html", "--syncs", "1"]).syncs == 1
 
 
 def test_airflow_gets_a_group_with_every_command():
@@ -81,6 +130,7 @@ def test_help_gives_an_example_that_parses_and_the_exit_statuses(name: str, caps
     assert parser.parse_args(arguments).index_id == INDEX
     assert "Exit status: 0" in shown
     assert "2 if the command is wrong or AWS does not answer it" in shown
+    assert shown.isascii(), "a terminal may know no other characters"
 
 
 @pytest.mark.parametrize("command", cli.COMMANDS, ids=NAMES)

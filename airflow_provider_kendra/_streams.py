@@ -1,0 +1,52 @@
+"""Standard output and error of the commands: closed, broken, full, or without the characters that are written."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TextIO
+
+BROKEN_PIPE = 128 + signal.SIGPIPE
+"""The exit status when nobody reads the output any more: the one a shell reports of a program that SIGPIPE ended."""
+
+FAILED = 2
+
+
+def prepare() -> None:
+    """Make every write possible: to a stream that is closed, and of characters that its encoding lacks."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by whoever started the process
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - for good
+        elif getattr(stream, "errors", None) in ("strict", "surrogateescape") and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+def finish(status: int, message: str = "") -> int:
+    """
+    Write what is buffered, then the message, and return the exit status.
+
+    :param status: The status if everything can be written.
+    :param message: For standard error. Default: none.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if message and stream is sys.stderr:
+                stream.write(f"{message}\n")
+            stream.flush()
+        except BrokenPipeError:
+            status, message = BROKEN_PIPE, ""
+            _discard(stream)
+        except OSError as error:
+            status, message = FAILED, f"The output could not be written: {error.strerror}."
+            _discard(stream)
+    return status
+
+
+def _discard(stream: TextIO) -> None:
+    """Drop what is buffered: the interpreter would fail to write it at its exit, and complain."""
+    with suppress(OSError, ValueError), Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        os.dup2(nowhere.fileno(), stream.fileno())
