@@ -18,15 +18,18 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from airflow_provider_kendra.testing import LocalKendra
+from airflow_provider_kendra.testing.local import REGION
 
 ROOT = Path(__file__).resolve().parent.parent
 DAG_ID = "example_kendra_sync"
 BUCKET = "kendra-demo"
+SCHEDULE = 120.0
+"""Seconds between the syncs that Kendra's own schedule starts; in the example it is every night."""
 BEGAN = time.monotonic()
 
 
@@ -50,18 +53,67 @@ def airflow_environment(home: Path) -> dict[str, str]:
     }
 
 
-def connection_and_variables(local: LocalKendra) -> dict[str, str]:
-    """Make a bucket, an index, a data source that crawls the bucket, and a custom one; return what leads to them."""
+def example_environment(local: LocalKendra) -> dict[str, str]:
+    """Make what the example DAGs need, and return the environment in which each of them finds it."""
     local.client("s3").create_bucket(Bucket=BUCKET)
     index_id = local.create_index()
     data_source_id = local.create_s3_data_source(index_id, BUCKET)
     say("local Kendra", f"{local.url}, index {index_id}, its data source crawls s3://{BUCKET}")
     return {
+        # The asset example reads its ids where it is parsed, the others read Airflow Variables in their tasks.
+        "KENDRA_REGION": REGION,
+        "KENDRA_INDEX_ID": index_id,
+        "KENDRA_DATA_SOURCE_ID": data_source_id,
         "AIRFLOW_CONN_AWS_DEFAULT": local.connection_json,
         "AIRFLOW_VAR_KENDRA_INDEX_ID": index_id,
         "AIRFLOW_VAR_KENDRA_DATA_SOURCE_ID": data_source_id,
         "AIRFLOW_VAR_KENDRA_CUSTOM_DATA_SOURCE_ID": local.create_custom_data_source(index_id),
         "AIRFLOW_VAR_KENDRA_BUCKET": BUCKET,
+    }
+
+
+def sync_once(local: LocalKendra, environment: dict[str, str]) -> None:
+    """Give each data source a sync that succeeded, as in an index that has been used: the freshness gate is open."""
+    kendra, index_id = local.client(), environment["KENDRA_INDEX_ID"]
+    local.client("s3").put_object(Bucket=BUCKET, Key="handbook/welcome.txt", Body=b"Welcome.")
+    local.start_scheduled_sync(index_id, environment["KENDRA_DATA_SOURCE_ID"])
+    custom = environment["AIRFLOW_VAR_KENDRA_CUSTOM_DATA_SOURCE_ID"]
+    kendra.start_data_source_sync_job(IndexId=index_id, Id=custom)
+    for data_source_id in (environment["KENDRA_DATA_SOURCE_ID"], custom):
+        local.finish_sync_job(index_id, data_source_id)
+
+
+@contextmanager
+def kendra_schedule(local: LocalKendra, environment: dict[str, str], every: float = SCHEDULE) -> Iterator[None]:
+    """Sync the S3 data source as Kendra's own schedule does: some examples wait for a sync that no DAG starts."""
+    stop = threading.Event()
+
+    def sync() -> None:
+        while not stop.wait(every):
+            with suppress(ValueError, OSError):  # a sync is running already, or Kendra is gone
+                local.start_scheduled_sync(environment["KENDRA_INDEX_ID"], environment["KENDRA_DATA_SOURCE_ID"])
+
+    thread = threading.Thread(target=sync, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def ui_environment(home: Path, examples: dict[str, str], port: str) -> dict[str, str]:
+    """Return the environment of ``airflow standalone``."""
+    return {
+        **airflow_environment(home),
+        **examples,
+        # The asset example runs only when it is not paused.
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        # Nobody has to log in, so nobody else may reach it.
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": port,
+        "AIRFLOW__API__BASE_URL": f"http://localhost:{port}",
     }
 
 
@@ -133,14 +185,11 @@ def run_demo() -> int:
         with LocalKendra() as local:
             # Long enough to see each status, and over before the DAG looks for the second time.
             local.set_sync_duration(2.5, indexing=1.5)
-            environment = connection_and_variables(local)
+            environment = example_environment(local)
             assert airflow.stdin is not None
             with airflow.stdin as stdin:
                 json.dump(environment, stdin)
-            index_id, data_source_id = (
-                environment[f"AIRFLOW_VAR_KENDRA_{name}_ID"] for name in ("INDEX", "DATA_SOURCE")
-            )
-            with watching(local, index_id, data_source_id):
+            with watching(local, environment["KENDRA_INDEX_ID"], environment["KENDRA_DATA_SOURCE_ID"]):
                 return report(follow(reader), log)
     finally:
         airflow.terminate()
@@ -199,44 +248,49 @@ def run_ui(port: str) -> int:
         return 1
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with LocalKendra() as local, log.open("w") as output:
+    with ExitStack() as stack:
+        output = stack.enter_context(log.open("w"))
+        local = stack.enter_context(LocalKendra())
         local.set_sync_duration(20, indexing=10)
-        environment = airflow_environment(home) | connection_and_variables(local)
-        environment |= {
-            # Nobody has to log in, so nobody else may reach it.
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
-            "AIRFLOW__API__HOST": "127.0.0.1",
-            "AIRFLOW__API__PORT": port,
-            "AIRFLOW__API__BASE_URL": address,
-        }
+        examples = example_environment(local)
+        sync_once(local, examples)
+        environment = ui_environment(home, examples, port)
+        stack.enter_context(kendra_schedule(local, examples))
         say("Airflow", f"is starting, its log is {log.relative_to(ROOT)}")
-        airflow = shutil.which("airflow", path=environment["PATH"]) or "airflow"
-        process = subprocess.Popen(
-            # In a session of its own, so that Ctrl-C comes to it through us, once and in order.
-            [airflow, "standalone"],
-            env=environment,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-        try:
-            while process.poll() is None and not answers(f"{address}/api/v2/monitor/health"):
-                time.sleep(0.5)
-            if process.poll() is None:
-                say("Airflow", f"{address} (no login needed): trigger {DAG_ID}. Ctrl-C ends it all")
-            process.wait()
-        except KeyboardInterrupt:
-            say("Airflow", "is stopping")
-            process.send_signal(signal.SIGINT)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(20)
+        if serve(environment, address, output):
             return 0
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
     print("".join(log.read_text().splitlines(keepends=True)[-20:]), file=sys.stderr)
     print(f"Airflow ended by itself, see {log}", file=sys.stderr)
     return 1
+
+
+def serve(environment: dict[str, str], address: str, output: TextIO) -> bool:
+    """Run ``airflow standalone``; return whether Ctrl-C ended it, and not Airflow itself."""
+    airflow = shutil.which("airflow", path=environment["PATH"]) or "airflow"
+    process = subprocess.Popen(
+        # In a session of its own, so that Ctrl-C comes to it through us, once and in order.
+        [airflow, "standalone"],
+        env=environment,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
+    )
+    try:
+        while process.poll() is None and not answers(f"{address}/api/v2/monitor/health"):
+            time.sleep(0.5)
+        if process.poll() is None:
+            say("Airflow", f"{address} (no login needed): trigger {DAG_ID}. Ctrl-C ends it all")
+        process.wait()
+        return False
+    except KeyboardInterrupt:
+        say("Airflow", "is stopping")
+        process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(20)
+        return True
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def answers(url: str) -> bool:

@@ -16,6 +16,9 @@ def __getattr__(name: str) -> Any:
 
         return LocalKendra
     if name == "mock_kendra":
+        from airflow_provider_kendra.testing import _extra
+
+        _extra.check()
         from airflow_provider_kendra.testing.registry import mock_kendra
 
         return mock_kendra

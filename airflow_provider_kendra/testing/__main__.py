@@ -3,22 +3,28 @@
 import argparse
 import os
 import signal
+import sys
 import threading
 
+from airflow_provider_kendra.testing import _extra
 from airflow_provider_kendra.testing.local import LocalKendra
 
 
 def main() -> None:
     """Serve until told to stop."""
     arguments = _parse_arguments()
+    try:
+        _extra.check()
+        from airflow_provider_kendra.testing.server import Server
+    except ImportError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
     # Blocked in every thread and waited for below: a handler may run a moment before its thread starts
     # to wait, which then never ends, or in the middle of a request.
     signals = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     for each in signals:  # a background job of a shell would else ignore Ctrl-C
         signal.signal(each, signal.SIG_DFL)
-    from airflow_provider_kendra.testing.server import Server
-
     if arguments.until_stdin_closes:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
     server = Server(arguments.host, arguments.port)

@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from http.client import HTTPConnection
-from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
 import airflow_provider_kendra
+from airflow_provider_kendra.testing import _extra
 
 REGION = "us-east-1"
 KEY = "testing"
@@ -87,11 +87,7 @@ class LocalKendra:
 
         :raises ImportError: if the extra ``local`` is not installed.
         """
-        missing = [name for name in ("moto", "flask", "flask_cors") if find_spec(name) is None]
-        if missing:
-            raise ImportError(
-                f"The local Kendra needs {', '.join(missing)}: pip install 'airflow-provider-kendra[local]'"
-            )
+        _extra.check()
         # The developer's own AWS settings have no business there; our package must be found as it is here.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         root = str(Path(airflow_provider_kendra.__file__).parent.parent)

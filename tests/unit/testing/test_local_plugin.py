@@ -54,6 +54,32 @@ def test_without_moto_other_tests_run_and_the_fixture_says_what_to_install(tmp_p
     assert "airflow-provider-kendra[local]" in output
 
 
+@pytest.mark.parametrize("name", ["moto", "flask", "flask_cors"])
+def test_without_the_extra_the_server_ends_with_the_sentence_that_names_it(name):
+    code = (
+        "import runpy, sys\n"
+        f"sys.modules[{name!r}] = None\n"
+        "sys.argv = ['testing']\n"
+        "runpy.run_module('airflow_provider_kendra.testing', run_name='__main__', alter_sys=True)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=False)
+    sentence = f"The local Kendra needs {name}: pip install 'airflow-provider-kendra[local]'\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", sentence)
+
+
+@pytest.mark.parametrize("use", ["import mock_kendra", "import LocalKendra; LocalKendra().start()"])
+def test_without_the_extra_an_import_error_names_it(use):
+    code = f"""
+import sys
+sys.modules["moto"] = None
+try:
+    from airflow_provider_kendra.testing {use}
+except ImportError as error:
+    print(error)
+"""
+    assert run(code) == "The local Kendra needs moto: pip install 'airflow-provider-kendra[local]'\n"
+
+
 @mock_kendra
 def list_indexes():
     return boto3.client("kendra", region_name="us-east-1").list_indices()["IndexConfigurationSummaryItems"]
