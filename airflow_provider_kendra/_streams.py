@@ -41,9 +41,18 @@ def finish(status: int, message: str = "") -> int:
             status, message = BROKEN_PIPE, ""
             _discard(stream)
         except OSError as error:
-            status, message = FAILED, f"The output could not be written: {error.strerror}."
+            status, message = FAILED, unwritable(error)
             _discard(stream)
     return status
+
+
+def unwritable(error: OSError) -> str:
+    """
+    Say why the output could not be written.
+
+    :param error: What writing raised.
+    """
+    return f"The output could not be written: {error.strerror}."
 
 
 def _discard(stream: TextIO) -> None:

@@ -424,12 +424,18 @@ def _print(records: Sequence[dict[str, Any]], rows: Any, output: str) -> None:
     """Print with Airflow's console: the records for machines, in their own types, or the rows for people."""
     # What the service sends is text, and no markup.
     console = _Console(markup=False, emoji=False, highlight=False)
-    if output == "json":
-        console.print_as_json(list(records))  # type: ignore[arg-type]
-    elif output == "yaml":
-        console.print_as_yaml(list(records))  # type: ignore[arg-type]
-    else:
-        console.print_as([{key: _cell(value) for key, value in row.items()} for row in rows], output)
+    shown = [{key: _cell(value) for key, value in row.items()} for row in rows]
+    try:
+        if output == "json":
+            console.print_as_json(list(records))  # type: ignore[arg-type]
+        elif output == "yaml":
+            console.print_as_yaml(list(records))  # type: ignore[arg-type]
+        else:
+            console.print_as(shown, output)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _Exit(NO_ANSWER, _streams.unwritable(error)) from error
 
 
 def _cell(value: object) -> str:

@@ -109,6 +109,8 @@ def ui_environment(home: Path, examples: dict[str, str], port: str) -> dict[str,
         **examples,
         # The asset example runs only when it is not paused.
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        # On a busy machine the API server needs longer than the 5 s after which Airflow fails a task that starts.
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
         # Nobody has to log in, so nobody else may reach it.
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "AIRFLOW__API__HOST": "127.0.0.1",
