@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow_provider_kendra.rendering import RenderedParameters
+from airflow_provider_kendra.validation import CHECKS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -34,7 +37,7 @@ class AwsParameters:
         )
 
 
-class AwsParametersMixin:
+class AwsParametersMixin(RenderedParameters):
     """Takes the AWS parameters; an operator, sensor or trigger comes after it in the bases."""
 
     aws_template_fields: ClassVar[Sequence[str]] = ("aws_conn_id", "region_name", "verify", "botocore_config")
@@ -56,18 +59,25 @@ class AwsParametersMixin:
 
     @property
     def aws_parameters(self) -> AwsParameters:
-        """The parameters as they are after rendering."""
+        """
+        The parameters as they are after rendering.
+
+        :raises ValueError: if no client can be made with them.
+        """
+        checked = self.aws_kwargs
         return AwsParameters(
-            aws_conn_id=self.aws_conn_id,
-            region_name=self.region_name,
-            verify=self.verify,
-            botocore_config=json.dumps(self.botocore_config or {}, sort_keys=True),
+            **checked | {"botocore_config": json.dumps(checked["botocore_config"] or {}, sort_keys=True)}
         )
 
     @property
     def aws_kwargs(self) -> dict[str, Any]:
-        """The parameters as keyword arguments for another class that takes them."""
-        return {name: getattr(self, name) for name in self.aws_template_fields}
+        """
+        The parameters as keyword arguments for another class that takes them, in JSON types.
+
+        :raises ValueError: if no client can be made with them.
+        """
+        values = {name: getattr(self, name) for name in self.aws_template_fields}
+        return {name: None if value is None else CHECKS[name](name, value) for name, value in values.items()}
 
     @cached_property
     def hook(self) -> KendraSyncJobsHook:

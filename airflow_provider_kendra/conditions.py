@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any, Literal, Protocol, get_args
 
 from airflow_provider_kendra.sync_job import Acceptance, SyncJob
-from airflow_provider_kendra.validation import check_identifier, check_time
+from airflow_provider_kendra.validation import check_identifier, check_seconds, check_time
 
 MeasuredBy = Literal["start_time", "end_time"]
 
@@ -332,6 +332,20 @@ def _staleness(decision: Satisfied | Waiting | None, condition: Fresh, now: date
     return "; ".join(parts)
 
 
+_LONGEST = timedelta.max.total_seconds()  # as a float it is a little longer than a timedelta can be
+
+
+def check_max_age(value: object) -> timedelta:
+    """
+    Return the age at which a sync job is too old.
+
+    :param value: A ``timedelta`` or seconds, more than 0.
+    :raises ValueError: for anything else.
+    """
+    seconds = check_seconds("max_age", value, is_zero_allowed=False, at_most=_LONGEST)
+    return timedelta.max if seconds >= _LONGEST else timedelta(seconds=seconds)
+
+
 def freshness_condition(
     *,
     max_age: timedelta | float | None,
@@ -359,16 +373,10 @@ def freshness_condition(
         )
     if measured_by not in get_args(MeasuredBy):
         raise ValueError(f"measured_by must be start_time or end_time, got {measured_by!r}.")
-    try:
-        age = timedelta(seconds=max_age) if isinstance(max_age, int | float) else max_age
-    except (OverflowError, ValueError):  # infinite, or no number
-        age = timedelta()
-    if age is not None and (not isinstance(age, timedelta) or age <= timedelta()):
-        raise ValueError(f"max_age must be a timedelta or seconds, more than none, got {max_age!r}.")
     return Fresh(
         Acceptance.of(accepted_statuses, max_documents_failed),
         fresh_since=None if fresh_since is None else check_time("fresh_since", fresh_since),
-        max_age=age,
+        max_age=None if max_age is None else check_max_age(max_age),
         measured_by="start_time" if measured_by == "start_time" else "end_time",
         fail_fast=fail_fast,
     )

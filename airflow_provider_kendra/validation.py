@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
+
+from airflow_provider_kendra.exceptions import KendraRequestError
+from airflow_provider_kendra.sync_job import SyncJobStatus
+
+
+class InvalidParameterError(KendraRequestError, ValueError):
+    """A parameter of a task can't work, however often the task is retried."""
+
 
 # Patterns and lengths: https://docs.aws.amazon.com/kendra/latest/APIReference/API_StartDataSourceSyncJob.html
 _RULES = {
@@ -15,6 +27,10 @@ _RULES = {
         re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,99}"),
         "1 to 100 letters, digits, hyphens and underscores, the first a letter or digit",
     ),
+    "data_source_ids": (
+        re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,99}"),
+        "ids of 1 to 100 letters, digits, hyphens and underscores, the first a letter or digit",
+    ),
     "execution_id": (re.compile(r"\S+"), "the id that a start or a list of sync jobs gave, without spaces"),
 }
 
@@ -23,7 +39,7 @@ def check_identifier(name: str, value: object) -> str:
     """
     Return an identifier if it is one.
 
-    :param name: Which parameter it is: ``index_id``, ``data_source_id`` or ``execution_id``.
+    :param name: Which parameter it is: ``index_id``, ``data_source_id``, ``data_source_ids`` or ``execution_id``.
     :param value: What the DAG author passed, rendered.
     :raises ValueError: naming parameter, value and rule.
     """
@@ -36,10 +52,48 @@ def check_identifier(name: str, value: object) -> str:
                 f"{name} is {value!r}, which is what CloudFormation's Ref gives for a data source: "
                 f"dataSourceId|indexId. Pass data_source_id={data_source_id!r} and index_id={index_id!r}."
             )
-        if value not in ("", "None") and pattern.fullmatch(value):
+        if not is_nothing(value) and not _is_collection(value) and pattern.fullmatch(value):
             return value
-    hint = " Its template found no value." if value in (None, "", "None") else ""
-    raise ValueError(f"{name} is {value!r}, but must be {rule}.{hint}")
+    raise ValueError(f"{name} is {value!r}, but must be {rule}.{_hint(value)}")
+
+
+def check_identifiers(name: str, value: object) -> tuple[str, ...]:
+    """
+    Return the identifiers of one data source or several, each once.
+
+    :param name: Which parameter it is: ``data_source_ids``.
+    :param value: What the DAG author passed, rendered: one identifier, or a sequence of them.
+    :raises ValueError: if it is neither, is empty, or holds what cannot be an identifier.
+    """
+    values = [value] if isinstance(value, str) else value
+    if not isinstance(values, Sequence) or not values:
+        raise ValueError(
+            f"{name} is {value!r}, but must name a data source or several, or be None for all of the index."
+        )
+    return tuple(dict.fromkeys(check_identifier(name, each) for each in values))
+
+
+def _hint(value: object) -> str:
+    """Say what went wrong, if the value shows it."""
+    if is_nothing(value):
+        return " Its template found no value."
+    if not isinstance(value, str):
+        return " Pass it as text."
+    if _is_collection(value):
+        return (
+            " It is the text of a collection: pass the other task's output itself, or set "
+            "render_template_as_native_obj=True on the DAG."
+        )
+    return ""
+
+
+def _is_collection(value: str) -> bool:
+    return value.lstrip()[:1] in ("[", "(", "{")
+
+
+def is_nothing(value: object) -> bool:
+    """Whether a value is what a template renders to that finds none: None, no text, or the text None."""
+    return value is None or (isinstance(value, str) and value.strip() in ("", "None"))
 
 
 def check_time(name: str, value: datetime | str) -> datetime:
@@ -70,17 +124,128 @@ def check_time(name: str, value: datetime | str) -> datetime:
 MAX_SECONDS = 1e9  # some thirty years: from any time now, that far on or back there is still a datetime
 
 
-def check_seconds(name: str, value: float | timedelta) -> float:
+def check_seconds(name: str, value: object, *, is_zero_allowed: bool = True, at_most: float = MAX_SECONDS) -> float:
     """
-    Return a length of time in seconds.
+    Return a length of time in seconds: the check of every duration in the package.
 
     :param name: Which parameter it is.
-    :param value: Seconds, or a ``timedelta``.
-    :raises ValueError: if it is no such thing, is negative, or is longer than anybody waits.
+    :param value: Seconds as a number, or a ``timedelta``.
+    :param is_zero_allowed: False for what must be longer, such as the time between two polls.
+    :param at_most: The longest that is allowed, in seconds.
+    :raises ValueError: if it is neither, is too short, or is longer than anybody waits.
     """
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 <= seconds <= MAX_SECONDS:
-        return float(seconds)
+    if isinstance(seconds, int | float) and not isinstance(seconds, bool):
+        is_long_enough = seconds > 0 or (seconds == 0 and is_zero_allowed)
+        if is_long_enough and seconds <= at_most:
+            return seconds
+    least = "from 0 to" if is_zero_allowed else "more than 0 and at most"
+    raise ValueError(f"{name} is {value!r}, but must be a timedelta or a number of seconds, {least} {at_most:,.0f}.")
+
+
+def check_interval(name: str, value: object) -> float:
+    """
+    Return the time between two polls in seconds.
+
+    :param name: Which parameter it is.
+    :param value: Seconds as a number, or a ``timedelta``.
+    :raises ValueError: as :func:`check_seconds`, and for 0, which would be a storm of calls.
+    """
+    return check_seconds(name, value, is_zero_allowed=False)
+
+
+def check_count(name: str, value: object) -> int | None:
+    """
+    Return how many items at most are asked for; None for all.
+
+    :param name: Which parameter it is.
+    :param value: A whole number of 1 or more, or None.
+    :raises ValueError: for anything else, such as 2.0 or the text 2.
+    """
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise ValueError(f"{name} is {value!r}, but must be 1 or more as a whole number, or None for all.")
+
+
+def check_status(name: str, value: object) -> str:
+    """
+    Return the status of a sync job.
+
+    :param name: Which parameter it is.
+    :param value: One of :class:`SyncJobStatus`, or its text.
+    :raises ValueError: for anything else.
+    """
+    if isinstance(value, str) and value in set(SyncJobStatus):
+        return str(value)
+    raise ValueError(f"{name} is {value!r}, but must be one of {', '.join(SyncJobStatus)}.")
+
+
+def check_text(name: str, value: object) -> str:
+    """
+    Return a value that must be text.
+
+    :param name: Which parameter it is.
+    :param value: What the DAG author passed, rendered.
+    :raises ValueError: if it is no text.
+    """
+    if isinstance(value, str):
+        return value
+    raise ValueError(f"{name} is {value!r}, but must be text, or None.")
+
+
+def check_verify(name: str, value: object) -> bool | str:
+    """
+    Return whether, or with which CA bundle, to verify TLS certificates; a path as text.
+
+    :param name: Which parameter it is.
+    :param value: A boolean, or the path of a CA bundle.
+    :raises ValueError: for anything else, and for the text of a boolean, which would be taken for a path.
+    """
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if isinstance(value, bool) or (isinstance(value, str) and value.strip().lower() not in ("true", "false")):
+        return value
     raise ValueError(
-        f"{name} is {value!r}, but must be a timedelta or a number of seconds, from 0 to {MAX_SECONDS:,.0f}."
+        f"{name} is {value!r}, but must be True, False or the path of a CA bundle. For a template that gives a "
+        "boolean, set render_template_as_native_obj=True on the DAG."
     )
+
+
+def check_botocore_config(name: str, value: object) -> Mapping[str, Any]:
+    """
+    Return the configuration for the botocore client. It can hold passwords, of proxies for one, so no error shows it.
+
+    :param name: Which parameter it is.
+    :param value: A mapping of JSON types.
+    :raises ValueError: for anything else: it could not travel to the triggerer.
+    """
+    if not isinstance(value, Mapping):
+        raise ValueError(
+            f"{name} is of type {type(value).__name__}, but must be a mapping of the parameters of "
+            "botocore.config.Config. For a template that gives one, set render_template_as_native_obj=True on the DAG."
+        )
+    try:
+        json.dumps(dict(value), sort_keys=True)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} holds a value that is not JSON: pass text, numbers, booleans and lists.") from None
+    return dict(value)
+
+
+CHECKS: Mapping[str, Callable[[str, Any], object]] = {
+    "index_id": check_identifier,
+    "data_source_id": check_identifier,
+    "data_source_ids": check_identifiers,
+    "execution_id": check_identifier,
+    "started_after": check_time,
+    "started_before": check_time,
+    "fresh_since": check_time,
+    "status": check_status,
+    "aws_conn_id": check_text,
+    "region_name": check_text,
+    "verify": check_verify,
+    "botocore_config": check_botocore_config,
+}
+"""How each templated parameter is checked once it is rendered."""
+
+REQUIRED = frozenset({"index_id", "data_source_id"})
+"""Templated parameters that may not be None."""

@@ -34,7 +34,7 @@ from airflow_provider_kendra.polling import (
     look,
 )
 from airflow_provider_kendra.sync_job import SyncJob
-from airflow_provider_kendra.validation import check_identifier
+from airflow_provider_kendra.validation import check_identifier, check_identifiers
 
 if TYPE_CHECKING:
     from airflow_provider_kendra.aws import AwsParameters
@@ -83,12 +83,7 @@ def freshness_index(aws: AwsParameters, index_id: str, data_source_ids: str | Se
     check_identifier("index_id", index_id)
     if data_source_ids is None:
         return Index(aws, index_id, None)
-    ids = [data_source_ids] if isinstance(data_source_ids, str) else data_source_ids
-    if not ids or not isinstance(ids, Sequence):
-        raise ValueError(
-            f"data_source_ids is {ids!r}, but must name a data source or several, or be None for all of the index."
-        )
-    return Index(aws, index_id, tuple(dict.fromkeys(check_identifier("data_source_id", each) for each in ids)))
+    return Index(aws, index_id, check_identifiers("data_source_ids", data_source_ids))
 
 
 class FreshnessLog:

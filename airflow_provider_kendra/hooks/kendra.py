@@ -41,7 +41,7 @@ from airflow_provider_kendra.starting import (
     already_running,
 )
 from airflow_provider_kendra.sync_job import TERMINAL_STATUSES, Acceptance, SyncJob, SyncJobStatus
-from airflow_provider_kendra.validation import check_identifier, check_time
+from airflow_provider_kendra.validation import check_count, check_identifier, check_status, check_time
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
@@ -257,11 +257,11 @@ class KendraSyncJobsHook(AwsBaseHook):
         started_before: datetime | str | None = None,
         page_size: int = PAGE_SIZE,
     ) -> ListDataSourceSyncJobsRequestTypeDef:
-        if not 1 <= page_size <= PAGE_SIZE:
+        if isinstance(page_size, bool) or not isinstance(page_size, int) or not 1 <= page_size <= PAGE_SIZE:
             raise ValueError(f"page_size is {page_size!r}, but must be from 1 to {PAGE_SIZE}.")
         request: dict[str, Any] = {**self._ids(index_id, data_source_id), "MaxResults": page_size}
         if status is not None:
-            request["StatusFilter"] = str(status)
+            request["StatusFilter"] = check_status("status", status)
         times = {"StartTime": ("started_after", started_after), "EndTime": ("started_before", started_before)}
         window = {key: check_time(name, value) for key, (name, value) in times.items() if value is not None}
         if window:
@@ -321,8 +321,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         :param started_before: As in :meth:`iter_sync_jobs`.
         :param limit: At most so many jobs. Default None: all.
         """
-        if limit is not None and limit < 1:
-            raise ValueError(f"limit is {limit!r}, but must be 1 or more, or None for all jobs.")
+        check_count("limit", limit)
         jobs = self.iter_sync_jobs(
             index_id,
             data_source_id,

@@ -40,7 +40,7 @@ from airflow_provider_kendra.sync_job import (
     SyncJob,
     SyncJobStatus,
 )
-from airflow_provider_kendra.validation import check_seconds
+from airflow_provider_kendra.validation import check_count, check_interval, check_seconds
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_3_PLUS
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         Default None: only SUCCEEDED is accepted.
     :param deferrable: Wait in the triggerer, at no cost of a worker slot. Default: ``[operators]
         default_deferrable``.
-    :param poll_interval: Seconds between looks. Default 60.
+    :param poll_interval: Seconds, or a ``timedelta``, between polls; more than 0. Default 60 seconds.
     :param timeout: Seconds, or a ``timedelta``, that all waiting may take, restarts included. Default 24 hours.
     :param stop_on_kill: Stop the sync job when the task is killed or times out, if it is certainly the one that
         this task started, still the running one, and not of a CUSTOM data source. While the task is deferred,
@@ -170,7 +170,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         if_running: IfRunning = "wait",
         max_documents_failed: int | None = None,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poll_interval: float = 60,
+        poll_interval: float | timedelta = 60,
         timeout: float | timedelta = 24 * 60 * 60,
         stop_on_kill: bool = True,
         durable: bool = True,
@@ -195,7 +195,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         self.if_running = if_running
         self.max_documents_failed = max_documents_failed
         self.deferrable = deferrable
-        self.poll_interval = check_seconds("poll_interval", poll_interval)
+        self.poll_interval = check_interval("poll_interval", poll_interval)
         self.timeout = check_seconds("timeout", timeout)
         self.stop_on_kill = stop_on_kill
         self.durable = durable
@@ -214,6 +214,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
 
     def execute(self, context: Context) -> Any:
         """Start a sync job, or find the one that a lost try started; then wait, here or in the triggerer."""
+        self.refuse_bad_parameters()
         remembered = self._memory(context).recall()
         if remembered is not None:
             self.log.info("A try before this one was lost; looking for its sync job: %s", remembered)
@@ -229,6 +230,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         waited_out_until: str | None = None,
     ) -> Any:
         """Take what the trigger saw: the end of our own sync job, or of one that was in the way."""
+        self.refuse_bad_parameters()
         outcome = outcome_from_event(event)
         if waited_out_until is None:
             return self._end(context, outcome, stoppable)
@@ -473,7 +475,7 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
         stop was sent.
     :param deferrable: Wait in the triggerer, at no cost of a worker slot. Default: ``[operators]
         default_deferrable``.
-    :param poll_interval: Seconds between looks. Default 60.
+    :param poll_interval: Seconds, or a ``timedelta``, between polls; more than 0. Default 60 seconds.
     :param timeout: Seconds, or a ``timedelta``, that the waiting may take. Default 24 hours.
     :param aws_conn_id: The Airflow connection for AWS, by default ``aws_default``; None for boto3's own credentials
         (templated).
@@ -501,7 +503,7 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
         execution_id: str | None = None,
         wait_for_completion: bool = True,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poll_interval: float = 60,
+        poll_interval: float | timedelta = 60,
         timeout: float | timedelta = 24 * 60 * 60,
         multiple_outputs: bool = True,
         aws_conn_id: str | None = "aws_default",
@@ -523,11 +525,12 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
         self.execution_id = execution_id
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
-        self.poll_interval = check_seconds("poll_interval", poll_interval)
+        self.poll_interval = check_interval("poll_interval", poll_interval)
         self.timeout = check_seconds("timeout", timeout)
 
     def execute(self, context: Context) -> Any:
         """Stop, then wait here or in the triggerer."""
+        self.refuse_bad_parameters()
         job = self.hook.find_to_stop(self.index_id, self.data_source_id, self.execution_id)
         if job is None:
             self.log.info("Nothing to stop: no sync is running.")
@@ -548,6 +551,7 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
 
     def execute_complete(self, context: Context, event: dict[str, Any], **state: Any) -> Any:
         """Take what the trigger saw."""
+        self.refuse_bad_parameters()
         return self._result(context, outcome_from_event(event))
 
 
@@ -640,6 +644,7 @@ class KendraSyncJobMetricsOperator(SyncJobLineageMixin, AwsParametersMixin, Base
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read the job, and judge it."""
+        self.refuse_bad_parameters()
         job = self._find_job()
         record = job.to_dict()
         self.log.info("%s ended %s.%s", job.title, job.progress, job.error)
@@ -787,10 +792,11 @@ class KendraListSyncJobsOperator(SyncJobLineageMixin, AwsParametersMixin, BaseOp
         self.status = status
         self.started_after = started_after
         self.started_before = started_before
-        self.limit = limit
+        self.limit = check_count("limit", limit)
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """List, and sum up."""
+        self.refuse_bad_parameters()
         records = [
             job.to_dict()
             for job in self.hook.list_sync_jobs(

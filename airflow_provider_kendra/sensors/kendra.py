@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -32,6 +33,7 @@ from airflow_provider_kendra.conditions import (
     Satisfied,
     Waiting,
     WaitLog,
+    check_max_age,
     freshness_condition,
     freshness_from_event,
     outcome_from_event,
@@ -44,7 +46,7 @@ from airflow_provider_kendra.exceptions import (
 )
 from airflow_provider_kendra.lineage import SyncJobLineageMixin
 from airflow_provider_kendra.links.kendra import KendraIndexLink
-from airflow_provider_kendra.validation import check_identifier
+from airflow_provider_kendra.validation import check_interval, check_seconds
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
 
 if TYPE_CHECKING:
@@ -76,10 +78,8 @@ class _KendraSensor(SyncJobLineageMixin, AwsParametersMixin, BaseSensorOperator)
     def execute(self, context: Context) -> Any:
         """Wait, here or in the triggerer."""
         self._since = self._waiting_since(context)
-        try:
-            self._check()
-        except ValueError as error:
-            return self._end(Failed(Failure.REFUSED, f"{self.task_id}: {error}"))
+        if refusal := self._refusal():
+            return self._end(refusal)
         if self.deferrable:
             self._show_links(context, self._execution_id)
             self.defer(
@@ -108,9 +108,31 @@ class _KendraSensor(SyncJobLineageMixin, AwsParametersMixin, BaseSensorOperator)
         """The sync job that is waited for, if it is one, and known."""
         return None
 
+    def _refusal(self) -> Failed | None:
+        """Refuse parameters that can't work, before anything is called or looked up."""
+        try:
+            self.check_rendered()
+            self._condition()
+        except ValueError as error:
+            return Failed(Failure.REFUSED, f"{self.task_id}: {error}")
+        return None
+
+    def _check_durations(self) -> None:
+        """Check what ``BaseSensorOperator`` takes more loosely."""
+        check_interval("poke_interval", self.poke_interval)
+        check_seconds("timeout", self.timeout)
+
+    def _get_next_poke_interval(self, started_at: Any, run_duration: Callable[[], float], poke_count: int) -> float:
+        """Poke for the last time at the deadline, as the trigger does, however long ``poke_interval`` is."""
+        remaining = self.timeout - run_duration()
+        if remaining <= 0:
+            raise AirflowSensorTimeout(f"{self.task_id}: timed out.")  # execute says more
+        interval: float = super()._get_next_poke_interval(started_at, run_duration, poke_count)
+        return min(interval, remaining)
+
     @abstractmethod
-    def _check(self) -> None:
-        """Raise ValueError for parameters that cannot be right."""
+    def _condition(self) -> Any:
+        """Build the condition; raise ValueError for parameters that can't be right together."""
 
     @abstractmethod
     def _look(self) -> Outcome | AllFresh | None:
@@ -126,6 +148,8 @@ class _KendraSensor(SyncJobLineageMixin, AwsParametersMixin, BaseSensorOperator)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Take what the trigger saw."""
+        if refusal := self._refusal():
+            return self._end(refusal)
         outcome = self._rebuild(event)
         self._tell(context, outcome)
         return self._end(outcome)
@@ -185,13 +209,14 @@ class KendraSyncJobSensor(_KendraSensor):
     :param target_statuses: Statuses that are accepted; some of SUCCEEDED, INCOMPLETE, FAILED, ABORTED.
     :param max_documents_failed: Accept INCOMPLETE too, and tolerate up to so many failed documents.
         Default None: only ``target_statuses`` count.
-    :param not_found_timeout: Seconds that ``execution_id`` may not be listed before the wait fails. Default 120.
+    :param not_found_timeout: Seconds, or a ``timedelta``, that ``execution_id`` may not be listed before the wait
+        fails. Default 120 seconds.
     :param deferrable: Wait in the triggerer, at no cost of a worker slot. Default: ``[operators]
         default_deferrable``.
     :param start_from_trigger: Go to the triggerer without a worker at all (Airflow 3.3+; ordinary deferral
         before). Not for mapped tasks.
-    :param poke_interval: Seconds between looks. Default 60. All waits of a triggerer on one data source share
-        looks; the shortest interval rules.
+    :param poke_interval: Seconds, or a ``timedelta``, between polls; more than 0. Default 60 seconds. All waits of a
+        triggerer on one data source share polls; the shortest interval rules.
     :param aws_conn_id: The Airflow connection for AWS, by default ``aws_default``; None for boto3's own credentials
         (templated).
     :param region_name: AWS region; by default that of the connection (templated).
@@ -227,7 +252,7 @@ class KendraSyncJobSensor(_KendraSensor):
         started_after: datetime | str | None = None,
         target_statuses: Sequence[str] = ("SUCCEEDED",),
         max_documents_failed: int | None = None,
-        not_found_timeout: float = NOT_FOUND_TIMEOUT,
+        not_found_timeout: float | timedelta = NOT_FOUND_TIMEOUT,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         start_from_trigger: bool = False,
         multiple_outputs: bool = True,
@@ -251,10 +276,11 @@ class KendraSyncJobSensor(_KendraSensor):
         self.started_after = started_after
         self.target_statuses = target_statuses
         self.max_documents_failed = max_documents_failed
-        self.not_found_timeout = not_found_timeout
+        self.not_found_timeout = check_seconds("not_found_timeout", not_found_timeout)
         self.deferrable = deferrable or start_from_trigger
         self._seen = Waiting()
         self._wait_log: WaitLog | None = None
+        self._check_durations()
         if (execution_id is None) == (started_after is None):
             raise ValueError(
                 f"{self.task_id}: exactly one of execution_id and started_after must be given; with neither, last "
@@ -266,12 +292,20 @@ class KendraSyncJobSensor(_KendraSensor):
     def _start_from_trigger(self) -> None:
         if getattr(self, "_BaseOperator__from_mapped", False) or _is_in_mapped_task_group(self):
             raise ValueError(f"{self.task_id}: {_NOT_MAPPED}")
+        try:
+            self.check_templates()  # of what is no template: the trigger calls AWS before a worker checks
+        except ValueError as error:
+            raise ValueError(f"{self.task_id}: {error}") from error
         if AIRFLOW_V_3_3_PLUS:
+            aws = {name: getattr(self, name) for name in self.aws_template_fields}
+            if isinstance(self.verify, os.PathLike):
+                aws["verify"] = os.fspath(self.verify)
+            kwargs = {**self._trigger_kwargs(), **aws}
             self.start_from_trigger = True
             self.start_trigger_args = StartTriggerArgs(
                 trigger_cls=_TRIGGER,
                 next_method="execute_complete",
-                trigger_kwargs={key: self._as_template(key, value) for key, value in self._trigger_kwargs().items()},
+                trigger_kwargs={key: self._as_template(key, value) for key, value in kwargs.items()},
                 timeout=timedelta(seconds=self.timeout) + _NET,
             )
 
@@ -300,11 +334,6 @@ class KendraSyncJobSensor(_KendraSensor):
             raise ValueError(f"{kwargs.get('task_id')}: {_NOT_MAPPED}")
         return super().partial(**kwargs)
 
-    def _check(self) -> None:
-        check_identifier("index_id", self.index_id)
-        check_identifier("data_source_id", self.data_source_id)
-        self._condition()
-
     def _look(self) -> Outcome | None:
         condition = self._condition()
         now = polling.utcnow()
@@ -327,7 +356,7 @@ class KendraSyncJobSensor(_KendraSensor):
     def _make_trigger(self, *, waiting_since: str) -> KendraSyncJobTrigger:
         from airflow_provider_kendra.triggers.kendra import KendraSyncJobTrigger
 
-        return KendraSyncJobTrigger(**self._trigger_kwargs(), waiting_since=waiting_since)
+        return KendraSyncJobTrigger(**self._trigger_kwargs(), **self.aws_kwargs, waiting_since=waiting_since)
 
     def _condition(self) -> Condition:
         since = self._since or polling.utcnow()
@@ -355,7 +384,6 @@ class KendraSyncJobSensor(_KendraSensor):
             "not_found_timeout": self.not_found_timeout,
             "poll_interval": self.poke_interval,
             "timeout": self.timeout,
-            **self.aws_kwargs,
         }
 
 
@@ -380,8 +408,8 @@ class KendraDataFreshnessSensor(_KendraSensor):
         Default False: wait for the next one.
     :param deferrable: Wait in the triggerer, at no cost of a worker slot. Default: ``[operators]
         default_deferrable``.
-    :param poke_interval: Seconds between looks. Default 60. All waits of a triggerer on one data source share
-        looks; the shortest interval rules.
+    :param poke_interval: Seconds, or a ``timedelta``, between polls; more than 0. Default 60 seconds. All waits of a
+        triggerer on one data source share polls; the shortest interval rules.
     :param aws_conn_id: The Airflow connection for AWS, by default ``aws_default``; None for boto3's own credentials
         (templated).
     :param region_name: AWS region; by default that of the connection (templated).
@@ -444,14 +472,11 @@ class KendraDataFreshnessSensor(_KendraSensor):
         self._seen: dict[str, Outcome | Waiting | None] = {}
         self._held_up = HeldUp({})
         self._freshness_log: FreshnessLog | None = None
+        self._check_durations()
+        if max_age is not None:
+            check_max_age(max_age)
         if (max_age is None) == (fresh_since is None):
             raise ValueError(f"{self.task_id}: exactly one of max_age and fresh_since must be given.")
-
-    def _check(self) -> None:
-        from airflow_provider_kendra.watching import freshness_index
-
-        freshness_index(self.aws_parameters, self.index_id, self.data_source_ids)
-        self._condition()
 
     def _look(self) -> AllFresh | Failed | None:
         from airflow_provider_kendra.watching import FreshnessLog, freshness_index, look_at_all

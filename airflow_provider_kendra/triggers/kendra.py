@@ -24,7 +24,7 @@ from airflow_provider_kendra.conditions import (
 )
 from airflow_provider_kendra.polling import DataSource, utcnow, wait_for
 from airflow_provider_kendra.sync_job import Acceptance
-from airflow_provider_kendra.validation import check_identifier, check_seconds, check_time
+from airflow_provider_kendra.validation import check_identifier, check_interval, check_seconds, check_time
 from airflow_provider_kendra.watching import Cursor, Finished, freshness_index, wait_until_fresh, watch
 
 if TYPE_CHECKING:
@@ -42,8 +42,18 @@ class _Rebuildable(AwsParametersMixin):
         """Give class path and arguments to rebuild the trigger."""
         kwargs = {name: getattr(self, name) for name in (*self._parameters, *self.aws_template_fields)}
         return f"{type(self).__module__}.{type(self).__qualname__}", {
-            name: list(value) if isinstance(value, tuple) else value for name, value in kwargs.items()
+            name: _plain(value) for name, value in kwargs.items()
         }
+
+    @classmethod
+    def _templated_parameters(cls) -> Sequence[str]:
+        return (*cls._parameters, *cls.aws_template_fields)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    return list(value) if isinstance(value, tuple) else value
 
 
 class _WaitTrigger(_Rebuildable, BaseTrigger):
@@ -56,6 +66,8 @@ class _WaitTrigger(_Rebuildable, BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then fire."""
         try:
+            # What 1.0.0 stored can hold "" for boto3's own credential chain, so only what rendering changed counts.
+            self.check_templates(are_literals_checked=False)
             wait = self._wait()
         except ValueError as error:  # reached only with start_from_trigger: else the worker has checked
             yield TriggerEvent(Failed(Failure.REFUSED, str(error)).to_event())
@@ -151,7 +163,7 @@ class KendraSyncJobTrigger(_WaitTrigger):
                 max_documents_failed=self.max_documents_failed,
                 missing_from=since + timedelta(seconds=check_seconds("not_found_timeout", self.not_found_timeout)),
             ),
-            interval=check_seconds("poll_interval", self.poll_interval),
+            interval=_interval(self.poll_interval),
             deadline=_deadline(since, self.timeout),
             log=self.log.info,
         )
@@ -212,6 +224,11 @@ _ENDED_BY_USER = frozenset({"failed", "success", "skipped", "removed", "cleared"
 
 def _since(waiting_since: str | None) -> datetime:
     return utcnow() if waiting_since is None else check_time("waiting_since", waiting_since)
+
+
+def _interval(poll_interval: object) -> float:
+    # 1.0.0 accepted 0: such a wait goes on, with the default.
+    return check_seconds("poll_interval", poll_interval) or 60
 
 
 def _deadline(since: datetime, timeout: float | None) -> datetime | None:
@@ -301,7 +318,7 @@ class KendraDataFreshnessTrigger(_WaitTrigger):
                 max_documents_failed=self.max_documents_failed,
                 fail_fast=self.fail_fast,
             ),
-            interval=check_seconds("poll_interval", self.poll_interval),
+            interval=_interval(self.poll_interval),
             deadline=_deadline(_since(self.waiting_since), self.timeout),
             log=self.log.info,
         )
@@ -322,8 +339,8 @@ class KendraSyncJobEventTrigger(_Rebuildable, BaseEventTrigger):
     :param index_id: The index.
     :param data_source_id: The data source.
     :param statuses: Statuses that count; some of SUCCEEDED (default), INCOMPLETE, FAILED, ABORTED.
-    :param poll_interval: Seconds between looks. Default 60. All watchers and waits of a triggerer on one data source
-        share looks; the shortest interval rules.
+    :param poll_interval: Seconds, or a ``timedelta``, between polls; more than 0. Default 60 seconds. All watchers and
+        waits of a triggerer on one data source share polls; the shortest interval rules.
     :param aws_conn_id: The Airflow connection for AWS.
     :param region_name: AWS region.
     :param verify: Whether, or with which CA bundle, to verify TLS certificates.
@@ -341,7 +358,7 @@ class KendraSyncJobEventTrigger(_Rebuildable, BaseEventTrigger):
         index_id: str,
         data_source_id: str,
         statuses: Sequence[str] = ("SUCCEEDED",),
-        poll_interval: float = 60,
+        poll_interval: float | timedelta = 60,
         aws_conn_id: str | None = "aws_default",
         region_name: str | None = None,
         verify: bool | str | None = None,
@@ -353,7 +370,8 @@ class KendraSyncJobEventTrigger(_Rebuildable, BaseEventTrigger):
         self.index_id = check_identifier("index_id", index_id)
         self.data_source_id = check_identifier("data_source_id", data_source_id)
         self.statuses = sorted(Acceptance.of(statuses).statuses)
-        self.poll_interval = poll_interval
+        self.poll_interval = check_interval("poll_interval", poll_interval)
+        _ = self.aws_parameters  # raises for what no client can be made with
 
     def shared_stream_key(self) -> Hashable | None:
         """Give each watcher a stream of its own: it is what tells when an event has been persisted (3.3+)."""

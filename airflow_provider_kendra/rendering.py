@@ -1,0 +1,112 @@
+"""Tells a templated parameter whose template found no value from one that was left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from airflow_provider_kendra.validation import CHECKS, REQUIRED, InvalidParameterError, is_nothing
+
+
+class RenderedParameters:
+    """
+    Remembers what each templated parameter was before rendering, to check it afterwards.
+
+    A literal None is the same as leaving the parameter out; None from a template, another task's output or a mapping
+    is an error. Comes before Airflow's class in the bases of an operator, a sensor or a trigger.
+    """
+
+    # By parameter, the last value that was one: the template, until it has been rendered to a value.
+    _given: Mapping[str, Any] = {}
+    # Parameters that Airflow passed as None when it made one task of a mapped one.
+    _passed_as_none: frozenset[str] = frozenset()
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Keep which parameters a mapping gives as None; ``__init__`` can't tell these from its defaults."""
+        self = super().__new__(cls)
+        if kwargs.get("_airflow_from_mapped"):
+            vars(self)["_passed_as_none"] = frozenset(name for name, value in kwargs.items() if value is None)
+        return self
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if value is None or name not in self._templated_parameters():
+            return
+        if name not in self._given or not _has_no_value(self._given[name], value):
+            # A new mapping, since Airflow runs shallow copies of a task.
+            vars(self)["_given"] = {**self._given, name: value}
+
+    @classmethod
+    def _templated_parameters(cls) -> Sequence[str]:
+        """Name the parameters that can be templates."""
+        names: Sequence[str] = getattr(cls, "template_fields", ())
+        return names
+
+    def check_templates(self, *, are_literals_checked: bool = True) -> None:
+        """
+        Check that each template has found a value.
+
+        :param are_literals_checked: Whether to refuse a literal ``""`` or ``"None"`` as well.
+        :raises ValueError: naming the parameter and what it was before rendering.
+        """
+        for name in self._templated_parameters():
+            before, after = self._given.get(name), getattr(self, name, None)
+            if before is None and after is None and name in self._mapped_to_none():
+                raise ValueError(_no_value(name, "an element of a mapping", after))
+            if _has_no_value(before, after) and (are_literals_checked or before != after):
+                raise ValueError(_no_value(name, repr(str(before)[:_SHOWN]), after))
+
+    def check_rendered(self) -> None:
+        """
+        Check each templated parameter, once rendered.
+
+        :raises ValueError: naming the parameter and what it must be.
+        """
+        self.check_templates()
+        for name in self._templated_parameters():
+            value = getattr(self, name, None)
+            if name in CHECKS and (value is not None or name in REQUIRED):
+                CHECKS[name](name, value)
+
+    def refuse_bad_parameters(self) -> None:
+        """
+        Check each templated parameter of an operator, before anything is called or looked up.
+
+        :raises InvalidParameterError: as :meth:`check_rendered`, so that Airflow does not retry the task.
+        """
+        try:
+            self.check_rendered()
+        except ValueError as error:
+            raise InvalidParameterError(f"{getattr(self, 'task_id', '')}: {error}") from error
+
+    def _mapped_to_none(self) -> frozenset[str]:
+        """Name the parameters that a mapping gives as None, without those that are None in ``partial()``."""
+        if not self._passed_as_none:
+            return frozenset()
+        dag: Any = getattr(self, "dag", None)
+        mapped = dag.task_dict.get(getattr(self, "task_id", None)) if dag is not None else None
+        literal = getattr(mapped, "partial_kwargs", {})
+        return frozenset(name for name in self._passed_as_none if literal.get(name, ...) is not None)
+
+
+def _has_no_value(before: object, after: object) -> bool:
+    """Whether something was given that is now nothing, as a whole or in a part."""
+    if isinstance(after, Mapping):
+        # A mapping may hold None or empty text by itself: only what rendering changed counts.
+        pairs = ((before.get(key), value) for key, value in after.items()) if isinstance(before, Mapping) else ()
+        return any(old != new and _has_no_value(old, new) for old, new in pairs)
+    if isinstance(after, list | tuple | set | frozenset):
+        return any(map(is_nothing, after))
+    return before is not None and is_nothing(after)
+
+
+_SHOWN = 200  # characters of a template
+
+
+def _no_value(name: str, was: str, after: object) -> str:
+    # What botocore is configured with can hold passwords.
+    now, was = ("incomplete", "not shown") if name == "botocore_config" else (repr(after)[:_SHOWN], was)
+    return (
+        f"{name} is {now}. Its template found no value (before rendering: {was}). Check that what it refers to exists: "
+        f"a task that failed, was skipped or pushes no XCom gives none. To leave {name} out, do not pass it."
+    )
