@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSki
 
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from tests.integration.modes import TASK_ID, Ending, Wait
-from tests.integration.scenarios import LIST, SCENARIOS, Passes, Raises, Scenario, troubled
+from tests.integration.scenarios import LIST, SCENARIOS, Passes, Raises, Scenario, job, troubled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,6 +99,21 @@ def test_every_mode_ends_in_the_same_way(stage: Stage, scenario: Scenario) -> No
         # Where nobody has a worker to check an argument on, nobody knows the task's name either.
         endings[mode] = replace(ending, message=ending.message.replace(f"{TASK_ID}: ", ""))
     assert endings == dict.fromkeys(MODES, endings["poke"])
+
+
+@pytest.mark.parametrize(("poke_interval", "timeout", "calls"), [(600, 60, 2), (100, 250, 4), (60, 60, 2)])
+@pytest.mark.parametrize("mode", MODES)
+def test_the_last_poke_is_at_the_deadline_whatever_the_interval(
+    stage: Stage, mode: str, poke_interval: int, timeout: int, calls: int
+) -> None:
+    stage.kendra.clear_faults()
+    stage.kendra.set_history(stage.index_id, stage.data_source_id, [job("mine", "SYNCING")])
+    before = stage.kendra.call_count(LIST)
+    ids = {"index_id": stage.index_id, "data_source_id": stage.data_source_id}
+    wait = Wait({**ids, "execution_id": "mine", "poke_interval": poke_interval, "timeout": timeout})
+    assert wait.run(mode).error is AirflowSensorTimeout
+    assert wait.clock.elapsed == pytest.approx(timeout, abs=1)
+    assert stage.kendra.call_count(LIST) - before == calls
 
 
 def test_the_names_of_the_scenarios_are_unique() -> None:
