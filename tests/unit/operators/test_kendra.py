@@ -573,7 +573,6 @@ class TestList:
     @pytest.mark.parametrize(
         ("wrong", "message"),
         [
-            ({"limit": 0}, "limit is 0, but must be 1 or more"),
             ({"started_after": "2026-01-31T06:00:00"}, "started_after is .*no time zone"),
             ({"started_before": "soon"}, "started_before is 'soon', but must be a datetime"),
             ({"index_id": "short"}, "index_id is 'short'"),
