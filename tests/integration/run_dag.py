@@ -104,7 +104,7 @@ def report(run: Any) -> dict[str, dict[str, Any]]:
 
 def _pull(ti: Any, key: str) -> Any:
     if not AIRFLOW_V_3_0_PLUS:
-        return ti.xcom_pull(task_ids=ti.task_id, key=key)
+        return ti.xcom_pull(task_ids=ti.task_id, key=key, map_indexes=ti.map_index)
     from airflow.models.xcom import XComModel
     from sqlalchemy import select
 
