@@ -29,6 +29,10 @@ class KendraRequestError(KendraError, AirflowFailException):
     """AWS will not answer this request however often it is sent, so that Airflow does not retry the task."""
 
 
+class InvalidParameterError(KendraRequestError, ValueError):
+    """A parameter of a task can't work, however often the task is retried. Airflow does not retry the task."""
+
+
 class KendraSyncJobFailedError(KendraError):
     """A sync job ended, but not acceptably; ``.job`` is the job. Airflow retries an operator."""
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-from airflow_provider_kendra.validation import CHECKS, REQUIRED, InvalidParameterError, is_nothing
+from airflow_provider_kendra.exceptions import InvalidParameterError
+from airflow_provider_kendra.validation import CHECKS, REQUIRED, is_nothing
 
 
 class RenderedParameters:

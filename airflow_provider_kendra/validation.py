@@ -9,14 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from airflow_provider_kendra.exceptions import KendraRequestError
-from airflow_provider_kendra.sync_job import SyncJobStatus
-
-
-class InvalidParameterError(KendraRequestError, ValueError):
-    """A parameter of a task can't work, however often the task is retried."""
-
-
 # Patterns and lengths: https://docs.aws.amazon.com/kendra/latest/APIReference/API_StartDataSourceSyncJob.html
 _RULES = {
     "index_id": (
@@ -175,6 +167,8 @@ def check_status(name: str, value: object) -> str:
     :param value: One of :class:`SyncJobStatus`, or its text.
     :raises ValueError: for anything else.
     """
+    from airflow_provider_kendra.sync_job import SyncJobStatus  # here: the command line is defined without it
+
     if isinstance(value, str) and value in set(SyncJobStatus):
         return str(value)
     raise ValueError(f"{name} is {value!r}, but must be one of {', '.join(SyncJobStatus)}.")

@@ -16,6 +16,7 @@ RETRIED = {
     exceptions.KendraDocumentsError: True,
     exceptions.KendraDocumentsRequestError: False,
     exceptions.KendraRequestError: False,
+    exceptions.InvalidParameterError: False,
     exceptions.KendraSyncJobRejectedError: False,
     exceptions.KendraSyncJobNotFoundError: False,
     exceptions.KendraSyncJobMetricsError: False,
