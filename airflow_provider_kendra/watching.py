@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from airflow_provider_kendra.conditions import (
     Waiting,
     all_fresh,
 )
+from airflow_provider_kendra.finished import Cursor, Finished, FinishedSince
 from airflow_provider_kendra.polling import (
     MIN_INTERVAL,
     OVERRUN,
@@ -33,7 +34,7 @@ from airflow_provider_kendra.polling import (
     after_error,
     look,
 )
-from airflow_provider_kendra.sync_job import SyncJob
+from airflow_provider_kendra.sync_job import TERMINAL_STATUSES
 from airflow_provider_kendra.validation import check_identifier, check_identifiers
 
 if TYPE_CHECKING:
@@ -318,85 +319,28 @@ class _Group:
         return HeldUp({key: Waiting(trouble=each.message) for key, each in refused.items()})
 
 
-Cursor = dict[str, str | None]
-"""The newest finished job that a watcher has seen, in JSON types; empty if there was none yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """What a watcher's look came to: the jobs that have finished since its cursor, oldest first."""
-
-    jobs: tuple[SyncJob, ...]
-    cursor: Cursor
-
-
-@dataclass(slots=True)
-class FinishedSince:
-    """
-    The condition of a watcher: it is never over.
-
-    Kendra runs one sync job of a data source at a time, so that jobs finish in the order they start in.
-
-    :param cursor: Where to read from; None to begin with the jobs that finish from now on.
-    """
-
-    cursor: Cursor | None
-    subject: str = "sync jobs that finish"
-
-    def decide(self, history: History, now: datetime) -> Finished | NeedsOlder:
-        """Find the finished jobs that are newer than the cursor."""
-        newer: list[SyncJob] = []
-        is_complete = history.is_complete
-        for job in history.jobs:
-            if self.cursor is not None and self._is_reached(job):
-                is_complete = True
-                break
-            if job.is_finished:
-                newer.append(job)
-                if self.cursor is None:  # the first look only finds out where to begin
-                    is_complete = True
-                    break
-        if not is_complete:
-            return NeedsOlder()
-        cursor = _cursor_of(newer[0]) if newer else self.cursor or {}
-        return Finished(tuple(reversed(newer)) if self.cursor is not None else (), cursor)
-
-    def _is_reached(self, job: SyncJob) -> bool:
-        if not self.cursor:
-            return False
-        start = self.cursor["start_time"]
-        is_older = start is not None and job.start_time is not None and job.start_time < datetime.fromisoformat(start)
-        return is_older or _cursor_of(job) == self.cursor
-
-
-def _cursor_of(job: SyncJob) -> Cursor:
-    return {"execution_id": job.execution_id, "start_time": job.start_time.isoformat() if job.start_time else None}
-
-
 class _Watcher:
-    """A watcher's place in the poll of its data source."""
+    """A watcher's subscription to the poll of its data source."""
 
-    def __init__(self, cursor: Cursor | None, interval: float) -> None:
-        self.condition: Any = FinishedSince(cursor)
+    def __init__(self, cursor: Cursor | None, statuses: Collection[str], interval: float) -> None:
+        self.condition: Any = FinishedSince(cursor, statuses)
         self.interval = interval
         self.deadline: datetime | None = None
         self.look = 0
         self.decision: Any = Waiting()
-        self.unread: list[SyncJob] = []
-        self.cursor = cursor
         self.trouble: str | None = None
         self.woken = asyncio.Event()
+        self._finished: Finished | None = None
 
     def tell(self, decision: Any, now: datetime) -> bool:
         if isinstance(decision, Finished):
-            self.unread += decision.jobs
             trouble = None
-            if decision.cursor != self.cursor:
-                self.cursor = decision.cursor
-                self.condition = FinishedSince(decision.cursor)
+            if decision.cursor != self.condition.cursor:
+                # It replaces one that was not taken, since both were decided from the same cursor.
+                self._finished = decision
                 self.woken.set()
         else:
-            # A watcher has nobody to fail to: it goes on, at the pace of the poll's back-off, and says so.
+            # A watcher has no task to fail: it goes on, at the pace of the poll's back-off, and says so.
             trouble = decision.message if isinstance(decision, Failed) else decision.trouble
         if (trouble is None) != (self.trouble is None):
             self.woken.set()
@@ -404,25 +348,37 @@ class _Watcher:
         self.decision = Waiting(trouble=trouble)
         return False
 
+    def take(self) -> Finished | None:
+        """Take what has been found, and go on behind it."""
+        finished, self._finished = self._finished, None
+        if finished is not None:
+            self.condition = FinishedSince(finished.cursor, self.condition.statuses)
+        return finished
+
 
 async def watch(
-    source: DataSource, cursor: Cursor | None, *, interval: float, log: Callable[[str], object]
+    source: DataSource,
+    cursor: Cursor | None,
+    *,
+    statuses: Collection[str] = TERMINAL_STATUSES,
+    interval: float,
+    log: Callable[[str], object],
 ) -> AsyncIterator[Finished]:
     """
-    Yield the jobs that finish, all that one look or several have found since the last time at once.
+    Yield the jobs that finish, at most 100 at once; what is left comes with the next polls.
 
-    The first result without a cursor has no jobs, only the cursor.
+    The first result without a cursor has no jobs, only the cursor. Jobs that do not count move the cursor too.
 
     :param source: The data source.
     :param cursor: Where to read from; None to begin with the jobs that finish from now on.
-    :param interval: Seconds between looks; of all waits on a data source the shortest one rules.
-    :param log: Takes a line when looks begin to fail, and when they succeed again.
+    :param statuses: The final statuses that count.
+    :param interval: Seconds between polls; of all waits on a data source the shortest one rules.
+    :param log: Takes a line when polls begin to fail, and when they succeed again.
     """
     poller = Poller.of_running_loop()
-    watcher = _Watcher(cursor, max(interval, MIN_INTERVAL))
+    watcher = _Watcher(cursor, statuses, max(interval, MIN_INTERVAL))
     poll = poller.join(source, watcher)
     trouble: str | None = None
-    seen = cursor
     try:
         while True:
             await watcher.woken.wait()
@@ -430,8 +386,7 @@ async def watch(
             if (trouble is None) != (watcher.trouble is None):
                 log(f"Watching {source.contents}: {watcher.trouble or 'looks succeed again'}")
             trouble = watcher.trouble
-            if watcher.cursor is not None and watcher.cursor != seen:
-                seen, jobs, watcher.unread = watcher.cursor, tuple(watcher.unread), []
-                yield Finished(jobs, seen)
+            if (finished := watcher.take()) is not None:
+                yield finished
     finally:
         poller.leave(poll, watcher)

@@ -1,13 +1,15 @@
-"""A watcher's stream, and its place in the history: moved on only when Airflow has persisted what was fired (3.3+)."""
+"""A watcher's stream, and its cursor, which moves on only when Airflow has persisted what was fired (3.3+)."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
+
+from airflow_provider_kendra.finished import check_cursor, start_time_of
 
 try:
     from airflow.triggers.shared_stream import SharedStreamProducer
@@ -17,15 +19,15 @@ except ImportError:  # before 3.3, where nobody makes a producer
 if TYPE_CHECKING:
     from airflow.triggers.shared_stream import AdvanceItem
 
+    from airflow_provider_kendra.finished import Cursor
     from airflow_provider_kendra.triggers.kendra import KendraSyncJobEventTrigger
-    from airflow_provider_kendra.watching import Cursor
 
 
 class SyncJobProducer(SharedStreamProducer):
     """
     Produces the records of finished sync jobs for one watcher.
 
-    :param trigger: The watcher, which has the store of the asset that it watches.
+    :param trigger: The watcher, which has the stores of the assets that it watches.
     """
 
     def __init__(self, trigger: KendraSyncJobEventTrigger) -> None:
@@ -34,42 +36,53 @@ class SyncJobProducer(SharedStreamProducer):
         self._key = f"kendra_sync_jobs:{json.dumps(place, sort_keys=True)}"
 
     async def open_stream(self) -> AsyncIterator[tuple[list[dict[str, Any]], Cursor]]:
-        """Yield records, and the place to keep once they have been persisted."""
-        cursor = await self._load()
-        async for finished in self._trigger.watch(cursor):
-            records = self._trigger.records(finished)
-            if records:
-                yield records, finished.cursor
-            elif cursor is None:
-                # The beginning: from here on nothing is missed.
-                await self._save(finished.cursor)
-            cursor = finished.cursor
+        """Yield records, and the cursor to keep once they have been persisted."""
+        async for finished in self._trigger.watch(await self._load()):
+            # Without records too: the filter fires nothing, and the cursor is kept behind the events before.
+            yield self._trigger.records(finished), finished.cursor
 
     async def advance(self, batch: Sequence[AdvanceItem]) -> None:
-        """Keep the place behind what has been persisted."""
+        """Keep the cursor behind what has been persisted."""
         if not all(item.outcome.is_clean for item in batch):
-            raise RuntimeError("An event was not persisted; the watcher begins again where the last one was.")
+            raise RuntimeError("An event was not persisted; the watcher begins again behind the last one that was.")
         await self._save(batch[-1].broker_payload)
 
     async def _load(self) -> Cursor | None:
-        store: Any = self._trigger.asset_state_store
-        if store is None:
-            return None
-        get = store.aget if hasattr(store, "aget") else sync_to_async(store.get)  # aget from 3.3.2
-        try:
-            cursor: Cursor | None = await get(self._key)
-        except ValueError:
-            self._trigger.log.warning(
-                "Several assets are watched with equal triggers, so that their place cannot be kept: sync jobs that "
-                "finish while no triggerer runs are missed. Make the triggers differ, for example in poll_interval."
-            )
-            return None
-        return cursor
+        """Read the cursor; of several assets the one that is furthest behind, so that none of them misses a job."""
+        cursors = []
+        for store in self._stores():
+            get = store.aget if hasattr(store, "aget") else sync_to_async(store.get)  # aget from 3.3.2
+            stored = await get(self._key)
+            if stored is None:
+                continue
+            try:
+                cursors.append(check_cursor(stored))
+            except ValueError as error:
+                self._trigger.log.warning(
+                    "Cannot read the watcher's stored cursor: %s. Beginning with the jobs that finish from now on "
+                    "(data source %s, index %s)",
+                    error,
+                    self._trigger.data_source_id,
+                    self._trigger.index_id,
+                )
+        return min(cursors, key=lambda cursor: start_time_of(cursor) or _EARLIEST, default=None)
 
     async def _save(self, cursor: Cursor) -> None:
+        for store in self._stores():
+            keep = store.aset if hasattr(store, "aset") else sync_to_async(store.set)
+            await keep(self._key, cursor)
+
+    def _stores(self) -> list[Any]:
+        """
+        Get the store of each watched asset.
+
+        Equal watchers of several assets in one DAG file are one trigger in Airflow, which fires for all of them.
+        """
         store: Any = self._trigger.asset_state_store
         if store is None:
-            return
-        keep = store.aset if hasattr(store, "aset") else sync_to_async(store.set)
-        with suppress(ValueError):  # _load has told
-            await keep(self._key, cursor)
+            return []
+        # Airflow has no public way to ask for all of them, and refuses get and set on several at once.
+        return list(getattr(store, "_by_name", {}).values()) or [store]
+
+
+_EARLIEST = datetime.min.replace(tzinfo=UTC)

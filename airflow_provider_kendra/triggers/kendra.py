@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Coroutine, Hashable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
-from weakref import WeakValueDictionary
 
 import airflow.triggers.base
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -22,10 +20,11 @@ from airflow_provider_kendra.conditions import (
     freshness_condition,
     sync_job_condition,
 )
+from airflow_provider_kendra.finished import Cursor, Finished
 from airflow_provider_kendra.polling import DataSource, utcnow, wait_for
 from airflow_provider_kendra.sync_job import Acceptance
 from airflow_provider_kendra.validation import check_identifier, check_interval, check_seconds, check_time
-from airflow_provider_kendra.watching import Cursor, Finished, freshness_index, wait_until_fresh, watch
+from airflow_provider_kendra.watching import freshness_index, wait_until_fresh, watch
 
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseEventTrigger
@@ -329,12 +328,13 @@ class KendraSyncJobEventTrigger(_Rebuildable, BaseEventTrigger):
     Watch for sync jobs that finish, whoever started them: for an ``AssetWatcher`` (Airflow 3.0+).
 
     Fires with the payload ``{"sync_jobs": [records, oldest first]}`` when one or more jobs have reached one of the
-    statuses since the last time. One look makes one event at most, since Airflow folds asset events that come
-    together into one DAG run.
+    statuses since the last time. One poll makes one event at most, since Airflow folds asset events that come
+    together into one DAG run. An event holds at most 100 records; the rest follows with the next polls.
 
-    From Airflow 3.3 nothing is missed while no triggerer runs: how far it has come is kept with the watched asset, and
-    moves on only after an event has been persisted. So an event can come again, but none is lost; a repeated record is
-    recognised by its ``execution_id``. Without a kept place, only jobs that finish from then on count.
+    From Airflow 3.3 nothing is missed while no triggerer runs: a cursor is kept with each watched asset, and moves on
+    only after an event has been persisted. So an event can come again, but none is lost; a repeated record is
+    recognised by its ``execution_id``. Without a cursor, or with one that cannot be read, only jobs that finish from
+    then on count.
 
     :param index_id: The index.
     :param data_source_id: The data source.
@@ -349,8 +349,7 @@ class KendraSyncJobEventTrigger(_Rebuildable, BaseEventTrigger):
 
     _parameters = ("index_id", "data_source_id", "statuses", "poll_interval")
 
-    # The triggers that Airflow runs now, for the producers that it has made for them from their arguments alone.
-    _running: ClassVar[WeakValueDictionary[Hashable, KendraSyncJobEventTrigger]] = WeakValueDictionary()
+    _has_stream = False
 
     def __init__(
         self,
@@ -373,20 +372,36 @@ class KendraSyncJobEventTrigger(_Rebuildable, BaseEventTrigger):
         self.poll_interval = check_interval("poll_interval", poll_interval)
         _ = self.aws_parameters  # raises for what no client can be made with
 
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Give class path and arguments to rebuild the trigger."""
+        classpath, arguments = super().serialize()
+        return classpath, _OwnArguments(arguments, self) if self._has_stream else arguments
+
     def shared_stream_key(self) -> Hashable | None:
-        """Give each watcher a stream of its own: it is what tells when an event has been persisted (3.3+)."""
+        """
+        Give each watcher a stream of its own, since the stream tells when an event has been persisted (3.3+).
+
+        Watchers with equal arguments have different assets, each with a cursor of its own. Airflow logs the key, so it
+        holds no configuration.
+        """
         if not hasattr(super(), "create_shared_stream_producer"):
             return None
-        key = _stream_key(self.serialize()[1])
-        self._running[key] = self
-        return key
+        self._has_stream = True
+        own = id(self) if self.trigger_id is None else self.trigger_id
+        return ("kendra_sync_jobs", self.index_id, self.data_source_id, own)
 
     @classmethod
     def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> Any:
-        """Make the producer for a watcher's stream."""
+        """
+        Make the producer for a watcher's stream.
+
+        :param kwargs: What ``serialize`` of the running watcher gave.
+        """
         from airflow_provider_kendra.triggers.event_stream import SyncJobProducer
 
-        return SyncJobProducer(cls._running[_stream_key(cls(**kwargs).serialize()[1])])
+        if not isinstance(kwargs, _OwnArguments):
+            raise TypeError("Airflow did not pass on what serialize() of the running watcher gave.")
+        return SyncJobProducer(kwargs.trigger)
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
         """Fire for what the stream brings."""
@@ -403,12 +418,17 @@ class KendraSyncJobEventTrigger(_Rebuildable, BaseEventTrigger):
     def watch(self, cursor: Cursor | None) -> AsyncIterator[Finished]:
         """Watch from a place in the history on."""
         source = DataSource(self.aws_parameters, self.index_id, self.data_source_id)
-        return watch(source, cursor, interval=self.poll_interval, log=self.log.info)
+        return watch(source, cursor, statuses=self.statuses, interval=self.poll_interval, log=self.log.info)
 
-    def records(self, finished: Finished) -> list[dict[str, Any]]:
-        """The records that count, oldest first."""
-        return [job.to_dict() for job in finished.jobs if job.status in self.statuses]
+    @staticmethod
+    def records(finished: Finished) -> list[dict[str, Any]]:
+        """Give the records, oldest first."""
+        return [job.to_dict() for job in finished.jobs]
 
 
-def _stream_key(kwargs: Mapping[str, Any]) -> Hashable:
-    return ("kendra", json.dumps(kwargs, sort_keys=True))
+class _OwnArguments(dict[str, Any]):
+    """The arguments of a running watcher, which lead back to it: Airflow makes the producer from arguments alone."""
+
+    def __init__(self, arguments: Mapping[str, Any], trigger: KendraSyncJobEventTrigger) -> None:
+        super().__init__(arguments)
+        self.trigger = trigger

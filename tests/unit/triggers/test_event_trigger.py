@@ -1,4 +1,4 @@
-"""The watcher of an asset: what it fires, and that its place moves on only behind what has been persisted."""
+"""The watcher of an asset: what it fires, and that its cursor moves on only behind what has been persisted."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.virtual_time import run_in_virtual_time
 INTERVAL = 60.0
 ACK_TIMEOUT = 300.0
 
-with_kept_place = pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="a watcher's place is kept from Airflow 3.3 on")
+with_kept_cursor = pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="a watcher's cursor is kept from Airflow 3.3 on")
 
 
 @pytest.fixture(autouse=True)
@@ -53,34 +53,39 @@ class Store:
         self.kept[key] = json.dumps(value)
 
     @property
-    def place(self) -> Any:
+    def cursor(self) -> Any:
         (value,) = self.kept.values()
         return json.loads(value)
 
 
 class Triggerer:
-    """Runs one watcher as Airflow's does, on the shared stream of Airflow itself, but persists when told to."""
+    """Runs one watcher as Airflow's does, perhaps beside another, on Airflow's own streams; persists on demand."""
 
-    def __init__(self, trigger: KendraSyncJobEventTrigger, store: Any) -> None:
+    def __init__(
+        self, trigger: KendraSyncJobEventTrigger, store: Any, *, trigger_id: int = 1, beside: Any = None
+    ) -> None:
         from airflow.triggers.shared_stream import SharedStreamManager
 
         trigger.asset_state_store = store
+        trigger.trigger_id = trigger_id
         self.fired: list[list[str]] = []
         self._trigger = trigger
+        self._trigger_id = trigger_id
         self._unconfirmed: list[int | None] = []
-        self._manager = SharedStreamManager(ack_timeout=ACK_TIMEOUT, _now=asyncio.get_running_loop().time)
+        now = asyncio.get_running_loop().time
+        self._manager = beside._manager if beside else SharedStreamManager(ack_timeout=ACK_TIMEOUT, _now=now)
         self.task = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
         key = self._trigger.shared_stream_key()
         assert key is not None
         try:
-            stream = self._manager.subscribe(trigger_id=1, trigger=self._trigger, key=key)
+            stream = self._manager.subscribe(trigger_id=self._trigger_id, trigger=self._trigger, key=key)
             async for event in self._trigger.filter_shared_stream(stream):
-                self._unconfirmed.append(self._manager.bind_pending_event(trigger_id=1, key=key))
+                self._unconfirmed.append(self._manager.bind_pending_event(trigger_id=self._trigger_id, key=key))
                 self.fired.append([record["execution_id"] for record in event.payload["sync_jobs"]])
         finally:
-            await self._manager.unsubscribe(1, key)
+            await self._manager.unsubscribe(self._trigger_id, key)
 
     def persist(self) -> None:
         """Store all that was fired, and tell the triggers so."""
@@ -175,7 +180,29 @@ class TestArguments:
         one = KendraSyncJobEventTrigger(**ids, statuses=["FAILED", "SUCCEEDED"])
         other = KendraSyncJobEventTrigger(**ids, statuses=("SUCCEEDED", "FAILED"))
         assert one.serialize() == other.serialize()
-        assert one.shared_stream_key() == other.shared_stream_key()
+
+    @with_kept_cursor
+    def test_each_has_a_stream_of_its_own_also_with_equal_arguments(self) -> None:
+        ids = {"index_id": "i" * 36, "data_source_id": "source"}
+        first, second, third = (KendraSyncJobEventTrigger(**ids) for _ in range(3))
+        assert first.shared_stream_key() != second.shared_stream_key()
+        assert first.shared_stream_key() == first.shared_stream_key()
+        third.trigger_id, second.trigger_id = 3, 2  # as the triggerer sets it
+        assert second.shared_stream_key() != third.shared_stream_key()
+        assert first.serialize() == third.serialize()
+
+    @with_kept_cursor
+    def test_the_key_of_the_stream_which_airflow_logs_holds_no_configuration(self) -> None:
+        trigger = KendraSyncJobEventTrigger(
+            index_id="i" * 36,
+            data_source_id="source",
+            aws_conn_id="my-connection",
+            region_name="eu-west-1",
+            verify="/my/bundle.pem",
+            botocore_config={"proxies": {"https": "http://user:secret@proxy"}},
+        )
+        key = repr(trigger.shared_stream_key())
+        assert not [word for word in ("connection", "eu-west-1", "bundle", "secret", "prox") if word in key]
 
     @pytest.mark.skipif(AIRFLOW_V_3_3_PLUS, reason="this Airflow says when an event has been persisted")
     def test_where_airflow_does_not_say_when_an_event_is_persisted_it_has_no_shared_stream(self) -> None:
@@ -183,8 +210,8 @@ class TestArguments:
         assert trigger.shared_stream_key() is None
 
 
-@with_kept_place
-class TestPlace:
+@with_kept_cursor
+class TestCursor:
     @pytest.fixture
     def store(self) -> Store:
         return Store()
@@ -194,13 +221,13 @@ class TestPlace:
             custom_data_source.show([job(1)], [job(2), job(1)])
             triggerer = Triggerer(make_trigger(custom_data_source), store)
             await soon()
-            assert store.place["execution_id"] == "job-1"
+            assert store.cursor["execution_id"] == "job-1"
             await next_look()
             assert triggerer.fired == [["job-2"]]
-            assert store.place["execution_id"] == "job-1"
+            assert store.cursor["execution_id"] == "job-1"
             triggerer.persist()
             await soon()
-            assert store.place["execution_id"] == "job-2"
+            assert store.cursor["execution_id"] == "job-2"
             await triggerer.kill()
 
         run_in_virtual_time(main())
@@ -232,7 +259,7 @@ class TestPlace:
             await asyncio.sleep(2 * ACK_TIMEOUT + INTERVAL)
             assert triggerer.task.done()
             assert triggerer.task.exception() is not None
-            assert store.place["execution_id"] == "job-1"
+            assert store.cursor["execution_id"] == "job-1"
 
         run_in_virtual_time(main())
 
@@ -277,7 +304,7 @@ class TestPlace:
             custom_data_source.show([])
             first = Triggerer(make_trigger(custom_data_source), store)
             await soon()
-            assert store.place == {}
+            assert store.cursor == {}
             await first.kill()
             custom_data_source.show([job(1)])
             second = Triggerer(make_trigger(custom_data_source), store)
@@ -287,7 +314,7 @@ class TestPlace:
 
         run_in_virtual_time(main())
 
-    def test_watchers_with_other_statuses_or_of_other_data_sources_keep_places_of_their_own(
+    def test_watchers_with_other_statuses_or_of_other_data_sources_keep_cursors_of_their_own(
         self, custom_data_source: DataSource, store: Store
     ) -> None:
         async def main() -> None:
@@ -315,28 +342,137 @@ class TestPlace:
 
         run_in_virtual_time(main())
 
-    def test_of_several_assets_none_is_kept_which_it_says_and_it_fires_all_the_same(
-        self, custom_data_source: DataSource, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+    def test_equal_watchers_of_two_assets_each_keep_a_cursor_whichever_begins_first(
+        self, custom_data_source: DataSource, order: tuple[int, int]
     ) -> None:
-        from airflow.sdk import Asset
-        from airflow.sdk.execution_time.context import AssetStateStoreAccessors
+        stores = {1: Store(), 2: Store()}
 
-        store = AssetStateStoreAccessors(inlets=[Asset("one"), Asset("two")])
-        trigger = make_trigger(custom_data_source)
-        warnings: list[str] = []
-        monkeypatch.setattr(trigger.log, "warning", lambda message, *args: warnings.append(message))
+        def start(ids: tuple[int, ...]) -> list[Triggerer]:
+            running: list[Triggerer] = []
+            for number in ids:
+                beside = running[0] if running else None
+                trigger = make_trigger(custom_data_source)
+                running.append(Triggerer(trigger, stores[number], trigger_id=number, beside=beside))
+            return running
 
         async def main() -> None:
-            custom_data_source.show([job(1)], [job(2), job(1)])
-            triggerer = Triggerer(trigger, store)
-            await next_look()
+            custom_data_source.show([job(1)])
+            for watcher in start((1, 2)):
+                await soon()
+                await watcher.kill()
+            custom_data_source.show([job(3), job(2), job(1)])
+            running = start(order)
             await soon()
+            assert [watcher.fired for watcher in running] == [[["job-2", "job-3"]]] * 2
+            running[0].persist()
+            await soon()
+            assert stores[order[0]].cursor["execution_id"] == "job-3"
+            assert stores[order[1]].cursor["execution_id"] == "job-1"
+            for watcher in running:
+                await watcher.kill()
+
+        run_in_virtual_time(main())
+
+    @pytest.mark.parametrize("kept", [{}, {"two": "job-2"}, {"one": "job-2", "two": "job-3"}], ids=str)
+    def test_one_trigger_of_several_assets_keeps_the_cursor_with_each_and_begins_at_the_one_that_is_furthest_behind(
+        self, custom_data_source: DataSource, monkeypatch: pytest.MonkeyPatch, kept: dict[str, str]
+    ) -> None:
+        from airflow.sdk import Asset
+        from airflow.sdk.execution_time.context import AssetStateStoreAccessor, AssetStateStoreAccessors
+
+        stores = {"one": Store(), "two": Store()}
+        for method in ("aget", "aset"):
+            if not hasattr(AssetStateStoreAccessor, method):
+                pytest.skip("the store has no asynchronous methods before Airflow 3.3.2")
+            own = lambda self, *args, method=method: getattr(stores[self._name], method)(*args)  # noqa: E731
+            monkeypatch.setattr(AssetStateStoreAccessor, method, own)
+        trigger = make_trigger(custom_data_source)
+
+        async def main() -> None:
+            custom_data_source.show([job(number) for number in (4, 3, 2, 1)])
+            first = Triggerer(make_trigger(custom_data_source), stores["one"])
+            await soon()
+            await first.kill()
+            (key,) = stores["one"].kept
+            stores["one"].kept.clear()
+            for name, execution_id in kept.items():
+                number = int(execution_id[-1])
+                start = (NEWEST_START + timedelta(hours=number)).isoformat()
+                await stores[name].aset(key, {"execution_id": execution_id, "start_time": start})
+            triggerer = Triggerer(trigger, AssetStateStoreAccessors(inlets=[Asset("one"), Asset("two")]))
+            await soon()
+            assert triggerer.fired == ([["job-3", "job-4"]] if kept else [])
             triggerer.persist()
             await soon()
-            assert triggerer.fired == [["job-2"]]
-            assert not triggerer.task.done()
+            assert {name: store.cursor["execution_id"] for name, store in stores.items()} == dict.fromkeys(
+                stores, "job-4"
+            )
             await triggerer.kill()
 
         run_in_virtual_time(main())
+
+    @pytest.mark.parametrize("stored", ["job-1", {"execution_id": 1}, {"execution_id": "job-1", "start_time": "x"}])
+    def test_one_that_cannot_be_read_is_logged_and_it_begins_from_now_on(
+        self, custom_data_source: DataSource, store: Store, monkeypatch: pytest.MonkeyPatch, stored: object
+    ) -> None:
+        trigger = make_trigger(custom_data_source)
+        warnings: list[str] = []
+        monkeypatch.setattr(trigger.log, "warning", lambda message, *args: warnings.append(message % args))
+
+        async def main() -> None:
+            custom_data_source.show([job(1)])
+            first = Triggerer(make_trigger(custom_data_source), store)
+            await soon()
+            await first.kill()
+            (key,) = store.kept
+            store.kept[key] = json.dumps(stored)
+            custom_data_source.show([job(2), job(1)], [job(3), job(2), job(1)])
+            second = Triggerer(trigger, store)
+            await next_look()
+            await soon()
+            assert second.fired == [["job-3"]]
+            await second.kill()
+
+        run_in_virtual_time(main())
         (warning,) = warnings
-        assert "Several assets are watched with equal triggers" in warning
+        assert warning.startswith("Cannot read the watcher's stored cursor: it")
+        assert custom_data_source.data_source_id in warning
+
+    def test_a_backlog_comes_in_events_of_a_hundred_records(self, custom_data_source: DataSource, store: Store) -> None:
+        async def main() -> None:
+            custom_data_source.show([job(0)])
+            first = Triggerer(make_trigger(custom_data_source), store)
+            await soon()
+            await first.kill()
+            custom_data_source.show([job(number) for number in range(230, -1, -1)])
+            second = Triggerer(make_trigger(custom_data_source), store)
+            for _ in range(4):
+                await next_look()
+                second.persist()
+            await soon()
+            expected = (range(1, 101), range(101, 201), range(201, 231))
+            assert second.fired == [[f"job-{number}" for number in numbers] for numbers in expected]
+            assert store.cursor["execution_id"] == "job-230"
+            await second.kill()
+
+        run_in_virtual_time(main())
+
+    def test_jobs_that_do_not_count_move_it_behind_the_events_before(
+        self, custom_data_source: DataSource, store: Store
+    ) -> None:
+        async def main() -> None:
+            failed = job(3, "FAILED")
+            custom_data_source.show([job(1)], [job(2), job(1)], [failed, job(2), job(1)])
+            triggerer = Triggerer(make_trigger(custom_data_source), store)
+            await next_look()
+            await next_look()
+            await soon()
+            assert triggerer.fired == [["job-2"]]
+            assert store.cursor["execution_id"] == "job-1"
+            triggerer.persist()
+            await soon()
+            assert store.cursor["execution_id"] == "job-3"
+            await triggerer.kill()
+
+        run_in_virtual_time(main())

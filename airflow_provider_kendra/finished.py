@@ -1,0 +1,205 @@
+"""Which sync jobs have finished since a watcher's cursor: a pure decision over the history of a data source."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from airflow_provider_kendra.conditions import History, NeedsOlder
+from airflow_provider_kendra.sync_job import TERMINAL_STATUSES, SyncJob
+from airflow_provider_kendra.validation import check_time
+
+MAX_JOBS = 100
+"""How many jobs one event holds at most."""
+
+_RECENT = 20  # ids that a cursor keeps, so that it still finds its place when jobs are gone or start times change
+
+Cursor = dict[str, Any]
+"""
+How far a watcher has come, in JSON types. Empty if no job had finished yet; else:
+
+- ``execution_id``: the newest finished job that was handled.
+- ``start_time``: the latest start time of the handled jobs, ISO 8601; None if none of them had one.
+- ``recent``: execution ids of handled jobs, newest first. Cursors of 1.0.0 have no ``recent`` and no ``open``.
+- ``open``: execution ids of jobs that a newer finished job has overtaken, though they were not finished themselves.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The jobs that have finished since the cursor, oldest first, and the cursor behind them."""
+
+    jobs: tuple[SyncJob, ...]
+    cursor: Cursor
+
+
+def check_cursor(value: object) -> Cursor:
+    """
+    Return a stored cursor if it is one.
+
+    :param value: What the store gave.
+    :raises ValueError: saying what is wrong with it.
+    """
+    if not isinstance(value, dict):
+        raise ValueError(f"it is {type(value).__name__}, not a mapping")
+    if not value:
+        return value
+    execution_id, start_time = value.get("execution_id"), value.get("start_time")
+    if not isinstance(execution_id, str):
+        raise ValueError("its execution_id is not text")
+    if start_time is not None:
+        check_time("its start_time", start_time)
+    for name in ("recent", "open"):
+        ids = value.get(name, [])
+        if not isinstance(ids, list) or not all(isinstance(each, str) for each in ids):
+            raise ValueError(f"its {name} is not a list of execution ids")
+    return value
+
+
+def start_time_of(cursor: Cursor) -> datetime | None:
+    """Read the latest start time that a cursor has handled."""
+    start_time = cursor.get("start_time")
+    return check_time("start_time", start_time) if start_time is not None else None
+
+
+@dataclass(slots=True)
+class FinishedSince:
+    """
+    The condition of a watcher, which is never fulfilled for good.
+
+    Kendra runs one sync job of a data source at a time and lists the newest first, so jobs finish in the order they
+    start in. The exceptions are jobs with equal start times, which can be listed in any order, and jobs that are listed
+    as unfinished below a finished one.
+
+    :param cursor: Where to read from; None to begin with the jobs that finish from now on.
+    :param statuses: The final statuses that count.
+    """
+
+    cursor: Cursor | None
+    statuses: Collection[str] = TERMINAL_STATUSES
+    subject: str = "sync jobs that finish"
+    _start_time: datetime | None = field(init=False)
+    _handled: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        cursor = self.cursor or {}
+        self._start_time = start_time_of(cursor)
+        self._handled = frozenset((*cursor.get("recent", ()), cursor.get("execution_id") or "")) - {""}
+
+    def decide(self, history: History, now: datetime) -> Finished | NeedsOlder:
+        """Find the finished jobs that the cursor has not handled."""
+        if self.cursor is None:
+            return self._begin(history)
+        found: dict[int, SyncJob] = {}  # by position; the lowest is the newest
+        reached: int | None = None
+        for position, job in enumerate(history.jobs):
+            if reached is not None and not self._can_be_unordered(job):
+                break
+            if self._is_handled(job):
+                reached = position if reached is None else reached
+            elif _is_result(job, history):
+                found[position] = job
+        else:
+            if not history.is_complete:
+                return NeedsOlder()
+        if reached is None and self._is_lost:
+            found = dict(list(found.items())[:1])
+        return self._take(history, found | self._overtaken(history), reached)
+
+    def _begin(self, history: History) -> Finished | NeedsOlder:
+        """Find out where to begin: all that has finished before counts as handled."""
+        newest = next((job for job in history.jobs if _is_result(job, history)), None)
+        last = _last_start_time(history)
+        if not history.is_complete and (newest is None or (last is not None and newest.start_time == last)):
+            return NeedsOlder()
+        if newest is None:
+            return Finished((), {})
+        return Finished((), self._cursor(history, history.jobs[history.jobs.index(newest) :]))
+
+    def _is_handled(self, job: SyncJob) -> bool:
+        if job.execution_id in self._handled:
+            return True
+        if job.start_time is None or self._start_time is None:
+            return False
+        # Without an execution id, the start time is all that tells jobs apart.
+        return job.start_time < self._start_time or (job.start_time == self._start_time and not job.execution_id)
+
+    @property
+    def _is_old(self) -> bool:
+        """Whether the cursor is one of 1.0.0, which handled jobs with equal start times in the order of the list."""
+        return bool(self.cursor) and "recent" not in (self.cursor or {})
+
+    @property
+    def _is_lost(self) -> bool:
+        """Whether nothing can tell what is new once the cursor's job is gone: then only the newest job is taken."""
+        return self._is_old and self._start_time is None
+
+    def _can_be_unordered(self, job: SyncJob) -> bool:
+        return job.start_time is not None and job.start_time == self._start_time and not self._is_old
+
+    def _overtaken(self, history: History) -> dict[int, SyncJob]:
+        """Find the jobs that have finished after a newer one, by position."""
+        listed = (history.get(execution_id) for execution_id in (self.cursor or {}).get("open", ()))
+        return {history.jobs.index(job): job for job in listed if job is not None and job.is_finished}
+
+    def _take(self, history: History, found: dict[int, SyncJob], reached: int | None) -> Finished:
+        """Take the oldest jobs, up to the limit, and move the cursor behind them."""
+        taken: dict[int, SyncJob] = {}
+        jobs: list[SyncJob] = []
+        for position in sorted(found, reverse=True):
+            if len(jobs) == MAX_JOBS:
+                break
+            taken[position] = found[position]
+            if found[position].status in self.statuses:
+                jobs.append(found[position])
+        if not taken:
+            return Finished((), self.cursor or {})
+        first = min(taken) if reached is None else min(*taken, reached)
+        left = found.keys() - taken.keys()
+        handled = [job for position, job in enumerate(history.jobs) if position >= first and position not in left]
+        return Finished(tuple(jobs), self._cursor(history, handled))
+
+    def _cursor(self, history: History, handled: Sequence[SyncJob]) -> Cursor:
+        """Build the cursor behind these jobs, newest first."""
+        before = self.cursor or {}
+        finished = [job for job in handled if job.is_finished]
+        # More jobs with the last start time may be listed on the next page, which was not read.
+        unsure = None if history.is_complete else _last_start_time(history)
+        starts = {job.start_time for job in finished} - {None, unsure} | {self._start_time}
+        start_time = max((each for each in starts if each is not None), default=None)
+
+        def is_at_same_moment(execution_id: str) -> bool:
+            job = history.get(execution_id)
+            return job is not None and job.start_time is not None and job.start_time == start_time
+
+        recent = _ids([*(job.execution_id for job in finished), *before.get("recent", ())])
+        unfinished = _ids([*(job.execution_id for job in handled if not job.is_finished), *before.get("open", ())])
+        return {
+            "execution_id": finished[0].execution_id,
+            "start_time": start_time.isoformat() if start_time else None,
+            "recent": [*recent[:_RECENT], *filter(is_at_same_moment, recent[_RECENT:])],
+            "open": [each for each in unfinished if each not in recent][:_RECENT],
+        }
+
+
+def _last_start_time(history: History) -> datetime | None:
+    return history.jobs[-1].start_time if history.jobs else None
+
+
+def _is_result(job: SyncJob, history: History) -> bool:
+    """
+    Whether a job has finished, can be recognised later, and is not a repetition.
+
+    Pages overlap when a sync starts while they are read. A job with neither an execution id nor a start time would be
+    reported at every poll.
+    """
+    if not job.execution_id:
+        return job.is_finished and job.start_time is not None
+    return job.is_finished and history.get(job.execution_id) is job
+
+
+def _ids(ids: Iterable[str]) -> list[str]:
+    """Each once, in this order, without those that the service did not send."""
+    return [each for each in dict.fromkeys(ids) if each]
