@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_kendra.assets.kendra import KendraUri
+from airflow_provider_kendra.assets.kendra import KendraUri, is_kendra_asset
 from airflow_provider_kendra.conditions import AllFresh, Outcome, Satisfied
 from airflow_provider_kendra.links.kendra import KendraIndexLink, KendraLink, KendraSyncJobLogsLink
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_1_PLUS
@@ -35,21 +35,22 @@ class SyncJobLineageMixin:
         log: Any
 
     _ended_with: Sequence[SyncJob] = ()
+    _declared_outlets: Sequence[Any] | None = None
     kept_links: Mapping[str, str] = {}
     _pushes_keys = False
 
     def _end_with(self, context: Context, *jobs: SyncJob) -> None:
         """
-        Tell of the jobs that this task ends with.
+        Publish the jobs that this task ends with; called once the end is certain, also if there is no job.
 
-        Those that have finished go into the events of the assets that are theirs among the outlets, and into
-        the lineage.
+        Those that have finished go into the lineage, and into the asset events of their data sources among the
+        outlets. The other Kendra outlets are dropped.
 
         :param context: The task's context.
         :param jobs: The jobs.
         """
-        for job in jobs:
-            self._show_links(context, job.execution_id)
+        for execution_id in [job.execution_id for job in jobs] or [None]:
+            self._show_links(context, execution_id)
         self._ended_with = [job for job in jobs if job.is_finished]
         self._write_asset_events(context)
 
@@ -116,23 +117,45 @@ class SyncJobLineageMixin:
             self.kept_links = {**self.kept_links, key: url}
 
     def _write_asset_events(self, context: Context) -> None:
-        events: Any = context.get("outlet_events")
+        """
+        Put the jobs into the events of their assets, and drop the Kendra outlets that none of them has updated.
+
+        Airflow (2.11 to 3.4) makes events of what is in ``outlets`` when the task succeeds.
+        """
         task: Any = self
-        if events is None or not self._ended_with:
+        if self._declared_outlets is None:
+            self._declared_outlets = task.outlets
+        outlets = []
+        for outlet in self._declared_outlets:
+            if is_kendra_asset(outlet):
+                records = self._records_of(KendraUri.of(outlet))
+                if not records:
+                    self.log.warning(
+                        "No asset event: this task did not end with a finished, accepted sync of that data source (%s)",
+                        outlet,
+                    )
+                    continue
+                self._write_asset_event(context, outlet, records)
+            outlets.append(outlet)
+        task.outlets = outlets
+
+    def _records_of(self, uri: KendraUri | None) -> list[dict[str, Any]]:
+        jobs = [job for job in self._ended_with if uri is not None and self._is_of(uri, job)]
+        return [job.to_dict() for job in jobs if self._is_update(job)]
+
+    def _write_asset_event(self, context: Context, outlet: Any, records: Sequence[Mapping[str, Any]]) -> None:
+        events: Any = context.get("outlet_events")
+        if events is None:
             return
-        for outlet in task.outlets:
-            uri = KendraUri.of(outlet)
-            if uri is None:
-                continue
-            records = [job.to_dict() for job in self._ended_with if self._is_of(uri, job)]
-            if not records:
-                self.log.info("The event of %s gets no record: no sync job here was of that data source.", uri)
-                continue
-            try:
-                # The place and shape of a watcher's events too.
-                events[outlet].extra["payload"] = {"sync_jobs": records}
-            except Exception as error:  # what the task did is worth more
-                self.log.warning("Could not put the sync job into the event of %s: %s", uri, error)
+        try:
+            # A watcher's events have the same place and shape.
+            events[outlet].extra["payload"] = {"sync_jobs": records}
+        except Exception as error:  # an event's details must never fail the task
+            self.log.warning("Could not put the sync job into the asset event: %s (%s)", error, outlet)
+
+    def _is_update(self, job: SyncJob) -> bool:
+        """Whether the end of this job has updated its data source; here, jobs that are not accepted fail the task."""
+        return True
 
     def _is_of(self, uri: KendraUri, job: SyncJob) -> bool:
         same_ids = (uri.index_id, uri.data_source_id) == (job.index_id, job.data_source_id)
@@ -188,9 +211,23 @@ class SyncJobLineageMixin:
                 ),
             )
         task: Any = self
-        for dataset in translated(task.outlets):
+        for dataset in translated(self._declared_outlets or task.outlets):
             outputs.setdefault((dataset.namespace, dataset.name), dataset)
         return OperatorLineage(inputs=translated(task.inlets), outputs=list(outputs.values()))
+
+
+def check_no_kendra_outlets(task: Any) -> None:
+    """
+    Refuse Kendra outlets of a task that does not wait for the end of its sync.
+
+    :param task: The task, which has ``wait_for_completion``.
+    :raises ValueError: if it has such an outlet and does not wait.
+    """
+    if not task.wait_for_completion and any(map(is_kendra_asset, task.outlets)):
+        raise ValueError(
+            f"{task.task_id}: wait_for_completion=False with a Kendra asset among the outlets would report the "
+            "asset as updated before it is. Wait here, or move the outlet to the task that waits."
+        )
 
 
 def _region_of_connection(aws_conn_id: str | None) -> str | None:

@@ -71,13 +71,23 @@ class KendraUri(NamedTuple):
     @classmethod
     def of(cls, asset: object) -> KendraUri | None:
         """Read the URI of an asset; None for what is not the asset of a data source, an alias for example."""
-        uri = getattr(asset, "uri", None)
-        if not isinstance(uri, str) or not uri.startswith(f"{SCHEME}://"):
+        if not is_kendra_asset(asset):
             return None
         try:
-            return cls.parse(uri)
+            return cls.parse(_uri_of(asset))
         except ValueError:  # Airflow 2 only warns of a wrong URI
             return None
+
+
+def is_kendra_asset(asset: object) -> bool:
+    """Whether this is the asset of a data source, or a reference to one, also if its URI is wrong."""
+    return _uri_of(asset).startswith(f"{SCHEME}://")
+
+
+def _uri_of(asset: object) -> str:
+    """The URI of an asset or a reference; an asset that was given no other name has its URI for a name."""
+    is_reference = type(asset).__name__ == "AssetNameRef"
+    return str(getattr(asset, "name" if is_reference else "uri", ""))
 
 
 def create_asset(*, region: str, index_id: str, data_source_id: str, **kwargs: Any) -> Asset:

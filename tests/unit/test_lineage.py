@@ -9,18 +9,20 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AssetAlias, BaseOperator, TaskDeferred
+from airflow.providers.common.compat.sdk import Asset, AssetAlias, BaseOperator, TaskDeferred
 
 from airflow_provider_kendra.assets.kendra import create_asset
 from airflow_provider_kendra.conditions import Satisfied
 from airflow_provider_kendra.exceptions import KendraSyncJobMetricsError, KendraSyncJobRejectedError
 from airflow_provider_kendra.operators.kendra import (
+    KendraListSyncJobsOperator,
     KendraStartSyncJobOperator,
     KendraStopSyncJobOperator,
     KendraSyncJobMetricsOperator,
 )
 from airflow_provider_kendra.sensors.kendra import KendraDataFreshnessSensor, KendraSyncJobSensor
 from airflow_provider_kendra.sync_job import SyncJob
+from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS
 from tests.conftest import counts, listed
 
 if TYPE_CHECKING:
@@ -155,19 +157,55 @@ class TestAssetEvents:
         assert given == {asset.uri: [ids[id_]] for id_, asset in assets.items()}
 
     @pytest.mark.parametrize(
-        "outlet",
-        [
-            create_asset(region="eu-west-1", **IDS),
-            create_asset(region=REGION, **{**IDS, "data_source_id": "other"}),
-            create_asset(region=REGION, **{**IDS, "index_id": "9" * 36}),
-            AssetAlias("kendra://alias"),
-        ],
-        ids=["another region", "another data source", "another index", "an alias"],
+        "other",
+        [{"region": "eu-west-1"}, {"data_source_id": "other"}, {"index_id": "9" * 36}],
+        ids=["another region", "another data source", "another index"],
     )
-    def test_other_outlets_are_left_alone(self, run: Run, outlet: Any) -> None:
-        wait(region_name=REGION, outlets=[outlet]).execute_complete(run.context, event())
+    def test_the_outlet_of_what_was_not_synced_is_dropped_with_a_warning(
+        self, run: Run, other: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        mine, others = create_asset(region=REGION, **IDS), create_asset(**{"region": REGION, **IDS, **other})
+        declared = [others, mine]
+        sensor = wait(region_name=REGION, outlets=declared)
+        warnings: list[str] = []
+        monkeypatch.setattr(sensor.log, "warning", lambda message, *args: warnings.append(message % args))
 
+        sensor.execute_complete(run.context, event())
+
+        assert sensor.outlets == [mine]
+        assert list(run.events.records()) == [mine.uri]
+        (warning,) = warnings
+        assert warning.startswith("No asset event: ")
+        assert others.uri in warning
+        assert declared == [others, mine], "the DAG's own list is not touched"
+
+    def test_outlets_that_are_not_of_kendra_stay(self, run: Run) -> None:
+        outlets = [Asset(uri="s3://bucket/key"), AssetAlias("kendra://alias"), "text"]
+        sensor = wait(region_name=REGION, outlets=outlets)
+
+        sensor.execute_complete(run.context, event())
+
+        assert sensor.outlets == outlets
         assert run.events == {}
+
+    @pytest.mark.skipif(not AIRFLOW_V_3_0_PLUS, reason="Airflow 2 has no references to assets")
+    @pytest.mark.parametrize("by", ["uri", "name"])
+    def test_a_reference_to_the_asset_of_what_was_not_synced_is_dropped_too(self, run: Run, by: str) -> None:
+        mine, others = (create_asset(region=REGION, **{**IDS, "data_source_id": id_}) for id_ in ("documents", "other"))
+        outlets = [Asset.ref(**{by: getattr(asset, by)}) for asset in (mine, others)]
+        sensor = wait(region_name=REGION, outlets=outlets)
+
+        sensor.execute_complete({}, event())
+
+        assert sensor.outlets == outlets[:1]
+
+    def test_an_outlet_is_not_dropped_while_a_sensor_still_waits(self, run: Run, data_source: DataSource) -> None:
+        data_source.show([listed("mine", "SYNCING")], [listed("mine")])
+        sensor = wait(**data_source.as_kwargs, **self.outlets(data_source))
+
+        assert not sensor.poke(run.context)
+        assert sensor.poke(run.context)
+        assert len(sensor.outlets) == 1
 
     def test_where_the_region_is_not_known_the_ids_decide(self, run: Run, connections: Any) -> None:
         connections()
@@ -195,14 +233,79 @@ class TestAssetEvents:
             gate.execute(run.context)
         assert run.events == {}
 
-    def test_a_stop_that_does_not_wait_gives_none(self, run: Run, data_source: DataSource) -> None:
-        data_source.start()
+    @pytest.mark.parametrize("status", ["FAILED", "ABORTED"])
+    def test_metrics_of_a_sync_that_ended_badly_make_no_event_though_no_gate_stopped_them(
+        self, run: Run, data_source: DataSource, status: str
+    ) -> None:
+        data_source.show([listed("mine", status)])
+        metrics = KendraSyncJobMetricsOperator(task_id="metrics", **data_source.as_kwargs, **self.outlets(data_source))
 
-        KendraStopSyncJobOperator(
-            task_id="stop", wait_for_completion=False, **data_source.as_kwargs, **self.outlets(data_source)
-        ).execute(run.context)
+        assert metrics.execute(run.context)["status"] == status
+        assert (run.events, metrics.outlets) == ({}, [])
 
+    @pytest.mark.parametrize("kind", ["data_source", "custom_data_source"])
+    @pytest.mark.parametrize("status", ["SUCCEEDED", "INCOMPLETE", "ABORTED", "FAILED"])
+    @pytest.mark.parametrize("is_resumed", [False, True], ids=["on a worker", "after a deferral"])
+    def test_a_stop_makes_an_event_if_documents_were_indexed(
+        self, run: Run, request: pytest.FixtureRequest, kind: str, status: str, is_resumed: bool
+    ) -> None:
+        source: DataSource = request.getfixturevalue(kind)
+        source.show([listed("mine", status)])
+        stop = KendraStopSyncJobOperator(
+            task_id="stop", execution_id="mine", **source.as_kwargs, **self.outlets(source)
+        )
+
+        if is_resumed:
+            job = SyncJob(**source.as_kwargs, execution_id="mine", status=status)
+            record = stop.execute_complete(run.context, Satisfied(job).to_event())
+        else:
+            record = stop.execute(run.context)
+
+        assert record["status"] == status
+        has_event = status in ("SUCCEEDED", "INCOMPLETE") or (status, kind) == ("ABORTED", "custom_data_source")
+        assert (len(run.events), len(stop.outlets)) == (has_event, has_event)
+
+    def test_a_stop_that_cannot_find_out_the_type_makes_no_event_and_does_not_fail(
+        self, run: Run, custom_data_source: DataSource
+    ) -> None:
+        custom_data_source.show([listed("mine", "ABORTED")])
+        custom_data_source.kendra.inject("DescribeDataSource", error="AccessDeniedException")
+        stop = KendraStopSyncJobOperator(
+            task_id="stop", execution_id="mine", **custom_data_source.as_kwargs, **self.outlets(custom_data_source)
+        )
+
+        assert stop.execute(run.context)["status"] == "ABORTED"
+        assert stop.outlets == []
+
+    def test_tasks_that_end_without_a_sync_make_no_event(self, run: Run, data_source: DataSource) -> None:
+        arguments = {**data_source.as_kwargs, **self.outlets(data_source)}
+        tasks = [
+            KendraStopSyncJobOperator(task_id="stop", **arguments),
+            KendraListSyncJobsOperator(task_id="list", **arguments),
+        ]
+        for task in tasks:
+            task.execute(run.context)
+            assert task.outlets == []
         assert run.events == {}
+        assert run.links.keys() == {INDEX_LINK}
+
+    @pytest.mark.parametrize("operator", [KendraStartSyncJobOperator, KendraStopSyncJobOperator])
+    def test_a_task_that_does_not_wait_may_not_have_the_asset_as_outlet(self, operator: Any) -> None:
+        with pytest.raises(ValueError, match="wait_for_completion=False with a Kendra asset among the outlets"):
+            operator(task_id="t", wait_for_completion=False, outlets=[create_asset(region=REGION, **IDS)], **IDS)
+
+    @pytest.mark.parametrize("operator", [KendraStartSyncJobOperator, KendraStopSyncJobOperator])
+    def test_a_task_that_does_not_wait_makes_no_event_for_an_outlet_that_it_got_later(
+        self, run: Run, data_source: DataSource, operator: Any
+    ) -> None:
+        if operator is KendraStopSyncJobOperator:
+            data_source.start()
+        task = operator(task_id="t", wait_for_completion=False, **data_source.as_kwargs)
+        task.outlets = self.outlets(data_source)["outlets"]
+
+        task.execute(run.context)
+
+        assert (run.events, task.outlets) == ({}, [])
 
     def test_an_event_that_cannot_be_written_to_does_not_fail_the_task(self) -> None:
         sensor = wait(region_name=REGION, outlets=[create_asset(region=REGION, **IDS)])
