@@ -102,7 +102,7 @@ class Airflow:
     def start(self) -> None:
         self.start_triggerer()
         if AIRFLOW_V_3_0_PLUS:
-            self._start("dag-processor")
+            self.start_dag_processor()
             self._start("api-server", "--host", "127.0.0.1", "--port", str(self._port))
             self.wait_until("the api-server", self._api_server_listens)
         # The last one: a task that cannot reach the api-server fails.
@@ -110,6 +110,20 @@ class Airflow:
 
     def start_triggerer(self) -> None:
         self._start("triggerer", "--skip-serve-logs")
+
+    def stop_triggerer(self) -> None:
+        self._stop("triggerer")
+
+    def start_dag_processor(self) -> None:
+        self._start("dag-processor")
+
+    def stop_dag_processor(self) -> None:
+        self._stop("dag-processor")
+
+    def _stop(self, name: str) -> None:
+        process = self._processes[name]
+        process.terminate()
+        process.wait(PATIENCE)
 
     def kill_triggerer(self) -> None:
         """kill -9 of it and all that it has forked, as when its machine is lost."""
