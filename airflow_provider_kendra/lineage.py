@@ -49,8 +49,10 @@ class SyncJobLineageMixin:
         :param context: The task's context.
         :param jobs: The jobs.
         """
-        for execution_id in [job.execution_id for job in jobs] or [None]:
-            self._show_links(context, execution_id)
+        if not jobs:
+            self._show_links(context)
+        for job in jobs:
+            self._show_links(context, job.execution_id)
         self._ended_with = [job for job in jobs if job.is_finished]
         self._write_asset_events(context)
 

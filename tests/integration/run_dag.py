@@ -43,6 +43,8 @@ def load_dag(dag_id: str) -> Any:
 
         bag = DagBag(file, include_examples=False)
     assert not bag.import_errors, bag.import_errors
+    if not AIRFLOW_V_3_0_PLUS:
+        bag.sync_to_db()  # else there are no datasets that could have events, nor DAGs that wait for them
     return bag.dags[dag_id]
 
 

@@ -1,9 +1,12 @@
-"""A real Airflow, all its processes: which asset events there are, and that none is lost over restarts."""
+"""In real Airflow: which asset events there are, and that none is lost when a triggerer restarts."""
 
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,39 +15,13 @@ from typing import Any
 import pytest
 
 from airflow_provider_kendra.testing import LocalKendra
-from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
+from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_1_PLUS, AIRFLOW_V_3_3_PLUS
 from tests.conftest import DataSource
 from tests.integration.test_triggerer import Airflow
 
+ROOT = Path(__file__).parents[2]
+
 pytestmark = pytest.mark.slow
-
-MAPPED = """
-import json
-import os
-from datetime import UTC, datetime
-
-from airflow.providers.common.compat.sdk import DAG
-
-from airflow_provider_kendra.assets.kendra import create_asset
-from airflow_provider_kendra.operators.kendra import KendraStartSyncJobOperator
-
-INDEX_ID = os.environ["INDEX_ID"]
-SOURCES = json.loads(os.environ["SOURCES"])
-BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
-
-assets = {
-    name: create_asset(region="us-east-1", index_id=INDEX_ID, data_source_id=data_source_id)
-    for name, data_source_id in SOURCES.items()
-}
-with DAG("sync_all", schedule="@once", start_date=BEGIN, catchup=False):
-    KendraStartSyncJobOperator.partial(
-        task_id="sync", index_id=INDEX_ID, outlets=list(assets.values()), poll_interval=0.5, retries=0
-    ).expand(data_source_id=list(SOURCES.values()))
-
-for name, asset in assets.items():
-    with DAG(f"after_{name}", schedule=[asset], start_date=BEGIN, catchup=False):
-        KendraStartSyncJobOperator(task_id="next", index_id=INDEX_ID, data_source_id=SOURCES[name])
-"""
 
 WATCHED = """
 import os
@@ -85,21 +62,22 @@ class Deployment:
 
     def events(self) -> dict[str, list[str]]:
         """The execution ids in the events of each asset, oldest event first."""
-        kind = "asset" if AIRFLOW_V_3_0_PLUS else "dataset"
         found: dict[str, list[str]] = {}
-        query = f"SELECT a.uri, e.extra FROM {kind}_event e JOIN {kind} a ON a.id = e.{kind}_id ORDER BY e.id"
+        query = "SELECT a.uri, e.extra FROM asset_event e JOIN asset a ON a.id = e.asset_id ORDER BY e.id"
         for uri, extra in self.airflow.query(query):
             records = json.loads(extra)["payload"]["sync_jobs"]
             found.setdefault(uri, []).extend(record["execution_id"] for record in records)
         return found
 
-    def runs(self) -> dict[str, str]:
-        return dict(self.airflow.query("SELECT dag_id, state FROM dag_run"))
-
     def execute(self, sql: str, *parameters: object) -> None:
         """Change the database, where no process of Airflow's does so at the time."""
         with closing(sqlite3.connect(self._database, timeout=30)) as connection, connection:
             connection.execute(sql, parameters)
+
+
+def select(database: Path, sql: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(database)) as connection:
+        return connection.execute(sql).fetchall()
 
 
 @pytest.fixture
@@ -110,27 +88,43 @@ def started() -> Iterator[list[Deployment]]:
         deployment.airflow.stop()
 
 
+@pytest.mark.skipif(
+    AIRFLOW_V_3_0_PLUS and not AIRFLOW_V_3_1_PLUS, reason="dag.test() of Airflow 3.0 takes no asset for an active one"
+)
+@pytest.mark.parametrize("mode", ["worker", "deferred"])
 def test_a_mapped_sync_that_fails_does_not_start_the_dag_that_waits_for_its_data_source(
-    tmp_path: Path, local_kendra: LocalKendra, started: list[Deployment]
+    tmp_path: Path, local_kendra: LocalKendra, mode: str
 ) -> None:
     local_kendra.client("s3").create_bucket(Bucket="documents")
     index_id = local_kendra.create_index()
     sources = {name: local_kendra.create_s3_data_source(index_id, "documents") for name in ("handbook", "wiki")}
-    local_kendra.set_sync_duration(1)
+    local_kendra.set_sync_duration(0.5)
     local_kendra.set_next_outcome(index_id, sources["wiki"], "FAILED")
-    environment = {"INDEX_ID": index_id, "SOURCES": json.dumps(sources)}
-    deployment = Deployment(tmp_path, local_kendra, {"mapped.py": MAPPED}, environment)
-    started.append(deployment)
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "AIRFLOW"))}
+    environment = {
+        **inherited,
+        "AIRFLOW_HOME": str(tmp_path),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "tests" / "integration" / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "AIRFLOW_CONN_AWS_DEFAULT": local_kendra.connection_json,
+        "PYTHONPATH": str(ROOT),
+        "KENDRA_INDEX_ID": index_id,
+        "KENDRA_SOURCES": json.dumps(sources),
+        "KENDRA_MODE": mode,
+    }
+    command = [sys.executable, "-m", "tests.integration.run_dag", "sync_all", str(tmp_path / "report.json")]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-10_000:] + done.stderr[-10_000:]
 
-    deployment.airflow.start()
-    ended = ("success", "failed")
-    deployment.airflow.wait_until("the syncs", lambda: deployment.runs().get("sync_all") in ended)
-    deployment.airflow.wait_until("the DAG after the handbook", lambda: "after_handbook" in deployment.runs())
-
-    assert deployment.runs().keys() == {"sync_all", "after_handbook"}
-    assert deployment.runs()["sync_all"] == "failed"
-    (uri,) = deployment.events()
-    assert uri.endswith(sources["handbook"])
+    database = tmp_path / "airflow.db"
+    states = select(database, "SELECT map_index, state FROM task_instance WHERE dag_id = 'sync_all'")
+    assert sorted(states) == [(0, "success"), (1, "failed")]
+    kind = "asset" if AIRFLOW_V_3_0_PLUS else "dataset"
+    query = f"SELECT a.uri, e.source_map_index FROM {kind}_event e JOIN {kind} a ON a.id = e.{kind}_id"
+    assert select(database, query) == [(f"kendra://us-east-1/{index_id}/{sources['handbook']}", 0)]
+    # What the scheduler would start now.
+    assert select(database, f"SELECT target_dag_id FROM {kind}_dag_run_queue") == [("after_handbook",)]
 
 
 @pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="a watcher's cursor is kept from Airflow 3.3 on")
