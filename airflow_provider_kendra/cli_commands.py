@@ -33,6 +33,7 @@ from airflow_provider_kendra.conditions import (
 from airflow_provider_kendra.exceptions import KendraError, KendraSyncJobAlreadyRunningError
 from airflow_provider_kendra.freshness import Reading, condition_for, in_words, read_index
 from airflow_provider_kendra.operators.kendra import NOT_FOUND_TIMEOUT
+from airflow_provider_kendra.stopping import StopState
 from airflow_provider_kendra.sync_job import TERMINAL_STATUSES, Acceptance, SyncJob, SyncJobStatus
 
 if TYPE_CHECKING:
@@ -204,16 +205,15 @@ def start(args: Namespace) -> None:
 def stop(args: Namespace) -> None:
     """Stop the running sync of a data source."""
     hook = _aws(args).make_hook()
-    job = hook.find_to_stop(args.index_id, args.data_source_id, args.execution_id)
-    if job is None or job.is_finished:
-        _say(f"Nothing to stop: {f'{job.title} ended {job.status}' if job else 'no sync is running'}.")
+    stopped = hook.request_stop(args.index_id, args.data_source_id, args.execution_id)
+    job = stopped.job
+    if job is None or stopped.state is StopState.OVER:
+        why = "no sync is running"
+        if job is not None:
+            why = f"{job.title} {f'ended {job.status}' if job.is_finished else 'is not the newest, so it is over'}"
+        _say(f"Nothing to stop: {why}.")
         if job or args.output in ("json", "yaml"):
             _print_jobs([job] if job else [], args.output)
-        return
-    # Kendra stops whatever runs: not without a check that this is still the one.
-    if not hook.stop_sync_job_if_running(args.index_id, args.data_source_id, job.execution_id):
-        _say(f"Nothing to stop: {job.title} is listed as {job.status}, but it is not the one that runs.")
-        _print_jobs([job], args.output)
         return
     if args.wait:
         _wait(args, _execution(job.execution_id, Acceptance(TERMINAL_STATUSES)), hook)

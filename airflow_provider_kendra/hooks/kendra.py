@@ -26,7 +26,6 @@ from airflow_provider_kendra.exceptions import (
     KendraSyncJobNotFoundError,
 )
 from airflow_provider_kendra.starting import (
-    LISTING_GRACE,
     PAUSE,
     START_GRACE,
     Follow,
@@ -40,8 +39,10 @@ from airflow_provider_kendra.starting import (
     WaitOut,
     already_running,
 )
-from airflow_provider_kendra.sync_job import TERMINAL_STATUSES, Acceptance, SyncJob, SyncJobStatus
+from airflow_provider_kendra.stopping import Stopped, Stopper, StopState
+from airflow_provider_kendra.sync_job import TERMINAL_STATUSES, Acceptance, SyncJob
 from airflow_provider_kendra.validation import check_count, check_identifier, check_status, check_time
+from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
@@ -140,6 +141,15 @@ def classify_error(error: BaseException) -> ErrorKind:
     return ErrorKind.TRANSIENT
 
 
+def is_aws_error(error: BaseException) -> bool:
+    """
+    Whether boto3 raised this: an error that AWS answered, or one on the way to it.
+
+    :param error: The error.
+    """
+    return isinstance(error, aws.ClientError | aws.BotoCoreError | ResponseParserError)
+
+
 def refusal(error: BaseException, contents: str) -> str:
     """
     Say in a sentence that a wait cannot go on.
@@ -180,6 +190,8 @@ class KendraSyncJobsHook(AwsBaseHook):
     .. seealso::
         - :class:`airflow.providers.amazon.aws.hooks.base_aws.AwsBaseHook`
     """
+
+    _has_short_timeouts = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{**kwargs, "client_type": "kendra"})
@@ -345,10 +357,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         for job in self.iter_sync_jobs(index_id, data_source_id):
             if job.execution_id == execution_id:
                 return job
-        raise KendraSyncJobNotFoundError(
-            f"Data source {data_source_id} (index {index_id}) has no sync job {execution_id}. Check the three ids, "
-            "and that connection and region are those it was started with."
-        )
+        raise _no_such_job(index_id, data_source_id, execution_id)
 
     def get_latest_sync_job(
         self, index_id: str, data_source_id: str, *, statuses: Collection[str] | None = None
@@ -468,54 +477,151 @@ class KendraSyncJobsHook(AwsBaseHook):
 
     def find_running(self, index_id: str, data_source_id: str) -> SyncJob | None:
         """
-        Find the sync job that is running now, or None; one call, since it can only be a new one.
+        Find the sync job that is running now, or None.
+
+        Only the newest job can be running: Kendra runs one at a time, so an older one has ended whatever its status
+        says.
 
         :param index_id: The index.
         :param data_source_id: The data source.
         """
-        page = next(self.iter_pages(index_id, data_source_id))
-        return next((job for job in page.jobs if not job.is_finished), None)
+        newest = self.get_latest_sync_job(index_id, data_source_id)
+        return None if newest is None or newest.is_finished else newest
 
-    def find_to_stop(self, index_id: str, data_source_id: str, execution_id: str | None = None) -> SyncJob | None:
+    def request_stop(
+        self,
+        index_id: str,
+        data_source_id: str,
+        execution_id: str | None = None,
+        *,
+        confirm: Callable[[SyncJob, SyncJob | None], object] | None = None,
+    ) -> Stopped:
         """
-        Find the sync job that a stop is meant for: None if nothing is running.
+        Stop the running sync job, once, and say what became of that. It does not wait for the job's end.
+
+        A stop is sent only right after a reading of the history that shows the job as the running one. Transient
+        errors are retried for up to a minute. A job that is not listed is looked for during 20 seconds, since a new
+        one may not be listed at once. A CUSTOM data source that is indexing has been stopped before.
 
         :param index_id: The index.
         :param data_source_id: The data source.
-        :param execution_id: This one, running or not. It is looked for a little longer, since a new job may not
-            be listed at once.
+        :param execution_id: Stop only this job. Default None: the one that runs.
+        :param confirm: Called once with the running job that was chosen, and the job before it, before a request is
+            sent; what it raises prevents that. Not called where ``execution_id`` is given.
         :raises KendraSyncJobNotFoundError: if the history does not hold ``execution_id``.
         """
-        if execution_id is None:
-            return self.find_running(index_id, data_source_id)
-        give_up = time.monotonic() + LISTING_GRACE
-        while True:
-            try:
-                return self.get_sync_job(index_id, data_source_id, execution_id)
-            except KendraSyncJobNotFoundError:
-                if time.monotonic() >= give_up:
-                    raise
-            time.sleep(PAUSE)
+        if execution_id is not None:
+            check_identifier("execution_id", execution_id)
+        stopped = self._advance_stop(index_id, data_source_id, Stopper(execution_id), confirm)
+        if stopped.job is None and execution_id is not None:
+            raise _no_such_job(index_id, data_source_id, execution_id)
+        return stopped
 
-    def stop_sync_job_if_running(self, index_id: str, data_source_id: str, execution_id: str) -> bool:
+    def stop_sync_job_if_running(
+        self, index_id: str, data_source_id: str, execution_id: str, *, is_custom: bool | None = None
+    ) -> bool:
         """
-        Stop a sync job if it is the one that runs, and say whether it was told to stop.
+        Stop a sync job if it is the one that runs, and return whether it is being stopped now.
 
         :param index_id: The index.
         :param data_source_id: The data source.
         :param execution_id: The job.
+        :param is_custom: Whether the data source is CUSTOM. Default None: found out where it matters.
         """
-        running = self.find_running(index_id, data_source_id)
-        if running is None or running.execution_id != execution_id:
+        stopped = self._advance_stop(index_id, data_source_id, Stopper(execution_id, is_custom=is_custom))
+        return stopped.state in (StopState.SENT, StopState.STOPPING)
+
+    def _advance_stop(
+        self,
+        index_id: str,
+        data_source_id: str,
+        stopper: Stopper,
+        confirm: Callable[[SyncJob, SyncJob | None], object] | None = None,
+    ) -> Stopped:
+        """Read and send until the stop has been sent, or there is nothing to send it for."""
+        while True:
+            is_choice = stopper.execution_id is None
+            step = self._read_and_decide(index_id, data_source_id, stopper)
+            if isinstance(step, Stopped):
+                return step
+            if step is not None:
+                if is_choice and confirm is not None:
+                    confirm(step, stopper.previous)
+                if self._send_stop(index_id, data_source_id, stopper):
+                    return Stopped(StopState.SENT, step)
+            time.sleep(PAUSE)
+
+    def _read_and_decide(self, index_id: str, data_source_id: str, stopper: Stopper) -> SyncJob | Stopped | None:
+        try:
+            jobs = self._read_to_stop(index_id, data_source_id, stopper.execution_id)
+            if stopper.depends_on_type(jobs):
+                stopper.is_custom = self._is_custom(index_id, data_source_id)
+        except Exception as error:
+            self._tolerate_while_stopping(error, stopper)
+            return None
+        return stopper.next_step(jobs, time.monotonic())
+
+    def _read_to_stop(self, index_id: str, data_source_id: str, execution_id: str | None) -> list[SyncJob]:
+        history = self.iter_sync_jobs(index_id, data_source_id)
+        if execution_id is None:
+            return list(itertools.islice(history, 2))
+        jobs: list[SyncJob] = []
+        for job in history:
+            jobs.append(job)
+            if job.execution_id == execution_id:
+                break
+        return jobs
+
+    def _is_custom(self, index_id: str, data_source_id: str) -> bool | None:
+        """Whether a data source is CUSTOM; None if its type cannot be found out."""
+        try:
+            kind = self.describe_data_source(index_id, data_source_id).get("Type")
+        except Exception as error:
+            if not isinstance(error, KendraError) and classify_error(error) is not ErrorKind.PERMANENT:
+                raise
+            self.log.warning(
+                "No stop is sent while documents are being indexed: the type of data source %s could not be found out, "
+                "and a CUSTOM one must not be stopped twice: %s. Allow kendra:DescribeDataSource.",
+                data_source_id,
+                error,
+            )
+            return None
+        return None if kind is None else kind == "CUSTOM"
+
+    def _send_stop(self, index_id: str, data_source_id: str, stopper: Stopper) -> bool:
+        """Send a stop request in a single attempt, and return whether it was accepted."""
+        try:
+            stop = self._start_client.stop_data_source_sync_job
+            self._ask("StopDataSourceSyncJob", stop, **self._ids(index_id, data_source_id))
+        except Exception as error:
+            if classify_error(error) is ErrorKind.PERMANENT:
+                stopper.refused(error)
+            else:
+                self._tolerate_while_stopping(error, stopper)
             return False
-        if running.status != SyncJobStatus.STOPPING:
-            self.stop_sync_job(index_id, data_source_id)
         return True
 
+    def _tolerate_while_stopping(self, error: Exception, stopper: Stopper) -> None:
+        """Log a transient error; re-raise any other, and a transient one after a while."""
+        kind = classify_error(error)
+        is_final = kind is ErrorKind.PERMANENT or (kind is ErrorKind.CREDENTIALS and self._has_short_timeouts)
+        if is_final or stopper.failed(time.monotonic()):
+            raise error
+        if kind is ErrorKind.CREDENTIALS:
+            self.discard_clients()
+        self.log.warning("The sync could not be stopped yet: %s; trying again.", error)
+
     def hurry(self) -> None:
-        """Use a client of its own that does not take long, for calls that stand in someone's way."""
-        quick = Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 2})
-        self.conn = self.get_client_type(self.region_name, config=self.config.merge(quick))
+        """
+        Use short timeouts from now on, for calls made while the task is being killed.
+
+        Airflow 3 kills a task for good 5 seconds after the SIGTERM: reading the history and sending the stop fit into
+        4. Airflow 2 leaves it 60 (``[core] killed_task_cleanup_time``).
+        """
+        connect, read = (1, 2) if AIRFLOW_V_3_0_PLUS else (3, 5)
+        quick = Config(connect_timeout=connect, read_timeout=read, retries={"total_max_attempts": 1})
+        self.conn = self._start_client = self.get_client_type(self.region_name, config=self.config.merge(quick))
+        self._has_short_timeouts = True
 
     def stop_sync_job(self, index_id: str, data_source_id: str) -> None:
         """
@@ -665,6 +771,13 @@ class KendraSyncJobsHook(AwsBaseHook):
             "IndexId": check_identifier("index_id", index_id),
             "Id": check_identifier("data_source_id", data_source_id),
         }
+
+
+def _no_such_job(index_id: str, data_source_id: str, execution_id: str) -> KendraSyncJobNotFoundError:
+    return KendraSyncJobNotFoundError(
+        f"Data source {data_source_id} (index {index_id}) has no sync job {execution_id}. Check the three ids, "
+        "and that connection and region are those it was started with."
+    )
 
 
 def _repeated_page(what: str) -> KendraError:

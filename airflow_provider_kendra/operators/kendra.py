@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from threading import Thread
@@ -41,20 +42,51 @@ from airflow_provider_kendra.sync_job import (
     SyncJobStatus,
 )
 from airflow_provider_kendra.validation import check_count, check_interval, check_seconds
-from airflow_provider_kendra.version_compat import AIRFLOW_V_3_3_PLUS
+from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
     from airflow_provider_kendra.starting import Follow
+    from airflow_provider_kendra.stopping import Stopped
 
 # What only a running task needs is imported there: DAG parsing need not pay for it.
+
+
+@contextmanager
+def _aws_errors_explained(refusal: str, *calls: str) -> Iterator[None]:
+    """
+    Turn AWS errors into errors that say what to do; Airflow retries the transient ones only.
+
+    :param refusal: What AWS does not do, in words.
+    :param calls: The API calls that the connection needs permission for, besides ListDataSourceSyncJobs.
+    """
+    from airflow_provider_kendra.hooks.kendra import ErrorKind, classify_error, is_aws_error
+
+    try:
+        yield
+    except (KendraError, ValueError):
+        raise
+    except Exception as error:
+        if classify_error(error) is ErrorKind.PERMANENT:
+            permissions = " and ".join(f"kendra:{call}" for call in (*calls, "ListDataSourceSyncJobs"))
+            raise KendraRequestError(
+                f"{refusal}: {error}. Check the ids, the region and the permissions of the connection "
+                f"({permissions} on index and data source)."
+            ) from error
+        if is_aws_error(error):
+            raise KendraError(f"{refusal} at the moment: {error}. The next try of the task asks again.") from error
+        raise
+
 
 NOT_FOUND_TIMEOUT = 120.0
 """How long, in seconds, a sync job that was just started may not be listed."""
 
 _NET = timedelta(seconds=polling.OVERRUN + 60)
+
+_TIME_TO_RESUME = timedelta(minutes=1)
+"""How long Airflow may take from a trigger's event to the task, and the task to stop its sync."""
 
 
 class _SyncJobWaiter(SyncJobLineageMixin, AwsParametersMixin, BaseOperator):
@@ -64,6 +96,7 @@ class _SyncJobWaiter(SyncJobLineageMixin, AwsParametersMixin, BaseOperator):
     data_source_id: str
     deferrable: bool
     poll_interval: float
+    timeout: float
 
     def _wait(
         self,
@@ -105,6 +138,34 @@ class _SyncJobWaiter(SyncJobLineageMixin, AwsParametersMixin, BaseOperator):
             interval=self.poll_interval,
             deadline=deadline,
             log=self.log.info,
+        )
+
+    def _deadline(self, context: Context) -> datetime:
+        """
+        When the wait of this try gives up.
+
+        Airflow 2 also ends a deferred task at its ``execution_timeout``, without asking the task: so a deferred wait
+        ends a little before, while the sync can still be stopped.
+        """
+        deadline = polling.utcnow() + timedelta(seconds=self.timeout)
+        return min(filter(None, (deadline, self._before_execution_timeout(context))))
+
+    def _before_execution_timeout(self, context: Context) -> datetime | None:
+        started: datetime | None = getattr(context.get("ti"), "start_date", None)
+        limit: timedelta | None = self.execution_timeout
+        if AIRFLOW_V_3_0_PLUS or not self.deferrable or limit is None or started is None:
+            return None
+        return started + limit - min(limit / 10, _TIME_TO_RESUME)
+
+    def _name_execution_timeout(self, context: Context, outcome: Outcome) -> Outcome:
+        """Say so where it was ``execution_timeout`` that ended a deferred wait."""
+        if not isinstance(outcome, Failed) or outcome.failure is not Failure.TIMED_OUT:
+            return outcome
+        end = self._before_execution_timeout(context)
+        if end is None or polling.utcnow() < end:
+            return outcome
+        return replace(
+            outcome, message=f"execution_timeout ({self.execution_timeout}) is about to end the task. {outcome.message}"
         )
 
     def _result(self, context: Context, outcome: Outcome) -> dict[str, Any]:
@@ -214,8 +275,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         remembered = self._memory(context).recall()
         if remembered is not None:
             self.log.info("A try before this one was lost; looking for its sync job: %s", remembered)
-        deadline = polling.utcnow() + timedelta(seconds=self.timeout)
-        return self._advance(context, remembered, deadline)
+        return self._advance(context, remembered, self._deadline(context))
 
     def execute_complete(
         self,
@@ -227,7 +287,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
     ) -> Any:
         """Take what the trigger saw: the end of our own sync job, or of one that was in the way."""
         self.refuse_bad_parameters()
-        outcome = outcome_from_event(event)
+        outcome = self._name_execution_timeout(context, outcome_from_event(event))
         if waited_out_until is None:
             return self._end(context, outcome, stoppable)
         deadline = datetime.fromisoformat(waited_out_until)
@@ -334,7 +394,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
     def _stop_if_running(self, hook: KendraSyncJobsHook, execution_id: str) -> bool:
         """Stop our sync job, if it is the one that runs; what is to be told of is the kill or the time-out."""
         try:
-            stopped = hook.stop_sync_job_if_running(self.index_id, self.data_source_id, execution_id)
+            stopped = hook.stop_sync_job_if_running(self.index_id, self.data_source_id, execution_id, is_custom=False)
         except Exception as error:
             self.log.warning("Could not stop sync job %s: %s", execution_id, error)
             return False
@@ -354,23 +414,11 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         stopping.start()
         stopping.join(_KILL_PATIENCE)
 
-    @contextmanager
-    def _refusals_explained(self) -> Iterator[None]:
-        """Turn what AWS refuses for good into the error that says what to do; a retry would be refused as well."""
-        from airflow_provider_kendra.hooks.kendra import ErrorKind, classify_error
-
-        try:
-            yield
-        except (KendraError, ValueError):
-            raise
-        except Exception as error:
-            if classify_error(error) is not ErrorKind.PERMANENT:
-                raise
-            raise KendraRequestError(
-                f"AWS will not start a sync of data source {self.data_source_id} (index {self.index_id}): {error}. "
-                "Check the ids, the region and the permissions of the connection (kendra:StartDataSourceSyncJob and "
-                "kendra:ListDataSourceSyncJobs on index and data source)."
-            ) from error
+    def _refusals_explained(self) -> AbstractContextManager[None]:
+        return _aws_errors_explained(
+            f"AWS will not start a sync of data source {self.data_source_id} (index {self.index_id})",
+            "StartDataSourceSyncJob",
+        )
 
     def _find_out_type(self) -> bool:
         """Refuse a CUSTOM data source that would be waited for; say whether a kill may stop the sync job."""
@@ -462,12 +510,15 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
     """
     Stop the running sync job of a data source; returns its record, whatever its status, once it has ended.
 
-    Nothing running is a success that says so. For a CUSTOM data source this ends the batch: Kendra then indexes
-    what was put. Each key of the record is an XCom of its own besides the whole.
+    Nothing running is a success that says so, after 20 seconds in which a sync that was just started may be listed.
+    For a CUSTOM data source this ends the batch: Kendra then indexes what was put, and is not sent a second stop. A
+    retry never stops another sync than the first try did; below Airflow 3.3 it may refuse to stop at all, unless
+    ``execution_id`` is given. Each key of the record is an XCom of its own besides the whole.
 
     :param index_id: The index (templated).
     :param data_source_id: The data source (templated).
-    :param execution_id: Stop only this sync job (templated). Default None: whichever runs.
+    :param execution_id: Stop only this sync job, if it is the one that runs (templated). Recommended: each try then
+        means the same sync. Default None: whichever runs.
     :param wait_for_completion: Wait until the job has ended. With False, returns the record as it was when the
         stop was sent.
     :param deferrable: Wait in the triggerer, at no cost of a worker slot. Default: ``[operators]
@@ -480,8 +531,10 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
     :param verify: Whether, or with which CA bundle, to verify TLS certificates (templated).
     :param botocore_config: Configuration for the botocore client: a mapping of the parameters of
         ``botocore.config.Config`` (templated). Default: that of the connection.
-    :raises KendraSyncJobNotFoundError: if the history does not hold ``execution_id``.
+    :raises KendraSyncJobNotFoundError: if the history does not hold ``execution_id``. Not retried.
     :raises KendraSyncJobTimeoutError: after ``timeout``.
+    :raises KendraRequestError: if AWS refuses, or a retry below Airflow 3.3 cannot be sure which sync the first try
+        stopped. Not retried.
     """
 
     template_fields: Sequence[str] = (
@@ -526,33 +579,84 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
         self.timeout = check_seconds("timeout", timeout)
         check_no_kendra_outlets(self)
 
+    _KEY = "kendra_stop"
+
     def execute(self, context: Context) -> Any:
         """Stop, then wait here or in the triggerer."""
+        from airflow_provider_kendra.stopping import StopState
+
         self.refuse_bad_parameters()
-        job = self.hook.find_to_stop(self.index_id, self.data_source_id, self.execution_id)
+        decided = self._recall(context) if self.execution_id is None else self.execution_id
+        with _aws_errors_explained(
+            f"AWS will not stop the sync of data source {self.data_source_id} (index {self.index_id})",
+            "StopDataSourceSyncJob",
+        ):
+            stopped = self.hook.request_stop(
+                self.index_id, self.data_source_id, decided, confirm=partial(self._confirm, context)
+            )
+        job = stopped.job
         if job is None:
             self.log.info("Nothing to stop: no sync is running.")
             self._end_with(context)
             return None
         self._show_links(context, job.execution_id)
         self._push_keys(context, job.to_dict())
-        if job.is_finished:
-            self.log.info("Nothing to stop: %s is %s.", job.title, job.progress)
+        self.log.info(*_words_for(stopped, job))
+        if stopped.state is StopState.OVER or not self.wait_for_completion:
+            self._forget(context)
             self._end_with(context, job)
             return job.to_dict()
-        if job.status != SyncJobStatus.STOPPING:
-            self.hook.stop_sync_job(self.index_id, self.data_source_id)
-            self.log.info("%s was %s and has been told to stop.", job.title, job.progress)
-        if not self.wait_for_completion:
-            self._end_with(context, job)
-            return job.to_dict()
-        deadline = polling.utcnow() + timedelta(seconds=self.timeout)
-        return self._result(context, self._wait(job.execution_id, _ANY_END, deadline))
+        return self._end(context, self._wait(job.execution_id, _ANY_END, self._deadline(context)))
 
     def execute_complete(self, context: Context, event: dict[str, Any], **state: Any) -> Any:
         """Take what the trigger saw."""
         self.refuse_bad_parameters()
-        return self._result(context, outcome_from_event(event))
+        return self._end(context, outcome_from_event(event))
+
+    def _end(self, context: Context, outcome: Outcome) -> dict[str, Any]:
+        record = self._result(context, self._name_execution_timeout(context, outcome))
+        self._forget(context)  # a try that failed keeps it for the next one
+        return record
+
+    def _confirm(self, context: Context, job: SyncJob, previous: SyncJob | None) -> None:
+        """Remember which sync this task stops, or make sure that an earlier try cannot have stopped another one."""
+        from airflow_provider_kendra.stopping import may_follow_a_stopped_job
+
+        if (store := _task_state_store(context)) is not None:
+            store.set(self._KEY, {**self._scope(context), "execution_id": job.execution_id})
+            return
+        began = getattr(context.get("dag_run"), "start_date", None)
+        if _is_retry(context, self.retries or 0) and may_follow_a_stopped_job(job, previous, began):
+            raise KendraRequestError(
+                f"Not stopping {job.title}: this is a retry, and an earlier try may have stopped another sync already. "
+                "Pass execution_id, with which each try stops the same sync; or clear the task to stop what runs now.",
+                job=job,
+            )
+
+    def _recall(self, context: Context) -> str | None:
+        """The sync that an earlier try decided to stop; a task that was cleared decides anew."""
+        store = _task_state_store(context)
+        known = (store and store.get(self._KEY)) or {}
+        if any(known.get(name) != value for name, value in self._scope(context).items()):
+            return None
+        return known.get("execution_id")
+
+    def _forget(self, context: Context) -> None:
+        if (store := _task_state_store(context)) is None:
+            return
+        try:
+            store.delete(self._KEY)
+        except Exception as error:  # the result must not be lost by this
+            self.log.warning("Could not forget which sync was stopped; a retry would mean it again: %s", error)
+
+    def _scope(self, context: Context) -> dict[str, Any]:
+        """What the memory is about. Clearing a task raises ``max_tries``, a retry does not."""
+        max_tries = getattr(context.get("ti"), "max_tries", None)
+        return {
+            "index_id": self.index_id,
+            "data_source_id": self.data_source_id,
+            "max_tries": max_tries if isinstance(max_tries, int) else None,
+        }
 
     def _is_update(self, job: SyncJob) -> bool:
         """A sync that was stopped has updated nothing for certain, but the batch of a CUSTOM data source has."""
@@ -566,12 +670,42 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
         return described.get("Type") == "CUSTOM"
 
 
+def _task_state_store(context: Context) -> Any:
+    """What Airflow keeps for the later tries of a task, from 3.3; else None."""
+    return context.get("task_state_store") if AIRFLOW_V_3_3_PLUS else None
+
+
+def _words_for(stopped: Stopped, job: SyncJob) -> tuple[str, str, str]:
+    """What became of a stop, as arguments for a log call."""
+    from airflow_provider_kendra.stopping import StopState
+
+    words = {
+        StopState.OVER: "Nothing to stop: %s is %s.",
+        StopState.STOPPING: "No stop was sent: %s is %s already.",
+        StopState.SENT: "Stop sent: %s was %s.",
+    }[stopped.state]
+    progress = job.progress
+    if stopped.state is StopState.OVER and not job.is_finished:
+        progress = f"not the newest, so it is not running, though it shows {job.status}"
+    return words, job.title, progress
+
+
+def _is_retry(context: Context, retries: int) -> bool:
+    """Whether this is not the first try since the task was scheduled or cleared."""
+    ti = context.get("ti")
+    try_number, max_tries = getattr(ti, "try_number", None), getattr(ti, "max_tries", None)
+    if not isinstance(try_number, int) or not isinstance(max_tries, int):
+        return False
+    return try_number > max_tries - retries + 1
+
+
 _ANY_END = Acceptance(TERMINAL_STATUSES)
 
 # The ends that have brought documents into the index for certain.
 _UPDATED = frozenset({SyncJobStatus.SUCCEEDED, SyncJobStatus.INCOMPLETE})
 
-# How long, in seconds, a kill may take on a worker; Airflow allows 60 before it kills for good.
+# How long, in seconds, a kill may take on a worker. Airflow 2 kills for good after 60, Airflow 3 after 5 where the kill
+# is a user's: `hook.hurry()` makes the stop go out within these. After an execution_timeout there is no such limit.
 _KILL_PATIENCE = 25.0
 
 
@@ -603,6 +737,7 @@ class KendraSyncJobMetricsOperator(SyncJobLineageMixin, AwsParametersMixin, Base
     :param verify: Whether, or with which CA bundle, to verify TLS certificates (templated).
     :param botocore_config: Configuration for the botocore client: a mapping of the parameters of
         ``botocore.config.Config`` (templated). Default: that of the connection.
+    :raises KendraRequestError: if AWS refuses. Not retried.
     :raises KendraSyncJobMetricsError: if a threshold is not met. Not retried.
     :raises KendraSyncJobNotFoundError: if there is no such job, or none has finished. Not retried.
     """
@@ -655,7 +790,10 @@ class KendraSyncJobMetricsOperator(SyncJobLineageMixin, AwsParametersMixin, Base
     def execute(self, context: Context) -> dict[str, Any]:
         """Read the job, and judge it."""
         self.refuse_bad_parameters()
-        job = self._find_job()
+        with _aws_errors_explained(
+            f"AWS will not list the sync jobs of data source {self.data_source_id} (index {self.index_id})"
+        ):
+            job = self._find_job()
         record = job.to_dict()
         self.log.info("%s ended %s.%s", job.title, job.progress, job.error)
         self._show_links(context, job.execution_id)
@@ -766,6 +904,7 @@ class KendraListSyncJobsOperator(SyncJobLineageMixin, AwsParametersMixin, BaseOp
     :param verify: Whether, or with which CA bundle, to verify TLS certificates (templated).
     :param botocore_config: Configuration for the botocore client: a mapping of the parameters of
         ``botocore.config.Config`` (templated). Default: that of the connection.
+    :raises KendraRequestError: if AWS refuses. Not retried.
     """
 
     template_fields: Sequence[str] = (
@@ -811,9 +950,10 @@ class KendraListSyncJobsOperator(SyncJobLineageMixin, AwsParametersMixin, BaseOp
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """List, and sum up."""
         self.refuse_bad_parameters()
-        records = [
-            job.to_dict()
-            for job in self.hook.list_sync_jobs(
+        with _aws_errors_explained(
+            f"AWS will not list the sync jobs of data source {self.data_source_id} (index {self.index_id})"
+        ):
+            jobs = self.hook.list_sync_jobs(
                 self.index_id,
                 self.data_source_id,
                 status=self.status,
@@ -821,7 +961,7 @@ class KendraListSyncJobsOperator(SyncJobLineageMixin, AwsParametersMixin, BaseOp
                 started_before=self.started_before,
                 limit=self.limit,
             )
-        ]
+        records = [job.to_dict() for job in jobs]
         totals: dict[str, Any] = {
             key: sum(record[key] or 0 for record in records) for key in (f"documents_{n}" for n in DOCUMENT_COUNTS)
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
@@ -21,9 +22,9 @@ from airflow_provider_kendra.exceptions import (
 )
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.operators.kendra import KendraStartSyncJobOperator
-from airflow_provider_kendra.version_compat import AIRFLOW_V_3_3_PLUS
+from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
 from tests.conftest import DataSource
-from tests.task_runs import Store, TaskRun
+from tests.task_runs import BEGIN, Store, TaskRun
 
 START, STOP, LIST = "StartDataSourceSyncJob", "StopDataSourceSyncJob", "ListDataSourceSyncJobs"
 
@@ -82,7 +83,9 @@ class Task(TaskRun):
             self._happen("after_request")
             return answer
 
-        operator.hook.__dict__["_start_client"] = SimpleNamespace(start_data_source_sync_job=request)
+        operator.hook.__dict__["_start_client"] = SimpleNamespace(
+            start_data_source_sync_job=request, stop_data_source_sync_job=client.stop_data_source_sync_job
+        )
         return operator
 
     def _happen(self, name: str) -> None:
@@ -536,7 +539,7 @@ class TestKillOnAWorker:
         answers = threading.Event()
         with (
             patch("airflow_provider_kendra.operators.kendra._KILL_PATIENCE", 0.01),
-            patch.object(KendraSyncJobsHook, "stop_sync_job_if_running", lambda *_: answers.wait()),
+            patch.object(KendraSyncJobsHook, "stop_sync_job_if_running", lambda *_, **__: answers.wait()),
         ):
             self.kill_in_the_wait(task)
             answers.set()
@@ -548,14 +551,15 @@ class TestKillOnAWorker:
         task.clock.at(80, data_source.finish)
         assert task.run()["status"] == "SUCCEEDED"
 
-    def test_uses_a_client_that_does_not_take_long(self, data_source):
+    def test_sends_the_stop_before_airflow_kills_for_good(self, data_source):
+        """5 seconds after a SIGTERM on Airflow 3, 60 on Airflow 2: to connect, read the history, and send the stop."""
         hook = KendraSyncJobsHook()
         hook.hurry()
-        config = hook.conn.meta.config
-        seconds_for_two_calls = (
-            2 * config.retries["total_max_attempts"] * (config.connect_timeout + config.read_timeout)
-        )
-        assert seconds_for_two_calls <= 32
+        for client in (hook.conn, hook._start_client):
+            config = client.meta.config
+            assert config.retries["total_max_attempts"] == 1
+            seconds_until_sent = 2 * config.connect_timeout + config.read_timeout
+            assert seconds_until_sent < (5 if AIRFLOW_V_3_0_PLUS else 60)
 
 
 class TestKillWhileDeferred:
@@ -614,3 +618,46 @@ class TestTimeOut:
         with pytest.raises(KendraSyncJobTimeoutError):
             task.run()
         assert 100 <= task.clock.elapsed < 100 + 2 * POLL_INTERVAL
+
+
+class TestExecutionTimeoutWhileDeferred:
+    """Airflow 2 ends a deferred task at its execution_timeout, without asking the task."""
+
+    @staticmethod
+    def task(source: DataSource, execution_timeout: timedelta, **arguments: Any) -> Task:
+        task = Task(source, execution_timeout=execution_timeout, **{"deferrable": True, **arguments})
+        task.xcoms.start_date = BEGIN  # type: ignore[attr-defined]
+        return task
+
+    @pytest.mark.skipif(AIRFLOW_V_3_0_PLUS, reason="Airflow 3 does not enforce it while a task is deferred")
+    @pytest.mark.parametrize(("minutes", "left"), [(60, 60), (5, 30)])
+    def test_on_airflow_2_the_sync_is_stopped_a_little_before(self, data_source, minutes, left):
+        task = self.task(data_source, timedelta(minutes=minutes), timeout=2 * minutes * 60)
+        with pytest.raises(
+            KendraSyncJobTimeoutError, match=f"execution_timeout .0:{minutes % 60:02}|execution_timeout .1:00"
+        ):
+            task.run()
+        assert task.stops == 1
+        assert minutes * 60 - left <= task.clock.elapsed < minutes * 60 - left + POLL_INTERVAL
+
+    @pytest.mark.skipif(AIRFLOW_V_3_0_PLUS, reason="Airflow 3 does not enforce it while a task is deferred")
+    def test_on_airflow_2_an_earlier_timeout_is_not_put_down_to_it(self, data_source):
+        task = self.task(data_source, timedelta(hours=1), timeout=100)
+        with pytest.raises(KendraSyncJobTimeoutError) as raised:
+            task.run()
+        assert "execution_timeout" not in str(raised.value)
+        assert 100 <= task.clock.elapsed < 100 + POLL_INTERVAL
+
+    @pytest.mark.skipif(AIRFLOW_V_3_0_PLUS, reason="Airflow 3 does not enforce it while a task is deferred")
+    def test_on_airflow_2_it_also_ends_the_wait_for_a_sync_that_is_in_the_way(self, data_source):
+        data_source.start()
+        task = self.task(data_source, timedelta(minutes=5), timeout=600)
+        with pytest.raises(KendraSyncJobTimeoutError, match="execution_timeout"):
+            task.run()
+        assert task.stops == 0
+
+    @pytest.mark.skipif(not AIRFLOW_V_3_0_PLUS, reason="Airflow 2 enforces it")
+    def test_on_airflow_3_it_does_not_end_the_wait(self, data_source):
+        task = self.task(data_source, timedelta(minutes=5))
+        task.clock.at(1_000, data_source.finish)
+        assert task.run()["status"] == "SUCCEEDED"

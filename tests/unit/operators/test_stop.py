@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+from botocore.client import BaseClient
 
-from airflow_provider_kendra.exceptions import KendraSyncJobNotFoundError, KendraSyncJobTimeoutError
+from airflow_provider_kendra.exceptions import (
+    KendraError,
+    KendraRequestError,
+    KendraSyncJobNotFoundError,
+    KendraSyncJobTimeoutError,
+)
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.operators.kendra import KendraStopSyncJobOperator
-from airflow_provider_kendra.starting import LISTING_GRACE, PAUSE
-from tests.conftest import DataSource
-from tests.task_runs import TaskRun
+from airflow_provider_kendra.starting import LISTING_GRACE, PAUSE, START_GRACE
+from airflow_provider_kendra.version_compat import AIRFLOW_V_3_3_PLUS
+from tests.conftest import DataSource, listed
+from tests.task_runs import Store, TaskRun
 
-STOP = "StopDataSourceSyncJob"
+LIST, STOP = "ListDataSourceSyncJobs", "StopDataSourceSyncJob"
 
 POLL_INTERVAL = 30.0
 
@@ -32,6 +45,33 @@ def stop_on(source: DataSource, **arguments: Any) -> TaskRun:
 
 def stops(source: DataSource) -> int:
     return source.kendra.call_count(STOP)
+
+
+@contextmanager
+def before_calls_of(operation: str, happening: Callable[[], Any]) -> Iterator[None]:
+    """Let something happen in front of each call of an operation; what it returns, if anything, is the answer."""
+    call = BaseClient._make_api_call
+
+    def make_api_call(client: BaseClient, name: str, request: dict[str, Any]) -> Any:
+        answer = happening() if name == operation else None
+        return call(client, name, request) if answer is None else answer
+
+    with patch.object(BaseClient, "_make_api_call", make_api_call):
+        yield
+
+
+@contextmanager
+def pages_of(*pages: tuple[Sequence[dict[str, Any]], str | None]) -> Iterator[None]:
+    """Let the history come in these pages: jobs and token; again and again."""
+    unread: list[Any] = []
+
+    def next_page() -> dict[str, Any]:
+        unread.extend(pages if not unread else ())
+        jobs, token = unread.pop(0)
+        return {"History": list(jobs), **({"NextToken": token} if token else {})}
+
+    with before_calls_of(LIST, next_page):
+        yield
 
 
 def status_of(source: DataSource) -> str:
@@ -144,3 +184,351 @@ def test_a_stop_that_aws_denies_is_an_error(data_source):
     data_source.kendra.inject(STOP, error="AccessDeniedException")
     with pytest.raises(Exception, match="AccessDenied"):
         stop_on(data_source).run()
+
+
+# --- Which sync, exactly ------------------------------------------------------------------------------------------
+
+
+class TestOnlyTheNewestRuns:
+    def test_an_older_entry_that_still_shows_a_running_status_stops_no_other_sync(self, data_source, is_deferrable):
+        data_source.show([listed("new", "SYNCING"), listed("old", "SYNCING")])
+        result = stop_on(data_source, execution_id="old", deferrable=is_deferrable).run()
+        assert (result["execution_id"], result["status"]) == ("old", "SYNCING")
+        assert stops(data_source) == 0
+
+    def test_an_older_entry_that_still_shows_a_running_status_is_not_running(self, data_source):
+        data_source.show([listed("new", "SUCCEEDED"), listed("old", "STRANGE")])
+        assert stop_on(data_source).run() is None
+        assert stops(data_source) == 0
+
+    @pytest.mark.parametrize("execution_id", [None, "running"])
+    def test_pages_without_jobs_are_read_past(self, data_source, execution_id):
+        """Kendra may send an empty page that has a token for the next one."""
+        with pages_of(([], "a"), ([], "b"), ([listed("running", "SYNCING")], None)):
+            task = stop_on(data_source, execution_id=execution_id, wait_for_completion=False)
+            assert task.run()["execution_id"] == "running"
+        assert stops(data_source) == 1
+
+    def test_another_sync_that_starts_before_the_stop_is_sent_goes_on(self, data_source):
+        """The status that made the operator stop is old by the time an error has been waited out."""
+        ours = data_source.start()
+        data_source.kendra.inject(STOP, times=1, error="ThrottlingException")
+        task = stop_on(data_source, execution_id=ours)
+        task.clock.at(1, lambda: (data_source.finish(), data_source.start()))
+        assert task.run()["status"] == "SUCCEEDED"
+        assert status_of(data_source) == "SYNCING"
+
+
+class TestASyncThatIsNotListedYet:
+    def test_is_stopped_without_its_id(self, data_source, is_deferrable):
+        data_source.kendra.set_listing_delay(4)
+        execution_id = data_source.start()
+        task = stop_on(data_source, deferrable=is_deferrable)
+        task.clock.at(90, lambda: data_source.finish("ABORTED"))
+        assert task.run()["execution_id"] == execution_id
+        assert stops(data_source) == 1
+
+    def test_is_waited_for_no_longer_than_a_start_takes_to_be_listed(self, data_source):
+        task = stop_on(data_source)
+        assert task.run() is None
+        assert LISTING_GRACE <= task.clock.elapsed <= LISTING_GRACE + PAUSE
+
+    def test_is_stopped_by_a_kill_that_comes_right_after_the_start(self, data_source):
+        data_source.kendra.set_listing_delay(2)
+        execution_id = data_source.start()
+        task = stop_on(data_source)  # for its clock
+        with task.clock.in_place():
+            assert KendraSyncJobsHook().stop_sync_job_if_running(*data_source.ids, execution_id)
+        assert stops(data_source) == 1
+
+
+# --- Errors of the stop request -----------------------------------------------------------------------------------
+
+
+class TestTheRequest:
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            {"error": "ThrottlingException"},
+            {"error": "InternalServerException"},
+            {"status": 503, "error": "ServiceUnavailable"},
+            {"reset": "before"},
+            {"reset": "after"},
+            {"error": "ConflictException"},
+            {"error": "ExpiredTokenException"},
+        ],
+        ids=lambda fault: "-".join(map(str, fault.values())),
+    )
+    def test_is_repeated_after_an_error_that_passes(self, data_source, fault, is_deferrable):
+        execution_id = data_source.start()
+        data_source.kendra.inject(STOP, times=1, **fault)
+        task = stop_on(data_source, deferrable=is_deferrable)
+        task.clock.at(60, lambda: data_source.finish("ABORTED"))
+        assert task.run()["execution_id"] == execution_id
+        assert stops(data_source) == (1 if fault.get("reset") == "after" else 2)
+
+    def test_is_given_up_after_a_while_and_retried_by_airflow(self, data_source):
+        data_source.start()
+        data_source.kendra.inject(STOP, error="ThrottlingException")
+        task = stop_on(data_source)
+        with pytest.raises(KendraError, match="ThrottlingException") as raised:
+            task.run()
+        assert not isinstance(raised.value, AirflowFailException)
+        assert START_GRACE <= task.clock.elapsed <= START_GRACE + 2 * PAUSE
+
+    def test_that_is_invalid_since_the_sync_has_just_ended_is_no_error(self, data_source):
+        execution_id = data_source.start()
+        data_source.kendra.inject(STOP, times=1, error="ValidationException")
+        with before_calls_of(STOP, data_source.finish):
+            assert stop_on(data_source, execution_id=execution_id).run()["status"] == "SUCCEEDED"
+
+    def test_that_is_invalid_while_the_sync_goes_on_fails_without_retries(self, data_source):
+        data_source.start()
+        data_source.kendra.inject(STOP, error="ValidationException", message="scheduled")
+        with pytest.raises(KendraRequestError, match="scheduled"):
+            stop_on(data_source).run()
+
+    def test_goes_out_once_for_each_reading_of_the_history(self, data_source):
+        """botocore would repeat it unseen, and stop what has begun meanwhile."""
+        data_source.start()
+        data_source.kendra.inject(STOP, times=1, error="InternalServerException")
+        task = stop_on(data_source, wait_for_completion=False)
+        task.run()
+        calls = [call.operation for call in data_source.kendra.calls() if call.operation in (STOP, LIST)]
+        assert calls[-4:] == [LIST, STOP, LIST, STOP]
+
+
+# --- Retries ------------------------------------------------------------------------------------------------------
+
+
+class Lost(BaseException):
+    """The process is gone."""
+
+
+def lose() -> None:
+    raise Lost
+
+
+class StopRun(TaskRun):
+    """A stop whose task instance says which try it is, and when the DAG run began."""
+
+    def __init__(self, source: DataSource, *, has_store: bool = True, **arguments: Any) -> None:
+        super().__init__(stop_on(source, **arguments)._make_operator)
+        self.has_store = has_store
+        self.try_number, self.max_tries = 1, 0
+        self.dag_run_began = datetime.now(UTC)
+
+    @property
+    def context(self) -> Any:
+        ti = self.xcoms
+        ti.try_number, ti.max_tries = self.try_number, self.max_tries  # type: ignore[attr-defined]
+        store = {"task_state_store": self.store} if self.has_store else {}
+        return {"ti": ti, "dag_run": SimpleNamespace(start_date=self.dag_run_began), **store}
+
+    def retry(self) -> None:
+        self.try_number += 1
+
+    def clear(self) -> None:
+        """What a user does: Airflow lets the next try count as a first one."""
+        self.max_tries = self.try_number
+        self.try_number += 1
+
+    def lose_while_waiting(self) -> None:
+        self.clock.at(70, lose)
+        with pytest.raises(Lost):
+            self.run()
+
+
+@pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="there is no task state store before Airflow 3.3")
+class TestRetryWithMemory:
+    def test_waits_for_the_sync_that_the_lost_try_stopped(self, data_source, is_deferrable):
+        execution_id = data_source.start()
+        task = StopRun(data_source, deferrable=False)
+        task.lose_while_waiting()
+        task.retry()
+        task.clock.at(200, lambda: data_source.finish("ABORTED"))
+        assert task.run()["execution_id"] == execution_id
+        assert stops(data_source) == 1
+
+    def test_leaves_the_next_sync_alone(self, data_source):
+        execution_id = data_source.start()
+        task = StopRun(data_source)
+        task.lose_while_waiting()
+        data_source.finish("ABORTED")
+        data_source.start()
+        task.retry()
+        assert task.run()["execution_id"] == execution_id
+        assert stops(data_source) == 1
+        assert status_of(data_source) == "SYNCING"
+
+    def test_sends_a_stop_that_the_lost_try_only_decided_on(self, data_source):
+        execution_id = data_source.start()
+        task = StopRun(data_source, wait_for_completion=False)
+        with before_calls_of(STOP, lose), pytest.raises(Lost):
+            task.run()
+        task.retry()
+        assert task.run()["execution_id"] == execution_id
+        assert stops(data_source) == 1
+
+    def test_of_a_task_that_was_cleared_stops_what_runs_now(self, data_source):
+        data_source.start()
+        task = StopRun(data_source, wait_for_completion=False)
+        task.run()
+        data_source.finish("ABORTED")
+        second = data_source.start()
+        task.clear()
+        assert task.run()["execution_id"] == second
+        assert stops(data_source) == 2
+
+    def test_of_a_task_that_had_failed_for_good_and_was_cleared_stops_what_runs_now(self, data_source):
+        data_source.start()
+        task = StopRun(data_source)
+        task.lose_while_waiting()
+        data_source.finish("ABORTED")
+        second = data_source.start()
+        task.clear()
+        task.clock.at(400, lambda: data_source.finish("ABORTED"))
+        assert task.run()["execution_id"] == second
+
+    def test_of_a_task_that_is_about_another_data_source_now_stops_what_runs_there(
+        self, data_source, custom_data_source
+    ):
+        data_source.start()
+        task = StopRun(data_source)
+        task.lose_while_waiting()
+        second = custom_data_source.start()
+        task._make_operator = stop_on(custom_data_source, wait_for_completion=False)._make_operator
+        task.retry()
+        assert task.run()["execution_id"] == second
+
+    def test_nothing_is_stopped_that_could_not_be_remembered(self, data_source):
+        data_source.start()
+        task = StopRun(data_source)
+        failing = patch.object(Store, "set", side_effect=RuntimeError("the store does not answer"))
+        with failing, pytest.raises(RuntimeError, match="does not answer"):
+            task.run()
+        assert stops(data_source) == 0
+
+    def test_a_result_is_kept_though_the_store_does_not_answer_any_more(self, data_source):
+        data_source.start()
+        task = StopRun(data_source, wait_for_completion=False)
+        with patch.object(Store, "delete", side_effect=RuntimeError("the store does not answer")):
+            assert task.run()["status"] == "SYNCING"
+
+    def test_after_a_time_out_waits_for_the_same_sync(self, data_source, is_deferrable):
+        execution_id = data_source.start()
+        task = StopRun(data_source, timeout=100, deferrable=is_deferrable)
+        with pytest.raises(KendraSyncJobTimeoutError):
+            task.run()
+        data_source.finish("ABORTED")
+        data_source.start()
+        task.retry()
+        assert task.run()["execution_id"] == execution_id
+        assert stops(data_source) == 1
+
+    def test_starts_anew_once_a_try_has_ended_well(self, data_source, is_deferrable):
+        data_source.start()
+        task = StopRun(data_source, deferrable=is_deferrable)
+        task.clock.at(50, lambda: data_source.finish("ABORTED"))
+        task.run()
+        assert not task.store.kept
+
+
+class TestRetryWithoutMemory:
+    """Below Airflow 3.3 nothing can be kept between tries."""
+
+    def test_leaves_the_next_sync_alone_and_says_what_to_do(self, data_source):
+        data_source.start()
+        task = StopRun(data_source, has_store=False)
+        task.lose_while_waiting()
+        data_source.finish("ABORTED")
+        data_source.start()
+        task.retry()
+        with pytest.raises(KendraRequestError, match="execution_id"):
+            task.run()
+        assert stops(data_source) == 1
+        assert status_of(data_source) == "SYNCING"
+
+    def test_waits_for_a_sync_that_is_being_stopped(self, data_source):
+        execution_id = data_source.start()
+        task = StopRun(data_source, has_store=False)
+        task.lose_while_waiting()
+        task.retry()
+        task.clock.at(200, lambda: data_source.finish("ABORTED"))
+        assert task.run()["execution_id"] == execution_id
+        assert stops(data_source) == 1
+
+    def test_stops_the_only_sync_that_an_earlier_try_can_have_meant(self, data_source):
+        execution_id = data_source.start()
+        task = StopRun(data_source, has_store=False, wait_for_completion=False)
+        task.retry()
+        assert task.run()["execution_id"] == execution_id
+        assert stops(data_source) == 1
+
+    def test_given_the_id_stops_it_in_any_try(self, data_source):
+        data_source.start()
+        data_source.finish()
+        execution_id = data_source.start()
+        task = StopRun(data_source, has_store=False, execution_id=execution_id, wait_for_completion=False)
+        task.retry()
+        assert task.run()["execution_id"] == execution_id
+        assert stops(data_source) == 1
+
+    def test_of_a_task_that_was_cleared_stops_what_runs_now(self, data_source):
+        data_source.start()
+        data_source.finish()
+        task = StopRun(data_source, has_store=False, wait_for_completion=False)
+        second = data_source.start()
+        task.clear()
+        assert task.run()["execution_id"] == second
+
+    def test_is_not_free_to_stop_where_the_start_of_the_dag_run_is_not_known(self, data_source):
+        data_source.start()
+        data_source.finish()
+        data_source.start()
+        task = StopRun(data_source, has_store=False)
+        task.dag_run_began = None  # type: ignore[assignment]
+        task.retry()
+        with pytest.raises(KendraRequestError):
+            task.run()
+        assert stops(data_source) == 0
+
+
+# --- CUSTOM data sources ------------------------------------------------------------------------------------------
+
+
+class TestABatchThatIsBeingIndexed:
+    def test_is_not_stopped_again(self, custom_data_source, is_deferrable):
+        custom_data_source.kendra.set_sync_duration(None)
+        execution_id = custom_data_source.start()
+        KendraSyncJobsHook().stop_sync_job(*custom_data_source.ids)
+        task = stop_on(custom_data_source, deferrable=is_deferrable)
+        task.clock.at(40, custom_data_source.finish)
+        assert task.run()["execution_id"] == execution_id
+        assert stops(custom_data_source) == 1
+
+    @pytest.mark.parametrize("execution_id", [None, "running"])
+    def test_of_another_type_is_stopped(self, data_source, execution_id):
+        data_source.show([listed("running", "SYNCING_INDEXING")])
+        stop_on(data_source, execution_id=execution_id, wait_for_completion=False).run()
+        assert stops(data_source) == 1
+
+    @pytest.mark.parametrize("fault", [{"error": "AccessDeniedException"}, {"body": "not-json"}], ids=str)
+    def test_of_a_type_that_cannot_be_found_out_is_only_waited_for(self, data_source, fault):
+        data_source.show([listed("running", "SYNCING_INDEXING")])
+        data_source.kendra.inject("DescribeDataSource", **fault)
+        stop_on(data_source, wait_for_completion=False).run()
+        assert stops(data_source) == 0
+
+    def test_is_not_stopped_again_by_the_hook_either(self, custom_data_source):
+        custom_data_source.kendra.set_sync_duration(None)
+        execution_id = custom_data_source.start()
+        hook = KendraSyncJobsHook()
+        hook.stop_sync_job(*custom_data_source.ids)
+        assert hook.stop_sync_job_if_running(*custom_data_source.ids, execution_id)
+        assert stops(custom_data_source) == 1
+
+    def test_costs_no_description_while_a_sync_is_crawling(self, data_source):
+        data_source.start()
+        stop_on(data_source, wait_for_completion=False).run()
+        assert data_source.kendra.call_count("DescribeDataSource") == 0

@@ -1,0 +1,119 @@
+"""Whether a stop request is sent, and for which sync job: decisions without I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from airflow_provider_kendra.starting import LISTING_GRACE
+from airflow_provider_kendra.sync_job import SyncJob, SyncJobStatus
+
+STOP_GRACE = 60.0
+"""How long, in seconds, a stop is retried after transient errors."""
+
+CLOCK_DIFFERENCE = timedelta(minutes=5)
+"""How far Airflow's clock may be from Kendra's: AWS refuses requests that are signed by a clock further off."""
+
+
+class StopState(StrEnum):
+    """What became of the request to stop a sync job."""
+
+    NOT_LISTED = "not_listed"
+    """No such job is listed; without an execution id: no job is running."""
+    OVER = "over"
+    """The job is not running any more."""
+    STOPPING = "stopping"
+    """The job had been stopped before, or may have been, and has not ended yet."""
+    SENT = "sent"
+    """The stop request was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """How a stop ended; ``job`` is the job as last read, None if none is listed."""
+
+    state: StopState
+    job: SyncJob | None = None
+
+
+class Stopper:
+    """
+    Decides, after each reading of the history, whether a stop request is sent.
+
+    Kendra's call takes no execution id: it stops whatever is running. So each request is preceded by a reading that
+    shows the job as the running one, and a request that failed is followed by another reading.
+
+    :param execution_id: The job to stop. Default None: the one that the first reading with a running job shows.
+    :param is_custom: Whether the data source is CUSTOM; None if that is not known.
+    """
+
+    def __init__(self, execution_id: str | None = None, *, is_custom: bool | None = None) -> None:
+        self.execution_id = execution_id
+        self.is_custom = is_custom
+        self.previous: SyncJob | None = None
+        """The job before the one that was chosen."""
+        self._missing_since: float | None = None
+        self._failing_since: float | None = None
+        self._refusal: Exception | None = None
+
+    def depends_on_type(self, jobs: Sequence[SyncJob]) -> bool:
+        """Whether the type of the data source decides: only a CUSTOM one is indexing because it was stopped."""
+        is_indexing = bool(jobs) and jobs[0].status == SyncJobStatus.SYNCING_INDEXING
+        return is_indexing and self.is_custom is None and self.execution_id in (None, jobs[0].execution_id)
+
+    def next_step(self, jobs: Sequence[SyncJob], now: float) -> SyncJob | Stopped | None:
+        """
+        Decide: a job is to be stopped now, this is the end, or (None) read again after a pause.
+
+        :param jobs: The history, newest first, back to the job; the newest two where it is still to be chosen.
+        :param now: Seconds of a clock that only goes forward.
+        """
+        newest = jobs[0] if jobs else None
+        if self.execution_id is None:
+            job = newest if newest and not newest.is_finished else None
+        else:
+            job = next((each for each in jobs if each.execution_id == self.execution_id), None)
+        if job is None:
+            self._missing_since = now if self._missing_since is None else self._missing_since
+            return None if now - self._missing_since < LISTING_GRACE else Stopped(StopState.NOT_LISTED)
+        self._missing_since = None
+        # Only the newest job can be running: an older one has ended, whatever its status says.
+        if job.is_finished or job is not newest:
+            return Stopped(StopState.OVER, job)
+        is_indexing = job.status == SyncJobStatus.SYNCING_INDEXING
+        if job.status == SyncJobStatus.STOPPING or (is_indexing and self.is_custom is not False):
+            return Stopped(StopState.STOPPING, job)
+        if self._refusal is not None:
+            raise self._refusal
+        if self.execution_id is None:
+            self.execution_id = job.execution_id
+            self.previous = jobs[1] if len(jobs) > 1 else None
+        return job
+
+    def refused(self, error: Exception) -> None:
+        """Note that AWS refused the request; the error is raised if the next reading shows that the job still runs."""
+        self._refusal = error
+
+    def failed(self, now: float) -> bool:
+        """Note a transient error, and return whether it is time to give up."""
+        self._failing_since = now if self._failing_since is None else self._failing_since
+        return now - self._failing_since >= STOP_GRACE
+
+
+def may_follow_a_stopped_job(running: SyncJob, previous: SyncJob | None, began: datetime | None) -> bool:
+    """
+    Whether an earlier try of the task may have stopped another job than the running one.
+
+    What an earlier try stopped ended after the DAG run began. If the job before the running one had ended by then,
+    the running one is the only job that an earlier try can have met.
+
+    :param running: The running job.
+    :param previous: The job before it, if there is one.
+    :param began: When the DAG run began, by Airflow's clock; None if that is not known.
+    """
+    if previous is None:
+        return False
+    ended_by = min(filter(None, (previous.end_time, running.start_time)), default=None)
+    return began is None or ended_by is None or ended_by >= began - CLOCK_DIFFERENCE

@@ -1,0 +1,85 @@
+"""An AWS error fails every operator in the same way: it is explained, and retried only where that helps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
+from botocore.client import BaseClient
+from botocore.exceptions import EndpointConnectionError, NoCredentialsError, NoRegionError
+
+from airflow_provider_kendra.exceptions import KendraError, KendraRequestError
+from airflow_provider_kendra.operators.kendra import (
+    KendraListSyncJobsOperator,
+    KendraStartSyncJobOperator,
+    KendraStopSyncJobOperator,
+    KendraSyncJobMetricsOperator,
+)
+from tests.conftest import DataSource
+from tests.task_runs import TaskRun
+
+LIST = "ListDataSourceSyncJobs"
+
+OPERATORS: dict[str, Callable[..., BaseOperator]] = {
+    "start": KendraStartSyncJobOperator,
+    "stop": KendraStopSyncJobOperator,
+    "metrics": KendraSyncJobMetricsOperator,
+    "list": KendraListSyncJobsOperator,
+}
+
+every_operator = pytest.mark.parametrize("name", OPERATORS)
+
+
+def run_on(source: DataSource, name: str, **arguments: Any) -> Any:
+    return TaskRun(lambda: OPERATORS[name](task_id=name, **source.as_kwargs, **arguments)).run()
+
+
+@every_operator
+def test_a_refusal_says_what_was_asked_and_which_permission_it_takes(data_source, name):
+    data_source.kendra.inject(LIST, error="AccessDeniedException", message="not allowed")
+    with pytest.raises(KendraRequestError, match="not allowed") as raised:
+        run_on(data_source, name)
+    assert isinstance(raised.value, AirflowFailException)  # a retry would be refused as well
+    assert "kendra:ListDataSourceSyncJobs" in str(raised.value)
+    assert data_source.data_source_id in str(raised.value)
+
+
+@pytest.mark.parametrize(("name", "call"), [("start", "Start"), ("stop", "Stop")])
+def test_a_refusal_of_what_changes_something_names_its_permission(data_source, name, call):
+    if name == "stop":
+        data_source.start()
+    data_source.kendra.inject(f"{call}DataSourceSyncJob", error="AccessDeniedException")
+    with pytest.raises(KendraRequestError, match=f"kendra:{call}DataSourceSyncJob"):
+        run_on(data_source, name)
+
+
+def failing_calls(error: Exception) -> Any:
+    return patch.object(BaseClient, "_make_api_call", side_effect=error)
+
+
+@every_operator
+@pytest.mark.parametrize(
+    "error",
+    [NoCredentialsError(), EndpointConnectionError(endpoint_url="https://kendra")],
+    ids=["credentials", "network"],
+)
+def test_an_error_that_may_pass_is_explained_and_retried_by_airflow(data_source, name, error):
+    with failing_calls(error), pytest.raises(KendraError, match=str(error)[:20]) as raised:
+        run_on(data_source, name)
+    assert not isinstance(raised.value, AirflowFailException)
+
+
+@every_operator
+def test_an_error_of_the_configuration_is_explained_and_not_retried(data_source, name):
+    with failing_calls(NoRegionError()), pytest.raises(KendraRequestError, match="region"):
+        run_on(data_source, name)
+
+
+@every_operator
+def test_an_identifier_that_cannot_be_one_is_refused_as_it_is(data_source, name):
+    task = TaskRun(lambda: OPERATORS[name](task_id=name, index_id="x", data_source_id="y"))
+    with pytest.raises(ValueError, match="index_id"):
+        task.run()

@@ -1,0 +1,445 @@
+"""
+At most one sync is stopped by a task, whatever happens: under random interleavings, and decision by decision.
+
+The real operator and the real hook drive the decisions, on a fake clock. Kendra is a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, ClassVar
+from unittest.mock import patch
+
+import boto3
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+from botocore.exceptions import ClientError, ConnectionClosedError
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_kendra.exceptions import KendraError
+from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
+from airflow_provider_kendra.operators.kendra import KendraStopSyncJobOperator
+from airflow_provider_kendra.starting import LISTING_GRACE
+from airflow_provider_kendra.stopping import (
+    CLOCK_DIFFERENCE,
+    STOP_GRACE,
+    Stopped,
+    Stopper,
+    StopState,
+    may_follow_a_stopped_job,
+)
+from airflow_provider_kendra.sync_job import TERMINAL_STATUSES, SyncJob
+from tests.task_runs import BEGIN, Clock, Store
+
+INDEX_ID = "12345678-1234-1234-1234-123456789012"
+DATA_SOURCE_ID = "source"
+
+# --- The decisions, one at a time ---------------------------------------------------------------------------------
+
+
+def jobs(*listed: str) -> list[SyncJob]:
+    """A history, newest first: ``jobs("new SYNCING", "old FAILED")``."""
+    return [job(*each.split()) for each in listed]
+
+
+def job(execution_id: str, status: str, **members: Any) -> SyncJob:
+    return SyncJob(
+        index_id=INDEX_ID, data_source_id=DATA_SOURCE_ID, execution_id=execution_id, status=status, **members
+    )
+
+
+@pytest.mark.parametrize(
+    ("history", "execution_id", "is_custom", "state", "of"),
+    [
+        (["a SYNCING"], None, None, StopState.SENT, "a"),
+        (["a SYNCING"], "a", None, StopState.SENT, "a"),
+        (["a NEW_STATUS"], None, None, StopState.SENT, "a"),
+        (["a STOPPING"], None, None, StopState.STOPPING, "a"),
+        (["a SYNCING_INDEXING"], None, False, StopState.SENT, "a"),
+        (["a SYNCING_INDEXING"], None, True, StopState.STOPPING, "a"),
+        (["a SYNCING_INDEXING"], "a", None, StopState.STOPPING, "a"),
+        (["a SYNCING"], None, True, StopState.SENT, "a"),
+        (["a FAILED"], "a", None, StopState.OVER, "a"),
+        (["b SYNCING", "a SUCCEEDED"], "a", None, StopState.OVER, "a"),
+        (["b SYNCING", "a SYNCING"], "a", None, StopState.OVER, "a"),
+        (["b SUCCEEDED", "a STOPPING"], "a", None, StopState.OVER, "a"),
+        (["b SUCCEEDED", "a SYNCING"], None, None, StopState.NOT_LISTED, None),
+        (["b SYNCING"], "a", None, StopState.NOT_LISTED, None),
+        ([], None, None, StopState.NOT_LISTED, None),
+    ],
+)
+def test_what_a_history_means_for_a_stop(history, execution_id, is_custom, state, of):
+    stopper = Stopper(execution_id, is_custom=is_custom)
+    step = stopper.next_step(jobs(*history), 0)
+    if state is StopState.NOT_LISTED:
+        assert step is None
+        assert stopper.next_step(jobs(*history), LISTING_GRACE - 1) is None
+        assert stopper.next_step(jobs(*history), LISTING_GRACE) == Stopped(state)
+    elif state is StopState.SENT:
+        assert step == jobs(*history)[0]
+    else:
+        assert isinstance(step, Stopped)
+        assert (step.state, step.job and step.job.execution_id) == (state, of)
+
+
+def test_once_a_sync_has_been_decided_on_no_other_one_is_stopped():
+    stopper = Stopper()
+    assert stopper.next_step(jobs("a SYNCING"), 0) == jobs("a SYNCING")[0]
+    assert stopper.next_step(jobs("b SYNCING", "a ABORTED"), 2) == Stopped(StopState.OVER, jobs("a ABORTED")[0])
+
+
+def test_a_job_that_is_missing_from_one_reading_is_looked_for_anew():
+    stopper = Stopper("a")
+    assert stopper.next_step([], 0) is None
+    assert stopper.next_step(jobs("a SYNCING"), LISTING_GRACE - 1) == jobs("a SYNCING")[0]
+    assert stopper.next_step([], LISTING_GRACE) is None
+
+
+def test_a_refusal_counts_only_while_the_sync_runs():
+    refusal = ValueError("refused")
+    over, running = Stopper("a"), Stopper("a")
+    over.refused(refusal)
+    assert over.next_step(jobs("a SUCCEEDED"), 0) == Stopped(StopState.OVER, jobs("a SUCCEEDED")[0])
+    running.refused(refusal)
+    with pytest.raises(ValueError, match="refused"):
+        running.next_step(jobs("a SYNCING"), 0)
+
+
+@pytest.mark.parametrize(
+    ("history", "execution_id", "is_custom", "depends"),
+    [
+        (["a SYNCING_INDEXING"], None, None, True),
+        (["a SYNCING_INDEXING"], "a", None, True),
+        (["a SYNCING_INDEXING"], "b", None, False),
+        (["a SYNCING_INDEXING"], None, True, False),
+        (["a SYNCING_INDEXING"], None, False, False),
+        (["a SYNCING"], None, None, False),
+        ([], None, None, False),
+    ],
+)
+def test_the_type_matters_only_while_that_sync_is_indexing(history, execution_id, is_custom, depends):
+    assert Stopper(execution_id, is_custom=is_custom).depends_on_type(jobs(*history)) is depends
+
+
+def test_transient_errors_are_tolerated_for_a_while():
+    stopper = Stopper()
+    assert not stopper.failed(100)
+    assert not stopper.failed(100 + STOP_GRACE - 1)
+    assert stopper.failed(100 + STOP_GRACE)
+
+
+LONG_BEFORE = BEGIN - timedelta(hours=1)
+JUST_BEFORE = BEGIN - CLOCK_DIFFERENCE
+AFTER = BEGIN + timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("started", "previous_ended", "may"),
+    [
+        (AFTER, LONG_BEFORE, False),
+        (AFTER, JUST_BEFORE, True),
+        (AFTER, AFTER, True),
+        (AFTER, None, True),
+        (LONG_BEFORE, None, False),
+        (LONG_BEFORE, LONG_BEFORE, False),
+        (None, None, True),
+        (None, LONG_BEFORE, False),
+    ],
+)
+def test_a_retry_that_remembers_nothing_stops_only_what_an_earlier_try_can_have_met(started, previous_ended, may):
+    running, previous = job("b", "SYNCING", start_time=started), job("a", "ABORTED", end_time=previous_ended)
+    assert may_follow_a_stopped_job(running, previous, BEGIN) is may
+    assert may_follow_a_stopped_job(running, previous, None) is True
+    assert may_follow_a_stopped_job(running, None, None) is False
+
+
+# --- Random interleavings -----------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class Job:
+    """A sync job as the model knows it."""
+
+    number: int
+    started: float
+    listed_from: float
+    status: str = "SYNCING"
+    ended: float | None = None
+    ends: float | None = None
+
+    @property
+    def execution_id(self) -> str:
+        return f"job-{self.number}"
+
+    @property
+    def is_running(self) -> bool:
+        return self.status not in TERMINAL_STATUSES
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a task is given, and what happens meanwhile. Moments are counted: each call or pause is one."""
+
+    is_custom: bool = False
+    has_store: bool = True
+    is_given_id: bool = False
+    waits: bool = True
+    old_jobs: int = 1
+    old_shows_running: bool = False
+    shows_end_times: bool = True
+    is_busy: bool = True
+    lag: float = 0.0
+    clock_difference: float = 0.0
+    others: tuple[tuple[int, str], ...] = ()
+    stop_faults: tuple[str | None, ...] = ()
+    kills: tuple[int, ...] = ()
+    runs: int = 1
+
+
+plans = st.builds(
+    Plan,
+    is_custom=st.booleans(),
+    has_store=st.booleans(),
+    is_given_id=st.booleans(),
+    waits=st.booleans(),
+    old_jobs=st.sampled_from([0, 1, 12]),
+    old_shows_running=st.booleans(),
+    shows_end_times=st.sampled_from([True, True, False]),
+    is_busy=st.sampled_from([True, True, True, False]),
+    lag=st.sampled_from([0.0, 5.0, 15.0]),
+    clock_difference=st.sampled_from([0.0, -240.0, 240.0]),
+    others=st.lists(
+        st.tuples(st.integers(0, 25), st.sampled_from(["start", "end", "end and start", "stop"])), max_size=5
+    ).map(tuple),
+    stop_faults=st.lists(
+        st.sampled_from([None, "throttled", "lost before", "lost after", "broken after"]), max_size=4
+    ).map(tuple),
+    kills=st.lists(st.integers(0, 20), max_size=4).map(tuple),
+    runs=st.sampled_from([1, 1, 2]),
+)
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+class World:
+    """A data source of Kendra, what others do to it, and what Airflow keeps for the task; the hook's client."""
+
+    meta: ClassVar[Any] = boto3.client("kendra", region_name="us-east-1").meta
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.clock = Clock()
+        self.store = Store()
+        self.jobs: list[Job] = []
+        self.moments = 0
+        self.requests = 0
+        self.shown: list[Job] = []
+        self.stopped_by_task: list[Job] = []
+        self.wrongs: list[str] = []
+        self.events: list[str] = []
+        for _ in range(plan.old_jobs):
+            self.start()
+            self.end()
+        self.clock.move_to(100 * CLOCK_DIFFERENCE.total_seconds())
+        if plan.is_busy:
+            self.start()
+
+    @property
+    def running(self) -> Job | None:
+        return next((each for each in self.jobs if each.is_running), None)
+
+    def start(self) -> None:
+        if self.running is None:
+            now = self.clock.elapsed
+            self.jobs.append(Job(len(self.jobs), now, now + self.plan.lag))
+
+    def end(self) -> None:
+        if (running := self.running) is not None:
+            running.status, running.ended = "ABORTED" if running.ends else "SUCCEEDED", self.clock.elapsed
+
+    def stop(self) -> Job | None:
+        running = self.running
+        if running is not None and running.ends is None:
+            running.status = "SYNCING_INDEXING" if self.plan.is_custom else "STOPPING"
+            running.ends = self.clock.elapsed + 45
+        return running
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass, and others act."""
+        self.clock.elapsed += seconds
+        if (running := self.running) is not None and running.ends is not None and running.ends <= self.clock.elapsed:
+            self.end()
+        self.moments += 1
+        assert self.moments < 2_000, "it goes on and on"
+        for moment, what in self.plan.others:
+            if moment == self.moments:
+                for each in what.split(" and "):
+                    {"start": self.start, "end": self.end, "stop": self.stop}[each]()
+        self.may_be_killed()
+
+    def may_be_killed(self) -> None:
+        if self.moments in self.kills:
+            self.kills.discard(self.moments)
+            raise Killed
+
+    # What the task meets.
+
+    def sleep(self, seconds: float) -> None:
+        self.pass_time(seconds)
+
+    def monotonic(self) -> float:
+        return self.clock.elapsed
+
+    def item(self, each: Job, is_newest: bool) -> dict[str, Any]:
+        def at(seconds: float) -> datetime:
+            return BEGIN + timedelta(seconds=seconds + self.plan.clock_difference)
+
+        item = {"ExecutionId": each.execution_id, "Status": each.status, "StartTime": at(each.started)}
+        if each.ended is not None and self.plan.shows_end_times:
+            item["EndTime"] = at(each.ended)
+        if each.number == 0 and not is_newest and self.plan.old_shows_running:
+            item["Status"] = "SYNCING"
+        return item
+
+    def list_data_source_sync_jobs(self, **request: Any) -> dict[str, Any]:
+        self.pass_time(0.1)
+        self.shown = [each for each in reversed(self.jobs) if each.listed_from <= self.clock.elapsed]
+        return {"History": [self.item(each, number == 0) for number, each in enumerate(self.shown)]}
+
+    def describe_data_source(self, **request: Any) -> dict[str, Any]:
+        return {"Type": "CUSTOM" if self.plan.is_custom else "S3"}
+
+    def stop_data_source_sync_job(self, **request: Any) -> dict[str, Any]:
+        faults = self.plan.stop_faults
+        fault = faults[self.requests] if self.requests < len(faults) else None
+        self.requests += 1
+        self.check(self.shown[0])
+        if fault in (None, "lost after", "broken after") and (stopped := self.stop()) is not None:
+            self.stopped_by_task.append(stopped)
+        self.pass_time(0.1)
+        if fault in ("throttled", "broken after"):
+            code, status = ("ThrottlingException", 400) if fault == "throttled" else ("InternalServerException", 500)
+            error = {"Error": {"Code": code, "Message": "said"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+            raise ClientError(error, "StopDataSourceSyncJob")  # type: ignore[arg-type]
+        if fault is not None:
+            raise ConnectionClosedError(endpoint_url="https://kendra")
+        return {}
+
+    def check(self, newest: Job) -> None:
+        """Note what must never happen; raised, it would be taken for an error of the outside."""
+        if not newest.is_running:
+            self.wrongs.append("a stop was requested though the reading before it showed nothing running")
+        if newest.status == "STOPPING" or (self.plan.is_custom and newest.status == "SYNCING_INDEXING"):
+            self.wrongs.append("a stop was requested twice")
+
+    # The task.
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        hook = FakeHook(self)
+        with (
+            self.clock.in_place(),
+            patch("airflow_provider_kendra.hooks.kendra.time", self),
+            patch("airflow_provider_kendra.polling.time", self),
+            patch("airflow_provider_kendra.aws.AwsParameters.make_hook", lambda parameters: hook),
+            # What is tried here on every Airflow is the decision, not what carries it.
+            patch("airflow_provider_kendra.operators.kendra.AIRFLOW_V_3_3_PLUS", self.plan.has_store),
+        ):
+            yield
+
+    def live(self) -> None:
+        """Run the task to its end, with retries; clear it and run it again."""
+        self.kills = set(self.plan.kills)
+        began = BEGIN + timedelta(seconds=self.clock.elapsed)
+        given = self.jobs[-1].execution_id if self.plan.is_given_id and self.jobs else None
+        try_number = 0
+        for _ in range(self.plan.runs):
+            ti = SimpleNamespace(try_number=try_number, max_tries=try_number + 4, xcom_push=lambda **_: None)
+            self.stopped_by_task.clear()
+            for _ in range(5):
+                ti.try_number = try_number = try_number + 1
+                context = {"ti": ti, "dag_run": SimpleNamespace(start_date=began), "task_state_store": self.store}
+                if self.try_once(context, given):
+                    break
+                self.pass_time_between_tries()
+            self.judge(given)
+
+    def pass_time_between_tries(self) -> None:
+        with suppress(Killed):
+            self.pass_time(30)
+
+    def try_once(self, context: Any, given: str | None) -> bool:
+        """Return whether Airflow is done with the task."""
+        operator = QuietOperator(
+            task_id="stop", index_id=INDEX_ID, data_source_id=DATA_SOURCE_ID, execution_id=given,
+            wait_for_completion=self.plan.waits, poll_interval=30, timeout=200, retries=4,
+        )  # fmt: skip
+        try:
+            operator.execute(context)
+        except Killed:
+            return False
+        except AirflowFailException:
+            self.events.append("refused to stop")
+            return True
+        except KendraError:
+            return False
+        return True
+
+    def judge(self, given: str | None) -> None:
+        assert not self.wrongs
+        stopped = {each.execution_id for each in self.stopped_by_task}
+        self.events.append(f"{len(stopped)} syncs stopped")
+        assert len(stopped) <= 1, "a task stopped more than one sync"
+        assert given is None or stopped <= {given}, "another sync was stopped than the given one"
+
+
+class QuietOperator(KendraStopSyncJobOperator):
+    """The operator without its log, which in thousands of cases takes most of the time."""
+
+    log: Any = SimpleNamespace(info=lambda *_: None, warning=lambda *_: None)
+
+
+class FakeHook(KendraSyncJobsHook):
+    """The hook with the world for a client."""
+
+    log: Any = QuietOperator.log
+
+    def __init__(self, world: World) -> None:
+        super().__init__(aws_conn_id=None)
+        self.world = world
+
+    @property
+    def conn(self) -> Any:
+        return self.world
+
+    @property
+    def _start_client(self) -> Any:
+        return self.world
+
+
+@pytest.mark.slow
+@settings(max_examples=1_000, suppress_health_check=list(HealthCheck))
+@given(plans)
+def test_whatever_happens_a_task_stops_at_most_one_sync(plan: Plan):
+    world = World(plan)
+    with world.in_place():
+        world.live()
+    for what in world.events:
+        event(what)
+
+
+@pytest.mark.parametrize("has_store", [True, False])
+@pytest.mark.parametrize("fault", [None, "throttled", "lost before", "lost after", "broken after"])
+def test_a_sync_that_runs_on_is_stopped_whatever_becomes_of_the_first_request(has_store, fault):
+    world = World(Plan(has_store=has_store, stop_faults=(fault, fault), waits=False))
+    with world.in_place():
+        world.live()
+    assert [each.execution_id for each in world.stopped_by_task] == ["job-1"] * len(world.stopped_by_task)
+    assert world.jobs[-1].status == "STOPPING"
