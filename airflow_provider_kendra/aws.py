@@ -82,4 +82,6 @@ class AwsParametersMixin(RenderedParameters):
     @cached_property
     def hook(self) -> KendraSyncJobsHook:
         """The hook for these parameters."""
-        return self.aws_parameters.make_hook()
+        hook = self.aws_parameters.make_hook()
+        hook.be_patient_with_look_ups()
+        return hook

@@ -12,9 +12,8 @@ import asyncio
 import contextvars
 import random
 import time
-from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
@@ -32,7 +31,7 @@ from airflow_provider_kendra.conditions import (
     WaitLog,
     read,
 )
-from airflow_provider_kendra.exceptions import KendraRequestError
+from airflow_provider_kendra.threads import DaemonThreads
 
 if TYPE_CHECKING:
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
@@ -40,13 +39,25 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_CALLS = 8
-"""How many AWS calls are in flight at once; botocore's connection pool holds 10."""
+"""How many AWS calls of a client are in flight at once; botocore's connection pool holds 10."""
+
+MAX_FAILING_CALLS = MAX_CALLS // 2
+"""How many of these may be for data sources whose last poll failed: calls that hang must not take all threads."""
 
 MAX_BACKOFF = 300.0
 """The longest pause between looks that fail, in seconds, unless the waits ask for longer ones anyway."""
 
 CLIENT_LIFETIME = 900.0
 """How long, in seconds, a client is used before the connection is looked up anew, so that an edit is noticed."""
+
+KNOWN_AFTER = 300.0
+"""How old, in seconds, a wait is that must have found its connection before: its triggerer was restarted since."""
+
+RENEWAL_PAUSE = 60.0
+"""How long, in seconds, a client whose renewal failed is used before the next attempt."""
+
+RENEWAL_PATIENCE = 10.0
+"""How long, in seconds, a poll waits for the renewal of a client before it uses the old one."""
 
 OVERRUN = 120.0
 """How long, in seconds, a wait outlives its deadline if the look that is to decide it hangs."""
@@ -56,7 +67,6 @@ NEVER = datetime.max.replace(tzinfo=UTC)
 MIN_INTERVAL = 0.1  # seconds; a wait with no pause between looks would be a storm of calls
 _FRESH = 5.0  # seconds for which a look is good enough to time a wait out
 _BATCH = 100  # waits decided before the event loop gets its turn
-_LOOKUP_ATTEMPTS = 3
 
 
 def utcnow() -> datetime:
@@ -111,6 +121,7 @@ async def wait_for(
     interval: float,
     deadline: datetime | None,
     log: Callable[[str], object],
+    is_connection_known: bool = False,
 ) -> Outcome:
     """
     Wait until a condition is decided, sharing looks with all other waits of this event loop.
@@ -120,22 +131,32 @@ async def wait_for(
     :param interval: Seconds between looks; of all waits on a data source the shortest one rules.
     :param deadline: When to give up; None for never.
     :param log: Takes the lines of this wait's log.
+    :param is_connection_known: The connection has been found before: that it is not defined counts as a failed
+        look-up, which will pass.
     """
     poller = Poller.of_running_loop()
     wait = _Wait(condition, max(interval, MIN_INTERVAL), deadline, WaitLog(source.subject(condition), utcnow()))
-    poll = poller.join(source, wait)
+    poll = poller.join(source, wait, is_connection_known=is_connection_known)
     patience = None if deadline is None else max((deadline - utcnow()).total_seconds(), 0.0) + OVERRUN
     try:
-        async with asyncio.timeout(patience):
-            while isinstance(decision := await wait.news(), Waiting):
-                if wait.line is not None:
-                    log(wait.line)
-                    wait.line = None
-            return decision
-    except TimeoutError:
-        return timed_out(source.subject(condition), Waiting(trouble="it has not returned"))
+        while True:
+            try:
+                async with asyncio.timeout(patience):
+                    return await _decision(wait, log)
+            except TimeoutError:
+                if not poll.owes_a_look_to(wait):
+                    return timed_out(source.subject(condition), Waiting(trouble="it has not returned"))
+                patience = OVERRUN
     finally:
         poller.leave(poll, wait)
+
+
+async def _decision(wait: _Wait, log: Callable[[str], object]) -> Outcome:
+    while isinstance(decision := await wait.news(), Waiting):
+        if wait.line is not None:
+            log(wait.line)
+            wait.line = None
+    return decision
 
 
 def look(
@@ -193,14 +214,14 @@ def after_error(
     :param seen: What the look before decided.
     :param discard_client: Called if the next look needs a new client.
     """
-    from airflow_provider_kendra.hooks.kendra import ErrorKind, classify_error, refusal
+    from airflow_provider_kendra.hooks.aws_errors import ErrorKind, classify_error, describe_error, refusal
 
     kind = classify_error(error)
     if kind is ErrorKind.PERMANENT:
         return Failed(Failure.REFUSED, refusal(error, contents))
     if kind is ErrorKind.CREDENTIALS:
         discard_client()
-    return Waiting(seen.job if isinstance(seen, Waiting) else None, trouble=f"{type(error).__name__}: {error}")
+    return Waiting(seen.job if isinstance(seen, Waiting) else None, trouble=describe_error(error))
 
 
 def timed_out(subject: str, seen: Waiting) -> Failed:
@@ -277,8 +298,6 @@ class Poller:
         self._loop = loop
         self._polls: dict[DataSource | Catalogue, Poll] = {}
         self._clients: dict[AwsParameters, _Client] = {}
-        # Not the loop's own executor, which others can fill with what blocks.
-        self._executor = ThreadPoolExecutor(MAX_CALLS, thread_name_prefix="kendra-poll")
 
     @classmethod
     def of_running_loop(cls) -> Poller:
@@ -288,14 +307,16 @@ class Poller:
             cls._of_loop[loop] = cls(loop)
         return cls._of_loop[loop]
 
-    def join(self, source: DataSource | Catalogue, wait: Joining) -> Poll:
+    def join(self, source: DataSource | Catalogue, wait: Joining, *, is_connection_known: bool = False) -> Poll:
         """Let a wait share the poll of its data source."""
         poll = self._polls.get(source)
         if poll is None:
             client = self._clients.get(source.aws)
             if client is None:
-                client = self._clients[source.aws] = _Client(source.aws, self._executor)
-            poll = self._polls[source] = Poll(source, client, self._executor)
+                client = self._clients[source.aws] = _Client(source.aws)
+            poll = self._polls[source] = Poll(source, client)
+        if is_connection_known:
+            self._clients[source.aws].is_connection_known = True
         poll.join(wait)
         return poll
 
@@ -309,67 +330,119 @@ class Poller:
         if not any(source.aws == poll.source.aws for source in self._polls):
             self._clients.pop(poll.source.aws).discard()
         if not self._polls:
-            self._executor.shutdown(wait=False)
             del self._of_loop[self._loop]
 
 
 class _Client:
-    """The client that all polls with the same AWS parameters share."""
+    """
+    The client that all polls with the same AWS parameters share, and the threads in which it is made and used.
 
-    def __init__(self, aws: AwsParameters, executor: ThreadPoolExecutor) -> None:
+    What hangs or fails here delays no poll of another client.
+    """
+
+    def __init__(self, aws: AwsParameters) -> None:
         self._aws = aws
-        self._executor = executor
+        self._hook: KendraSyncJobsHook | None = None
+        self._renew_at = 0.0
         self._making: asyncio.Task[KendraSyncJobsHook] | None = None
-        self._expires = 0.0
+        self._is_discarded = False
+        self.is_connection_known = False
+        # Not the loop's own executor, which others can fill with what blocks.
+        self.threads = DaemonThreads(MAX_CALLS, "kendra-poll")
+        self._maker_thread = DaemonThreads(1, "kendra-poll-client")
+        self._turns = asyncio.Semaphore(MAX_CALLS)
+        self._turns_of_failing = asyncio.Semaphore(MAX_FAILING_CALLS)
+
+    @asynccontextmanager
+    async def turn(self, *, is_failing: bool) -> AsyncIterator[None]:
+        """Wait for the turn to make a call; polls get theirs in the order they come."""
+        async with self._turns_of_failing if is_failing else nullcontext(), self._turns:
+            yield
 
     async def hook(self) -> KendraSyncJobsHook:
-        now = asyncio.get_running_loop().time()
-        if self._making is None or now >= self._expires:
-            self.discard()
+        """Give the hook to poll with. Once there is one, a renewal that fails or hangs leaves it in use."""
+        if self._hook is not None and asyncio.get_running_loop().time() < self._renew_at:
+            return self._hook
+        if self._making is None:
             self._making = _in_empty_context(self._make())
-            self._expires = now + CLIENT_LIFETIME
+            self._making.add_done_callback(_retrieve)
         making = self._making
-        try:
+        if self._hook is None:
             # Shielded: a connection look-up that is cancelled half-way upsets the triggerer's messages.
             return await asyncio.shield(making)
-        except Exception:
-            self.discard(making)
-            raise
+        await asyncio.wait({making}, timeout=RENEWAL_PATIENCE)
+        return self._hook
 
-    def discard(self, making: asyncio.Task[KendraSyncJobsHook] | None = None) -> None:
-        """Drop the client (of this task, if it is still the one in use) and close it once nobody makes it."""
-        if self._making is not None and making in (None, self._making):
-            self._making.add_done_callback(_close)
-            self._making = None
+    def discard(self) -> None:
+        """Close the client, now or as soon as it has been made."""
+        self._is_discarded = True
+        if self._hook is not None:
+            self._hook.conn.close()
+        self.threads.shutdown()
+        if self._making is None:
+            self._maker_thread.shutdown()
 
-    def discard_hook(self, hook: KendraSyncJobsHook) -> None:
-        """Drop this client if it is still the one in use."""
-        making = self._making
-        if making is not None and making.done() and not making.exception() and making.result() is hook:
-            self.discard(making)
+    def renew(self, hook: KendraSyncJobsHook) -> None:
+        """Renew this client before the next poll, if it is still the one in use."""
+        if self._hook is hook:
+            self._renew_at = 0.0
 
     async def _make(self) -> KendraSyncJobsHook:
-        from asgiref.sync import sync_to_async  # here: DAG parsing need not pay for it
+        loop = asyncio.get_running_loop()
+        try:
+            hook = await self._look_up()
+        except Exception:
+            if self._hook is None:
+                raise
+            self._renew_at = loop.time() + RENEWAL_PAUSE
+            return self._hook
+        finally:
+            self._making = None
+            if self._is_discarded:
+                self._maker_thread.shutdown()
+        if self._is_discarded:
+            hook.conn.close()
+            return hook
+        if self._hook is not None:
+            self._hook.conn.close()
+        self._hook, self._renew_at = hook, loop.time() + CLIENT_LIFETIME
+        return hook
+
+    async def _look_up(self) -> KendraSyncJobsHook:
+        from asgiref.sync import sync_to_async  # imported lazily to keep DAG parsing fast
+
+        from airflow_provider_kendra.hooks.kendra import (
+            LOOK_UP_PAUSES,
+            ConnectionLookUpError,
+            ConnectionNotDefinedError,
+        )
 
         # Through asgiref, for in Airflow before 3.2.2 a look-up from any other thread breaks the order of the
         # triggerer's messages.
-        make = sync_to_async(_make_hook, thread_sensitive=False, executor=self._executor)
-        for _ in range(_LOOKUP_ATTEMPTS - 1):
+        make: Callable[[AwsParameters], Awaitable[KendraSyncJobsHook]] = sync_to_async(  # type: ignore[call-overload]
+            _make_hook, thread_sensitive=False, executor=self._maker_thread
+        )
+        for pause in LOOK_UP_PAUSES if self._hook is None else ():
             # Airflow 3.1 to 3.3 say "not defined" of a connection whose look-up failed for any reason.
-            with suppress(KendraRequestError):
+            with suppress(ConnectionNotDefinedError):
                 return await make(self._aws)
-            await asyncio.sleep(1)
-        return await make(self._aws)
+            await asyncio.sleep(pause)
+        try:
+            return await make(self._aws)
+        except ConnectionNotDefinedError as error:
+            if not self.is_connection_known:
+                raise
+            raise ConnectionLookUpError(f"The look-up of the AWS connection failed: {error}") from error
 
 
 class Poll:
     """The looks at one data source, for all that wait on it."""
 
-    def __init__(self, source: DataSource | Catalogue, client: _Client, executor: ThreadPoolExecutor) -> None:
+    def __init__(self, source: DataSource | Catalogue, client: _Client) -> None:
         self.source = source
         self.waits: set[Joining] = set()
         self._client = client
-        self._executor = executor
+        self._began_at: float | None = None  # when what the look is at now began; None while it waits for a thread
         self._looks = 0
         self._failures = 0
         self._seen: tuple[History, datetime] | None = None
@@ -404,12 +477,18 @@ class Poll:
     async def _run(self) -> None:
         while True:
             await self._until_due()
-            if asyncio.get_running_loop().time() - self._looked_at < _FRESH and not self._is_look_due():
+            if self._is_last_look_good_enough():
                 self._time_out_waits()
             else:
                 await self._look()
             self._interval = min((wait.interval for wait in self.waits), default=float("inf"))
             self._deadline = min((wait.deadline or NEVER for wait in self.waits), default=NEVER)
+
+    def owes_a_look_to(self, wait: Joining) -> bool:
+        """Whether a wait has had no look of its own yet, and none hangs that was to be it."""
+        if wait.look:
+            return False
+        return self._began_at is None or asyncio.get_running_loop().time() - self._began_at < OVERRUN
 
     def hurry(self) -> None:
         """Look at once."""
@@ -439,7 +518,7 @@ class Poll:
     async def _look(self) -> None:
         """Read the history as far as any wait needs it, and tell each wait what its condition says."""
         self._looks += 1
-        self._looked_at = asyncio.get_running_loop().time()
+        self._looked_at = self._began_at = asyncio.get_running_loop().time()
         history, read_at = History(), utcnow()
         hook = None
         try:
@@ -469,7 +548,7 @@ class Poll:
     async def _tell_of_error(self, error: Exception, hook: KendraSyncJobsHook | None) -> None:
         def discard_client() -> None:
             if hook is not None:
-                self._client.discard_hook(hook)
+                self._client.renew(hook)
 
         for number, wait in enumerate(self._undecided(), start=1):
             self._tell(wait, after_error(error, self.source.contents, wait.decision, discard_client))
@@ -484,15 +563,26 @@ class Poll:
         if wait.tell(decision, utcnow()):
             self.waits.discard(wait)
 
+    def _overdue(self, now: datetime) -> list[Joining]:
+        return [wait for wait in self.waits if wait.deadline and wait.deadline <= now]
+
+    def _is_last_look_good_enough(self) -> bool:
+        """Whether all waits whose time is over had a look of their own just now: many would make many calls."""
+        is_recent = asyncio.get_running_loop().time() - self._looked_at < _FRESH
+        return is_recent and not self._is_look_due() and all(wait.look for wait in self._overdue(utcnow()))
+
     def _time_out_waits(self) -> None:
-        """Look no more for waits whose time is over just after a look: many of them would make many calls."""
         now = utcnow()
-        for wait in [wait for wait in self.waits if wait.deadline and wait.deadline <= now]:
+        for wait in self._overdue(now):
             if wait.tell(wait.decision, now):
                 self.waits.discard(wait)
 
     async def _call(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+        loop = asyncio.get_running_loop()
+        self._began_at = None
+        async with self._client.turn(is_failing=self._failures > 0):
+            self._began_at = loop.time()
+            return await loop.run_in_executor(self._client.threads, call)
 
 
 def _in_empty_context(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -502,10 +592,12 @@ def _in_empty_context(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
 
 def _make_hook(aws: AwsParameters) -> KendraSyncJobsHook:
     hook = aws.make_hook()
+    hook.use_for_polling()
     _ = hook.conn  # looks the connection up and builds the client, here in a thread
     return hook
 
 
-def _close(making: asyncio.Task[KendraSyncJobsHook]) -> None:
-    if not making.cancelled() and making.exception() is None:
-        making.result().conn.close()
+def _retrieve(making: asyncio.Task[KendraSyncJobsHook]) -> None:
+    """Take the error of a client that nobody waits for any more, or asyncio would log it."""
+    if not making.cancelled():
+        making.exception()

@@ -155,6 +155,7 @@ async def wait_until_fresh(
     interval: float,
     deadline: datetime | None,
     log: Callable[[str], object],
+    is_connection_known: bool = False,
 ) -> AllFresh | Failed:
     """
     Wait until all data sources are fresh at once, sharing looks with all other waits of this event loop.
@@ -164,25 +165,31 @@ async def wait_until_fresh(
     :param interval: Seconds between looks; of all waits on a data source the shortest one rules.
     :param deadline: When to give up; None for never.
     :param log: Takes the lines of this wait's log.
+    :param is_connection_known: As for :func:`airflow_provider_kendra.polling.wait_for`.
     """
     group = _Group(index, condition, max(interval, MIN_INTERVAL), deadline)
     freshness_log = FreshnessLog(condition, polling.utcnow())
     held_up = HeldUp({})
-    patience = None if deadline is None else (deadline - polling.utcnow()).total_seconds() + OVERRUN
+    now = asyncio.get_running_loop().time
+    give_up = None if deadline is None else now() + (deadline - polling.utcnow()).total_seconds() + OVERRUN
     try:
-        async with asyncio.timeout(patience):
-            group.join()
-            while True:
-                outcome = await group.outcome()
-                if not isinstance(outcome, HeldUp):
-                    return outcome
-                held_up = outcome
-                if group.is_over:
+        group.join(is_connection_known=is_connection_known)
+        while True:
+            try:
+                async with asyncio.timeout_at(give_up):
+                    outcome = await group.outcome()
+            except TimeoutError:
+                if not group.is_owed_a_look:
                     break
-                if line := freshness_log.line(outcome, polling.utcnow()):
-                    log(line)
-    except TimeoutError:
-        pass
+                give_up = now() + OVERRUN
+                continue
+            if not isinstance(outcome, HeldUp):
+                return outcome
+            held_up = outcome
+            if group.is_over:
+                break
+            if line := freshness_log.line(outcome, polling.utcnow()):
+                log(line)
     finally:
         group.leave()
     return timed_out(held_up, condition)
@@ -251,19 +258,20 @@ class _Group:
         self.doubted_at: int | None = None  # the lister's look when a data source was refused
         self.woken = asyncio.Event()
 
-    def join(self) -> None:
+    def join(self, *, is_connection_known: bool) -> None:
         if self._index.data_source_ids is not None:
-            self._set_members(self._index.data_source_ids)
+            self._set_members(self._index.data_source_ids, is_connection_known=is_connection_known)
         else:
             lister = _Member(self, _Listed())
-            self._lister = self._poller.join(self._index.catalogue, lister), lister
+            poll = self._poller.join(self._index.catalogue, lister, is_connection_known=is_connection_known)
+            self._lister = poll, lister
 
     def leave(self) -> None:
         self._set_members(())
         if self._lister is not None:
             self._poller.leave(*self._lister)
 
-    def _set_members(self, ids: Sequence[str]) -> None:
+    def _set_members(self, ids: Sequence[str], *, is_connection_known: bool = False) -> None:
         for gone in self._members.keys() - set(ids):
             self._poller.leave(*self._members.pop(gone))
             del self._decisions[gone]
@@ -271,14 +279,23 @@ class _Group:
             if data_source_id not in self._members:
                 self._decisions[data_source_id] = None
                 member = _Member(self, self._condition)
-                poll = self._poller.join(self._index.data_source(data_source_id), member)
+                source = self._index.data_source(data_source_id)
+                poll = self._poller.join(source, member, is_connection_known=is_connection_known)
                 self._members[data_source_id] = poll, member
+
+    @property
+    def _all(self) -> list[tuple[Poll, _Member]]:
+        return [*self._members.values(), *([self._lister] if self._lister else ())]
 
     @property
     def is_over(self) -> bool:
         """Whether every member has had its last look."""
-        members = [member for _, member in (*self._members.values(), *([self._lister] if self._lister else ()))]
-        return all(member.is_over for member in members)
+        return all(member.is_over for _, member in self._all)
+
+    @property
+    def is_owed_a_look(self) -> bool:
+        """Whether a member has had no look of its own yet."""
+        return any(poll.owes_a_look_to(member) for poll, member in self._all)
 
     async def outcome(self) -> AllFresh | Failed | HeldUp:
         """Wait for news, and say what all the last looks come to."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+import threading
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self._now = 0.0
         self._calls = 0
         self._is_holding = True
+        self._hanging: list[threading.Event] = []
         super().__init__(_JumpingSelector(self))
 
     def time(self) -> float:
@@ -46,6 +48,27 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         """Let time go on while calls run; for a call that hangs on purpose, from whatever thread."""
         self._is_holding = False
         self.call_soon_threadsafe(lambda: None)
+
+    def hang(self, seconds: float) -> None:
+        """Let the call that runs in this thread take so long, while time goes on."""
+        over = threading.Event()
+        self._hanging.append(over)
+
+        def begin() -> None:
+            self._calls -= 1
+            self.call_later(seconds, end)
+
+        def end() -> None:
+            self._calls += 1
+            over.set()
+
+        self.call_soon_threadsafe(begin)
+        over.wait()
+
+    def close(self) -> None:
+        super().close()
+        for over in self._hanging:
+            over.set()
 
     def call_at(self, when: float, *args: Any, **kwargs: Any) -> asyncio.TimerHandle:
         if isnan(when):

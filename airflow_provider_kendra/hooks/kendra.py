@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import json
+import os
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -14,7 +15,7 @@ from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from botocore import exceptions as aws
 from botocore.config import Config
-from botocore.parsers import ResponseParserError
+from botocore.utils import CachedProperty
 
 from airflow_provider_kendra._batches import batches_of, check_documents, prepare, sort_failures
 from airflow_provider_kendra.conditions import Page
@@ -24,6 +25,15 @@ from airflow_provider_kendra.exceptions import (
     KendraError,
     KendraRequestError,
     KendraSyncJobNotFoundError,
+)
+from airflow_provider_kendra.hooks.aws_errors import (
+    THROTTLING_CODES,
+    ErrorKind,
+    check_ca_bundle,
+    classify_error,
+    make_config,
+    misconfiguration_explained,
+    refusal,
 )
 from airflow_provider_kendra.starting import (
     PAUSE,
@@ -52,6 +62,8 @@ if TYPE_CHECKING:
         ListDataSourceSyncJobsRequestTypeDef,
     )
 
+__all__ = ["ErrorKind", "KendraSyncJobsHook", "classify_error", "refusal"]
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -64,110 +76,28 @@ PUT_ATTEMPTS = 5
 # A call must end within the patience of whoever waits for it; botocore's own default is 60 s each.
 _TIMEOUTS = Config(connect_timeout=10, read_timeout=30)
 
+# A poller repeats its calls itself: a second attempt, or a long one, would only hold a thread that others wait for.
+_POLLING = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 1})
 
-class ErrorKind(StrEnum):
-    """What an AWS error means for whoever waits."""
-
-    TRANSIENT = "transient"
-    """Will pass: throttling, trouble on the service's side or on the way to it."""
-    PERMANENT = "permanent"
-    """Will not pass: access denied, no such resource, an invalid request, no such connection."""
-    CREDENTIALS = "credentials"
-    """May pass with a new client: expired or missing credentials."""
-    ALREADY_RUNNING = "already_running"
-    """A start that was refused since a sync job is running."""
+LOOK_UP_PAUSES = (1.0, 4.0, 15.0, 40.0)
+"""How long, in seconds, to pause between look-ups of a connection that is reported as not defined."""
 
 
-_ALREADY_RUNNING_CODES = frozenset({"ResourceInUseException", "ConflictException"})
-_CREDENTIAL_CODES = frozenset(
-    {
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "InvalidClientTokenId",
-        "InvalidSignatureException",
-        "RequestExpired",
-        "SignatureDoesNotMatch",
-        "UnrecognizedClientException",
-    }
-)
-_THROTTLING_CODES = frozenset(
-    {
-        "LimitExceededException",
-        "RequestLimitExceeded",
-        "Throttling",
-        "ThrottlingException",
-        "TooManyRequestsException",
-    }
-)
+class ConnectionNotDefinedError(KendraRequestError):
+    """Airflow says that there is no such connection, which it also says of one whose look-up failed (3.1 to 3.3)."""
+
+
+class ConnectionLookUpError(KendraError):
+    """The look-up of a connection failed; a later one may succeed."""
+
+
 # The request did not reach the service. Trouble with TLS or a proxy can also come after it did.
 _NEVER_SENT = (aws.EndpointConnectionError, aws.ConnectTimeoutError)
-_CREDENTIAL_ERRORS = (
-    aws.NoCredentialsError,
-    aws.PartialCredentialsError,
-    aws.CredentialRetrievalError,
-    aws.RefreshWithMFAUnsupportedError,
-    aws.TokenRetrievalError,
-    aws.NoAuthTokenError,
-)
-
-
-def classify_error(error: BaseException) -> ErrorKind:
-    """
-    Say what an error means: the one place where AWS errors are told apart.
-
-    Errors that are not known here are transient: a wait has a time-out, a wrong failure has no remedy.
-
-    :param error: What a call, or making a client for it, raised.
-    """
-    if isinstance(error, aws.ClientError):
-        code = error.response.get("Error", {}).get("Code", "")
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        if code in _ALREADY_RUNNING_CODES:
-            return ErrorKind.ALREADY_RUNNING
-        if code in _CREDENTIAL_CODES:
-            return ErrorKind.CREDENTIALS
-        # Kendra throttles with status 400 too: one whose body could not be read, so that there is no code, may be that.
-        is_unread = code == "400"
-        if code in _THROTTLING_CODES or is_unread or not 400 <= status < 500 or status in (408, 429):
-            return ErrorKind.TRANSIENT
-        return ErrorKind.PERMANENT
-    if isinstance(error, _CREDENTIAL_ERRORS):
-        return ErrorKind.CREDENTIALS
-    if isinstance(error, aws.ConnectionError | aws.HTTPClientError | ResponseParserError):
-        return ErrorKind.TRANSIENT
-    # What else botocore raises, it raises before a request leaves: a parameter, a region, a profile is wrong.
-    if isinstance(error, ValueError | aws.BotoCoreError | KendraRequestError):
-        return ErrorKind.PERMANENT
-    return ErrorKind.TRANSIENT
-
-
-def is_aws_error(error: BaseException) -> bool:
-    """
-    Whether boto3 raised this: an error that AWS answered, or one on the way to it.
-
-    :param error: The error.
-    """
-    return isinstance(error, aws.ClientError | aws.BotoCoreError | ResponseParserError)
-
-
-def refusal(error: BaseException, contents: str) -> str:
-    """
-    Say in a sentence that a wait cannot go on.
-
-    :param error: A permanent error.
-    :param contents: What was asked for, in words.
-    """
-    if isinstance(error, aws.ClientError):
-        return (
-            f"AWS will not list {contents}: {error}. Check the ids, the region and the permissions of the "
-            "connection (kendra:ListDataSourceSyncJobs and kendra:ListDataSources on index and data source)."
-        )
-    return str(error)
 
 
 def _certainly_did_nothing(error: BaseException) -> bool:
     """Whether a start request that raised this was refused, or did not reach the service."""
-    if isinstance(error, aws.ClientError) and error.response.get("Error", {}).get("Code") in _THROTTLING_CODES:
+    if isinstance(error, aws.ClientError) and error.response.get("Error", {}).get("Code") in THROTTLING_CODES:
         return True
     return isinstance(error, _NEVER_SENT) or classify_error(error) is not ErrorKind.TRANSIENT
 
@@ -194,7 +124,18 @@ class KendraSyncJobsHook(AwsBaseHook):
     _has_short_timeouts = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # Whatever can't be right raises when a client is made, like all else that is wrong with it.
+        self._config_error: str | None = None
+        try:
+            kwargs["config"] = make_config(kwargs.get("config"))
+        except KendraRequestError as error:
+            self._config_error = str(error)
+            kwargs["config"] = None
         super().__init__(*args, **{**kwargs, "client_type": "kendra"})
+        self.look_up_pauses: Sequence[float] = ()
+        self._is_connection_known = False
+        self._defaults = _TIMEOUTS
+        self._known_conn_config: Any = None
 
     @classmethod
     def get_connection(cls, conn_id: str) -> Connection:
@@ -202,27 +143,100 @@ class KendraSyncJobsHook(AwsBaseHook):
         Look the connection up.
 
         :param conn_id: Its id.
-        :raises KendraRequestError: if it is not defined, or cannot be looked up for a fault of Airflow's. The base
-            class would go on with the credentials that boto3 finds on the machine, which in a triggerer belong to
-            someone else.
+        :raises KendraRequestError: if it is not defined or not readable, or cannot be looked up for a fault of
+            Airflow's. The base class would go on with the credentials that boto3 finds on the machine, which in a
+            triggerer belong to someone else.
+        :raises ConnectionLookUpError: if the look-up failed otherwise.
         """
+        remedy = "or pass aws_conn_id=None to use the credentials that boto3 finds on the machine."
         try:
-            return super().get_connection(conn_id)
-        except (AirflowNotFoundException, ImportError) as error:  # ImportError: Airflow 3.1.0, outside a task
-            why = (
-                "is not defined. Define it"
-                if isinstance(error, AirflowNotFoundException)
-                else f"is out of reach here: {error}. Upgrade Airflow"
-            )
-            raise KendraRequestError(
-                f"The AWS connection {conn_id!r} {why}, or pass aws_conn_id=None to use the credentials that boto3 "
-                "finds on the machine."
+            connection = super().get_connection(conn_id)
+        except AirflowNotFoundException as error:
+            _check_environment(conn_id)
+            raise ConnectionNotDefinedError(
+                f"The AWS connection {conn_id!r} is not defined. Define it, {remedy}"
             ) from error
+        except ImportError as error:  # Airflow 3.1.0, outside a task
+            raise KendraRequestError(
+                f"The AWS connection {conn_id!r} is out of reach here: {error}. Upgrade Airflow, {remedy}"
+            ) from error
+        except Exception as error:
+            # Its text could show what was read.
+            raise ConnectionLookUpError(
+                f"The look-up of the AWS connection {conn_id!r} failed ({type(error).__name__})."
+            ) from error
+        _check_extra(connection)
+        return connection
+
+    # functools.cached_property has one lock for all hooks before Python 3.12: a look-up that hangs would hold up all
+    # others.
+    @CachedProperty  # type: ignore[untyped-decorator]
+    def conn(self) -> Any:
+        """The client."""
+        return self.get_client_type(region_name=self.region_name)
+
+    @CachedProperty  # type: ignore[untyped-decorator]
+    def conn_config(self) -> Any:
+        """The values of the connection; those of the last look-up if a later one fails."""
+        if self._config_error is not None:
+            raise KendraRequestError(self._config_error)
+        try:
+            self._known_conn_config = self._look_up_patiently()
+        except (ConnectionLookUpError, ConnectionNotDefinedError) as error:
+            if self._known_conn_config is None:
+                raise
+            self.log.warning("%s Using what the last look-up gave.", error)
+        return self._known_conn_config
+
+    def _look_up_patiently(self) -> Any:
+        """Look the connection up, again after each pause, since Airflow says "not defined" of failed look-ups too."""
+        for pause in self.look_up_pauses if self._known_conn_config is None else ():
+            try:
+                return self._look_up()
+            except (ConnectionLookUpError, ConnectionNotDefinedError) as error:
+                self.log.warning("%s Looking it up again in %g s, in case that is not so.", error, pause)
+            time.sleep(pause)
+        return self._look_up()
+
+    def _look_up(self) -> Any:
+        try:
+            with misconfiguration_explained(f"the connection {self.aws_conn_id!r}"):
+                return AwsBaseHook.conn_config.func(self)  # type: ignore[attr-defined]
+        except ConnectionNotDefinedError as error:
+            if not self._is_connection_known:
+                raise
+            raise ConnectionLookUpError(
+                f"The look-up of the AWS connection {self.aws_conn_id!r} failed: Airflow says that it is not defined, "
+                "but it has been used before."
+            ) from error
+
+    def be_patient_with_look_ups(self) -> None:
+        """Look the connection up several times, over a minute, before it counts as not defined."""
+        self.look_up_pauses = LOOK_UP_PAUSES
+
+    def take_connection_as_defined(self) -> None:
+        """Take "not defined" for a failed look-up, which will pass: a process before this one had the connection."""
+        self.look_up_pauses = ()
+        self._is_connection_known = True
+
+    def get_client_type(self, *args: Any, **kwargs: Any) -> Any:
+        """
+        Make a client.
+
+        :raises KendraRequestError: if none can be made with this configuration.
+        """
+        with misconfiguration_explained(f"botocore_config, or the connection {self.aws_conn_id!r}"):
+            check_ca_bundle(self.verify)
+            return super().get_client_type(*args, **kwargs)
 
     @property
     def config(self) -> Config:
         """The botocore configuration: what the author or the connection gave, over bounded time-outs."""
-        return _TIMEOUTS.merge(super().config)
+        return self._defaults.merge(super().config)
+
+    def use_for_polling(self) -> None:
+        """Make one attempt a call, with short time-outs, unless the author set these: the poller is the retry."""
+        self._defaults = _POLLING
 
     @cached_property
     def _start_client(self) -> KendraClient:
@@ -778,6 +792,33 @@ def _no_such_job(index_id: str, data_source_id: str, execution_id: str) -> Kendr
         f"Data source {data_source_id} (index {index_id}) has no sync job {execution_id}. Check the three ids, "
         "and that connection and region are those it was started with."
     )
+
+
+def _check_environment(conn_id: str) -> None:
+    """Raise if the connection is not found since its environment variable can't be read, which Airflow keeps silent."""
+    name = f"AIRFLOW_CONN_{conn_id.upper()}"
+    value = os.environ.get(name, "").strip()
+    if value.startswith("{") and not _is_json_object(value):
+        raise KendraRequestError(
+            f"The AWS connection {conn_id!r} cannot be read: the environment variable {name} is no valid "
+            "JSON. Correct it."
+        )
+
+
+def _check_extra(connection: Connection) -> None:
+    """Raise for an extra that Airflow would take for empty: role and region would silently be others."""
+    extra = connection.extra
+    if isinstance(extra, str) and extra.strip() and not _is_json_object(extra):
+        raise KendraRequestError(
+            f"The extra of the AWS connection {connection.conn_id!r} is no valid JSON object. Correct it."
+        )
+
+
+def _is_json_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
 
 
 def _repeated_page(what: str) -> KendraError:

@@ -62,7 +62,7 @@ def _aws_errors_explained(refusal: str, *calls: str) -> Iterator[None]:
     :param refusal: What AWS does not do, in words.
     :param calls: The API calls that the connection needs permission for, besides ListDataSourceSyncJobs.
     """
-    from airflow_provider_kendra.hooks.kendra import ErrorKind, classify_error, is_aws_error
+    from airflow_provider_kendra.hooks.aws_errors import ErrorKind, classify_error, is_aws_error
 
     try:
         yield
@@ -125,6 +125,7 @@ class _SyncJobWaiter(SyncJobLineageMixin, AwsParametersMixin, BaseOperator):
                     timeout=remaining,
                     waiting_since=now.isoformat(),
                     stop_on_kill=stop_on_kill,
+                    is_connection_known=True,
                     **self.aws_kwargs,
                 ),
                 method_name="execute_complete",

@@ -77,6 +77,7 @@ class _KendraSensor(SyncJobLineageMixin, AwsParametersMixin, BaseSensorOperator)
 
     def execute(self, context: Context) -> Any:
         """Wait, here or in the triggerer."""
+        began = polling.utcnow()
         self._since = self._waiting_since(context)
         if refusal := self._refusal():
             return self._end(refusal)
@@ -87,6 +88,8 @@ class _KendraSensor(SyncJobLineageMixin, AwsParametersMixin, BaseSensorOperator)
                 method_name="execute_complete",
                 timeout=timedelta(seconds=self.timeout) + _NET,
             )
+        if self._is_later_poke(began):
+            self.hook.take_connection_as_defined()  # else the first poke would have failed
         try:
             return super().execute(context)
         except (AirflowSensorTimeout, AirflowSkipException) as error:
@@ -189,6 +192,12 @@ class _KendraSensor(SyncJobLineageMixin, AwsParametersMixin, BaseSensorOperator)
             # Airflow 2 keeps the start of the first poke as the task's own.
             started = ti.get_first_reschedule_date(context) if AIRFLOW_V_3_0_PLUS else ti.start_date
         return started or polling.utcnow()
+
+    def _is_later_poke(self, began: datetime) -> bool:
+        """Whether this process, begun then, is not the first one of the wait: only in reschedule mode."""
+        elapsed = (began - (self._since or began)).total_seconds()
+        # Airflow 2 says only when the task began, which for a first poke is a little earlier.
+        return elapsed > 0 and (AIRFLOW_V_3_0_PLUS or elapsed >= self.poke_interval)
 
 
 class KendraSyncJobSensor(_KendraSensor):

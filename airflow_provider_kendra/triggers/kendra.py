@@ -21,7 +21,7 @@ from airflow_provider_kendra.conditions import (
     sync_job_condition,
 )
 from airflow_provider_kendra.finished import Cursor, Finished
-from airflow_provider_kendra.polling import DataSource, utcnow, wait_for
+from airflow_provider_kendra.polling import KNOWN_AFTER, DataSource, utcnow, wait_for
 from airflow_provider_kendra.sync_job import Acceptance
 from airflow_provider_kendra.validation import check_identifier, check_interval, check_seconds, check_time
 from airflow_provider_kendra.watching import freshness_index, wait_until_fresh, watch
@@ -93,6 +93,8 @@ class KendraSyncJobTrigger(_WaitTrigger):
     :param waiting_since: When the wait began, ISO 8601; None for when the trigger first runs. ``timeout`` and
         ``not_found_timeout`` count from here, so that a restart of the triggerer does not extend them.
     :param stop_on_kill: Stop the sync job ``execution_id`` when a user acts on the deferred task (Airflow 3.3+).
+    :param is_connection_known: The task has used the connection already, so that a look-up which finds no such
+        connection is taken for one that failed.
     :param aws_conn_id: The Airflow connection for AWS.
     :param region_name: AWS region.
     :param verify: Whether, or with which CA bundle, to verify TLS certificates.
@@ -111,6 +113,7 @@ class KendraSyncJobTrigger(_WaitTrigger):
         "timeout",
         "waiting_since",
         "stop_on_kill",
+        "is_connection_known",
     )
 
     def __init__(
@@ -127,6 +130,7 @@ class KendraSyncJobTrigger(_WaitTrigger):
         timeout: float | None = None,
         waiting_since: str | None = None,
         stop_on_kill: bool = False,
+        is_connection_known: bool = False,
         aws_conn_id: str | None = "aws_default",
         region_name: str | None = None,
         verify: bool | str | None = None,
@@ -146,6 +150,7 @@ class KendraSyncJobTrigger(_WaitTrigger):
         self.timeout = timeout
         self.waiting_since = waiting_since
         self.stop_on_kill = stop_on_kill
+        self.is_connection_known = is_connection_known
 
     def _wait(self) -> Coroutine[Any, Any, Outcome]:
         since = _since(self.waiting_since)
@@ -165,6 +170,7 @@ class KendraSyncJobTrigger(_WaitTrigger):
             interval=_interval(self.poll_interval),
             deadline=_deadline(since, self.timeout),
             log=self.log.info,
+            is_connection_known=self.is_connection_known or _is_resumed(since),
         )
 
     async def on_kill(self) -> None:
@@ -231,6 +237,11 @@ def _since(waiting_since: str | None) -> datetime:
 def _interval(poll_interval: object) -> float:
     # 1.0.0 accepted 0: such a wait goes on, with the default.
     return check_seconds("poll_interval", poll_interval) or 60
+
+
+def _is_resumed(since: datetime) -> bool:
+    """Whether a wait is so old that a triggerer before this one has surely found its connection."""
+    return (utcnow() - since).total_seconds() >= KNOWN_AFTER
 
 
 def _deadline(since: datetime, timeout: float | None) -> datetime | None:
@@ -310,6 +321,7 @@ class KendraDataFreshnessTrigger(_WaitTrigger):
         self.waiting_since = waiting_since
 
     def _wait(self) -> Coroutine[Any, Any, AllFresh | Failed]:
+        since = _since(self.waiting_since)
         return wait_until_fresh(
             freshness_index(self.aws_parameters, self.index_id, self.data_source_ids),
             freshness_condition(
@@ -321,8 +333,9 @@ class KendraDataFreshnessTrigger(_WaitTrigger):
                 fail_fast=self.fail_fast,
             ),
             interval=_interval(self.poll_interval),
-            deadline=_deadline(_since(self.waiting_since), self.timeout),
+            deadline=_deadline(since, self.timeout),
             log=self.log.info,
+            is_connection_known=_is_resumed(since),
         )
 
 

@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from airflow_provider_kendra.polling import MAX_CALLS
 from airflow_provider_kendra.testing import LocalKendra
 
 OURS = ["airflow_provider_kendra.operators.kendra", "airflow_provider_kendra.sensors.kendra"]
@@ -85,6 +86,19 @@ SOAK_COLUMNS = {
 }
 GROWTH_BLOCKS_PERCENT = 1
 
+ISOLATION = {"hung": 48, "interval": 10, "seconds": 120, "timeout": 20}
+QUICK_ISOLATION = {"hung": 48, "interval": 5, "seconds": 30, "timeout": 5}
+
+ISOLATION_COLUMNS = {
+    "hung": "data sources that hang",
+    "first_poll_s": "first poll of the other (s)",
+    "longest_pause_s": "longest pause between its polls (s)",
+    "timed_out": "waits timed out",
+    "timed_out_without_poll": "without a poll",
+    "threads_at_most": "threads at most",
+    "exit_s": "exit (s)",
+}
+
 
 def main() -> int:
     """Measure, print, and return 1 if a target is missed."""
@@ -108,10 +122,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as home, LocalKendra() as kendra:
         waits = [(each, count, _waits(home, kendra, each, count, times)) for each, count, times in plan]
         loads = {each: _load(home, kendra, load, each) for each in load.sizes if each == "ours" or has_peer}
+        isolation = _isolation(home, kendra, **(QUICK_ISOLATION if arguments.quick else ISOLATION))
         soak = _soak(home, kendra, **(QUICK_SOAK if arguments.quick else SOAK))
         parse = {name: _parse(home, modules, repeats) for name, modules in {"ours": OURS, "eager": EAGER}.items()}
 
-    missed = _report_waits(waits, repeats) + _report_load(loads, load) + _report_soak(soak) + _report_parse(parse)
+    missed = _report_waits(waits, repeats) + _report_load(loads, load) + _report_isolation(isolation)
+    missed += _report_soak(soak) + _report_parse(parse)
     print("\n".join(f"MISSED: {each}" for each in missed) or "All targets are met.")
     print(f"Took {time.perf_counter() - began:.0f} s.")
     if arguments.output:
@@ -120,6 +136,7 @@ def main() -> int:
             "versions": {"python": sys.version.split()[0], **versions},
             "waits": [{"trigger": each, "waits": count, **result} for each, count, result in waits],
             "load": {"interval_s": load.interval, **loads},
+            "isolation": isolation,
             "soak": soak,
             "parse": parse,
             "missed": missed,
@@ -172,6 +189,17 @@ def _load(home: str, kendra: LocalKendra, load: Load, trigger: str) -> dict[str,
         sources=[(each, kendra.create_s3_data_source(each, "documents")) for each in index_ids],
     )
     return result
+
+
+def _isolation(home: str, kendra: LocalKendra, **sizes: Any) -> dict[str, Any]:
+    print(f"… {sizes['hung']} data sources that hang, and one that answers", file=sys.stderr)
+    kendra.reset()
+    index_id = kendra.create_index()
+    data_source_id = kendra.create_custom_data_source(index_id)
+    kendra.set_history(index_id, data_source_id, [{"ExecutionId": "job", "Status": "SYNCING"}])
+    ids = (index_id, data_source_id)
+    result: dict[str, Any] = _fresh(home, "tests.benchmarks.isolation", **sizes, url=kendra.url, ids=ids)
+    return result | {"exit_s": round(time.time() - result.pop("ended_at"), 1)}
 
 
 def _soak(home: str, kendra: LocalKendra, waits: int, waves: int, data_sources: int) -> dict[str, Any]:
@@ -257,6 +285,26 @@ def _report_load(loads: dict[str, dict[str, Any]], load: Load) -> list[str]:
         f"load: {LOAD_COLUMNS[name]} is {ours[name]}, target {target:g}"
         for name, target in targets.items()
         if ours[name] > target
+    ]
+
+
+def _report_isolation(isolation: dict[str, Any]) -> list[str]:
+    print("Waits on an endpoint that accepts and never answers, half of them with a time-out, and one on another")
+    print(f"connection; all polled every {isolation['interval_s']} s.\n")
+    _head(*ISOLATION_COLUMNS.values())
+    _row(*(f"{isolation[name]}" for name in ISOLATION_COLUMNS))
+    print()
+    targets = {
+        "first_poll_s": 2,
+        "longest_pause_s": LATE * isolation["interval_s"],
+        "timed_out_without_poll": 0,
+        "threads_at_most": 2 * (MAX_CALLS + 1),
+        "exit_s": 20,
+    }
+    return [
+        f"isolation: {ISOLATION_COLUMNS[name]} is {isolation[name]}, target {target:g}"
+        for name, target in targets.items()
+        if isolation[name] > target
     ]
 
 

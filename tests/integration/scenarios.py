@@ -7,7 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSkipException
+from airflow.providers.common.compat.sdk import (
+    AirflowNotFoundException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+)
 
 from airflow_provider_kendra.exceptions import (
     KendraRequestError,
@@ -74,6 +78,8 @@ class Scenario:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     params: Mapping[str, Any] = field(default_factory=dict)
     calls: int | None = None
+    look_ups: Sequence[BaseException | None] = ()
+    """What the first look-ups of the connection raise; None for one that succeeds."""
 
 
 def job(execution_id: str, status: str | None = None, *, started: int | None = 30, **members: Any) -> Job:
@@ -544,4 +550,113 @@ TIME_OUTS = [
     one("is told to fail silently", rejects("mine", "FAILED"), "SYNCING", "FAILED", silent_fail=True, calls=2),
 ]
 
-SCENARIOS = [*STATUS_PATHS, *HISTORY, *TOLERANCE, *STARTED_AFTER, *TROUBLE, *ARGUMENTS, *SKIPS, *TIME_OUTS]
+# What no client can be made with, what a failed look-up is, and what a proxy answers.
+
+UNABLE = "No AWS client can be made with this configuration"
+
+
+def undefined() -> BaseException:
+    """What Airflow raises for a connection that is not defined, and for one whose look-up failed."""
+    return AirflowNotFoundException("The conn_id `aws_default` isn't defined")
+
+
+def looked_up(
+    name: str,
+    expected: Passes | Raises,
+    *look_ups: BaseException | None,
+    statuses: Sequence[str] = ("SUCCEEDED",),
+    faults: Sequence[Mapping[str, Any]] = (),
+    **arguments: Any,
+) -> Scenario:
+    """A wait for job "mine" while the first look-ups of the connection have these results."""
+    looks = [[job("mine", status)] for status in statuses]
+    return Scenario(name, expected, looks, faults, execution_id="mine", arguments=arguments, look_ups=look_ups)
+
+
+MISCONFIGURATION = [
+    told(name, refuses(parameter, *named), execution_id="mine", **arguments)
+    for name, parameter, named, arguments in [
+        ("has a botocore_config with an unknown key", "botocore_config", ["retrys"],
+            {"botocore_config": {"retrys": 1}}),
+        ("has a botocore_config with a bad retry mode", "botocore_config", ["often"],
+            {"botocore_config": {"retries": {"mode": "often"}}}),
+        ("has a botocore_config with retries of a wrong type", "botocore_config", [],
+            {"botocore_config": {"retries": "many"}}),
+        ("has a botocore_config with a time-out that is no number", "botocore_config", [UNABLE],
+            {"botocore_config": {"read_timeout": "long"}}),
+        ("has a botocore_config with a pool size that is no number", "botocore_config", [],
+            {"botocore_config": {"max_pool_connections": "ten"}}),
+        ("has a botocore_config that is text", "botocore_config", ["mapping"], {"botocore_config": "read_timeout=5"}),
+        ("has proxies that are no mapping", "botocore_config", ["proxies"],
+            {"botocore_config": {"proxies": "http://me:secret@proxy"}}),
+        ("has a proxy whose address cannot be one", "botocore_config", [],
+            {"botocore_config": {"proxies": {"http": "me:secret@proxy:31x28"}}}),
+        ("has a CA bundle that does not exist", "verify", ["/no/such.pem"], {"verify": "/no/such.pem"}),
+        ("has a CA bundle that is a directory", "verify", ["/"], {"verify": "/"}),
+        ("has a region that cannot be one", "region_name", [], {"region_name": "no where"}),
+        ("uses a connection with an unknown profile", "profile", ["missing"], {"aws_conn_id": "unknown_profile"}),
+        ("uses a connection with a bad botocore configuration", "'bad_config'", ["retrys"],
+            {"aws_conn_id": "bad_config"}),
+        ("uses a connection whose extra is no JSON", "'bad_extra'", ["extra"], {"aws_conn_id": "bad_extra"}),
+        ("uses a connection whose variable is no JSON", "'no_json'", ["AIRFLOW_CONN_NO_JSON"],
+            {"aws_conn_id": "no_json"}),
+    ]
+] + [
+    told(f"{parameter}: a configuration that cannot work", skips(parameter, "botocore_config"), execution_id="mine",
+        botocore_config={"retrys": 1}, **{parameter: True},
+    )
+    for parameter in ("soft_fail", "never_fail")
+]  # fmt: skip
+
+LOOK_UPS = [
+    looked_up("is told for a while that its connection is not defined", MINE, *[undefined()] * 4),
+    looked_up("is told again and again that its connection is not defined", refuses("not defined"),
+        *[undefined()] * 100,
+    ),
+    looked_up("cannot look its connection up at first", MINE, RuntimeError("away"), ValueError("port"),
+        OSError("gone"),
+    ),
+    looked_up("is told later that its connection is not defined", MINE, None, *[undefined()] * 30,
+        statuses=["SYNCING"] * 5 + ["SUCCEEDED"],
+    ),
+    looked_up("is told so when its credentials have expired", MINE, None, *[undefined()] * 30,
+        statuses=["SYNCING", "SYNCING", "SUCCEEDED"], faults=[{"error": "ExpiredTokenException", "times": 1}],
+    ),
+    looked_up("is told so for ever after its first look, past the renewal of clients", MINE,
+        None, *[undefined()] * 10, statuses=["SYNCING"] * 40 + ["SUCCEEDED"],
+    ),
+    looked_up("soft_fail: its connection is not defined", skips("soft_fail", "not defined"), *[undefined()] * 100,
+        soft_fail=True,
+    ),
+]  # fmt: skip
+
+PROXY_PAGES = [
+    troubled(f"gets a page of a proxy with status {status}", MINE, {"status": status, "body": "not-json", "times": 2},
+        calls=3,
+    )
+    for status in (302, 400, 403, 404, 407, 413, 451, 500, 502, 503)
+] + [
+    troubled("gets nothing but pages of a proxy", times_out("mine", "HTTP status 403 without an AWS error code"),
+        {"status": 403, "body": "not-json"}, timeout=120,
+    ),
+    troubled("gets JSON of a proxy without a code", MINE,
+        {"status": 403, "message": "Forbidden", "times": 1}, calls=2,
+    ),
+    troubled("gets an empty body with a status of refusal", MINE,
+        {"status": 403, "body": "empty", "times": 1}, calls=2,
+    ),
+]  # fmt: skip
+
+SCENARIOS = [
+    *STATUS_PATHS,
+    *HISTORY,
+    *TOLERANCE,
+    *STARTED_AFTER,
+    *TROUBLE,
+    *ARGUMENTS,
+    *SKIPS,
+    *TIME_OUTS,
+    *MISCONFIGURATION,
+    *LOOK_UPS,
+    *PROXY_PAGES,
+]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import botocore.session
 import pytest
+from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSkipException
 
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
@@ -16,7 +19,7 @@ from tests.integration.modes import TASK_ID, Ending, Wait
 from tests.integration.scenarios import LIST, SCENARIOS, Passes, Raises, Scenario, job, troubled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from airflow_provider_kendra.testing import LocalKendra
 
@@ -46,8 +49,24 @@ class Stage:
             "timeout": 3600,
             **scenario.arguments,
         }
-        ending = Wait(arguments, dict(scenario.params)).run(mode)
+        with _look_ups(scenario.look_ups):
+            ending = Wait(arguments, dict(scenario.params)).run(mode)
         return ending, self.kendra.call_count(LIST) - before
+
+
+@contextmanager
+def _look_ups(results: Sequence[BaseException | None]) -> Iterator[None]:
+    """Let the first look-ups of a connection have these results."""
+    true = AwsBaseHook.get_connection
+    coming = iter(results)
+
+    def look_up(conn_id: str) -> Any:
+        if (error := next(coming, None)) is not None:
+            raise error
+        return true(conn_id)
+
+    with patch.object(AwsBaseHook, "get_connection", look_up):
+        yield
 
 
 def _connection(kendra: LocalKendra, **changes: Any) -> str:
@@ -76,6 +95,10 @@ def stage(local_kendra: LocalKendra, monkeypatch: pytest.MonkeyPatch) -> Stage:
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", _connection(local_kendra))
     monkeypatch.setenv("AIRFLOW_CONN_WITHOUT_CREDENTIALS", _connection(local_kendra, login=None, password=None))
     monkeypatch.setenv("AIRFLOW_CONN_WITHOUT_REGION", _connection(local_kendra, extra={"region_name": None}))
+    monkeypatch.setenv("AIRFLOW_CONN_UNKNOWN_PROFILE", _connection(local_kendra, extra={"profile_name": "missing"}))
+    monkeypatch.setenv("AIRFLOW_CONN_BAD_CONFIG", _connection(local_kendra, extra={"config_kwargs": {"retrys": 1}}))
+    monkeypatch.setenv("AIRFLOW_CONN_BAD_EXTRA", "aws://testing:testing@/?__extra__=%7Bregion")
+    monkeypatch.setenv("AIRFLOW_CONN_NO_JSON", _connection(local_kendra)[:-1])
     return Stage(local_kendra)
 
 
@@ -95,6 +118,7 @@ def test_every_mode_ends_in_the_same_way(stage: Stage, scenario: Scenario) -> No
     for mode in MODES:
         ending, calls = stage.play(scenario, mode)
         _check(ending, scenario.expected)
+        assert "secret" not in ending.message
         assert scenario.calls in (None, calls), mode
         # Where nobody has a worker to check an argument on, nobody knows the task's name either.
         endings[mode] = replace(ending, message=ending.message.replace(f"{TASK_ID}: ", ""))

@@ -33,9 +33,11 @@ from airflow_provider_kendra.conditions import (
     Satisfied,
     SyncedSince,
     Waiting,
+    outcome_from_event,
 )
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.sync_job import Acceptance
+from airflow_provider_kendra.triggers.kendra import KendraSyncJobTrigger
 from tests.conftest import NEWEST_START, DataSource, listed
 from tests.task_runs import Clock
 from tests.virtual_time import VirtualTimeLoop, run_in_virtual_time
@@ -562,9 +564,9 @@ def test_credential_errors_lead_to_one_fresh_client_for_all(data_source, even, c
         data_source.kendra.inject(LIST, error="ExpiredTokenException", status=400, times=3)
         await until(70)
         assert len(clients.made) == 1
-        assert clients.closed == clients.made
         await until(130)
         assert len(clients.made) == 2
+        assert clients.closed == clients.made[:1]
         await cancel(*waits)
         await assert_nothing_is_left(clients)
 
@@ -1263,8 +1265,28 @@ def test_a_connection_that_stays_not_defined_fails_the_waits_and_says_so(data_so
         outcomes = await asyncio.gather(*(wait(data_source) for _ in range(3)))
         assert {outcome.failure for outcome in outcomes} == {Failure.REFUSED}
         assert "'aws_default' is not defined" in outcomes[0].message
-        assert len(look_ups) == 3
+        assert len(look_ups) == 5
+        assert now() == 60
         await assert_nothing_is_left(clients)
+
+    run_in_virtual_time(main())
+
+
+@pytest.mark.parametrize("arguments", [{"is_connection_known": True}, {"waiting_since": "an hour ago"}], ids=str)
+def test_a_wait_that_has_used_its_connection_before_outlasts_any_number_of_failed_look_ups(
+    data_source, even, monkeypatch, arguments
+):
+    data_source.show(SUCCEEDED)
+    look_up, look_ups = not_defined_times(17)
+    look_up_with(monkeypatch, look_up)
+
+    async def main() -> None:
+        if "waiting_since" in arguments:
+            arguments["waiting_since"] = (polling.utcnow() - timedelta(hours=1)).isoformat()
+        trigger = KendraSyncJobTrigger(**data_source.as_kwargs, execution_id="job", **arguments)
+        events = [event.payload async for event in trigger.run()]
+        assert outcome_from_event(events[0]).job.execution_id == "job"
+        assert len(look_ups) == 18
 
     run_in_virtual_time(main())
 

@@ -6,7 +6,10 @@ from functools import cache
 from itertools import islice, pairwise
 
 import botocore.session
+import certifi
 import pytest
+import requests
+from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook, BaseSessionFactory
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from botocore import exceptions as aws
 from botocore.config import Config
@@ -21,6 +24,7 @@ from airflow_provider_kendra.exceptions import (
     KendraSyncJobNotFoundError,
 )
 from airflow_provider_kendra.hooks.kendra import ErrorKind, KendraSyncJobsHook, classify_error, refusal
+from airflow_provider_kendra.operators.kendra import KendraListSyncJobsOperator
 from airflow_provider_kendra.sync_job import SyncJobStatus
 from tests.conftest import NEWEST_START, counts, listed
 
@@ -359,7 +363,7 @@ class TestConnection:
             hook.start_sync_job(index_id, "documents")
         assert {call.region for call in local_kendra.calls()} == {"eu-west-1"}
 
-    @pytest.mark.parametrize("verify", [False, True, "/etc/ca.pem"])
+    @pytest.mark.parametrize("verify", [False, True, certifi.where()])
     def test_verify_reaches_the_client(self, local_kendra, verify):
         hook = KendraSyncJobsHook(verify=verify)
         assert hook.conn._endpoint.http_session._verify == verify
@@ -389,6 +393,160 @@ class TestConnection:
         self.connect(monkeypatch, "aws_default", region_name="eu-west-1", endpoint_url=data_source.kendra.url)
         hook.discard_clients()
         assert hook.conn.meta.region_name == "eu-west-1"
+
+
+class TestMakingAClient:
+    """A configuration that cannot work is refused for good; what may pass while credentials are fetched is not."""
+
+    @pytest.mark.parametrize(
+        ("arguments", "parameter"),
+        [
+            ({"config": {"retrys": 1}}, "botocore_config"),
+            ({"config": {"retries": {"mode": "often"}}}, "botocore_config"),
+            ({"config": {"read_timeout": "long"}}, "botocore_config"),
+            ({"config": "read_timeout=5"}, "botocore_config"),
+            ({"config": {"proxies": {"https": 5}}}, "botocore_config"),
+            ({"verify": "/no/such.pem"}, "verify"),
+            ({"verify": "/etc/passwd"}, "verify"),
+            ({"verify": 5}, "verify"),
+            ({"region_name": "no where"}, "region_name"),
+        ],
+    )
+    def test_what_cannot_work_is_refused_before_any_call_and_names_the_parameter(
+        self, data_source, arguments, parameter
+    ):
+        before = data_source.kendra.call_count()
+        with pytest.raises(KendraRequestError, match=parameter):
+            KendraSyncJobsHook(**arguments).list_sync_jobs(*data_source.ids)
+        assert data_source.kendra.call_count() == before
+
+    @pytest.mark.parametrize(
+        "error",
+        [TypeError("no"), ValueError("no"), AttributeError("no"), OSError("no"), FileNotFoundError(2, "no"),
+         aws.InvalidConfigError(error_msg="no"), NotImplementedError("no")],
+        ids=lambda error: type(error).__name__,
+    )  # fmt: skip
+    def test_an_error_of_making_is_one_of_the_configuration(self, local_kendra, monkeypatch, error):
+        self.break_sessions(monkeypatch, error)
+        with pytest.raises(KendraRequestError, match=type(error).__name__):
+            _ = KendraSyncJobsHook().conn
+
+    @pytest.mark.parametrize(
+        ("error", "kind"),
+        [
+            (aws.EndpointConnectionError(**URL), ErrorKind.TRANSIENT),
+            (aws.ReadTimeoutError(**URL), ErrorKind.TRANSIENT),
+            (aws.ProxyConnectionError(proxy_url="http://proxy", error="It broke."), ErrorKind.TRANSIENT),
+            (ConnectionResetError(), ErrorKind.TRANSIENT),
+            (TimeoutError(), ErrorKind.TRANSIENT),
+            (requests.HTTPError("503 of the identity provider"), ErrorKind.TRANSIENT),
+            (OSError(24, "Too many open files"), ErrorKind.TRANSIENT),
+            (aws.NoCredentialsError(), ErrorKind.CREDENTIALS),
+            (aws.CredentialRetrievalError(provider="sts", error_msg="It broke."), ErrorKind.CREDENTIALS),
+            (aws.ClientError({"Error": {"Code": "Throttling"}, "ResponseMetadata": {"HTTPStatusCode": 400}},
+                "AssumeRole"), ErrorKind.TRANSIENT),
+            (aws.ClientError({"Error": {"Code": "ServiceUnavailable"}, "ResponseMetadata": {"HTTPStatusCode": 503}},
+                "AssumeRole"), ErrorKind.TRANSIENT),
+            (aws.ClientError({"Error": {"Code": "AccessDenied"}, "ResponseMetadata": {"HTTPStatusCode": 403}},
+                "AssumeRole"), ErrorKind.PERMANENT),
+        ],
+        ids=lambda value: type(value).__name__,
+    )  # fmt: skip
+    def test_an_error_of_fetching_credentials_stays_what_it_is(self, local_kendra, monkeypatch, error, kind):
+        self.break_sessions(monkeypatch, error)
+        with pytest.raises(type(error)) as caught:
+            _ = KendraSyncJobsHook().conn
+        assert classify_error(caught.value) is kind
+
+    def break_sessions(self, monkeypatch, error):
+        def create_session(*_, **__):
+            raise error
+
+        monkeypatch.setattr(BaseSessionFactory, "create_session", create_session)
+
+    def test_passwords_are_not_shown(self, local_kendra, monkeypatch):
+        self.break_sessions(monkeypatch, ValueError("Invalid proxy: http://me:secret@proxy:3128"))
+        with pytest.raises(KendraRequestError, match=r"\*\*\*@proxy") as caught:
+            _ = KendraSyncJobsHook().conn
+        assert "secret" not in str(caught.value)
+        assert caught.value.__suppress_context__
+
+    def test_a_file_that_only_a_call_finds_missing_is_of_the_configuration(self, local_kendra, monkeypatch):
+        monkeypatch.setenv("AWS_CA_BUNDLE", "/no/such.pem")
+        connection = json.loads(local_kendra.connection_json)
+        connection["extra"]["endpoint_url"] = connection["extra"]["endpoint_url"].replace("http:", "https:")
+        monkeypatch.setenv("AIRFLOW_CONN_TLS", json.dumps(connection))
+        with pytest.raises(aws.BotoCoreError) as caught:
+            KendraSyncJobsHook("tls", config={"retries": {"total_max_attempts": 1}}).list_sync_jobs(INDEX_ID, "source")
+        assert classify_error(caught.value) is ErrorKind.PERMANENT
+
+
+class TestLookingTheConnectionUp:
+    @pytest.fixture
+    def look_ups(self, monkeypatch, local_kendra):
+        """What the look-ups raise, one after the other; None for one that succeeds."""
+        coming = []
+        true = AwsBaseHook.get_connection
+
+        def look_up(conn_id):
+            if coming and (error := coming.pop(0)) is not None:
+                raise error
+            return true(conn_id)
+
+        monkeypatch.setattr(AwsBaseHook, "get_connection", look_up)
+        return coming
+
+    @pytest.fixture
+    def clock(self, monkeypatch):
+        clock = Clock()
+        monkeypatch.setattr("airflow_provider_kendra.hooks.kendra.time", clock)
+        return clock
+
+    def test_a_task_looks_it_up_several_times_over_a_minute(self, look_ups, clock, data_source):
+        look_ups += [AirflowNotFoundException("not defined")] * 4
+        operator = KendraListSyncJobsOperator(task_id="list", **data_source.as_kwargs)
+        assert operator.hook.list_sync_jobs(*data_source.ids) == []
+        assert clock.now == 1000 + 60
+
+    def test_a_task_fails_for_good_if_it_stays_undefined(self, look_ups, clock, data_source):
+        look_ups += [AirflowNotFoundException("not defined")] * 9
+        operator = KendraListSyncJobsOperator(task_id="list", **data_source.as_kwargs)
+        with pytest.raises(KendraRequestError, match="is not defined"):
+            operator.hook.list_sync_jobs(*data_source.ids)
+        assert len(look_ups) == 4
+
+    def test_any_other_error_of_a_look_up_will_pass_and_its_text_is_not_shown(self, look_ups, data_source):
+        look_ups.append(ValueError("Port could not be cast to integer value as 'secret'"))
+        with pytest.raises(KendraError, match=r"look-up .* failed \(ValueError\)") as caught:
+            KendraSyncJobsHook().list_sync_jobs(*data_source.ids)
+        assert classify_error(caught.value) is ErrorKind.TRANSIENT
+        assert "secret" not in str(caught.value)
+
+    def test_a_hook_goes_on_with_what_it_knows_when_a_later_look_up_fails(self, look_ups, data_source):
+        look_ups += [None, AirflowNotFoundException("not defined")]
+        hook = KendraSyncJobsHook()
+        first = hook.conn
+        hook.discard_clients()
+        assert hook.list_sync_jobs(*data_source.ids) == []
+        assert hook.conn is not first
+        assert not look_ups
+
+    def test_a_connection_that_was_there_before_is_not_taken_for_undefined(self, look_ups, data_source):
+        look_ups.append(AirflowNotFoundException("not defined"))
+        hook = KendraSyncJobsHook()
+        hook.take_connection_as_defined()
+        with pytest.raises(KendraError) as caught:
+            _ = hook.conn
+        assert classify_error(caught.value) is ErrorKind.TRANSIENT
+
+    @pytest.mark.parametrize("value", ["{", '{"conn_type": "aws"', "{'conn_type': 'aws'}"])
+    def test_an_environment_variable_that_is_no_json_is_said_at_once(self, monkeypatch, clock, local_kendra, value):
+        monkeypatch.setenv("AIRFLOW_CONN_BROKEN", value)
+        hook = KendraSyncJobsHook("broken")
+        hook.be_patient_with_look_ups()
+        with pytest.raises(KendraRequestError, match="AIRFLOW_CONN_BROKEN is no valid JSON"):
+            _ = hook.conn
+        assert clock.now == 1000
 
 
 class Clock:
@@ -689,7 +847,10 @@ class TestErrors:
             ("RequestExpired", 400, ErrorKind.CREDENTIALS),
             ("AccessDenied", 403, ErrorKind.PERMANENT),
             ("400", 400, ErrorKind.TRANSIENT),  # botocore's code of a body that it could not read
-            ("404", 404, ErrorKind.PERMANENT),
+            ("404", 404, ErrorKind.TRANSIENT),
+            ("403", 403, ErrorKind.TRANSIENT),
+            ("", 403, ErrorKind.TRANSIENT),
+            (None, 407, ErrorKind.TRANSIENT),
             ("UnknownOperationException", 400, ErrorKind.PERMANENT),
         ],
     )
@@ -732,6 +893,25 @@ class TestErrors:
     )
     def test_any_other_error_is_told_by_its_class(self, error, kind):
         assert classify_error(error) is kind
+
+    @pytest.mark.parametrize(
+        ("code", "kind"),
+        [
+            ("AccessDeniedException", ErrorKind.PERMANENT),
+            ("com.amazon.coral.service#ThrottlingException:http://internal", ErrorKind.TRANSIENT),
+            ("", ErrorKind.TRANSIENT),
+        ],
+    )
+    def test_a_code_in_the_header_counts_where_the_body_has_none(self, code, kind):
+        error = client_error("403", 403)
+        error.response["ResponseMetadata"]["HTTPHeaders"] = {"x-amzn-errortype": code}
+        assert classify_error(error) is kind
+
+    @pytest.mark.parametrize(
+        "error", [aws.MetadataRetrievalError(error_msg="It broke."), aws.SSOTokenLoadError(error_msg="No.")]
+    )
+    def test_errors_of_fetching_credentials_may_pass_with_a_new_client(self, error):
+        assert classify_error(error) is ErrorKind.CREDENTIALS
 
     def test_a_client_error_without_any_details_is_transient(self):
         assert classify_error(aws.ClientError({}, LIST)) is ErrorKind.TRANSIENT
