@@ -234,7 +234,8 @@ def wait(args: Namespace) -> None:
         started_after=_moment(args.started_after),
         target_statuses=(SyncJobStatus.SUCCEEDED,),
         max_documents_failed=args.max_documents_failed,
-        missing_from=polling.utcnow() + timedelta(seconds=NOT_FOUND_TIMEOUT),
+        not_found_timeout=NOT_FOUND_TIMEOUT,
+        since=polling.utcnow(),
     )
     _wait(args, condition, _aws(args).make_hook())
 
@@ -288,7 +289,7 @@ def _moment(when: datetime | timedelta | None) -> datetime | None:
 
 
 def _execution(execution_id: str, acceptance: Acceptance) -> ExecutionFinished:
-    return ExecutionFinished(execution_id, acceptance, polling.utcnow() + timedelta(seconds=NOT_FOUND_TIMEOUT))
+    return ExecutionFinished(execution_id, acceptance, NOT_FOUND_TIMEOUT, polling.utcnow())
 
 
 def _wait(args: Namespace, condition: Condition, hook: Any) -> None:

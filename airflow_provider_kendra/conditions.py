@@ -14,6 +14,11 @@ from airflow_provider_kendra.validation import check_identifier, check_seconds, 
 
 MeasuredBy = Literal["start_time", "end_time"]
 
+NOT_JUDGED = frozenset({"CREATING", "DELETING", "FAILED"})
+"""Statuses of data sources that cannot be synced, and so are not asked to be fresh."""
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
 
 class History:
     """The part of a data source's history that one look has read so far, newest job first."""
@@ -21,6 +26,7 @@ class History:
     def __init__(self) -> None:
         self.jobs: list[SyncJob] = []
         self.data_source_ids: list[str] = []
+        self.creating_ids: list[str] = []
         self.is_complete = False
         self._by_execution_id: dict[str, SyncJob] = {}
 
@@ -28,6 +34,7 @@ class History:
         """Add the next older page."""
         self.jobs += page.jobs
         self.data_source_ids += page.data_source_ids
+        self.creating_ids += page.creating_ids
         self.is_complete = page.is_last
         for job in page.jobs:
             self._by_execution_id.setdefault(job.execution_id, job)
@@ -35,6 +42,19 @@ class History:
     def get(self, execution_id: str) -> SyncJob | None:
         """Find a job among those read so far."""
         return self._by_execution_id.get(execution_id)
+
+    @property
+    def newest(self) -> SyncJob | None:
+        """The newest job, the only one that can be running, whatever the status of others says."""
+        if not self.jobs or self.jobs[0].start_time is None:
+            return self.jobs[0] if self.jobs else None
+        return max(self.jobs, key=lambda job: job.start_time or _LONG_AGO)  # a page may come unsorted
+
+    @property
+    def running(self) -> SyncJob | None:
+        """The newest job, if it has not finished."""
+        newest = self.newest
+        return None if newest is None or newest.is_finished else newest
 
     def reaches(self, moment: datetime, measured_by: MeasuredBy) -> bool:
         """Whether every job that started (or ended) at or after this moment has been read."""
@@ -49,6 +69,7 @@ class Page:
     jobs: list[SyncJob]
     is_last: bool
     data_source_ids: list[str] = field(default_factory=list)
+    creating_ids: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,20 +165,23 @@ class Condition(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ExecutionFinished:
     """
-    One sync job has finished.
+    One sync job has finished. Each wait needs one of its own, which it keeps from poll to poll.
 
-    :param execution_id: Which.
+    :param execution_id: Which job.
     :param acceptance: How it must have ended.
-    :param missing_from: A job that is not in the history is waited for until then: a new job may not be
-        listed at once.
+    :param not_found_timeout: Seconds. A single answer can be out of date; a job counts as not found, or as no longer
+        running though its status says so, once every answer for this long has said the same.
+    :param since: When this process began to wait; earlier answers are no evidence against the job.
     """
 
     execution_id: str
     acceptance: Acceptance
-    missing_from: datetime
+    not_found_timeout: float
+    since: datetime
+    _doubt: tuple[Failure, datetime] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def subject(self) -> str:
@@ -167,18 +191,44 @@ class ExecutionFinished:
     def decide(self, history: History, now: datetime) -> Decision:
         """Decide by the status of the job."""
         job = history.get(self.execution_id)
-        if job is not None:
+        if job is None:
+            if not history.is_complete:
+                return NeedsOlder()
+            return self._not_found(history) if self._is_lasting(Failure.NOT_FOUND, now) else Waiting()
+        if job.is_finished or job is history.newest:
+            self._doubt = None
             return _judge(job, self.acceptance) if job.is_finished else Waiting(job)
-        if not history.is_complete:
-            return NeedsOlder()
-        if now < self.missing_from:
-            return Waiting()
+        return _superseded(job) if self._is_lasting(Failure.NOT_ACCEPTABLE, now) else Waiting(job)
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether the last answer gave a reason to fail that has not lasted long enough yet."""
+        return self._doubt is not None
+
+    def _is_lasting(self, doubt: Failure, now: datetime) -> bool:
+        """Whether all answers for long enough have given the same reason to fail."""
+        if now < self.since:
+            return False
+        if self._doubt is None or self._doubt[0] is not doubt:
+            self._doubt = doubt, now
+        return (now - self._doubt[1]).total_seconds() >= self.not_found_timeout
+
+    def _not_found(self, history: History) -> Failed:
         return Failed(
             Failure.NOT_FOUND,
             f"Sync job {self.execution_id} is not in the history of its data source ({len(history.jobs)} jobs). "
             "Check execution_id, data_source_id and index_id, and that connection and region are those it was "
             "started with; raise not_found_timeout if it was started just now.",
         )
+
+
+def _superseded(job: SyncJob) -> Failed:
+    return Failed(
+        Failure.NOT_ACCEPTABLE,
+        f"The sync will not finish: its status is still {job.status or 'not reported'} though a newer sync job has "
+        f"started, so it is not running. {job.title}.",
+        job,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,11 +303,7 @@ class Fresh:
             return Satisfied(good)
         if not history.reaches(self.cutoff(now), self.measured_by):
             return NeedsOlder()
-        # What is older than the cutoff is read only by chance, as the rest of a page; but the newest job always.
-        recent = itertools.takewhile(
-            lambda job: not getattr(job, self.measured_by) or self.is_fresh(job, now), history.jobs
-        )
-        running = next((job for job in (*history.jobs[:1], *recent, *since) if not job.is_finished), None)
+        running = history.running
         if running is not None or not since or not self.fail_fast:
             return Waiting(running, stale=good)
         return _judge(since[0], self.acceptance)
@@ -277,9 +323,13 @@ class AllFresh:
 
 @dataclass(frozen=True, slots=True)
 class HeldUp:
-    """Keep waiting: these data sources hold it up."""
+    """
+    Keep waiting: these data sources hold it up.
 
-    data_sources: Mapping[str, Satisfied | Waiting | None]
+    :param data_sources: What the last poll of each decided, None before the first, or why there is none, in words.
+    """
+
+    data_sources: Mapping[str, Satisfied | Waiting | str | None]
 
     def describe(self, condition: Fresh, now: datetime) -> str:
         """Say which data sources are stale, how stale, and whether a sync runs there."""
@@ -317,7 +367,9 @@ def all_fresh(
 _NAMED = 10  # data sources that a log line names
 
 
-def _staleness(decision: Satisfied | Waiting | None, condition: Fresh, now: datetime) -> str:
+def _staleness(decision: Satisfied | Waiting | str | None, condition: Fresh, now: datetime) -> str:
+    if isinstance(decision, str):
+        return decision
     if decision is None:
         return "not looked at yet"
     stale = decision.job if isinstance(decision, Satisfied) else decision.stale
@@ -388,7 +440,8 @@ def sync_job_condition(
     started_after: datetime | str | None,
     target_statuses: Collection[str],
     max_documents_failed: int | None,
-    missing_from: datetime,
+    not_found_timeout: float,
+    since: datetime,
 ) -> Condition:
     """
     Build the condition for a sync job from a DAG author's parameters.
@@ -397,7 +450,8 @@ def sync_job_condition(
     :param started_after: The moment that any job must have started at or after, or None.
     :param target_statuses: Statuses that are accepted.
     :param max_documents_failed: Failed documents that are tolerated.
-    :param missing_from: As in :class:`ExecutionFinished`.
+    :param not_found_timeout: As in :class:`ExecutionFinished`.
+    :param since: As in :class:`ExecutionFinished`.
     :raises ValueError: unless exactly one of the first two is given and every value can be one.
     """
     acceptance = Acceptance.of(target_statuses, max_documents_failed)
@@ -408,7 +462,7 @@ def sync_job_condition(
         )
     if started_after is not None:
         return SyncedSince(check_time("started_after", started_after), acceptance)
-    return ExecutionFinished(check_identifier("execution_id", execution_id), acceptance, missing_from)
+    return ExecutionFinished(check_identifier("execution_id", execution_id), acceptance, not_found_timeout, since)
 
 
 def _judge(job: SyncJob, acceptance: Acceptance) -> Outcome:
@@ -454,12 +508,14 @@ class WaitLog:
         :param seen: What the last look decided.
         :param now: The time of that look.
         """
+        if now < self._since and seen.job is None:
+            return None  # an answer from before the wait
         news = (seen.job and (seen.job.execution_id, seen.job.status), seen.trouble is not None)
         is_progress = (now - self._told_at).total_seconds() >= PROGRESS_INTERVAL
         if news == self._told and not is_progress:
             return None
-        self._told, self._told_at = news, now
-        elapsed = int((now - self._since).total_seconds())
+        self._told, self._told_at = news, max(now, self._since)
+        elapsed = max(int((now - self._since).total_seconds()), 0)
         state = f"{seen.job.execution_id} is {seen.job.progress}" if seen.job else "no such job has been seen yet"
         trouble = f"; the last look failed and will be repeated: {seen.trouble}" if seen.trouble else ""
         return f"Waiting for {self.subject} ({elapsed} s so far): {state}{trouble}."

@@ -9,7 +9,15 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow_provider_kendra.conditions import Fresh, History, NeedsOlder, Page, Satisfied, freshness_condition
+from airflow_provider_kendra.conditions import (
+    NOT_JUDGED,
+    Fresh,
+    History,
+    NeedsOlder,
+    Page,
+    Satisfied,
+    freshness_condition,
+)
 from airflow_provider_kendra.sync_job import SyncJob, SyncJobStatus
 
 if TYPE_CHECKING:
@@ -59,9 +67,10 @@ class Reading:
 
     :param data_source_id: Which.
     :param name: What people call it.
-    :param status: ``ACTIVE`` if it can be synced.
+    :param status: ``ACTIVE`` or ``UPDATING`` if it can be synced.
     :param jobs: Its sync jobs, as far as they were read, newest first.
-    :param freshness: None if the history could not be read, or the data source is not active.
+    :param freshness: None if the history could not be read, or the data source cannot be synced: while it is
+        ``CREATING``, ``DELETING`` or ``FAILED``.
     :param error: Why it could not be read.
     """
 
@@ -118,7 +127,7 @@ def assess(history: History, condition: Fresh, now: datetime) -> Freshness:
         newest=newest,
         measured_at=measured_at,
         age=now - measured_at if measured_at else None,
-        running=next((job for job in later if not job.is_finished), None),
+        running=history.running,
         rejected=rejected,
         last_error=_what_went_wrong(rejected, condition) if rejected else None,
         searched=None if newest else len(history.jobs),
@@ -160,7 +169,7 @@ def read_index(
 
     def read_data_source(summary: dict[str, Any]) -> Reading:
         reading: dict[str, Any] = {key: str(summary.get(member) or "") for key, member in _MEMBERS.items()}
-        if reading["status"] != "ACTIVE":
+        if reading["status"] in NOT_JUDGED:
             return Reading(**reading)
         try:
             read_at = now()

@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from airflow_provider_kendra.aws import AwsParameters
 from airflow_provider_kendra.conditions import (
+    NOT_JUDGED,
     Condition,
+    ExecutionFinished,
     Failed,
     Failure,
     History,
@@ -81,6 +83,7 @@ class DataSource:
     aws: AwsParameters
     index_id: str
     data_source_id: str
+    is_reusable: ClassVar[bool] = True
 
     def subject(self, condition: Condition) -> str:
         """Say what a wait waits for here."""
@@ -102,6 +105,7 @@ class Catalogue:
 
     aws: AwsParameters
     index_id: str
+    is_reusable: ClassVar[bool] = False  # a data source that was added since must be seen
 
     @property
     def contents(self) -> str:
@@ -109,9 +113,14 @@ class Catalogue:
         return f"the data sources of index {self.index_id}"
 
     def pages(self, hook: KendraSyncJobsHook) -> Iterator[Page]:
-        """Read the ids of all ACTIVE data sources, as one page."""
-        active = [each["Id"] for each in hook.list_data_sources(self.index_id) if each.get("Status") == "ACTIVE"]
-        yield Page([], is_last=True, data_source_ids=active)
+        """Read which data sources can be judged, and which are still being created, as one page."""
+        found = [(each["Id"], each.get("Status")) for each in hook.list_data_sources(self.index_id)]
+        yield Page(
+            [],
+            is_last=True,
+            data_source_ids=[key for key, status in found if status not in NOT_JUDGED],
+            creating_ids=[key for key, status in found if status == "CREATING"],
+        )
 
 
 async def wait_for(
@@ -174,6 +183,32 @@ def look(
         return read(condition, source.pages(hook), utcnow())
     except Exception as error:
         return after_error(error, source.contents, seen, hook.discard_clients)
+
+
+def confirm(
+    hook: KendraSyncJobsHook,
+    source: DataSource,
+    condition: ExecutionFinished,
+    decision: Outcome | Waiting,
+    *,
+    interval: float,
+    deadline: datetime,
+) -> Outcome | Waiting:
+    """
+    Poll on while the job is in doubt, for a caller that will have forgotten this by its next poll.
+
+    :param hook: What to poll with.
+    :param source: The data source.
+    :param condition: What is waited for.
+    :param decision: What the poll before this decided.
+    :param interval: Seconds between the caller's polls; these here are closer together.
+    :param deadline: When to give up.
+    """
+    pause = max(min(interval, condition.not_found_timeout / 12), MIN_INTERVAL)
+    while isinstance(decision, Waiting) and condition.is_in_doubt and (now := utcnow()) < deadline:
+        time.sleep(min(pause, (deadline - now).total_seconds()))
+        decision = look(hook, source, condition, decision)
+    return decision
 
 
 def wait_in_worker(
@@ -446,6 +481,8 @@ class Poll:
         self._looks = 0
         self._failures = 0
         self._seen: tuple[History, datetime] | None = None
+        self._is_reading = False
+        self._latecomers: set[Joining] = set()  # whom the poll that is under way does not serve
         # When to look next: at a time of the event loop, or earlier where the time of a wait is over.
         self._is_look_wanted = True
         self._looked_at = float("-inf")
@@ -456,13 +493,13 @@ class Poll:
 
     def join(self, wait: Joining) -> None:
         self.waits.add(wait)
+        if self._is_reading and not self.source.is_reusable:
+            self._latecomers.add(wait)  # what is being read now may be older than this wait
         if self._seen is not None:
-            # What the last look saw is as good for this wait as for the others; it is judged by the time of
-            # that look.
             history, read_at = self._seen
-            decision = wait.condition.decide(history, read_at)
-            if isinstance(decision, NeedsOlder | Failed):
-                # It must read further, or has failed on what was before it: it takes a look of its own.
+            decision = wait.condition.decide(history, read_at) if self._is_good_for(wait, read_at) else None
+            if decision is None or isinstance(decision, NeedsOlder | Failed):
+                # It must read anew or further, or would fail on what was before it: it gets a poll of its own.
                 self._is_look_wanted = True
                 self._replan.set()
             elif wait.tell(decision, read_at):
@@ -473,6 +510,12 @@ class Poll:
             self._interval = min(wait.interval, self._interval)
             self._deadline = min(deadline, self._deadline)
             self._replan.set()
+
+    def _is_good_for(self, wait: Joining, read_at: datetime) -> bool:
+        """Whether a wait that joins may be decided on the last reading: it would not have polled since itself."""
+        now = utcnow()
+        is_in_time = now < (wait.deadline or NEVER)
+        return self.source.is_reusable and is_in_time and (now - read_at).total_seconds() <= wait.interval
 
     async def _run(self) -> None:
         while True:
@@ -489,11 +532,6 @@ class Poll:
         if wait.look:
             return False
         return self._began_at is None or asyncio.get_running_loop().time() - self._began_at < OVERRUN
-
-    def hurry(self) -> None:
-        """Look at once."""
-        self._is_look_wanted = True
-        self._replan.set()
 
     def _next_look(self) -> float:
         pause = self._interval
@@ -524,7 +562,8 @@ class Poll:
         try:
             hook = await self._client.hook()
             pages = self.source.pages(hook)
-            needs_page = True
+            needs_page = self._is_reading = True
+            self._latecomers.clear()
             while undecided := self._undecided():
                 if needs_page:
                     history.add_page(await self._call(lambda: next(pages)))
@@ -542,8 +581,11 @@ class Poll:
             await self._tell_of_error(error, hook)
         else:
             self._failures = 0
-            self._is_look_wanted = False  # whoever joined meanwhile has been served
+            # Whoever joined meanwhile has been served, with that exception.
+            self._is_look_wanted = not self._latecomers.isdisjoint(self.waits)
             self._seen = (history, read_at)
+        finally:
+            self._is_reading = False
 
     async def _tell_of_error(self, error: Exception, hook: KendraSyncJobsHook | None) -> None:
         def discard_client() -> None:
@@ -556,7 +598,7 @@ class Poll:
                 await asyncio.sleep(0)
 
     def _undecided(self) -> list[Joining]:
-        return [wait for wait in self.waits if wait.look < self._looks]
+        return [wait for wait in self.waits - self._latecomers if wait.look < self._looks]
 
     def _tell(self, wait: Joining, decision: Outcome | Waiting) -> None:
         wait.look = self._looks

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import as_completed, wait
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_kendra import polling
 from airflow_provider_kendra.conditions import (
@@ -22,9 +24,11 @@ from airflow_provider_kendra.conditions import (
     Satisfied,
     Waiting,
     all_fresh,
+    read,
 )
 from airflow_provider_kendra.finished import Cursor, Finished, FinishedSince
 from airflow_provider_kendra.polling import (
+    MAX_CALLS,
     MIN_INTERVAL,
     OVERRUN,
     Catalogue,
@@ -32,14 +36,21 @@ from airflow_provider_kendra.polling import (
     Poll,
     Poller,
     after_error,
-    look,
 )
 from airflow_provider_kendra.sync_job import TERMINAL_STATUSES
+from airflow_provider_kendra.threads import DaemonThreads
 from airflow_provider_kendra.validation import check_identifier, check_identifiers
 
 if TYPE_CHECKING:
     from airflow_provider_kendra.aws import AwsParameters
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
+
+
+class Listing(NamedTuple):
+    """The ids of the data sources of an index, as far as they matter for its freshness."""
+
+    usable: tuple[str, ...]
+    creating: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +60,7 @@ class Index:
 
     :param aws: Where the calls go.
     :param index_id: The index.
-    :param data_source_ids: Which data sources; None for all that are ACTIVE, listed anew at each look.
+    :param data_source_ids: Which data sources; None for all that are ACTIVE or UPDATING, listed anew at each poll.
     """
 
     aws: AwsParameters
@@ -65,10 +76,14 @@ class Index:
         """All of them, to be listed."""
         return Catalogue(self.aws, self.index_id)
 
-    def none_found(self) -> Failed:
-        """Say that there is nothing that could be fresh."""
+    def without_data_sources(self, listing: Listing) -> Failed | HeldUp:
+        """Decide where no data source can be judged: wait for those that are being created, if there are any."""
+        if listing.creating:
+            return HeldUp(dict.fromkeys(listing.creating, "it is still being created"))
         return Failed(
-            Failure.REFUSED, f"Index {self.index_id} has no ACTIVE data source, so that nothing in it can be fresh."
+            Failure.REFUSED,
+            f"Index {self.index_id} has no ACTIVE data source, nor one that is UPDATING or CREATING, so nothing in it "
+            "can be fresh.",
         )
 
 
@@ -114,38 +129,124 @@ class FreshnessLog:
         )
 
 
-def _visible(decision: Outcome | Waiting | None) -> object:
+def _visible(decision: Outcome | Waiting | str | None) -> object:
     if isinstance(decision, Waiting):
         return decision.job and (decision.job.execution_id, decision.job.status), decision.trouble is not None
     return decision.job.execution_id if isinstance(decision, Satisfied) else decision
 
 
 def look_at_all(
-    hook: KendraSyncJobsHook, index: Index, condition: Fresh, seen: dict[str, Outcome | Waiting | None]
+    hook: KendraSyncJobsHook,
+    index: Index,
+    condition: Fresh,
+    seen: dict[str, Outcome | Waiting | None],
+    deadline: datetime,
 ) -> AllFresh | Failed | HeldUp:
     """
-    Look once at each data source, from a worker.
+    Read each data source once, several at a time, from a worker.
 
-    :param hook: What to look with.
+    :param hook: What to read with.
     :param index: The data sources.
     :param condition: What each must fulfil.
-    :param seen: What the looks before this one decided; is brought up to date.
+    :param seen: What the readings before this one decided; is brought up to date.
+    :param deadline: When to stop: what has not been read by then holds the wait up, which has timed out. A wait whose
+        time was over before still reads each once.
     """
-    ids: Iterable[str] = index.data_source_ids or ()
-    if index.data_source_ids is None:
-        try:
-            ids = next(index.catalogue.pages(hook)).data_source_ids
-        except Exception as error:
-            trouble = after_error(error, index.catalogue.contents, None, hook.discard_clients)
-            return trouble if isinstance(trouble, Failed) else HeldUp({"all": trouble})
-        if not ids:
-            return index.none_found()
+    remaining = (deadline - polling.utcnow()).total_seconds()
+    give_up = time.monotonic() + (remaining if remaining > 0 else OVERRUN)
+    if index.data_source_ids is not None:
+        return _read_each(hook, index, condition, index.data_source_ids, seen, give_up)
+    listing = _read_listing(hook, index, condition, give_up)
+    if not isinstance(listing, Listing):
+        return listing
+    if not listing.usable:
+        return index.without_data_sources(listing)
+    outcome = _read_each(hook, index, condition, listing.usable, seen, give_up)
+    if not isinstance(outcome, Failed) or outcome.failure is not Failure.REFUSED:
+        return outcome
+    # The data source that is refused may have been deleted since it was listed.
+    listing = _read_listing(hook, index, condition, give_up)
+    if not isinstance(listing, Listing):
+        return listing
+    decisions = {data_source_id: seen.get(data_source_id) for data_source_id in listing.usable}
+    seen.clear()
+    seen.update(decisions)
+    return all_fresh(seen, condition, polling.utcnow()) if seen else index.without_data_sources(listing)
+
+
+def _read_listing(
+    hook: KendraSyncJobsHook, index: Index, condition: Fresh, give_up: float
+) -> Listing | Failed | HeldUp:
+    catalogue = index.catalogue
+    threads = DaemonThreads(1, "kendra-freshness")
+    try:
+        _ = hook.conn  # made here, since a connection must not be looked up in another thread
+        future = threads.submit(lambda: next(catalogue.pages(hook)))
+        if not wait([future], max(give_up - time.monotonic(), 0)).done:
+            return timed_out(HeldUp({"all": Waiting(trouble=_NO_ANSWER)}), condition)
+        page = future.result()
+    except Exception as error:
+        decision = after_error(error, catalogue.contents, None, hook.discard_clients)
+        return decision if isinstance(decision, Failed) else HeldUp({"all": decision})
+    finally:
+        threads.shutdown(cancel_futures=True)
+    return Listing(tuple(page.data_source_ids), tuple(page.creating_ids))
+
+
+def _read_each(
+    hook: KendraSyncJobsHook,
+    index: Index,
+    condition: Fresh,
+    ids: Iterable[str],
+    seen: dict[str, Outcome | Waiting | None],
+    give_up: float,
+) -> AllFresh | Failed | HeldUp:
+    sources = {each: index.data_source(each) for each in ids}
+    results = _results(hook, condition, sources, give_up)
+    is_out_of_time = len(results) < len(sources) and time.monotonic() >= give_up
     before = dict(seen)
     seen.clear()
-    for data_source_id in ids:
-        last = before.get(data_source_id) or Waiting()
-        seen[data_source_id] = look(hook, index.data_source(data_source_id), condition, last)
-    return all_fresh(seen, condition, polling.utcnow())
+    for key, source in sources.items():
+        result = results.get(key)
+        if isinstance(result, Exception):
+            seen[key] = after_error(result, source.contents, before.get(key), hook.discard_clients)
+        elif result is None and is_out_of_time:
+            seen[key] = Waiting(trouble=_NO_ANSWER)
+        else:
+            seen[key] = result
+    outcome = all_fresh(seen, condition, polling.utcnow())
+    return timed_out(outcome, condition) if is_out_of_time and isinstance(outcome, HeldUp) else outcome
+
+
+_NO_ANSWER = "no answer came before the time-out"
+
+
+def _results(
+    hook: KendraSyncJobsHook, condition: Fresh, sources: Mapping[str, DataSource], give_up: float
+) -> dict[str, Outcome | Waiting | Exception]:
+    """Read in several threads, until a job fails the wait or the time is over; errors are results too."""
+
+    def read_source(source: DataSource) -> Outcome | Waiting:
+        return read(condition, source.pages(hook), polling.utcnow())
+
+    results: dict[str, Outcome | Waiting | Exception] = {}
+    try:
+        _ = hook.conn  # made here: several threads would make several, and must not look the connection up
+    except Exception as error:
+        return dict.fromkeys(sources, error)
+    threads = DaemonThreads(MAX_CALLS, "kendra-freshness")
+    try:
+        futures = {threads.submit(read_source, source): key for key, source in sources.items()}
+        for future in as_completed(futures, max(give_up - time.monotonic(), 0)):
+            raised = future.exception()
+            results[futures[future]] = raised if isinstance(raised, Exception) else future.result()
+            if isinstance(results[futures[future]], Failed):
+                break
+    except TimeoutError:  # of as_completed
+        pass
+    finally:
+        threads.shutdown(cancel_futures=True)
+    return results
 
 
 async def wait_until_fresh(
@@ -229,7 +330,7 @@ class _Member:
         is_news = not self.is_told or _visible(decision) != _visible(self.decision)
         self.decision, self.is_told = decision, True
         self.is_over = isinstance(decision, Failed) or (self.deadline is not None and now >= self.deadline)
-        if is_news or self.is_over or self.group.doubted_at is not None:
+        if is_news or self.is_over:
             self.group.woken.set()
         return self.is_over
 
@@ -240,7 +341,9 @@ class _Listed:
     subject = "the data sources"
 
     def decide(self, history: History, now: datetime) -> Any:
-        return tuple(history.data_source_ids) if history.is_complete else NeedsOlder()
+        if not history.is_complete:
+            return NeedsOlder()
+        return Listing(tuple(history.data_source_ids), tuple(history.creating_ids))
 
 
 class _Group:
@@ -255,16 +358,22 @@ class _Group:
         self._members: dict[str, tuple[Poll, _Member]] = {}
         self._decisions: dict[str, Outcome | Waiting | None] = {}
         self._lister: tuple[Poll, _Member] | None = None
-        self.doubted_at: int | None = None  # the lister's look when a data source was refused
+        self._is_doubting = False  # whether the data sources are listed again since one was refused
         self.woken = asyncio.Event()
 
     def join(self, *, is_connection_known: bool) -> None:
         if self._index.data_source_ids is not None:
             self._set_members(self._index.data_source_ids, is_connection_known=is_connection_known)
         else:
-            lister = _Member(self, _Listed())
-            poll = self._poller.join(self._index.catalogue, lister, is_connection_known=is_connection_known)
-            self._lister = poll, lister
+            self._list(is_connection_known=is_connection_known)
+
+    def _list(self, *, is_connection_known: bool = False) -> None:
+        """List the data sources at once, and then at each interval."""
+        before, lister = self._lister, _Member(self, _Listed())
+        poll = self._poller.join(self._index.catalogue, lister, is_connection_known=is_connection_known)
+        self._lister = poll, lister
+        if before is not None:
+            self._poller.leave(*before)
 
     def leave(self) -> None:
         self._set_members(())
@@ -305,32 +414,44 @@ class _Group:
         except TimeoutError:
             pass  # time to say that the wait goes on
         self.woken.clear()
-        if self._lister is not None:
-            listed = self._lister[1].decision
-            if isinstance(listed, Failed):
-                return listed
-            if isinstance(listed, tuple):
-                if not listed:
-                    return self._index.none_found()
-                self._set_members(listed)
-            if not self._members:
-                return HeldUp({"all": listed if isinstance(listed, Waiting) else None})
+        if (verdict := self._take_listing()) is not None:
+            return verdict
         for data_source_id, (_, member) in self._members.items():
             if member.is_told:
                 self._decisions[data_source_id] = member.decision
-        return self._listed_anew(all_fresh(self._decisions, self._condition, polling.utcnow()))
+        return self._check_listing(all_fresh(self._decisions, self._condition, polling.utcnow()))
 
-    def _listed_anew(self, outcome: AllFresh | Failed | HeldUp) -> AllFresh | Failed | HeldUp:
-        """Doubt a refusal until the data sources have been listed again: this one may have been deleted."""
-        is_refused = isinstance(outcome, Failed) and outcome.failure is Failure.REFUSED
-        if self._lister is None or not is_refused:
-            self.doubted_at = None
+    def _take_listing(self) -> Failed | HeldUp | None:
+        """Wait for the data sources that are listed now; decide where there is none."""
+        if self._lister is None:
+            return None
+        listed = self._lister[1].decision
+        if isinstance(listed, Failed):
+            return listed
+        if isinstance(listed, Listing):
+            self._set_members(listed.usable)
+            return None if listed.usable else self._index.without_data_sources(listed)
+        return None if self._members else HeldUp({"all": listed if listed.trouble else None})
+
+    def _check_listing(self, outcome: AllFresh | Failed | HeldUp) -> AllFresh | Failed | HeldUp:
+        """
+        Doubt what an outdated list of the data sources leads to.
+
+        A data source that is refused may have been deleted, so they are listed again first. While listing fails, one
+        that was added since could be stale.
+        """
+        if self._lister is None:
             return outcome
-        poll, lister = self._lister
-        if self.doubted_at is None:
-            self.doubted_at = lister.look
-            poll.hurry()
-        if lister.is_over or (lister.look > self.doubted_at and isinstance(lister.decision, tuple)):
+        listed = self._lister[1].decision
+        if isinstance(outcome, AllFresh) and not isinstance(listed, Listing):
+            return HeldUp({"all": listed if listed.trouble else None})
+        if not isinstance(outcome, Failed) or outcome.failure is not Failure.REFUSED:
+            self._is_doubting = False
+            return outcome
+        if not self._is_doubting:
+            self._is_doubting = True
+            self._list()
+        elif isinstance(listed, Listing):
             return outcome
         refused = {key: each for key, each in self._decisions.items() if isinstance(each, Failed)}
         return HeldUp({key: Waiting(trouble=each.message) for key, each in refused.items()})

@@ -58,7 +58,6 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
     from types_boto3_kendra import KendraClient
     from types_boto3_kendra.type_defs import (
-        ListDataSourcesRequestTypeDef,
         ListDataSourceSyncJobsRequestTypeDef,
     )
 
@@ -255,23 +254,17 @@ class KendraSyncJobsHook(AwsBaseHook):
         :param filters: As in :meth:`iter_sync_jobs`.
         """
         request = self._list_request(index_id, data_source_id, **filters)
-        seen_tokens = set()
-        while True:
-            response = self._ask("ListDataSourceSyncJobs", self._kendra.list_data_source_sync_jobs, **request)
-            token = response.get("NextToken")
+        contents = f"history of data source {data_source_id}"
+        for response in self._list(
+            "ListDataSourceSyncJobs", self._kendra.list_data_source_sync_jobs, request, contents
+        ):
             yield Page(
                 [
                     SyncJob.from_response(item, index_id=index_id, data_source_id=data_source_id)
                     for item in response.get("History") or ()
                 ],
-                is_last=not token,
+                is_last=not response.get("NextToken"),
             )
-            if not token:
-                return
-            if token in seen_tokens:
-                raise _repeated_page(f"history of data source {data_source_id}")
-            seen_tokens.add(token)
-            request["NextToken"] = token
 
     def _list_request(
         self,
@@ -666,19 +659,13 @@ class KendraSyncJobsHook(AwsBaseHook):
 
         :param index_id: The index.
         """
-        request: ListDataSourcesRequestTypeDef = {"IndexId": check_identifier("index_id", index_id)}
-        while True:
-            response = self._ask("ListDataSources", self._kendra.list_data_sources, **request)
+        request = {"IndexId": check_identifier("index_id", index_id)}
+        contents = f"data sources of index {index_id}"
+        for response in self._list("ListDataSources", self._kendra.list_data_sources, request, contents):
             for item in response.get("SummaryItems") or ():
                 if "Id" not in item:
                     raise _unreadable("ListDataSources", "a data source has no Id")
                 yield dict(item)
-            token = response.get("NextToken")
-            if not token:
-                return
-            if token == request.get("NextToken"):
-                raise _repeated_page(f"data sources of index {index_id}")
-            request["NextToken"] = token
 
     def put_documents(
         self, index_id: str, data_source_id: str, execution_id: str, documents: Iterable[Mapping[str, Any]]
@@ -752,6 +739,25 @@ class KendraSyncJobsHook(AwsBaseHook):
                 return
             time.sleep(PAUSE * attempt)
 
+    def _list(
+        self, operation: str, call: Callable[..., Any], request: Mapping[str, Any], contents: str
+    ) -> Iterator[Mapping[str, Any]]:
+        """Fetch response after response until one has no ``NextToken``; a token that comes again would never end."""
+        tokens: set[str] = set()
+        page: dict[str, str] = {}
+        while True:
+            response = self._ask(operation, call, **request, **page)
+            yield response
+            token = response.get("NextToken")
+            if not token:
+                return
+            if token in tokens:
+                raise KendraError(
+                    f"Kendra gave the same page of the {contents} twice; reading on would never end. Try again."
+                )
+            tokens.add(token)
+            page = {"NextToken": token}
+
     def _ask(self, operation: str, call: Callable[P, R], /, *args: P.args, **request: P.kwargs) -> R:
         """
         Make a call, and refuse an answer that was spoilt on its way.
@@ -819,10 +825,6 @@ def _is_json_object(text: str) -> bool:
         return isinstance(json.loads(text), dict)
     except ValueError:
         return False
-
-
-def _repeated_page(what: str) -> KendraError:
-    return KendraError(f"Kendra gave the same page of the {what} twice; reading on would never end. Try again.")
 
 
 def _unreadable(operation: str, reason: str) -> KendraError:

@@ -135,7 +135,7 @@ class _SyncJobWaiter(SyncJobLineageMixin, AwsParametersMixin, BaseOperator):
         return polling.wait_in_worker(
             self.hook,
             polling.DataSource(self.aws_parameters, self.index_id, self.data_source_id),
-            ExecutionFinished(execution_id, acceptance, now + timedelta(seconds=NOT_FOUND_TIMEOUT)),
+            ExecutionFinished(execution_id, acceptance, NOT_FOUND_TIMEOUT, now),
             interval=self.poll_interval,
             deadline=deadline,
             log=self.log.info,

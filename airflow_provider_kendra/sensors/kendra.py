@@ -24,6 +24,7 @@ from airflow_provider_kendra.aws import AwsParametersMixin
 from airflow_provider_kendra.conditions import (
     AllFresh,
     Condition,
+    ExecutionFinished,
     Failed,
     Failure,
     Fresh,
@@ -115,7 +116,7 @@ class _KendraSensor(SyncJobLineageMixin, AwsParametersMixin, BaseSensorOperator)
         """Refuse parameters that can't work, before anything is called or looked up."""
         try:
             self.check_rendered()
-            self._condition()
+            self._make_condition()
         except ValueError as error:
             return Failed(Failure.REFUSED, f"{self.task_id}: {error}")
         return None
@@ -134,7 +135,7 @@ class _KendraSensor(SyncJobLineageMixin, AwsParametersMixin, BaseSensorOperator)
         return min(interval, remaining)
 
     @abstractmethod
-    def _condition(self) -> Any:
+    def _make_condition(self) -> Any:
         """Build the condition; raise ValueError for parameters that can't be right together."""
 
     @abstractmethod
@@ -184,6 +185,11 @@ class _KendraSensor(SyncJobLineageMixin, AwsParametersMixin, BaseSensorOperator)
                 raise AirflowSkipException(f"Skipping since {parameter} is set: {error}") from error
         raise error
 
+    @property
+    def _deadline(self) -> datetime:
+        """When the wait times out."""
+        return (self._since or polling.utcnow()) + timedelta(seconds=self.timeout)
+
     def _waiting_since(self, context: Context) -> datetime:
         """When this wait began: with reschedule mode, before the first reschedule."""
         started: datetime | None = None
@@ -218,8 +224,9 @@ class KendraSyncJobSensor(_KendraSensor):
     :param target_statuses: Statuses that are accepted; some of SUCCEEDED, INCOMPLETE, FAILED, ABORTED.
     :param max_documents_failed: Accept INCOMPLETE too, and tolerate up to so many failed documents.
         Default None: only ``target_statuses`` count.
-    :param not_found_timeout: Seconds, or a ``timedelta``, that ``execution_id`` may not be listed before the wait
-        fails. Default 120 seconds.
+    :param not_found_timeout: Seconds, or a ``timedelta``, for which every answer must be without ``execution_id``
+        before the wait fails. Default 120 seconds. In reschedule mode, where no poke knows of those before, the last
+        poke asks again for this long.
     :param deferrable: Wait in the triggerer, at no cost of a worker slot. Default: ``[operators]
         default_deferrable``.
     :param start_from_trigger: Go to the triggerer without a worker at all (Airflow 3.3+; ordinary deferral
@@ -290,6 +297,7 @@ class KendraSyncJobSensor(_KendraSensor):
         self._seen = Waiting()
         self._wait_log: WaitLog | None = None
         self._check_durations()
+        self._condition: Condition | None = None
         if (execution_id is None) == (started_after is None):
             raise ValueError(
                 f"{self.task_id}: exactly one of execution_id and started_after must be given; with neither, last "
@@ -344,10 +352,15 @@ class KendraSyncJobSensor(_KendraSensor):
         return super().partial(**kwargs)
 
     def _look(self) -> Outcome | None:
-        condition = self._condition()
+        # Kept from poke to poke: it knows since when the job has been missing.
+        condition = self._condition = self._condition or self._make_condition()
         now = polling.utcnow()
         self._wait_log = self._wait_log or WaitLog(self._source.subject(condition), self._since or now)
         decision = polling.look(self.hook, self._source, condition, self._seen)
+        if isinstance(condition, ExecutionFinished) and self._must_conclude(now):
+            decision = polling.confirm(
+                self.hook, self._source, condition, decision, interval=self.poke_interval, deadline=self._deadline
+            )
         if not isinstance(decision, Waiting):
             return decision
         self._seen = decision
@@ -360,21 +373,27 @@ class KendraSyncJobSensor(_KendraSensor):
         return self.execution_id or (self._seen.job.execution_id if self._seen.job else None)
 
     def _timed_out(self) -> Failed:
-        return polling.timed_out(self._source.subject(self._condition()), self._seen)
+        return polling.timed_out(self._source.subject(self._condition or self._make_condition()), self._seen)
 
     def _make_trigger(self, *, waiting_since: str) -> KendraSyncJobTrigger:
         from airflow_provider_kendra.triggers.kendra import KendraSyncJobTrigger
 
         return KendraSyncJobTrigger(**self._trigger_kwargs(), **self.aws_kwargs, waiting_since=waiting_since)
 
-    def _condition(self) -> Condition:
-        since = self._since or polling.utcnow()
+    def _must_conclude(self, now: datetime) -> bool:
+        """Whether this poke has to find out by itself for how long a job has been missing."""
+        if not self.reschedule or self._since is None:
+            return False
+        return (now - self._since).total_seconds() >= self.not_found_timeout
+
+    def _make_condition(self) -> Condition:
         return sync_job_condition(
             execution_id=self.execution_id,
             started_after=self.started_after,
             target_statuses=self.target_statuses,
             max_documents_failed=self.max_documents_failed,
-            missing_from=since + timedelta(seconds=self.not_found_timeout),
+            not_found_timeout=self.not_found_timeout,
+            since=polling.utcnow(),
         )
 
     @property
@@ -404,8 +423,8 @@ class KendraDataFreshnessSensor(_KendraSensor):
     whoever it was started. Exactly one of ``max_age`` and ``fresh_since`` must be given.
 
     :param index_id: The index (templated).
-    :param data_source_ids: One data source, several, or None (default) for all that are ACTIVE, listed anew at each
-        look (templated). All must be fresh at once.
+    :param data_source_ids: One data source, several, or None (default) for all that are ACTIVE or UPDATING, listed
+        anew at each poll (templated). All must be fresh at once. While there are only some that are CREATING, it waits.
     :param max_age: The cutoff is so long ago, and moves with the clock: a ``timedelta``, or seconds.
     :param fresh_since: The cutoff is this time: a ``datetime`` or ISO 8601 text, with a time zone (templated).
     :param measured_by: ``"start_time"`` (default) or ``"end_time"``. A sync that began before the data landed may
@@ -490,10 +509,10 @@ class KendraDataFreshnessSensor(_KendraSensor):
     def _look(self) -> AllFresh | Failed | None:
         from airflow_provider_kendra.watching import FreshnessLog, freshness_index, look_at_all
 
-        condition, now = self._condition(), polling.utcnow()
+        condition, now = self._make_condition(), polling.utcnow()
         index = freshness_index(self.aws_parameters, self.index_id, self.data_source_ids)
         self._freshness_log = self._freshness_log or FreshnessLog(condition, self._since or now)
-        outcome = look_at_all(self.hook, index, condition, self._seen)
+        outcome = look_at_all(self.hook, index, condition, self._seen, self._deadline)
         if not isinstance(outcome, HeldUp):
             return outcome
         self._held_up = outcome
@@ -504,7 +523,7 @@ class KendraDataFreshnessSensor(_KendraSensor):
     def _timed_out(self) -> Failed:
         from airflow_provider_kendra.watching import timed_out
 
-        return timed_out(self._held_up, self._condition())
+        return timed_out(self._held_up, self._make_condition())
 
     def _make_trigger(self, *, waiting_since: str) -> KendraDataFreshnessTrigger:
         from airflow_provider_kendra.triggers.kendra import KendraDataFreshnessTrigger
@@ -526,7 +545,7 @@ class KendraDataFreshnessSensor(_KendraSensor):
             **self.aws_kwargs,
         )
 
-    def _condition(self) -> Fresh:
+    def _make_condition(self) -> Fresh:
         return freshness_condition(
             max_age=self.max_age,
             fresh_since=self.fresh_since,

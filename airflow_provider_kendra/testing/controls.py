@@ -47,6 +47,17 @@ def set_listing_delay(looks: int) -> None:
     _settings().unlisted_looks = looks
 
 
+def set_empty_first_page(is_empty: bool) -> None:
+    """Whether the first page of each history is empty and has a `NextToken`."""
+    _settings().has_empty_first_page = is_empty
+
+
+def set_data_source_status(index_id: str, data_source_id: str, status: str) -> None:
+    """Show this status of a data source."""
+    with models.lock:
+        _data_source(index_id, data_source_id).status = status
+
+
 def advance(index_id: str, data_source_id: str) -> str:
     """Take the running sync one status further and return that status."""
     with models.lock:
@@ -134,7 +145,8 @@ def _running_job(index_id: str, data_source_id: str) -> "models.SyncJob":
 CONTROLS: dict[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
-        set_sync_duration, set_listing_delay, advance, finish_sync_job, set_next_outcome,
+        set_sync_duration, set_listing_delay, set_empty_first_page, set_data_source_status,
+        advance, finish_sync_job, set_next_outcome,
         start_scheduled_sync, fail_documents, set_history,
     )
 }  # fmt: skip

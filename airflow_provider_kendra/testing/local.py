@@ -213,6 +213,24 @@ class LocalKendra:
         """
         self._control("set_listing_delay", looks=looks)
 
+    def set_empty_first_page(self, is_empty: bool) -> None:
+        """
+        Let the first page of each history be empty and have a ``NextToken``, as AWS may answer.
+
+        :param is_empty: Whether it is; at first it is not.
+        """
+        self._control("set_empty_first_page", is_empty=is_empty)
+
+    def set_data_source_status(self, index_id: str, data_source_id: str, status: str) -> None:
+        """
+        Show a status of a data source. It changes nothing else: syncs start and run whatever the status is.
+
+        :param index_id: The index.
+        :param data_source_id: The data source.
+        :param status: ``CREATING``, ``UPDATING``, ``DELETING``, ``FAILED`` or ``ACTIVE``, which each is at first.
+        """
+        self._control("set_data_source_status", index_id=index_id, data_source_id=data_source_id, status=status)
+
     def advance(self, index_id: str, data_source_id: str) -> str:
         """
         Take the running sync one status further and return that status.

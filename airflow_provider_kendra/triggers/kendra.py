@@ -90,8 +90,8 @@ class KendraSyncJobTrigger(_WaitTrigger):
     :param not_found_timeout: Seconds until a job that is not listed counts as not found.
     :param poll_interval: Seconds between looks.
     :param timeout: Seconds after which the wait gives up; None for never.
-    :param waiting_since: When the wait began, ISO 8601; None for when the trigger first runs. ``timeout`` and
-        ``not_found_timeout`` count from here, so that a restart of the triggerer does not extend them.
+    :param waiting_since: When the wait began, ISO 8601; None for when the trigger first runs. ``timeout`` counts from
+        here, so that a restart of the triggerer does not extend it.
     :param stop_on_kill: Stop the sync job ``execution_id`` when a user acts on the deferred task (Airflow 3.3+).
     :param is_connection_known: The task has used the connection already, so that a look-up which finds no such
         connection is taken for one that failed.
@@ -165,7 +165,8 @@ class KendraSyncJobTrigger(_WaitTrigger):
                 started_after=self.started_after,
                 target_statuses=self.target_statuses,
                 max_documents_failed=self.max_documents_failed,
-                missing_from=since + timedelta(seconds=check_seconds("not_found_timeout", self.not_found_timeout)),
+                not_found_timeout=check_seconds("not_found_timeout", self.not_found_timeout),
+                since=utcnow(),
             ),
             interval=_interval(self.poll_interval),
             deadline=_deadline(since, self.timeout),
@@ -256,7 +257,7 @@ class KendraDataFreshnessTrigger(_WaitTrigger):
     parameters are JSON types.
 
     :param index_id: The index.
-    :param data_source_ids: One data source, several, or None for all that are ACTIVE.
+    :param data_source_ids: One data source, several, or None for all that are ACTIVE or UPDATING.
     :param max_age: The cutoff, in seconds before each look. Exclusive with ``fresh_since``.
     :param fresh_since: The cutoff, ISO 8601 with a time zone.
     :param measured_by: ``"start_time"`` or ``"end_time"``.

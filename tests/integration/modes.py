@@ -175,6 +175,7 @@ class Wait:
             replace(f"{SENSOR_MODULE}.timezone", SimpleNamespace(utcnow=clock.utcnow))
             replace("airflow_provider_kendra.polling.utcnow", clock.utcnow)
             replace("airflow_provider_kendra.hooks.kendra.time", clock)
+            replace("airflow_provider_kendra.polling.time", clock)
             # Data sources drift apart by chance; here each look is to come at its time.
             replace("airflow_provider_kendra.polling.random", SimpleNamespace(uniform=lambda low, high: high))
             # Who calls execute here is the task runner, as far as Airflow can tell.

@@ -80,6 +80,7 @@ class Scenario:
     calls: int | None = None
     look_ups: Sequence[BaseException | None] = ()
     """What the first look-ups of the connection raise; None for one that succeeds."""
+    has_empty_first_page: bool = False
 
 
 def job(execution_id: str, status: str | None = None, *, started: int | None = 30, **members: Any) -> Job:
@@ -226,9 +227,8 @@ HISTORY = [
         not_found("mine", "1 jobs", "not_found_timeout"),
         [[job("older", "SUCCEEDED", started=90)]],
         execution_id="mine",
-        calls=3,
     ),
-    Scenario("is not listed, and nothing else is", not_found("mine", "0 jobs"), execution_id="mine", calls=3),
+    Scenario("is not listed, and nothing else is", not_found("mine", "0 jobs"), execution_id="mine"),
     Scenario(
         "is not listed, and nobody waits for that",
         not_found("mine"),
@@ -241,7 +241,72 @@ HISTORY = [
         not_found("mine"),
         [[job("mine", "SYNCING")], [job("mine", "SYNCING")], []],
         execution_id="mine",
+    ),
+    Scenario(
+        "is missing from one answer, long after the wait began",
+        MINE,
+        [*[[job("mine", "SYNCING")]] * 4, [job("older", "SUCCEEDED", started=90)], [job("mine", "SUCCEEDED")]],
+        execution_id="mine",
+        calls=6,
+    ),
+    Scenario(
+        "is missing from every other answer",
+        MINE,
+        [*[[], [job("mine", "SYNCING")]] * 6, [], [job("mine", "SUCCEEDED")]],
+        execution_id="mine",
+        calls=14,
+    ),
+    Scenario(
+        "is missing from one answer, and polls are far apart",
+        MINE,
+        [[job("mine", "SYNCING")], [], [job("mine", "SUCCEEDED")]],
+        execution_id="mine",
+        arguments={"poke_interval": 1200},
         calls=3,
+    ),
+    Scenario(
+        "is missing from one answer, after which polls fail",
+        MINE,
+        [[job("mine", "SYNCING")], [job("mine", "SYNCING")], [], [job("mine", "SUCCEEDED")]],
+        [{"error": "ThrottlingException", "rate": 0.5, "seed": 1, "times": 3}],
+        execution_id="mine",
+    ),
+    Scenario(
+        "shows that it runs though a newer job has started",
+        rejects("mine", "its status is still SYNCING though a newer sync job has started"),
+        [[job("newer", "SYNCING", started=5), job("mine", "SYNCING")]],
+        execution_id="mine",
+    ),
+    Scenario(
+        "shows an unknown status though a newer job has started and ended",
+        rejects("mine", "its status is still HIBERNATING though a newer sync job has started"),
+        [[job("mine", "HIBERNATING")], [job("newer", "SUCCEEDED", started=1), job("mine", "HIBERNATING")]],
+        execution_id="mine",
+    ),
+    Scenario(
+        "shows that it runs though a newer job has started, and then that it has ended",
+        MINE,
+        [
+            *[[job("newer", "SYNCING", started=0), job("mine", "SYNCING")]] * 2,
+            [job("newer", "SYNCING", started=0), job("mine", "SUCCEEDED")],
+        ],
+        execution_id="mine",
+        calls=3,
+    ),
+    Scenario(
+        "is behind an empty first page",
+        MINE,
+        [[job("mine", "SYNCING")], [job("mine", "SUCCEEDED")]],
+        execution_id="mine",
+        calls=4,
+        has_empty_first_page=True,
+    ),
+    Scenario(
+        "is not found behind an empty first page",
+        not_found("mine", "1 jobs"),
+        [[job("older", "SUCCEEDED", started=90)]],
+        execution_id="mine",
+        has_empty_first_page=True,
     ),
     Scenario(
         "is listed twice, once stale",
@@ -352,11 +417,33 @@ STARTED_AFTER = [
         calls=1,
     ),
     since(
-        "since: the newest failed while another runs",
+        "since: an older job that seems to run hides no failure, for only the newest can be running",
+        rejects("bad", "FAILED"),
+        [job("bad", "FAILED", started=1), job("odd", "SYNCING", started=9)],
+        calls=1,
+    ),
+    since(
+        "since: the newest runs, which a page that is not sorted lists last",
         MINE,
-        [job("bad", "FAILED", started=1), job("mine", "SYNCING", started=9)],
-        [job("bad", "FAILED", started=1), job("mine", "SUCCEEDED", started=9)],
+        [job("bad", "FAILED", started=9), job("mine", "SYNCING", started=1)],
+        [job("bad", "FAILED", started=9), job("mine", "SUCCEEDED", started=1)],
         calls=2,
+    ),
+    Scenario(
+        "since: the first page is empty",
+        MINE,
+        [[job("mine", "SYNCING")], [job("mine", "SUCCEEDED")]],
+        started_after=CUTOFF,
+        calls=4,
+        has_empty_first_page=True,
+    ),
+    Scenario(
+        "since: the first page is empty, and the newest failed",
+        rejects("bad", "FAILED"),
+        [[job("bad", "FAILED"), job("old", "SUCCEEDED", started=61)]],
+        started_after=CUTOFF,
+        calls=2,
+        has_empty_first_page=True,
     ),
     since(
         "since: two have succeeded, the newest is taken",

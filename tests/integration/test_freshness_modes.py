@@ -40,6 +40,8 @@ class Scenario:
     expected: Sequence[str] | Raises
     looks: Sequence[Sequence[Look]]
     faults: Sequence[tuple[str, Mapping[str, Any]]] = ()
+    statuses: Sequence[str] = ()
+    has_empty_first_page: bool = False
     arguments: Mapping[str, Any] = field(default_factory=dict)
     calls: int | None = None
 
@@ -91,6 +93,17 @@ SCENARIOS = [
     several("one of two fails", rejects("bad", "FAILED"), [[GOOD]], [[FAILED]], fail_fast=True),
     several("all of an index", ["good", "two"], [[GOOD]], [[job("two", "SUCCEEDED")]], data_source_ids=None),
     several("no data source in the index", refuses("has no ACTIVE data source"), data_source_ids=None),
+    one("an older job seems to run, and it is to fail fast", rejects("bad", "FAILED"),
+        [job("bad", "FAILED", started=1), job("odd", "SYNCING", started=9)], fail_fast=True, calls=1),
+    Scenario("the first page is empty", ["good"], [[[OLD], [GOOD, OLD]]], has_empty_first_page=True, calls=4),
+    Scenario("one of an index is UPDATING", ["good", "two"], [[[GOOD]], [[], [job("two", "SUCCEEDED")]]],
+        arguments={"data_source_ids": None}, statuses=["ACTIVE", "UPDATING"]),
+    Scenario("the only one of an index is UPDATING", ["good"], [[[GOOD]]],
+        arguments={"data_source_ids": None}, statuses=["UPDATING"]),
+    Scenario("the only one of an index is CREATING", times_out("it is still being created"), [[[GOOD]]],
+        arguments={"data_source_ids": None, "timeout": 120}, statuses=["CREATING"]),
+    Scenario("the only one of an index is DELETING", refuses("has no ACTIVE data source"), [[[GOOD]]],
+        arguments={"data_source_ids": None}, statuses=["DELETING"]),
     several("an empty list", refuses("data_source_ids is []"), data_source_ids=[]),
     troubled("is throttled", ["good"], LIST, error="ThrottlingException", times=3),
     troubled("is throttled at the list of data sources", ["good"], LIST_SOURCES, error="ThrottlingException", times=3),
@@ -107,6 +120,9 @@ def play(stage: Stage, scenario: Scenario, mode: str) -> tuple[Ending, list[str]
     ids = [kendra.create_custom_data_source(index_id) for _ in scenario.looks]
     for data_source_id, looks in zip(ids, scenario.looks, strict=True):
         kendra.set_history(index_id, data_source_id, *looks)
+    for data_source_id, status in zip(ids, scenario.statuses, strict=False):
+        kendra.set_data_source_status(index_id, data_source_id, status)
+    kendra.set_empty_first_page(scenario.has_empty_first_page)
     for operation, fault in scenario.faults:
         kendra.inject(operation, **fault)
     before = kendra.call_count(LIST)

@@ -37,6 +37,7 @@ class Stage:
     def play(self, scenario: Scenario, mode: str) -> tuple[Ending, int]:
         """Let it happen to a wait in this mode; returns how that ended, and how many calls it took."""
         self.kendra.clear_faults()
+        self.kendra.set_empty_first_page(scenario.has_empty_first_page)
         self.kendra.set_history(self.index_id, self.data_source_id, *scenario.looks)
         for fault in scenario.faults:
             self.kendra.inject(LIST, **fault)

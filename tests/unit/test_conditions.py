@@ -50,6 +50,13 @@ def hours_ago(hours):
     return NOW - timedelta(hours=hours)
 
 
+def newest_of(jobs):
+    """The only one that can be running: by start time, unless the first of the list says none."""
+    if jobs[0].start_time is None:
+        return jobs[0]
+    return max(jobs, key=lambda each: each.start_time or hours_ago(100))
+
+
 class Pages:
     """The pages of a history, with a count of those that were read."""
 
@@ -94,7 +101,8 @@ executions = st.builds(
     ExecutionFinished,
     st.integers(0, 9).map("job-{}".format),
     acceptances,
-    missing_from=st.sampled_from([hours_ago(1), NOW, hours_ago(-1)]),
+    st.sampled_from([0, 60]),
+    since=st.sampled_from([hours_ago(1), NOW, hours_ago(-1)]),
 )
 moments = st.builds(SyncedSince, st.integers(0, 10).map(hours_ago), acceptances)
 conditions = executions | moments
@@ -110,7 +118,7 @@ class TestPaging:
     def test_the_decision_on_a_moment_does_not_depend_on_where_the_page_borders_are(self, data, condition, jobs):
         assert read(condition, data.draw(pagings(jobs)), NOW) == read(condition, Pages(jobs), NOW)
 
-    @given(st.data(), executions, histories(is_sorted=False))
+    @given(st.data(), executions.filter(lambda each: each.not_found_timeout), histories(is_sorted=False))
     def test_one_execution_is_found_in_whatever_order_the_pages_come(self, data, condition, jobs):
         assert read(condition, data.draw(pagings(jobs)), NOW) == read(condition, Pages(jobs), NOW)
 
@@ -148,14 +156,20 @@ class TestPaging:
         if isinstance(decision, Satisfied):
             assert decision.job.is_finished
             assert condition.acceptance.objection(decision.job) is None
-        elif isinstance(decision, Failed) and decision.job:
-            assert decision.job.is_finished
+        elif isinstance(decision, Failed) and decision.job and decision.job.is_finished:
             assert condition.acceptance.objection(decision.job) is not None
+        elif isinstance(decision, Failed) and decision.job:
+            assert isinstance(condition, ExecutionFinished)
+            assert decision.job != newest_of(jobs)
 
     def test_a_running_execution_costs_one_page(self):
         pages = Pages([job("running", "SYNCING")], [job("older", started=1)])
-        read(ExecutionFinished("running", Acceptance(), NOW), pages, NOW)
+        read(finished("running"), pages, NOW)
         assert pages.read == 1
+
+
+def finished(execution_id="mine", *, not_found_timeout=120, since=NOW):
+    return ExecutionFinished(execution_id, Acceptance(), not_found_timeout, since)
 
 
 class TestExecutionFinished:
@@ -163,11 +177,13 @@ class TestExecutionFinished:
     def test_it_decides_as_the_contract_says(self, condition, jobs):
         decision = read(condition, Pages(jobs), NOW)
         listed = [each for each in jobs if each.execution_id == condition.execution_id]
+        is_newest = bool(listed) and listed[0] == newest_of(jobs)
         if not listed:
-            is_patient = condition.missing_from > NOW
+            is_patient = condition.not_found_timeout > 0 or condition.since > NOW
             assert decision == Waiting() if is_patient else decision.failure is Failure.NOT_FOUND
         elif listed[0].status not in FINISHED:
-            assert decision == Waiting(listed[0])
+            is_given_up = not is_newest and condition.not_found_timeout == 0 and condition.since <= NOW
+            assert decision.failure is Failure.NOT_ACCEPTABLE if is_given_up else decision == Waiting(listed[0])
         elif condition.acceptance.objection(listed[0]) is None:
             assert decision == Satisfied(listed[0])
         else:
@@ -175,11 +191,11 @@ class TestExecutionFinished:
 
     def test_a_newer_job_does_not_pass_for_the_one_that_is_waited_for(self):
         pages = Pages([job("newer"), job("mine", "SYNCING", started=1)])
-        assert read(ExecutionFinished("mine", Acceptance(), NOW), pages, NOW) == Waiting(pages.pages[0][1])
+        assert read(finished(), pages, NOW) == Waiting(pages.pages[0][1])
 
     def test_a_failure_names_the_job_its_status_what_the_service_said_and_what_would_have_accepted_it(self):
         failed = job("mine", "INCOMPLETE", error_code="InternalError", error_message="It broke.", documents_failed=2)
-        decision = read(ExecutionFinished("mine", Acceptance(), NOW), Pages([failed]), NOW)
+        decision = read(finished(), Pages([failed]), NOW)
         for part in (
             "mine",
             "documents",
@@ -191,10 +207,11 @@ class TestExecutionFinished:
         ):
             assert part in decision.message
 
-    def test_a_job_that_is_not_listed_is_waited_for_until_it_counts_as_missing(self):
-        condition = ExecutionFinished("mine", Acceptance(), missing_from=NOW)
-        assert read(condition, Pages([job("other")]), NOW - timedelta(microseconds=1)) == Waiting()
-        decision = read(condition, Pages([job("other")]), NOW)
+    def test_a_job_that_was_never_listed_is_not_found_after_the_timeout(self):
+        condition = finished()
+        assert read(condition, Pages([job("other")]), NOW) == Waiting()
+        assert read(condition, Pages([job("other")]), at(119.999)) == Waiting()
+        decision = read(condition, Pages([job("other")]), at(120))
         assert decision.failure is Failure.NOT_FOUND
         assert decision.message == (
             "Sync job mine is not in the history of its data source (1 jobs). "
@@ -202,14 +219,107 @@ class TestExecutionFinished:
             "started with; raise not_found_timeout if it was started just now."
         )
 
-    def test_a_job_that_is_listed_on_two_pages_is_judged_as_first_seen(self):
+    def test_a_single_answer_without_the_job_fails_nothing_however_late_it_comes(self):
+        condition = finished()
+        running = job("mine", "SYNCING")
+        assert read(condition, Pages([running]), at(0)) == Waiting(running)
+        assert read(condition, Pages([]), at(3600)) == Waiting()
+        assert read(condition, Pages([running]), at(3660)) == Waiting(running)
+
+    def test_a_job_that_was_listed_is_not_found_once_it_has_been_missing_for_the_timeout(self):
+        condition = finished()
+        read(condition, Pages([job("mine", "SYNCING")]), at(3600))
+        assert read(condition, Pages([]), at(3660)) == Waiting()
+        assert read(condition, Pages([]), at(3720)) == Waiting()
+        assert read(condition, Pages([]), at(3780)).failure is Failure.NOT_FOUND
+
+    def test_the_first_answer_of_a_process_does_not_count_for_the_time_before_it(self):
+        condition = finished(since=hours_ago(3))
+        assert read(condition, Pages([]), NOW) == Waiting()
+        assert read(condition, Pages([]), at(120)).failure is Failure.NOT_FOUND
+
+    def test_an_answer_from_before_the_wait_says_nothing_about_a_missing_job(self):
+        condition = finished(not_found_timeout=60)
+        assert read(condition, Pages([]), at(-59)) == Waiting()
+        assert read(condition, Pages([]), at(1)) == Waiting()
+        assert read(condition, Pages([]), at(60)) == Waiting()
+        assert read(condition, Pages([]), at(61)).failure is Failure.NOT_FOUND
+
+    @MANY
+    @given(
+        st.lists(st.tuples(st.integers(1, 200), st.sampled_from([None, "SYNCING", "HIBERNATING"])), max_size=30),
+        st.sampled_from([1, 60, 120, 300]),
+    )
+    def test_a_job_is_not_found_only_if_every_answer_for_the_timeout_was_without_it(self, answers, timeout):
+        condition, seconds, missing_since = finished(not_found_timeout=timeout), 0, None
+        for pause, status in answers:
+            seconds += pause
+            missing_since = None if status else seconds if missing_since is None else missing_since
+            is_missing = missing_since is not None and seconds - missing_since >= timeout
+            jobs = [job("mine", status)] if status else [job("other")]
+            decision = read(condition, Pages(jobs), at(seconds))
+            assert isinstance(decision, Failed) == is_missing
+            if is_missing:
+                return
+
+    def test_a_job_that_is_listed_on_two_pages_is_judged_by_the_first(self):
         history = History()
         history.add_page(Page([job("mine")], is_last=False))
         history.add_page(Page([job("mine", "SYNCING")], is_last=True))
-        assert ExecutionFinished("mine", Acceptance(), NOW).decide(history, NOW) == Satisfied(job("mine"))
+        assert finished().decide(history, NOW) == Satisfied(job("mine"))
 
     def test_its_subject_names_the_execution(self):
-        assert ExecutionFinished("mine", Acceptance(), NOW).subject == "sync job mine"
+        assert finished().subject == "sync job mine"
+
+
+class TestOlderEntriesThatSeemToRun:
+    """Only the newest job can be running; lists can lag behind, so an older one is waited for a little longer."""
+
+    NEWER = job("newer", "SUCCEEDED", started=1)
+
+    @pytest.mark.parametrize("status", ["SYNCING", "SYNCING_INDEXING", "STOPPING", "HIBERNATING", ""])
+    def test_the_wait_for_one_fails_after_the_grace_and_says_why(self, status):
+        condition, mine = finished(), job("mine", status, started=2)
+        assert read(condition, Pages([self.NEWER, mine]), NOW) == Waiting(mine)
+        assert read(condition, Pages([self.NEWER, mine]), at(119)) == Waiting(mine)
+        decision = read(condition, Pages([self.NEWER, mine]), at(120))
+        assert (decision.failure, decision.job) == (Failure.NOT_ACCEPTABLE, mine)
+        assert f"its status is still {status or 'not reported'} though a newer sync job has started" in decision.message
+        assert "so it is not running" in decision.message
+
+    def test_the_grace_begins_with_the_first_answer_that_lists_a_newer_job(self):
+        condition, mine = finished(), job("mine", "SYNCING", started=2)
+        assert read(condition, Pages([mine]), NOW) == Waiting(mine)
+        assert read(condition, Pages([self.NEWER, mine]), at(3600)) == Waiting(mine)
+        assert read(condition, Pages([mine]), at(3660)) == Waiting(mine)
+        assert read(condition, Pages([self.NEWER, mine]), at(3720)) == Waiting(mine)
+        assert isinstance(read(condition, Pages([self.NEWER, mine]), at(3840)), Failed)
+
+    def test_one_that_ends_within_the_grace_is_judged_by_its_end(self):
+        condition, mine = finished(), job("mine", "SYNCING", started=2)
+        read(condition, Pages([self.NEWER, mine]), NOW)
+        assert read(condition, Pages([self.NEWER, job("mine", started=2)]), at(600)) == Satisfied(
+            job("mine", started=2)
+        )
+
+    def test_the_newest_by_its_time_is_waited_for_on_a_page_that_is_not_sorted(self):
+        condition, mine = finished(), job("mine", "SYNCING", started=1)
+        for seconds in (0, 120, 86_400):
+            assert read(condition, Pages([job("older", started=2), mine]), at(seconds)) == Waiting(mine)
+
+    def test_the_first_of_the_list_is_the_newest_if_it_does_not_say_when_it_started(self):
+        condition, mine = finished(), job("mine", "SYNCING", started=None)
+        for seconds in (0, 120, 86_400):
+            assert read(condition, Pages([mine, job("older", started=2)]), at(seconds)) == Waiting(mine)
+
+    def test_one_hides_no_failure(self):
+        jobs = [job("failed", "FAILED", 1), job("odd", "SYNCING", 2)]
+        decision = read(SyncedSince(hours_ago(5), Acceptance()), Pages(jobs), NOW)
+        assert (decision.failure, decision.job) == (Failure.NOT_ACCEPTABLE, jobs[0])
+
+    def test_one_is_not_what_a_wait_names_as_running(self):
+        jobs = [job("old", "SUCCEEDED", 6), job("odd", "SYNCING", 7)]
+        assert read(SyncedSince(hours_ago(5), Acceptance()), Pages(jobs), NOW) == Waiting()
 
 
 class TestSyncedSince:
@@ -221,9 +331,7 @@ class TestSyncedSince:
         acceptable = [
             each for each in since if each.status in FINISHED and condition.acceptance.objection(each) is None
         ]
-        before = [each.start_time is not None and each.start_time < condition.started_after for each in jobs]
-        may_have_started_since = jobs[: before.index(True)] if True in before else jobs
-        is_running = any(each.status not in FINISHED for each in may_have_started_since)
+        is_running = bool(jobs) and newest_of(jobs).status not in FINISHED
         if acceptable:
             assert decision == Satisfied(acceptable[0])
         elif since and not is_running:
@@ -281,12 +389,13 @@ class TestFromParameters:
         "started_after": None,
         "target_statuses": ["SUCCEEDED"],
         "max_documents_failed": None,
-        "missing_from": NOW,
+        "not_found_timeout": 120,
+        "since": NOW,
     }
 
     def test_an_execution_id_gives_the_wait_for_that_job(self):
         parameters = self.PARAMETERS | {"execution_id": "mine", "max_documents_failed": 3}
-        expected = ExecutionFinished("mine", Acceptance.of(["SUCCEEDED"], 3), NOW)
+        expected = ExecutionFinished("mine", Acceptance.of(["SUCCEEDED"], 3), 120, NOW)
         assert sync_job_condition(**parameters) == expected
 
     @pytest.mark.parametrize("started_after", [hours_ago(2), "2026-01-31T10:00:00+00:00", "2026-01-31T11:00:00+01:00"])
@@ -349,6 +458,14 @@ class TestWaitLog:
 
     def test_the_first_look_is_told_with_subject_time_status_and_documents(self):
         assert self.lines((12.9, SYNCING)) == ["Waiting for sync job mine (12 s so far): mine is SYNCING (7 scanned)."]
+
+    def test_a_job_of_an_answer_from_before_the_wait_is_told_without_a_negative_time(self):
+        assert self.lines((-37, SYNCING)) == ["Waiting for sync job mine (0 s so far): mine is SYNCING (7 scanned)."]
+
+    def test_an_answer_from_before_the_wait_does_not_say_that_there_is_no_job(self):
+        before, first = self.lines((-37, Waiting()), (23, Waiting()))
+        assert before is None
+        assert first == "Waiting for sync job mine (23 s so far): no such job has been seen yet."
 
     def test_that_nothing_is_listed_is_told(self):
         assert self.lines((0, Waiting())) == ["Waiting for sync job mine (0 s so far): no such job has been seen yet."]

@@ -50,7 +50,8 @@ CONDITION = sync_job_condition(
     started_after=None,
     target_statuses=("SUCCEEDED",),
     max_documents_failed=None,
-    missing_from=datetime(2100, 1, 1, tzinfo=UTC),
+    not_found_timeout=1e9,
+    since=datetime(2026, 1, 1, tzinfo=UTC),
 )
 
 # One function serves all examples of a test: what it holds of the example before is no concern here.

@@ -248,7 +248,7 @@ os.environ["AIRFLOW_CONN_HUNG"] = json.dumps({
 async def main():
     for number in range(48):
         source = polling.DataSource(AwsParameters(aws_conn_id="hung"), "i" * 36, f"source-{number}")
-        condition = ExecutionFinished("job", Acceptance(), polling.utcnow())
+        condition = ExecutionFinished("job", Acceptance(), 120, polling.utcnow())
         waiting.append(asyncio.create_task(
             polling.wait_for(source, condition, interval=60, deadline=None, log=print)
         ))

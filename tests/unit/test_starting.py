@@ -669,7 +669,8 @@ class World:
             started_after=None,
             target_statuses=told["target_statuses"],
             max_documents_failed=told["max_documents_failed"],
-            missing_from=since + timedelta(seconds=told["not_found_timeout"]),
+            not_found_timeout=told["not_found_timeout"],
+            since=since,
         )
         self.is_deferred = True
         try:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from types import SimpleNamespace
@@ -12,9 +13,18 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_kendra import polling
+from airflow_provider_kendra import polling, watching
 from airflow_provider_kendra.aws import AwsParameters
-from airflow_provider_kendra.conditions import PROGRESS_INTERVAL, AllFresh, ExecutionFinished, Failed, Failure, Fresh
+from airflow_provider_kendra.conditions import (
+    PROGRESS_INTERVAL,
+    AllFresh,
+    ExecutionFinished,
+    Failed,
+    Failure,
+    Fresh,
+    HeldUp,
+)
+from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.sync_job import Acceptance
 from airflow_provider_kendra.watching import Cursor, Finished, Index, wait_until_fresh, watch
 from tests.conftest import NEWEST_START, DataSource, listed
@@ -64,14 +74,19 @@ class Wait:
 
 
 def wait(
-    index_id: str, ids: tuple[str, ...] | None, condition: Fresh | None = None, *, timeout: float | None = None
+    index_id: str,
+    ids: tuple[str, ...] | None,
+    condition: Fresh | None = None,
+    *,
+    timeout: float | None = None,
+    interval: float = 60,
 ) -> Wait:
     """Begin to wait."""
     lines: list[str] = []
     waiting = wait_until_fresh(
         Index(AWS, index_id, ids),
         condition or fresh(),
-        interval=60,
+        interval=interval,
         deadline=None if timeout is None else polling.utcnow() + timedelta(seconds=timeout),
         log=lines.append,
     )
@@ -239,7 +254,7 @@ def test_when_a_data_source_is_refused_the_others_are_listed_at_once_and_not_at_
         waiting = wait(custom_data_source.index_id, None)
         await until(1)
         # Another wait lets the poll of this one data source look at other times: the second time at 46.
-        condition = ExecutionFinished("never", Acceptance(), polling.NEVER)
+        condition = ExecutionFinished("never", Acceptance(), 120, polling.utcnow())
         other = polling.wait_for(
             polling.DataSource(AWS, *deleted.ids), condition, interval=46, deadline=None, log=lambda line: None
         )
@@ -258,6 +273,172 @@ def test_a_data_source_that_is_listed_but_may_not_be_read_fails_the_wait(custom_
         outcome = await wait(custom_data_source.index_id, None).task
         assert outcome.failure is Failure.REFUSED
         assert "AccessDenied" in outcome.message
+
+    run(main)
+
+
+@pytest.mark.parametrize("interval", [10, 60, 3600])
+def test_a_wait_never_takes_the_list_of_data_sources_that_another_wait_has_read(custom_data_source, interval):
+    async def main():
+        custom_data_source.show([begins(-120, "old")])
+        first = wait(custom_data_source.index_id, None, fresh(max_age=60), interval=interval)
+        await until(3)
+        added = another(custom_data_source)
+        custom_data_source.show([begins(0, "good")])
+        await until(4)
+        second = wait(custom_data_source.index_id, None, interval=interval)
+        await until(4 + interval)
+        assert not second.task.done()
+        assert added.data_source_id in second.lines[-1]
+        await first.cancel()
+        await second.cancel()
+
+    run(main)
+
+
+def test_a_list_that_was_being_read_when_a_wait_began_is_not_taken_either(custom_data_source, monkeypatch):
+    listing = threading.Event()
+    go_on = threading.Event()
+    list_data_sources = KendraSyncJobsHook.list_data_sources
+
+    def slow(hook, index_id):
+        found = list(list_data_sources(hook, index_id))
+        listing.set()
+        go_on.wait(30)
+        return iter(found)
+
+    monkeypatch.setattr(KendraSyncJobsHook, "list_data_sources", slow)
+
+    async def main():
+        custom_data_source.show([begins(0, "good")])
+        first = wait(custom_data_source.index_id, None)
+        while not listing.is_set():
+            await asyncio.sleep(0)
+        added = another(custom_data_source)
+        second = wait(custom_data_source.index_id, None)
+        await asyncio.sleep(0)
+        go_on.set()
+        await until(30)
+        assert not second.task.done()
+        await first.cancel()
+        added.show([begins(0, "good-too")])
+        assert set((await second.task).jobs) == {custom_data_source.data_source_id, added.data_source_id}
+
+    run(main)
+
+
+def test_while_the_data_sources_cannot_be_listed_the_wait_does_not_pass_on_an_old_list(custom_data_source):
+    kendra = custom_data_source.kendra
+
+    async def main():
+        custom_data_source.show([begins(-120, "old")])
+        waiting = wait(custom_data_source.index_id, None)
+        await until(30)
+        kendra.inject(LIST_SOURCES, error="ThrottlingException")
+        added = another(custom_data_source)
+        await until(90)
+        custom_data_source.show([begins(0, "good")])
+        await until(600)
+        assert not waiting.task.done()
+        kendra.clear_faults()
+        added.show([begins(0, "good-too")])
+        assert set((await waiting.task).jobs) == {custom_data_source.data_source_id, added.data_source_id}
+
+    run(main)
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+@pytest.mark.parametrize("late", [0, 119, 121, 86_400])
+def test_a_wait_that_begins_long_after_its_deadline_has_one_poll_of_each_data_source(
+    custom_data_source, is_listed, late
+):
+    second = another(custom_data_source)
+
+    async def main():
+        custom_data_source.show([begins(0, "good")])
+        second.show([begins(0, "good-too")])
+        ids = (custom_data_source.data_source_id, second.data_source_id)
+        outcome = await wait(custom_data_source.index_id, None if is_listed else ids, timeout=-late).task
+        assert isinstance(outcome, AllFresh), outcome
+        second.show([begins(-120, "old")])
+        outcome = await wait(custom_data_source.index_id, None if is_listed else ids, timeout=-late).task
+        assert outcome.failure is Failure.TIMED_OUT
+        assert f"held up by {second.data_source_id} (last acceptable sync 2:0" in outcome.message
+
+    run(main)
+
+
+def test_a_refusal_is_doubted_also_by_a_wait_that_begins_after_its_deadline(custom_data_source):
+    kendra, refused = custom_data_source.kendra, another(custom_data_source)
+
+    async def main():
+        custom_data_source.show([begins(0, "good")])
+        kendra.set_data_source_status(*refused.ids, "ACTIVE")
+        kendra.inject(LIST, error="AccessDeniedException")
+        outcome = await wait(custom_data_source.index_id, None, timeout=-600).task
+        assert outcome.failure is Failure.REFUSED
+        assert kendra.call_count(LIST_SOURCES) == 2
+
+    run(main)
+
+
+# Statuses of data sources
+
+
+@pytest.mark.parametrize("status", ["UPDATING", "REPLICATING"])
+def test_a_data_source_that_is_not_idle_is_judged_like_an_active_one(custom_data_source, status):
+    updating = another(custom_data_source)
+
+    async def main():
+        updating.kendra.set_data_source_status(*updating.ids, status)
+        custom_data_source.show([begins(0, "good")])
+        updating.show([begins(-120, "old")])
+        waiting = wait(custom_data_source.index_id, None)
+        await until(90)
+        assert not waiting.task.done()
+        updating.show([begins(0, "good-too")])
+        assert set((await waiting.task).jobs) == {custom_data_source.data_source_id, updating.data_source_id}
+
+    run(main)
+
+
+@pytest.mark.parametrize("status", ["CREATING", "DELETING", "FAILED"])
+def test_a_data_source_that_cannot_be_synced_is_not_judged_beside_one_that_can(custom_data_source, status):
+    other = another(custom_data_source)
+
+    async def main():
+        other.kendra.set_data_source_status(*other.ids, status)
+        custom_data_source.show([begins(0, "good")])
+        assert set((await wait(custom_data_source.index_id, None).task).jobs) == {custom_data_source.data_source_id}
+
+    run(main)
+
+
+def test_while_the_only_data_sources_are_being_created_the_wait_goes_on_and_says_so(custom_data_source):
+    kendra, failed = custom_data_source.kendra, another(custom_data_source)
+
+    async def main():
+        kendra.set_data_source_status(*custom_data_source.ids, "CREATING")
+        kendra.set_data_source_status(*failed.ids, "FAILED")
+        waiting = wait(custom_data_source.index_id, None)
+        await until(90)
+        assert not waiting.task.done()
+        assert f"held up by {custom_data_source.data_source_id} (it is still being created)" in waiting.lines[0]
+        assert failed.data_source_id not in waiting.lines[0]
+        kendra.set_data_source_status(*custom_data_source.ids, "ACTIVE")
+        custom_data_source.show([begins(0, "good")])
+        assert set((await waiting.task).jobs) == {custom_data_source.data_source_id}
+
+    run(main)
+
+
+@pytest.mark.parametrize("status", ["DELETING", "FAILED"])
+def test_an_index_whose_data_sources_can_never_be_synced_fails_the_wait(custom_data_source, status):
+    async def main():
+        custom_data_source.kendra.set_data_source_status(*custom_data_source.ids, status)
+        outcome = await wait(custom_data_source.index_id, None).task
+        assert outcome.failure is Failure.REFUSED
+        assert "has no ACTIVE data source" in outcome.message
 
     run(main)
 
@@ -316,6 +497,158 @@ def test_its_log_names_who_holds_it_up_at_each_change_and_is_no_storm(custom_dat
         await waiting.cancel()
 
     run(main)
+
+
+# In a worker
+
+
+class Gate:
+    """Readings of some data sources that hang until the end of the test."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *hanging: str) -> None:
+        self.hanging = set(hanging)
+        self.open = threading.Event()
+        self.in_flight = self.most_in_flight = 0
+        self._lock = threading.Lock()
+        iter_pages, list_data_sources = KendraSyncJobsHook.iter_pages, KendraSyncJobsHook.list_data_sources
+
+        def pages(hook, index_id, data_source_id):
+            with self._lock:
+                self.in_flight += 1
+                self.most_in_flight = max(self.most_in_flight, self.in_flight)
+            if data_source_id in self.hanging:
+                self.open.wait(60)
+                raise ConnectionResetError  # no call of a thread that is left may come in the next test
+            try:
+                yield from iter_pages(hook, index_id, data_source_id)
+            finally:
+                with self._lock:
+                    self.in_flight -= 1
+
+        def sources(hook, index_id):
+            if index_id in self.hanging:
+                self.open.wait(60)
+                raise ConnectionResetError
+            return list_data_sources(hook, index_id)
+
+        monkeypatch.setattr(KendraSyncJobsHook, "iter_pages", pages)
+        monkeypatch.setattr(KendraSyncJobsHook, "list_data_sources", sources)
+
+
+@pytest.fixture
+def hang(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Gate]]:
+    gates: list[Gate] = []
+
+    def hang(*ids: str) -> Gate:
+        gates.append(Gate(monkeypatch, *ids))
+        return gates[-1]
+
+    yield hang
+    for gate in gates:
+        gate.open.set()
+
+
+def look_at_all(source: DataSource, *ids: str, seconds: float = 3600, **parameters: Any) -> AllFresh | Failed | HeldUp:
+    """Read these data sources, or all of the index, once, at most until so many seconds from now."""
+    hook = AWS.make_hook()
+    _ = hook.conn  # made before the time begins to run
+    deadline = polling.utcnow() + timedelta(seconds=seconds)
+    index = Index(AWS, source.index_id, ids or None)
+    return watching.look_at_all(hook, index, fresh(**parameters), {}, deadline)
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_a_worker_stops_reading_at_its_deadline_and_says_what_gave_no_answer(custom_data_source, hang, is_listed):
+    hanging = another(custom_data_source)
+    custom_data_source.show([begins(0, "good")])
+    hang(hanging.data_source_id)
+    ids = () if is_listed else (hanging.data_source_id, custom_data_source.data_source_id)
+    outcome = look_at_all(custom_data_source, *ids, seconds=5)
+    assert outcome.failure is Failure.TIMED_OUT
+    assert f"held up by {hanging.data_source_id} (" in outcome.message
+    assert "no answer came before the time-out" in outcome.message
+    assert custom_data_source.data_source_id not in outcome.message
+
+
+def test_a_worker_stops_listing_at_its_deadline(custom_data_source, hang):
+    hang(custom_data_source.index_id)
+    outcome = look_at_all(custom_data_source, seconds=0.2)
+    assert outcome.failure is Failure.TIMED_OUT
+    assert "no answer came before the time-out" in outcome.message
+
+
+def test_a_data_source_that_hangs_does_not_delay_the_failure_of_another(custom_data_source, hang):
+    hanging = another(custom_data_source)
+    custom_data_source.show([begins(0, "bad", "FAILED")])
+    hang(hanging.data_source_id)
+    ids = (hanging.data_source_id, custom_data_source.data_source_id)
+    outcome = look_at_all(custom_data_source, *ids, fail_fast=True)
+    assert (outcome.failure, outcome.job.execution_id) == (Failure.NOT_ACCEPTABLE, "bad")
+
+
+def test_data_sources_that_hang_do_not_delay_the_failure_of_another_beyond_the_deadline(custom_data_source, hang):
+    hanging = [another(custom_data_source) for _ in range(2)]
+    custom_data_source.show([begins(0, "bad", "FAILED")])
+    hang(*(source.data_source_id for source in hanging))
+    outcome = look_at_all(custom_data_source, seconds=5, fail_fast=True)
+    assert (outcome.failure, outcome.job.execution_id) == (Failure.NOT_ACCEPTABLE, "bad")
+
+
+def test_a_worker_reads_several_data_sources_at_once_and_no_more_than_a_client_has_connections(
+    custom_data_source, hang
+):
+    sources = [custom_data_source, *(another(custom_data_source) for _ in range(29))]
+    for source in sources:
+        source.show([begins(0, "good")])
+    custom_data_source.kendra.inject(LIST, delay=0.02)
+    gate = hang()
+    assert len(look_at_all(custom_data_source).jobs) == 30
+    assert 1 < gate.most_in_flight <= polling.MAX_CALLS
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_a_worker_whose_time_is_over_still_reads_each_data_source_once(custom_data_source, is_listed):
+    custom_data_source.show([begins(0, "good")])
+    ids = () if is_listed else (custom_data_source.data_source_id,)
+    assert isinstance(look_at_all(custom_data_source, *ids, seconds=-3600), AllFresh)
+
+
+def test_a_worker_lists_again_before_it_believes_that_a_data_source_is_refused(custom_data_source, monkeypatch):
+    deleted = another(custom_data_source)
+    custom_data_source.show([begins(0, "good")])
+    list_data_sources = KendraSyncJobsHook.list_data_sources
+
+    def delete_once_listed(hook, index_id):
+        found = list(list_data_sources(hook, index_id))
+        if len(found) == 2:
+            deleted.client.delete_data_source(IndexId=deleted.index_id, Id=deleted.data_source_id)
+        return iter(found)
+
+    monkeypatch.setattr(KendraSyncJobsHook, "list_data_sources", delete_once_listed)
+    assert set(look_at_all(custom_data_source).jobs) == {custom_data_source.data_source_id}
+    assert custom_data_source.kendra.call_count(LIST_SOURCES) == 2
+
+
+def test_a_worker_believes_a_refusal_of_what_is_still_listed(custom_data_source):
+    custom_data_source.kendra.inject(LIST, error="AccessDeniedException")
+    outcome = look_at_all(custom_data_source)
+    assert outcome.failure is Failure.REFUSED
+    assert "AccessDenied" in outcome.message
+    assert custom_data_source.kendra.call_count(LIST_SOURCES) == 2
+
+
+def test_a_worker_does_not_believe_a_refusal_while_listing_fails(custom_data_source, monkeypatch):
+    list_data_sources, calls = KendraSyncJobsHook.list_data_sources, []
+
+    def fail_the_second_time(hook, index_id):
+        calls.append(index_id)
+        if len(calls) == 2:
+            raise ConnectionResetError
+        return list_data_sources(hook, index_id)
+
+    monkeypatch.setattr(KendraSyncJobsHook, "list_data_sources", fail_the_second_time)
+    custom_data_source.kendra.inject(LIST, error="AccessDeniedException")
+    assert isinstance(look_at_all(custom_data_source), HeldUp)
 
 
 # Watchers

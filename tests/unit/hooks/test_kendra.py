@@ -1,5 +1,6 @@
 """The hook against the local Kendra: it asks for no more than it needs, and it starts exactly one sync."""
 
+import itertools
 import json
 from datetime import datetime, timedelta, timezone
 from functools import cache
@@ -296,6 +297,19 @@ class TestDataSources:
                 stubber.add_response("list_data_sources", {"SummaryItems": [{"Id": "a"}], "NextToken": "1"})
             with pytest.raises(KendraError, match="gave the same page of the data sources of index"):
                 list(hook.list_data_sources(INDEX_ID))
+
+    @pytest.mark.parametrize("cycle", ["AB", "ABC", "ABCB"])
+    @pytest.mark.parametrize(
+        ("method", "ids"), [("list_data_sources", (INDEX_ID,)), ("list_data_source_sync_jobs", (INDEX_ID, "documents"))]
+    )
+    def test_page_tokens_that_repeat_in_a_longer_cycle_are_an_error(self, hook, method, ids, cycle):
+        tokens = itertools.cycle(cycle)
+        read = {"list_data_sources": hook.list_data_sources, "list_data_source_sync_jobs": hook.list_sync_jobs}[method]
+        with Stubber(hook.conn) as stubber:
+            for _ in range(10):
+                stubber.add_response(method, {"NextToken": next(tokens)})
+            with pytest.raises(KendraError, match="gave the same page"):
+                list(read(*ids))
 
     @pytest.mark.parametrize(("index_id", "message"), [("short", "index_id"), (f"d|{INDEX_ID}", "CloudFormation")])
     def test_a_wrong_index_id_is_refused(self, hook, local_kendra, index_id, message):

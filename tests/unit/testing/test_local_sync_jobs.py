@@ -125,6 +125,34 @@ def test_a_new_job_can_be_missing_from_the_first_lists(anywhere, s3_source):
     assert looks == [[], [], [execution_id]]
 
 
+def test_the_first_page_can_be_empty_and_lead_to_all_jobs(anywhere, s3_source):
+    source = s3_source(anywhere)
+    anywhere.set_sync_duration(0)
+    anywhere.set_empty_first_page(True)
+    assert source.page() | {"ResponseMetadata": None} == {"History": [], "ResponseMetadata": None}
+    started = [source.start() for _ in range(3)]
+    first = source.page(MaxResults=2)
+    second = source.page(MaxResults=2, NextToken=first["NextToken"])
+    third = source.page(MaxResults=2, NextToken=second["NextToken"])
+    found = [[job["ExecutionId"] for job in page["History"]] for page in (first, second, third)]
+    assert found == [[], [started[2], started[1]], [started[0]]]
+    assert "NextToken" not in third
+
+
+def test_an_empty_first_page_leads_to_each_history_in_turn(anywhere, custom_source):
+    source = custom_source(anywhere)
+    anywhere.set_history(*source.ids, [], [{"ExecutionId": "one"}], [{"ExecutionId": "two"}])
+    anywhere.set_empty_first_page(True)
+    assert [[job["ExecutionId"] for job in source.jobs()] for _ in range(4)] == [[], ["one"], ["two"], ["two"]]
+
+
+def test_a_data_source_can_show_another_status(anywhere, custom_source):
+    source = custom_source(anywhere)
+    anywhere.set_data_source_status(*source.ids, "UPDATING")
+    assert source.client.list_data_sources(IndexId=source.ids[0])["SummaryItems"][0]["Status"] == "UPDATING"
+    assert source.client.describe_data_source(**source.key)["Status"] == "UPDATING"
+
+
 def test_the_status_filter_leaves_only_that_status(anywhere, s3_source):
     source = s3_source(anywhere)
     anywhere.set_sync_duration(0)

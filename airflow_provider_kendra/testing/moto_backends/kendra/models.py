@@ -78,6 +78,7 @@ class Settings:
     crawl_seconds: float | None = 2.0
     indexing_seconds: float | None = 1.0
     unlisted_looks: int = 0
+    has_empty_first_page: bool = False
 
 
 @dataclass
@@ -231,6 +232,7 @@ class DataSource(BaseModel):
         self.serial = next(_serial_numbers)
         self.index_id = index_id
         self.created_at = self.updated_at = now()
+        self.status = "ACTIVE"
         self.configured = {"LanguageCode": "en"} | self._configured(request)
         self._check()
         self.documents: dict[str, str | None] = {}
@@ -306,7 +308,7 @@ class DataSource(BaseModel):
         return {name: self.configured[name] for name in shown} | self._state()
 
     def _state(self) -> dict[str, Any]:
-        return {"Id": self.id, "Status": "ACTIVE", "CreatedAt": self.created_at, "UpdatedAt": self.updated_at}
+        return {"Id": self.id, "Status": self.status, "CreatedAt": self.created_at, "UpdatedAt": self.updated_at}
 
 
 @dataclass
@@ -498,6 +500,9 @@ class KendraBackend(BaseBackend):
 
         entries = source.history(next_token is None, look)
         wanted = ((key, item) for key, item in entries if is_wanted(item))
+        if self.settings.has_empty_first_page and next_token is None:
+            first = next(wanted, None)
+            return [], first and _encode_token([first[0][0], first[0][1] - 1], data_source_id)
         return paginate(wanted, max_results or 10, next_token, data_source_id)
 
     def batch_put_document(self, index_id: str, documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
