@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Any
 
@@ -24,6 +25,9 @@ START_GRACE = 60.0
 
 PAUSE = 2.0
 """Seconds between two looks or requests."""
+
+DOUBT_LIMIT = 15 * 60.0
+"""How long, in seconds, after a start whose answer was lost a job that has finished may be taken for ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,9 @@ class Starter:
     :param if_running: What to do about a sync job that is running already.
     :param acceptance: How a job that a lost try started must have ended to be the result.
     :param memory: What a lost try remembered, as :attr:`memory` gave it; None if there was none.
+    :param is_outdated: Whether the memory is too old for a job that has finished to be the result.
+    :param needs_open_batch: Whether only a job that still takes documents is a result: the batch of a CUSTOM data
+        source, until someone stops it.
     """
 
     def __init__(
@@ -99,14 +106,21 @@ class Starter:
         if_running: IfRunning = "fail",
         acceptance: Acceptance = Acceptance(),  # noqa: B008 - immutable
         memory: Mapping[str, Any] | None = None,
+        *,
+        is_outdated: bool = False,
+        needs_open_batch: bool = False,
     ) -> None:
         self._if_running = if_running
         self._acceptance = acceptance
+        self._is_outdated = is_outdated
+        self._needs_open_batch = needs_open_batch
         remembered = memory or {}
         self._baseline: str | None = remembered.get("baseline")
         self._execution_id: str | None = remembered.get("execution_id")
         self._is_ours: bool = remembered.get("is_ours", False)
+        self._is_stopped: bool = remembered.get("is_stopped", False)
         self._in_doubt = memory is not None and self._execution_id is None
+        self._is_resumed = memory is not None
         self._in_doubt_since: float | None = None
         self._refused_since: float | None = None
         self._turned_away_since: float | None = None
@@ -122,8 +136,18 @@ class Starter:
         return self._in_doubt
 
     @property
+    def is_resumed(self) -> bool:
+        """Whether the job is one that an earlier try left: no request has gone out since."""
+        return self._is_resumed
+
+    @property
+    def started(self) -> str | None:
+        """The execution id of the job that this task has certainly started; None if there is none."""
+        return self._execution_id if self._is_ours else None
+
+    @property
     def anchor(self) -> str | None:
-        """How far back the history must be read for :meth:`next_step`: to this job; None for the newest page."""
+        """How far back the history must be read for :meth:`next_step`: to this job; None for the newest job."""
         return self._execution_id or (self._baseline if self._in_doubt else None)
 
     @property
@@ -138,52 +162,74 @@ class Starter:
         :param jobs: The history, newest first, back to :attr:`anchor`.
         :param now: When it was read, in seconds of a clock that only goes forward.
         """
-        step = self._step_to_job_of_ours(jobs, now) if self._execution_id or self._in_doubt else None
-        return step or self._step_to_start(jobs, now)
+        # Only the newest job can be running: an older one has ended, whatever its status says.
+        running = jobs[0] if jobs and not jobs[0].is_finished else None
+        step = self._step_to_job_of_ours(jobs, running, now) if self._execution_id or self._in_doubt else None
+        return step or self._step_to_start(jobs, running, now)
 
-    def _step_to_job_of_ours(self, jobs: Sequence[SyncJob], now: float) -> Step | None:
-        job = self._find(jobs)
-        has_ended_badly = job is not None and job.is_finished and self._acceptance.objection(job) is not None
-        if job is None or (has_ended_badly and self._in_doubt):
-            self._in_doubt_since = now if self._in_doubt_since is None else self._in_doubt_since
-            if now - self._in_doubt_since < LISTING_GRACE:
-                return Look()  # ours may not be listed yet
-        if job is None and self._in_doubt:
-            return None  # the request was not heard
-        if job is None or has_ended_badly:
-            self._forget()
-            return None
-        if job.is_finished:
+    def _step_to_job_of_ours(self, jobs: Sequence[SyncJob], running: SyncJob | None, now: float) -> Step | None:
+        job = self._find(jobs, running)
+        if job is None or (job is not running and not self._is_result(job)):
+            return self._step_without_result(job, now)
+        if job is not running:
             self._forget()
             return Return(job)
         # A job that will end badly is of no use, unless any end will do.
-        if job.status == SyncJobStatus.STOPPING and SyncJobStatus.ABORTED not in self._acceptance.statuses:
+        is_stopping = self._is_stopped or job.status == SyncJobStatus.STOPPING
+        if is_stopping and SyncJobStatus.ABORTED not in self._acceptance.statuses:
             self._forget()
             self._refused_since = self._turned_away_since = None
             return WaitOut(job)
+        if self._is_closed_batch(job):
+            self._forget()
+            return None
         self._execution_id = job.execution_id
         return Follow(job.execution_id, self._is_ours)
 
-    def _find(self, jobs: Sequence[SyncJob]) -> SyncJob | None:
+    def _step_without_result(self, job: SyncJob | None, now: float) -> Step | None:
+        """Look for a while: ours may not be listed yet, or not with the status that it ended with. Then start anew."""
+        if job is None or self._in_doubt or not job.is_finished:
+            self._in_doubt_since = now if self._in_doubt_since is None else self._in_doubt_since
+            if now - self._in_doubt_since < LISTING_GRACE:
+                return Look()
+        if job is not None or not self._in_doubt:  # else the request was not heard
+            self._forget()
+        return None
+
+    def _find(self, jobs: Sequence[SyncJob], running: SyncJob | None) -> SyncJob | None:
         if self._execution_id is not None:
             return next((job for job in jobs if job.execution_id == self._execution_id), None)
         newer = list(takewhile(lambda job: job.execution_id != self._baseline, jobs))
         if len(newer) == len(jobs) and self._baseline is not None:
             return None  # the baseline is gone from the history: what came first after it is not known
-        # Ours is the first after the baseline, unless others were quicker. One of theirs that ended badly must not
-        # hide ours: two would be started. One that did not is a result too, since it began after the task did.
-        useful = [job for job in newer if not job.is_finished or self._acceptance.objection(job) is None]
+        # Ours is the first after the baseline, unless others were quicker. One of theirs that is of no use must not
+        # hide ours: two would be started. One that is of use is a result too, since it began after the task did.
+        useful = [
+            job
+            for job in newer
+            if (job is running and not self._is_closed_batch(job))
+            or (job.is_finished and not self._needs_open_batch and self._acceptance.objection(job) is None)
+        ]
         return (useful or newer)[-1] if newer else None
 
-    def _step_to_start(self, jobs: Sequence[SyncJob], now: float) -> Step:
-        running = next((job for job in jobs if not job.is_finished), None)
+    def _is_result(self, job: SyncJob) -> bool:
+        """Whether a job of ours that is over is what the task is to return."""
+        is_wanted = not (self._is_outdated and self._is_resumed) and not self._needs_open_batch
+        return is_wanted and job.is_finished and self._acceptance.objection(job) is None
+
+    def _is_closed_batch(self, job: SyncJob) -> bool:
+        """Whether a running job takes no more documents, though it is started for them."""
+        return self._needs_open_batch and job.status != SyncJobStatus.SYNCING
+
+    def _step_to_start(self, jobs: Sequence[SyncJob], running: SyncJob | None, now: float) -> Step:
         if running is not None:
             self._refused_since = self._turned_away_since = None
             if self._if_running == "skip":
                 return Skip(running)
             if self._if_running == "fail":
                 return Refuse(running)
-            if self._if_running == "attach" and running.status != SyncJobStatus.STOPPING:
+            is_ending = running.status == SyncJobStatus.STOPPING or self._is_closed_batch(running)
+            if self._if_running == "attach" and not is_ending:
                 self._execution_id, self._is_ours = running.execution_id, False
                 return Follow(running.execution_id, is_ours=False)
             return WaitOut(running)
@@ -192,10 +238,12 @@ class Starter:
         if self.has_lost_patience(now):
             return GiveUp()
         self._baseline = jobs[0].execution_id if jobs else None
+        self._is_resumed = False
         return Send()
 
     def _forget(self) -> None:
         self._execution_id, self._is_ours, self._in_doubt, self._in_doubt_since = None, False, False, None
+        self._is_stopped = self._is_resumed = False
 
     @property
     def is_repeated(self) -> bool:
@@ -226,6 +274,20 @@ class Starter:
         """Take it that the answer to a start request was lost: it may have been heard."""
         self._in_doubt, self._in_doubt_since = True, now
         self.turned_away(now)
+
+
+def is_outdated(memory: Mapping[str, Any], now: datetime, timeout: timedelta) -> bool:
+    """
+    Say whether what an earlier try remembered is too old for a job that has finished to be the result.
+
+    :param memory: What was remembered: its ``deadline``, and ``since`` when, in ISO 8601.
+    :param now: The time.
+    :param timeout: How long before its deadline a try begins; for memory of 1.0.0, which does not say since when.
+    """
+    deadline = datetime.fromisoformat(memory["deadline"])
+    since = datetime.fromisoformat(memory["since"]) if "since" in memory else deadline - timeout
+    is_in_doubt = memory.get("execution_id") is None
+    return now >= deadline or (is_in_doubt and now - since > timedelta(seconds=DOUBT_LIMIT))
 
 
 def already_running(index_id: str, data_source_id: str, job: SyncJob | None) -> KendraSyncJobAlreadyRunningError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -13,6 +13,7 @@ from unittest.mock import patch
 
 import hypothesis
 import pytest
+from botocore.client import BaseClient
 from botocore.loaders import create_loader
 
 from airflow_provider_kendra.testing import LocalKendra
@@ -64,6 +65,24 @@ def _local_kendra_server() -> Iterator[LocalKendra]:
 def client(url: str, service: str = "kendra") -> Any:
     """A client of the local Kendra, made once: that takes longer than most tests."""
     return LocalKendra.attach(url).client(service)
+
+
+@contextmanager
+def pages_without_jobs_first(pages: int = 2) -> Iterator[None]:
+    """Let each history begin with pages that have a token but no jobs, as the service may send them."""
+    call_api = BaseClient._make_api_call
+
+    def call(client: Any, operation: str, request: dict[str, Any]) -> Any:
+        token = request.get("NextToken", "page-0")
+        if operation != "ListDataSourceSyncJobs" or not token.startswith("page-"):
+            return call_api(client, operation, request)
+        number = int(token.removeprefix("page-"))
+        if number < pages:
+            return {"History": [], "NextToken": f"page-{number + 1}", "ResponseMetadata": {}}
+        return call_api(client, operation, {name: value for name, value in request.items() if name != "NextToken"})
+
+    with patch.object(BaseClient, "_make_api_call", call):
+        yield
 
 
 @dataclass(frozen=True)

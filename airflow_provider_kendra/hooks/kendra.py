@@ -249,6 +249,8 @@ class KendraSyncJobsHook(AwsBaseHook):
         """
         Read the history page by page, newest job first; a page is fetched when it is asked for.
 
+        A page without jobs is passed over unless it is the last: the service may send one with a token.
+
         :param index_id: The index.
         :param data_source_id: The data source.
         :param filters: As in :meth:`iter_sync_jobs`.
@@ -258,13 +260,13 @@ class KendraSyncJobsHook(AwsBaseHook):
         for response in self._list(
             "ListDataSourceSyncJobs", self._kendra.list_data_source_sync_jobs, request, contents
         ):
-            yield Page(
-                [
-                    SyncJob.from_response(item, index_id=index_id, data_source_id=data_source_id)
-                    for item in response.get("History") or ()
-                ],
-                is_last=not response.get("NextToken"),
-            )
+            jobs = [
+                SyncJob.from_response(item, index_id=index_id, data_source_id=data_source_id)
+                for item in response.get("History") or ()
+            ]
+            is_last = not response.get("NextToken")
+            if jobs or is_last:
+                yield Page(jobs, is_last=is_last)
 
     def _list_request(
         self,
@@ -470,10 +472,9 @@ class KendraSyncJobsHook(AwsBaseHook):
 
     def _read_back(self, index_id: str, data_source_id: str, starter: Starter) -> list[SyncJob]:
         jobs: list[SyncJob] = []
-        for page in self.iter_pages(index_id, data_source_id):
-            jobs += page.jobs
-            has_anchor = starter.anchor is None or any(job.execution_id == starter.anchor for job in page.jobs)
-            if has_anchor and not starter.needs_whole_history:
+        for job in self.iter_sync_jobs(index_id, data_source_id):
+            jobs.append(job)
+            if starter.anchor in (None, job.execution_id) and not starter.needs_whole_history:
                 break
         return jobs
 

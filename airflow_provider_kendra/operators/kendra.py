@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import islice
 from threading import Thread
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -48,8 +49,9 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
-    from airflow_provider_kendra.starting import Follow
+    from airflow_provider_kendra.starting import Follow, Starter
     from airflow_provider_kendra.stopping import Stopped
+    from airflow_provider_kendra.triggers.kendra import KendraSyncJobTrigger
 
 # What only a running task needs is imported there: DAG parsing need not pay for it.
 
@@ -110,26 +112,12 @@ class _SyncJobWaiter(SyncJobLineageMixin, AwsParametersMixin, BaseOperator):
         """Wait for a sync job; deferred, the outcome arrives in ``execute_complete`` together with the state."""
         now = polling.utcnow()
         if self.deferrable:
-            from airflow_provider_kendra.triggers.kendra import KendraSyncJobTrigger
-
             remaining = max((deadline - now).total_seconds(), 0)
             self.defer(
-                trigger=KendraSyncJobTrigger(
-                    index_id=self.index_id,
-                    data_source_id=self.data_source_id,
-                    execution_id=execution_id,
-                    target_statuses=sorted(acceptance.statuses),
-                    max_documents_failed=acceptance.max_documents_failed,
-                    not_found_timeout=NOT_FOUND_TIMEOUT,
-                    poll_interval=self.poll_interval,
-                    timeout=remaining,
-                    waiting_since=now.isoformat(),
-                    stop_on_kill=stop_on_kill,
-                    is_connection_known=True,
-                    **self.aws_kwargs,
+                trigger=self._make_trigger(
+                    execution_id, acceptance, now, remaining, stop_on_kill=stop_on_kill, state=state or None
                 ),
                 method_name="execute_complete",
-                kwargs=state,
                 timeout=timedelta(seconds=remaining) + _NET,
             )
         return polling.wait_in_worker(
@@ -139,6 +127,26 @@ class _SyncJobWaiter(SyncJobLineageMixin, AwsParametersMixin, BaseOperator):
             interval=self.poll_interval,
             deadline=deadline,
             log=self.log.info,
+        )
+
+    def _make_trigger(
+        self, execution_id: str, acceptance: Acceptance, now: datetime, timeout: float, **options: Any
+    ) -> KendraSyncJobTrigger:
+        from airflow_provider_kendra.triggers.kendra import KendraSyncJobTrigger
+
+        return KendraSyncJobTrigger(
+            index_id=self.index_id,
+            data_source_id=self.data_source_id,
+            execution_id=execution_id,
+            target_statuses=sorted(acceptance.statuses),
+            max_documents_failed=acceptance.max_documents_failed,
+            not_found_timeout=NOT_FOUND_TIMEOUT,
+            poll_interval=self.poll_interval,
+            timeout=timeout,
+            waiting_since=now.isoformat(),
+            is_connection_known=True,
+            **options,
+            **self.aws_kwargs,
         )
 
     def _deadline(self, context: Context) -> datetime:
@@ -206,7 +214,9 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         this task started, still the running one, and not of a CUSTOM data source. While the task is deferred,
         from Airflow 3.3. Default True.
     :param durable: Remember the job, so that a try whose predecessor was lost resumes it (Airflow 3.3+; before,
-        ``if_running`` decides). Default True.
+        ``if_running`` decides). A job that has ended is returned only until the deadline of the try that started it,
+        and for 15 minutes if the answer to its start was lost. With ``wait_for_completion=False`` and a CUSTOM data
+        source, a batch that is still open is returned again. Default True.
     :param aws_conn_id: The Airflow connection for AWS, by default ``aws_default``; None for boto3's own credentials
         (templated).
     :param region_name: AWS region; by default that of the connection (templated).
@@ -263,6 +273,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         self.durable = durable
         self._acceptance = Acceptance(max_documents_failed=max_documents_failed)
         self._is_killed = False
+        self._is_waiting = False
         self._stop_on_worker: Callable[[], object] | None = None
         if if_running not in get_args(IfRunning):
             raise ValueError(
@@ -273,9 +284,12 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
     def execute(self, context: Context) -> Any:
         """Start a sync job, or find the one that a lost try started; then wait, here or in the triggerer."""
         self.refuse_bad_parameters()
+        if self.deferrable:
+            # A sync whose task can't be deferred would be orphaned: find that out before anything is started.
+            self._make_trigger("not-started-yet", self._acceptance, polling.utcnow(), self.timeout).serialize()
         remembered = self._memory(context).recall()
         if remembered is not None:
-            self.log.info("A try before this one was lost; looking for its sync job: %s", remembered)
+            self.log.info("An earlier attempt did not finish; looking for its sync job first (%s).", remembered)
         return self._advance(context, remembered, self._deadline(context))
 
     def execute_complete(
@@ -288,49 +302,47 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
     ) -> Any:
         """Take what the trigger saw: the end of our own sync job, or of one that was in the way."""
         self.refuse_bad_parameters()
+        # Version 1.0.0 passed the state beside the event.
+        state = event.get("state") or {"stoppable": stoppable, "waited_out_until": waited_out_until}
         outcome = self._name_execution_timeout(context, outcome_from_event(event))
-        if waited_out_until is None:
-            return self._end(context, outcome, stoppable)
-        deadline = datetime.fromisoformat(waited_out_until)
-        self._take_waited_out(outcome, deadline)
+        if state.get("waited_out_until") is None:
+            return self._end(context, outcome, state.get("stoppable"))
+        deadline = datetime.fromisoformat(state["waited_out_until"])
+        self._take_waited_out(outcome, deadline, state.get("source_type"))
         return self._advance(context, None, deadline)
 
     def _advance(self, context: Context, remembered: dict[str, Any] | None, deadline: datetime) -> Any:
-        from airflow_provider_kendra.starting import Follow, Return, Skip, Starter, WaitOut, already_running
+        from airflow_provider_kendra.starting import (
+            Follow,
+            Return,
+            Skip,
+            Starter,
+            WaitOut,
+            already_running,
+            is_outdated,
+        )
 
-        memory = self._memory(context)
-        may_stop = self.wait_for_completion and self._find_out_type()
-        # Not waiting, the task is done with a start, whatever came of it.
-        starter = Starter(self.if_running, self._acceptance if self.wait_for_completion else _ANY_END, remembered)
-        # The time that a lost try has taken counts, unless this one starts a sync job of its own.
-        followed_until = datetime.fromisoformat(remembered["deadline"]) if remembered else deadline
-
-        def remember(known: dict[str, Any] | None) -> None:
-            nonlocal followed_until
-            if known is None:
-                return memory.forget()
-            if self._is_killed:
-                raise KendraError("The task was killed before it started a sync.")
-            followed_until = deadline
-            memory.keep({**known, "deadline": deadline.isoformat()})
-
+        source_type = self._find_out_type()
+        may_stop = self.wait_for_completion and self.stop_on_kill and source_type is not None
+        # Not waiting, the task is done with a start, whatever came of it; but a CUSTOM batch must be open.
+        starter = Starter(
+            self.if_running,
+            self._acceptance if self.wait_for_completion else _ANY_END,
+            remembered,
+            is_outdated=remembered is not None
+            and is_outdated(remembered, polling.utcnow(), timedelta(seconds=self.timeout)),
+            needs_open_batch=self._leaves_batch_open(source_type),
+        )
+        remember = partial(self._remember, self._memory(context), starter, deadline, may_stop)
         while True:
             with self._refusals_explained():
                 step = self.hook.advance_start(self.index_id, self.data_source_id, starter, remember=remember)
             if isinstance(step, WaitOut):
-                job = step.job
-                self.log.info(
-                    "%s is in the way since %s: %s. Waiting for its end.", job.title, job.start_time, job.progress
-                )
-                self._show_links(context, job.execution_id)
-                outcome = self._wait(job.execution_id, _ANY_END, deadline, waited_out_until=deadline.isoformat())
-                self._take_waited_out(outcome, deadline)
+                self._wait_out(context, step.job, deadline, source_type)
             elif isinstance(step, Follow):
-                memory.keep_if_possible({**starter.memory, "deadline": followed_until.isoformat()})
-                is_new = step.is_ours and (remembered or {}).get("execution_id") != step.execution_id
-                how = "started" if is_new else "taken on: it was running, or a try before this one started it"
-                self.log.info("Sync job %s of data source %s: %s.", step.execution_id, self.data_source_id, how)
-                return self._follow(context, step, followed_until, may_stop and step.is_ours)
+                if starter.is_resumed and remembered is not None:
+                    deadline = self._resumed_deadline(remembered, deadline)
+                return self._follow(context, starter, step, deadline, may_stop, source_type)
             elif isinstance(step, Return):
                 return self._end(context, Satisfied(step.job))
             elif isinstance(step, Skip):
@@ -338,10 +350,52 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
             else:
                 raise already_running(self.index_id, self.data_source_id, step.job)
 
-    def _take_waited_out(self, outcome: Outcome, deadline: datetime) -> None:
+    def _leaves_batch_open(self, source_type: str | None) -> bool:
+        """Whether what is started takes documents until someone stops it; of a type that is not known, it may."""
+        return not self.wait_for_completion and source_type in (None, "CUSTOM")
+
+    @staticmethod
+    def _resumed_deadline(remembered: Mapping[str, Any], deadline: datetime) -> datetime:
+        """The time that a lost try has taken counts, unless it was over: then this try has its own."""
+        earlier = datetime.fromisoformat(remembered["deadline"])
+        return earlier if polling.utcnow() < earlier else deadline
+
+    def _remember(
+        self, memory: _Memory, starter: Starter, deadline: datetime, may_stop: bool, known: dict[str, Any] | None
+    ) -> None:
+        """Prepare for a start request that is about to go out; with None, forget one that did nothing."""
+        if known is None:
+            return memory.forget()
+        if may_stop:
+            self._prepare_kill(memory, starter)
+        memory.keep(known, deadline)
+        if self._is_killed:
+            if not starter.is_in_doubt:
+                memory.forget()
+            raise KendraError("The task was killed before it started a sync.")
+
+    def _wait_out(self, context: Context, job: SyncJob, deadline: datetime, source_type: str | None) -> None:
+        """Wait until the job that is in the way has ended."""
+        self.log.info(
+            "%s is in the way since %s: %s. Waiting for its end.%s",
+            job.title,
+            job.start_time,
+            job.progress,
+            _advice_on_batch(job, source_type),
+        )
+        self._show_links(context, job.execution_id)
+        outcome = self._wait(
+            job.execution_id, _ANY_END, deadline, waited_out_until=deadline.isoformat(), source_type=source_type
+        )
+        self._take_waited_out(outcome, deadline, source_type)
+
+    def _take_waited_out(self, outcome: Outcome, deadline: datetime, source_type: str | None) -> None:
         """Go on when the job that was in the way has ended, or is gone from the history, and there is time left."""
-        if not (isinstance(outcome, Failed) and outcome.failure is Failure.NOT_FOUND):
-            self._record(outcome)
+        if isinstance(outcome, Failed) and outcome.failure is Failure.TIMED_OUT:
+            advice = _advice_on_batch(outcome.job, source_type)
+            raise KendraSyncJobTimeoutError(f"{outcome.message}{advice}", job=outcome.job)
+        if not (isinstance(outcome, Failed) and outcome.failure in (Failure.NOT_FOUND, Failure.NOT_ACCEPTABLE)):
+            self._record(outcome)  # any end will do; what is not acceptable is an entry that a newer job has superseded
         if polling.utcnow() >= deadline:
             raise KendraSyncJobTimeoutError(
                 f"Timed out before a sync of data source {self.data_source_id} could be started, since others were "
@@ -349,48 +403,75 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
                 job=outcome.job,
             )
 
-    def _follow(self, context: Context, step: Follow, deadline: datetime, may_stop: bool) -> Any:
+    def _follow(
+        self,
+        context: Context,
+        starter: Starter,
+        step: Follow,
+        deadline: datetime,
+        may_stop: bool,
+        source_type: str | None,
+    ) -> Any:
+        """Wait for a job that was started or found, or hand it on."""
+        memory = self._memory(context)
+        may_stop = may_stop and step.is_ours
+        if may_stop:
+            self._prepare_kill(memory, starter)
+            if self._is_killed:
+                self.on_kill()
+        memory.keep_if_possible(starter.memory, deadline)
+        is_new = step.is_ours and not starter.is_resumed
+        how = "started" if is_new else "taken on: it was running, or a try before this one started it"
+        self.log.info("Sync job %s of data source %s: %s.", step.execution_id, self.data_source_id, how)
         if not self.wait_for_completion:
             record = self._just_started(step.execution_id).to_dict()
-            self._memory(context).forget()
+            if not self._leaves_batch_open(source_type):  # else a retry would wait for the batch that is its own
+                memory.forget()
             self._show_links(context, step.execution_id)
             self._end_with(context)
             self._push_keys(context, record)
             return record
-        if may_stop and (self._is_killed or not self.deferrable):
-            self._prepare_kill(context, step.execution_id)
         self._show_links(context, step.execution_id)
+        self._is_waiting = True
         stoppable = step.execution_id if may_stop else None
         outcome = self._wait(step.execution_id, self._acceptance, deadline, stop_on_kill=may_stop, stoppable=stoppable)
         return self._end(context, outcome, stoppable)
 
     def _end(self, context: Context, outcome: Outcome, stoppable: str | None = None) -> dict[str, Any]:
         self._stop_on_worker = None
+        memory = self._memory(context)
         failure = outcome.failure if isinstance(outcome, Failed) else None
         is_timed_out = failure is Failure.TIMED_OUT and stoppable is not None
-        stopped = is_timed_out and self._stop_if_running(self.hook, str(stoppable))
-        if failure is not Failure.REFUSED and not stopped:  # else the job may still run, for a later try to find
-            self._memory(context).forget()  # a retry after a bad end, and a cleared task, start anew
+        if is_timed_out and self._stop_if_running(self.hook, str(stoppable)):
+            memory.note_stop(str(stoppable))
+        elif failure not in (Failure.REFUSED, Failure.NOT_FOUND):  # else the job may run, for a later try to find
+            memory.forget()  # a retry after a bad end, and a cleared task, start anew
         return self._result(context, outcome)
 
-    def _prepare_kill(self, context: Context, execution_id: str) -> None:
+    def _prepare_kill(self, memory: _Memory, starter: Starter) -> None:
         """Make a client now: the signal handler that will need it must not look connections up."""
+        if self._stop_on_worker is not None:
+            return
         try:
             hook = self.aws_parameters.make_hook()
             hook.hurry()
-        except Exception as error:  # the sync has been started: this must not lose it
-            self.log.warning("A kill of this task would not stop sync job %s: %s", execution_id, error)
+        except Exception as error:  # a sync that is started already must not be lost by this
+            self.log.warning("A kill of this task would not stop its sync job: %s", error)
             return
-        self._stop_on_worker = partial(self._stop_if_held, hook, self._memory(context), execution_id)
-        if self._is_killed:
-            self.on_kill()
+        self._stop_on_worker = partial(self._stop_started, hook, memory, starter)
 
-    def _stop_if_held(self, hook: KendraSyncJobsHook, memory: _Memory, execution_id: str) -> None:
-        """Stop our sync job, unless Airflow ends this try since it has made another, which takes the job over."""
-        if memory.holds(execution_id):
-            self._stop_if_running(hook, execution_id)
-        else:
+    def _stop_started(self, hook: KendraSyncJobsHook, memory: _Memory, starter: Starter) -> None:
+        """Stop the sync job that this try started, unless another try has taken it over."""
+        execution_id = starter.started
+        if execution_id is None:
+            return
+        # Until the wait begins, Airflow can't have made another try, and the interrupted code may hold the lock of
+        # Airflow's messages: ask only later.
+        if self._is_waiting and not memory.holds(execution_id):
             self.log.info("Not stopping sync job %s: it is no longer certainly this try's.", execution_id)
+            return
+        if self._stop_if_running(hook, execution_id) and self._is_waiting:
+            memory.note_stop(execution_id)
 
     def _stop_if_running(self, hook: KendraSyncJobsHook, execution_id: str) -> bool:
         """Stop our sync job, if it is the one that runs; what is to be told of is the kill or the time-out."""
@@ -403,7 +484,8 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         return stopped
 
     def _memory(self, context: Context) -> _Memory:
-        return _Memory(context, self.log, is_on=self.durable and AIRFLOW_V_3_3_PLUS)
+        store = context.get("task_state_store") if self.durable and AIRFLOW_V_3_3_PLUS else None
+        return _Memory(store, self.index_id, self.data_source_id, self.log)
 
     def on_kill(self) -> None:
         """Stop the sync job, if it is certainly ours to stop; runs in a signal handler."""
@@ -421,30 +503,32 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
             "StartDataSourceSyncJob",
         )
 
-    def _find_out_type(self) -> bool:
-        """Refuse a CUSTOM data source that would be waited for; say whether a kill may stop the sync job."""
-        from botocore.exceptions import BotoCoreError, ClientError
-
+    def _find_out_type(self) -> str | None:
+        """Get the type of the data source, None if it is not known; refuse a CUSTOM one that would be waited for."""
         try:
-            described = self.hook.describe_data_source(self.index_id, self.data_source_id)
-        except (BotoCoreError, ClientError) as error:
+            source_type: str | None = self.hook.describe_data_source(self.index_id, self.data_source_id).get("Type")
+        except (KendraRequestError, ValueError):
+            raise
+        except Exception as error:  # denied, or the answer can't be read: a start takes another permission
             self.log.warning(
-                "Could not find out the type of data source %s, so that a kill will not stop its sync: %s",
+                "Could not find out the type of data source %s%s: %s",
                 self.data_source_id,
+                ", so that a kill will not stop its sync" if self.wait_for_completion else "",
                 error,
             )
-            return False
-        if described.get("Type") == "CUSTOM":
+            return None
+        if source_type == "CUSTOM" and self.wait_for_completion:
             raise KendraRequestError(
                 f"Data source {self.data_source_id} is CUSTOM: its sync ends only when someone stops it, so that "
                 "waiting for it would never end. Start it with wait_for_completion=False, put the documents, stop "
                 "it, then wait with KendraSyncJobSensor."
             )
-        return self.stop_on_kill and described.get("Type") is not None
+        return source_type
 
     def _just_started(self, execution_id: str) -> SyncJob:
         try:
-            for job in next(self.hook.iter_pages(self.index_id, self.data_source_id)).jobs:
+            newest = self.hook.iter_sync_jobs(self.index_id, self.data_source_id)
+            for job in islice(newest, 10):
                 if job.execution_id == execution_id:
                     return job
         except Exception as error:  # the sync has been started: failing now would start another
@@ -458,17 +542,31 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
 
 
 class _Memory:
-    """What a later try of the task finds of this one: Airflow's task state store, from 3.3."""
+    """
+    What a later try of the task finds of this one: Airflow's task state store, from 3.3.
+
+    It says which data source it is about: a Variable or a mapping can change between two tries. That of 1.0.0 does
+    not; its execution id is looked up in the task's own data source.
+    """
 
     _KEY = "kendra_sync_job"
 
-    def __init__(self, context: Context, log: Any, *, is_on: bool) -> None:
-        self._store: Any = context.get("task_state_store") if is_on else None
+    def __init__(self, store: Any, index_id: str, data_source_id: str, log: Any) -> None:
+        self._store = store
+        self._about = {"index_id": index_id, "data_source_id": data_source_id}
         self._log = log
 
     def recall(self) -> dict[str, Any] | None:
-        """Get what was kept; None if nothing was."""
-        return self._store.get(self._KEY) if self._store is not None else None
+        """Get what was kept about this data source; None if nothing was."""
+        known: dict[str, Any] | None = self._store.get(self._KEY) if self._store is not None else None
+        if known is not None and {**self._about, **known} != {**known, **self._about}:
+            self._log.info(
+                "Ignoring what an earlier attempt remembered: it is about data source %s (index %s).",
+                known.get("data_source_id"),
+                known.get("index_id"),
+            )
+            return None
+        return known
 
     def holds(self, execution_id: str) -> bool:
         """
@@ -485,17 +583,27 @@ class _Memory:
             return False
         return known is not None and known.get("execution_id") == execution_id
 
-    def keep(self, known: dict[str, Any]) -> None:
+    def keep(self, known: Mapping[str, Any], deadline: datetime) -> None:
         """Keep it for a later try."""
         if self._store is not None:
-            self._store.set(self._KEY, known)
+            times = {"deadline": deadline.isoformat(), "since": polling.utcnow().isoformat()}
+            self._store.set(self._KEY, {**self._about, **known, **times})
 
-    def keep_if_possible(self, known: dict[str, Any]) -> None:
+    def keep_if_possible(self, known: Mapping[str, Any], deadline: datetime) -> None:
         """Keep it, unless that fails: the sync job runs already, and is worth more."""
         try:
-            self.keep(known)
+            self.keep(known, deadline)
         except Exception as error:
             self._log.warning("Could not keep the sync job for a later try: %s", error)
+
+    def note_stop(self, execution_id: str) -> None:
+        """Keep it that this sync job was stopped: a later try waits for its end and starts its own."""
+        try:
+            known = self.recall()
+            if known is not None and known.get("execution_id") == execution_id:
+                self._store.set(self._KEY, {**known, "is_stopped": True})
+        except Exception as error:  # the stop is worth more
+            self._log.warning("Could not tell a later try that the sync job was stopped: %s", error)
 
     def forget(self) -> None:
         """Let a later try start anew."""
@@ -615,6 +723,8 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
         return self._end(context, outcome_from_event(event))
 
     def _end(self, context: Context, outcome: Outcome) -> dict[str, Any]:
+        if isinstance(outcome, Failed) and outcome.failure is Failure.NOT_ACCEPTABLE and outcome.job is not None:
+            outcome = Satisfied(outcome.job)  # any end will do; a newer job runs, so this one does not
         record = self._result(context, self._name_execution_timeout(context, outcome))
         self._forget(context)  # a try that failed keeps it for the next one
         return record
@@ -716,6 +826,16 @@ _ERRORS: dict[Failure, type[KendraError]] = {
     Failure.REFUSED: KendraRequestError,
     Failure.TIMED_OUT: KendraSyncJobTimeoutError,
 }
+
+
+def _advice_on_batch(job: SyncJob | None, source_type: str | None) -> str:
+    """Say what ends a running sync that does not end by itself, as the next sentence of a message."""
+    if source_type != "CUSTOM" or job is None or job.status != SyncJobStatus.SYNCING:
+        return ""
+    return (
+        " The data source is CUSTOM: this sync ends only when someone stops it, for example with "
+        "KendraStopSyncJobOperator."
+    )
 
 
 class KendraSyncJobMetricsOperator(SyncJobLineageMixin, AwsParametersMixin, BaseOperator):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Coroutine, Hashable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -20,6 +22,7 @@ from airflow_provider_kendra.conditions import (
     freshness_condition,
     sync_job_condition,
 )
+from airflow_provider_kendra.exceptions import KendraRequestError
 from airflow_provider_kendra.finished import Cursor, Finished
 from airflow_provider_kendra.polling import KNOWN_AFTER, DataSource, utcnow, wait_for
 from airflow_provider_kendra.sync_job import Acceptance
@@ -38,10 +41,14 @@ class _Rebuildable(AwsParametersMixin):
     _parameters: ClassVar[Sequence[str]]
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Give class path and arguments to rebuild the trigger."""
+        """
+        Give class path and arguments to rebuild the trigger, in JSON types.
+
+        :raises KendraRequestError: for an argument that is not JSON, since Airflow could not store it.
+        """
         kwargs = {name: getattr(self, name) for name in (*self._parameters, *self.aws_template_fields)}
         return f"{type(self).__module__}.{type(self).__qualname__}", {
-            name: _plain(value) for name, value in kwargs.items()
+            name: _as_json(name, value) for name, value in kwargs.items()
         }
 
     @classmethod
@@ -49,14 +56,24 @@ class _Rebuildable(AwsParametersMixin):
         return (*cls._parameters, *cls.aws_template_fields)
 
 
-def _plain(value: Any) -> Any:
+def _as_json(name: str, value: Any) -> Any:
     if isinstance(value, timedelta):
         return value.total_seconds()
-    return list(value) if isinstance(value, tuple) else value
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    try:
+        return json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:  # says of which type it is, and not the value
+        raise KendraRequestError(
+            f"{name} can't be passed to the triggerer: {error}. Use JSON types: text, numbers, true, false, null, "
+            "lists and mappings."
+        ) from error
 
 
 class _WaitTrigger(_Rebuildable, BaseTrigger):
     """Waits once, and fires with the outcome."""
+
+    state: Mapping[str, Any] | None = None
 
     @abstractmethod
     def _wait(self) -> Coroutine[Any, Any, Outcome | AllFresh]:
@@ -69,9 +86,12 @@ class _WaitTrigger(_Rebuildable, BaseTrigger):
             self.check_templates(are_literals_checked=False)
             wait = self._wait()
         except ValueError as error:  # reached only with start_from_trigger: else the worker has checked
-            yield TriggerEvent(Failed(Failure.REFUSED, str(error)).to_event())
+            outcome: Outcome | AllFresh = Failed(Failure.REFUSED, str(error))
         else:
-            yield TriggerEvent((await wait).to_event())
+            outcome = await wait
+        # In the event, since dag.test() passes nothing else on to the resumed task.
+        state = {} if self.state is None else {"state": self.state}
+        yield TriggerEvent({**outcome.to_event(), **state})
 
 
 class KendraSyncJobTrigger(_WaitTrigger):
@@ -95,6 +115,8 @@ class KendraSyncJobTrigger(_WaitTrigger):
     :param stop_on_kill: Stop the sync job ``execution_id`` when a user acts on the deferred task (Airflow 3.3+).
     :param is_connection_known: The task has used the connection already, so that a look-up which finds no such
         connection is taken for one that failed.
+    :param state: What the task needs once it is resumed, a mapping of JSON types; comes back in the event under
+        ``state``. Default None: the event has no such key.
     :param aws_conn_id: The Airflow connection for AWS.
     :param region_name: AWS region.
     :param verify: Whether, or with which CA bundle, to verify TLS certificates.
@@ -114,6 +136,7 @@ class KendraSyncJobTrigger(_WaitTrigger):
         "waiting_since",
         "stop_on_kill",
         "is_connection_known",
+        "state",
     )
 
     def __init__(
@@ -131,6 +154,7 @@ class KendraSyncJobTrigger(_WaitTrigger):
         waiting_since: str | None = None,
         stop_on_kill: bool = False,
         is_connection_known: bool = False,
+        state: Mapping[str, Any] | None = None,
         aws_conn_id: str | None = "aws_default",
         region_name: str | None = None,
         verify: bool | str | None = None,
@@ -151,6 +175,7 @@ class KendraSyncJobTrigger(_WaitTrigger):
         self.waiting_since = waiting_since
         self.stop_on_kill = stop_on_kill
         self.is_connection_known = is_connection_known
+        self.state = state
 
     def _wait(self) -> Coroutine[Any, Any, Outcome]:
         since = _since(self.waiting_since)

@@ -61,6 +61,7 @@ VALUES: dict[str, Any] = {
     "timeout": 123.0,
     "waiting_since": "2026-01-31T06:00:00+00:00",
     "if_running": "attach",
+    "state": {"stoppable": "execution"},
 }
 
 # Of these an operator takes exactly one.

@@ -27,7 +27,7 @@ from airflow_provider_kendra.exceptions import (
 from airflow_provider_kendra.hooks.kendra import ErrorKind, KendraSyncJobsHook, classify_error, refusal
 from airflow_provider_kendra.operators.kendra import KendraListSyncJobsOperator
 from airflow_provider_kendra.sync_job import SyncJobStatus
-from tests.conftest import NEWEST_START, counts, listed
+from tests.conftest import NEWEST_START, counts, listed, pages_without_jobs_first
 
 LIST = "ListDataSourceSyncJobs"
 START = "StartDataSourceSyncJob"
@@ -142,6 +142,24 @@ class TestReading:
                 stubber.add_response("list_data_source_sync_jobs", answer)
             assert execution_ids(hook.list_sync_jobs(INDEX_ID, "documents")) == ["e"]
             stubber.assert_no_pending_responses()
+
+    def test_the_running_sync_is_found_behind_pages_without_jobs(self, hook, data_source):
+        execution_id = data_source.start()
+        with pages_without_jobs_first():
+            assert hook.find_running(*data_source.ids).execution_id == execution_id
+
+    def test_only_a_history_without_jobs_has_a_page_without_any(self, hook, data_source):
+        with pages_without_jobs_first():
+            assert [page.jobs for page in hook.iter_pages(*data_source.ids)] == [[]]
+            data_source.show_long_history(15)
+            assert [len(page.jobs) for page in hook.iter_pages(*data_source.ids)] == [10, 5]
+
+    @pytest.mark.parametrize("status", ["SYNCING", "SYNCING_INDEXING", "STOPPING", "PAUSED", None])
+    def test_only_the_newest_job_can_be_running(self, hook, data_source, status):
+        data_source.show([listed("newest"), listed("older", status)])
+        assert hook.find_running(*data_source.ids) is None
+        data_source.show([listed("newest", status), listed("older", "SYNCING")])
+        assert hook.find_running(*data_source.ids).execution_id == "newest"
 
     def test_a_page_that_is_given_again_and_again_is_an_error_and_no_endless_loop(self, hook, data_source):
         data_source.show_long_history(35)
@@ -637,6 +655,20 @@ class TestStart:
         execution_id = hook.start_sync_job(*source.ids)
         assert self.started(source) == [execution_id]
         assert self.starts(source) == 1
+
+    def test_a_lost_answer_is_made_up_for_behind_pages_without_jobs(self, hook, source):
+        source.kendra.inject(START, times=1, reset="after")
+        with pages_without_jobs_first():
+            execution_id = hook.start_sync_job(*source.ids)
+        assert self.started(source) == [execution_id]
+        assert self.starts(source) == 1
+
+    def test_a_running_sync_behind_pages_without_jobs_is_told_with_its_job(self, hook, source):
+        running = source.start()
+        with pages_without_jobs_first(), pytest.raises(KendraSyncJobAlreadyRunningError) as caught:
+            hook.start_sync_job(*source.ids)
+        assert caught.value.job.execution_id == running
+        assert self.starts(source) == 1  # the one of the others
 
     @pytest.mark.parametrize("status", [500, 502, 503, 504])
     def test_a_start_that_was_acted_on_but_answered_with_an_error_is_found(self, hook, source, monkeypatch, status):

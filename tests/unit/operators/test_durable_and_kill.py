@@ -5,25 +5,30 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
+import certifi
 import pytest
 from airflow.providers.common.compat.sdk import AirflowSkipException, TaskDeferred
 
+from airflow_provider_kendra.conditions import Page
 from airflow_provider_kendra.exceptions import (
     KendraError,
     KendraRequestError,
     KendraSyncJobAlreadyRunningError,
     KendraSyncJobFailedError,
+    KendraSyncJobNotFoundError,
     KendraSyncJobTimeoutError,
 )
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.operators.kendra import KendraStartSyncJobOperator
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
-from tests.conftest import DataSource
+from tests.conftest import DataSource, listed
 from tests.task_runs import BEGIN, Store, TaskRun
 
 START, STOP, LIST = "StartDataSourceSyncJob", "StopDataSourceSyncJob", "ListDataSourceSyncJobs"
@@ -64,6 +69,7 @@ class Task(TaskRun):
     """A start on a data source; things can happen around its request."""
 
     store: LossyStore
+    operator_class: type[KendraStartSyncJobOperator] = KendraStartSyncJobOperator
 
     def __init__(self, source: DataSource, **arguments: Any) -> None:
         self.before_request: Callable[[], object] | None = None
@@ -74,7 +80,7 @@ class Task(TaskRun):
         self.store = LossyStore()
 
     def _make(self) -> KendraStartSyncJobOperator:
-        operator = KendraStartSyncJobOperator(task_id="start", **self._arguments)
+        operator = self.operator_class(task_id="start", **self._arguments)
         client = operator.hook._start_client
 
         def request(**parameters: Any) -> Any:
@@ -363,6 +369,289 @@ class TestLostTries:
         assert task.syncs == (1 if IS_RESUMED else 2)
 
 
+MINUTES, DAYS = 60, 24 * 60 * 60
+
+
+def is_lost_in_the_request(task: Task) -> None:
+    """It is in doubt whether the sync was started."""
+    loses_with_the_answer(task)
+    with pytest.raises(Lost):
+        task.run()
+
+
+def is_lost_in_the_wait(task: Task) -> None:
+    loses_during_the_wait(task)
+    with pytest.raises(Lost):
+        task.run()
+
+
+@needs_store
+class TestOldMemory:
+    def test_says_which_data_source_it_is_about_and_since_when(self, data_source):
+        task = Task(data_source, timeout=1000)
+        is_lost_in_the_request(task)
+        known = task.store.get("kendra_sync_job")
+        assert {key: known[key] for key in ("index_id", "data_source_id")} == data_source.as_kwargs
+        assert known["since"] == BEGIN.isoformat()
+        assert known["deadline"] == (BEGIN + timedelta(seconds=1000)).isoformat()
+
+    @pytest.mark.parametrize("lost", [is_lost_in_the_request, is_lost_in_the_wait])
+    @pytest.mark.parametrize("is_of_1_0_0", [False, True])
+    def test_a_sync_that_ended_is_no_result_days_later(self, data_source, lost, is_of_1_0_0, is_deferrable):
+        task = Task(data_source, deferrable=is_deferrable and lost is is_lost_in_the_request)
+        lost(task)
+        if is_of_1_0_0:
+            forget_what_1_0_0_did_not_keep(task)
+        data_source.finish()
+        task.clock.move_to(3 * DAYS)
+        task.clock.at(3 * DAYS + 100, data_source.finish)
+        assert task.run()["execution_id"] == data_source.execution_ids()[0]
+        assert task.syncs == 2
+
+    def test_a_start_that_gave_up_does_not_return_days_later_what_others_did(self, data_source):
+        task = Task(data_source)
+        data_source.kendra.inject(START, error="InternalServerException")
+        with pytest.raises(KendraError, match="could be started within 60 s"):
+            task.run()
+        data_source.kendra.clear_faults()
+        others = data_source.start()
+        data_source.finish()
+        task.clock.move_to(3 * DAYS)
+        task.clock.at(3 * DAYS + 100, data_source.finish)
+        assert task.run()["execution_id"] != others
+
+    @pytest.mark.parametrize("is_of_1_0_0", [False, True])
+    @pytest.mark.parametrize(("minutes", "syncs"), [(14, 1), (16, 2)])
+    def test_a_sync_in_doubt_that_ended_is_a_result_for_15_minutes(self, data_source, minutes, syncs, is_of_1_0_0):
+        task = Task(data_source)
+        is_lost_in_the_request(task)
+        if is_of_1_0_0:
+            forget_what_1_0_0_did_not_keep(task)
+        data_source.finish()
+        task.clock.move_to(minutes * MINUTES)
+        task.clock.at(minutes * MINUTES + 100, task.end_running)
+        task.run()
+        assert task.syncs == syncs
+
+    @pytest.mark.parametrize("lost", [is_lost_in_the_request, is_lost_in_the_wait])
+    def test_a_sync_that_still_runs_is_resumed_days_later_with_the_time_of_this_try(
+        self, data_source, lost, is_deferrable
+    ):
+        task = Task(data_source, timeout=1000)
+        lost(task)
+        task._arguments["deferrable"] = is_deferrable
+        task.clock.move_to(3 * DAYS)
+        task.clock.at(3 * DAYS + 900, data_source.finish)
+        assert [task.run()["execution_id"]] == data_source.execution_ids()
+
+    def test_a_sync_in_doubt_that_still_runs_is_resumed_until_the_deadline_of_the_try_that_was_lost(self, data_source):
+        task = Task(data_source, timeout=3000)
+        is_lost_in_the_request(task)
+        task.clock.move_to(2000)
+        with pytest.raises(KendraSyncJobTimeoutError):
+            task.run()
+        assert task.syncs == 1
+        assert 3000 <= task.clock.elapsed < 3000 + POLL_INTERVAL
+
+    @pytest.mark.parametrize("lost", [is_lost_in_the_request, is_lost_in_the_wait])
+    @pytest.mark.parametrize("ends", ["before", "after"])
+    def test_the_sync_of_another_data_source_is_not_taken_for_this_ones(self, data_source, lost, ends):
+        """A Variable, or what the task is mapped over, has changed between two tries."""
+        other = replace(data_source, data_source_id=data_source.kendra.create_s3_data_source(
+            data_source.index_id, "documents", name="other"
+        ))  # fmt: skip
+        task = Task(data_source)
+        lost(task)
+        if ends == "before":
+            data_source.finish()
+        other.start()
+        other.finish()
+        task.source = other
+        task._arguments |= other.as_kwargs
+        task.end_each()
+        assert task.run()["execution_id"] == other.execution_ids()[0]
+        assert len(other.execution_ids()) == 2
+
+    def test_a_wait_that_ended_since_the_sync_was_not_listed_is_taken_up_again(self, data_source):
+        task = Task(data_source)
+        with (
+            patch.object(KendraSyncJobsHook, "iter_pages", lambda *_, **__: iter([Page([], is_last=True)])),
+            pytest.raises(KendraSyncJobNotFoundError),
+        ):
+            task.run()
+        task.end_each()
+        assert [task.run()["execution_id"]] == data_source.execution_ids()
+
+    @pytest.mark.parametrize("retries", [1, 2])
+    @pytest.mark.parametrize("policy", ["wait", "fail"])
+    def test_a_retry_after_a_time_out_waits_for_a_stop_that_takes_a_while(
+        self, data_source, is_deferrable, retries, policy
+    ):
+        """The sync is listed as running for a while after it was told to stop."""
+        task = Task(data_source, timeout=300, deferrable=is_deferrable, if_running=policy)
+        with patch.object(KendraSyncJobsHook, "stop_sync_job", lambda *_: None):
+            for number in range(1, retries + 1):
+                with pytest.raises(KendraSyncJobTimeoutError):
+                    task.run()
+                assert 300 * number <= task.clock.elapsed < (300 + POLL_INTERVAL) * number
+        ends = task.clock.elapsed + 150
+        task.clock.at(ends, lambda: data_source.finish("ABORTED"))
+        task.clock.at(ends + 100, task.end_running)
+        assert task.run()["execution_id"] == data_source.execution_ids()[0]
+        assert task.syncs == 2
+
+
+def forget_what_1_0_0_did_not_keep(task: Task) -> None:
+    known = task.store.get("kendra_sync_job")
+    task.store.set("kendra_sync_job", {key: known[key] for key in ("baseline", "execution_id", "is_ours", "deadline")})
+
+
+class TestBatches:
+    """Of a CUSTOM data source: open until someone stops it."""
+
+    @pytest.fixture
+    def source(self, custom_data_source: DataSource) -> DataSource:
+        custom_data_source.kendra.set_sync_duration(None)
+        return custom_data_source
+
+    @staticmethod
+    def stop(source: DataSource) -> None:
+        source.client.stop_data_source_sync_job(IndexId=source.index_id, Id=source.data_source_id)
+
+    @needs_store
+    @pytest.mark.parametrize("policy", ["wait", "attach", "skip", "fail"])
+    def test_one_of_its_own_that_is_open_is_handed_on_by_a_retry(self, source, policy, is_deferrable):
+        task = Task(source, wait_for_completion=False, if_running=policy, deferrable=is_deferrable)
+        first = task.run()  # and the worker is lost before Airflow hears of it
+        again = task.run()
+        assert again["execution_id"] == first["execution_id"]
+        assert (task.syncs, task.clock.elapsed) == (1, 0)
+        assert not task.deferrals
+
+    @needs_store
+    def test_one_of_its_own_that_is_still_open_days_later_is_handed_on(self, source):
+        task = Task(source, wait_for_completion=False)
+        first = task.run()
+        task.clock.move_to(3 * DAYS)
+        assert task.run()["execution_id"] == first["execution_id"]
+
+    @pytest.mark.parametrize("loses", [None, loses_with_the_answer])
+    @pytest.mark.parametrize("status", ["SUCCEEDED", "INCOMPLETE", "ABORTED", "FAILED"])
+    def test_one_that_is_over_is_not_handed_on(self, source, loses, status):
+        task = Task(source, wait_for_completion=False, if_running="fail")
+        if loses is None:
+            task.run()
+        else:
+            is_lost_in_the_request(task)
+        source.finish(status)
+        again = task.run()
+        assert [again["execution_id"], again["status"]] == [source.execution_ids()[0], "SYNCING"]
+        assert task.syncs == 2
+
+    @pytest.mark.parametrize("loses", [None, loses_with_the_answer])
+    @pytest.mark.parametrize("policy", ["wait", "attach"])
+    def test_one_that_is_being_indexed_is_waited_out(self, source, loses, policy, is_deferrable):
+        task = Task(source, wait_for_completion=False, if_running=policy, deferrable=is_deferrable)
+        if loses is None:
+            task.run()
+        else:
+            is_lost_in_the_request(task)
+        self.stop(source)
+        assert KendraSyncJobsHook().find_running(*source.ids).status == "SYNCING_INDEXING"
+        task.clock.at(100, source.finish)
+        again = task.run()
+        assert [again["execution_id"], again["status"]] == [source.execution_ids()[0], "SYNCING"]
+        assert task.syncs == 2
+        assert 100 <= task.clock.elapsed < 100 + POLL_INTERVAL
+
+    def test_one_of_others_is_waited_out_and_the_log_says_what_ends_it(self, source, is_deferrable):
+        source.start()
+        task = Task(source, wait_for_completion=False, timeout=100, deferrable=is_deferrable)
+        said = listen(task)
+        with pytest.raises(KendraSyncJobTimeoutError, match="CUSTOM: this sync ends only when someone stops it"):
+            task.run()
+        assert any("CUSTOM: this sync ends only when someone stops it" in line for line in said)
+        assert task.syncs == 1
+
+    def test_one_of_others_that_is_being_indexed_ends_by_itself(self, source, is_deferrable):
+        source.start()
+        source.show([listed("theirs", "SYNCING_INDEXING")])
+        task = Task(source, wait_for_completion=False, timeout=100, deferrable=is_deferrable)
+        said = listen(task)
+        with pytest.raises(KendraSyncJobTimeoutError) as raised:
+            task.run()
+        assert "someone stops" not in " ".join([*said, str(raised.value)])
+
+    @needs_store
+    def test_of_an_unknown_type_is_handed_on_only_while_it_is_open(self, source):
+        source.kendra.inject("DescribeDataSource", error="AccessDeniedException")
+        task = Task(source, wait_for_completion=False)
+        first = task.run()
+        assert task.run()["execution_id"] == first["execution_id"]
+        source.finish()
+        assert task.run()["execution_id"] != first["execution_id"]
+
+    def test_a_sync_that_ends_by_itself_is_started_anew_once_it_was_handed_on(self, data_source):
+        task = Task(data_source, wait_for_completion=False)
+        first = task.run()
+        data_source.finish()
+        assert task.run()["execution_id"] != first["execution_id"]
+
+
+def listen(task: Task) -> list[str]:
+    """What the operators of this task log."""
+    said: list[str] = []
+
+    def say(text: str, *values: object) -> None:
+        said.append(text % values if values else text)
+
+    class Operator(KendraStartSyncJobOperator):
+        log: Any = SimpleNamespace(info=say, warning=say)
+
+    task.operator_class = Operator
+    return said
+
+
+class TestDeferralIsPossible:
+    @pytest.mark.parametrize(
+        "config",
+        [{"retries": {"max_attempts": lambda: 1}}, {"read_timeout": timedelta(seconds=5)}, {"tags": {1, 2}},
+         {"read_timeout": float("nan")}, {("a", "b"): 1}],
+        ids=["a function", "a timedelta", "a set", "no number", "a key that is no text"],
+    )  # fmt: skip
+    @pytest.mark.parametrize("waits", [True, False])
+    def test_what_the_trigger_could_not_be_given_is_refused_before_anything_is_started(
+        self, data_source, config, waits
+    ):
+        calls = data_source.kendra.call_count()
+        operator = KendraStartSyncJobOperator(
+            task_id="start", botocore_config=config, deferrable=True, wait_for_completion=waits, **data_source.as_kwargs
+        )
+        task = TaskRun(lambda: operator)
+        with pytest.raises(
+            KendraRequestError,
+            match=r"botocore_config (holds|can't be passed)",
+        ):
+            task.run()
+        assert data_source.kendra.call_count() == calls
+
+    def test_a_ca_bundle_may_be_a_path(self, data_source, tmp_path, is_deferrable):
+        bundle = tmp_path / "ca.pem"
+        bundle.write_text(Path(certifi.where()).read_text())
+        task = Task(data_source, verify=bundle, deferrable=is_deferrable)
+        task.end_each()
+        assert [task.run()["execution_id"]] == data_source.execution_ids()
+        for deferred in task.deferrals:
+            assert deferred.trigger.serialize()[1]["verify"] == str(bundle)
+
+    def test_nothing_travels_beside_the_trigger(self, data_source):
+        data_source.start()
+        task = Task(data_source, deferrable=True)
+        task.end_each()
+        task.run()
+        assert [deferred.kwargs or {} for deferred in task.deferrals] == [{}, {}]
+
+
 @needs_store
 class TestStoreFailures:
     @staticmethod
@@ -454,6 +743,13 @@ class TestKillOnAWorker:
         self.kill_in_the_wait(task)
         assert task.stops == 0
 
+    @pytest.mark.parametrize("fault", [{"body": "not-json"}, {"body": "truncated"}, {"body": "empty"}], ids=str)
+    def test_does_not_stop_where_the_type_of_the_data_source_could_not_be_read(self, data_source, fault):
+        data_source.kendra.inject("DescribeDataSource", **fault)
+        task = Task(data_source)
+        self.kill_in_the_wait(task)
+        assert (task.syncs, task.stops) == (1, 0)
+
     def test_does_not_stop_if_told_not_to(self, data_source):
         task = Task(data_source, stop_on_kill=False)
         self.kill_in_the_wait(task)
@@ -511,6 +807,85 @@ class TestKillOnAWorker:
         with pytest.raises((Lost, TaskDeferred)):
             task.execute()
         assert (task.syncs, task.stops) == (1, 1)
+
+    @pytest.mark.parametrize("when", ["before set 2", "after set 2"])
+    @needs_store
+    def test_while_the_sync_is_kept_stops_it(self, data_source, is_deferrable, when):
+        """The interrupted code holds the lock of Airflow's messages: nothing is asked."""
+        task = Task(data_source, deferrable=is_deferrable)
+
+        def kill() -> None:
+            with patch.object(task.store, "get", side_effect=AssertionError("Airflow was asked")):
+                task.kill()
+            task.lose()
+
+        task.store.happenings[when] = kill
+        with pytest.raises(Lost):
+            task.execute()
+        assert (task.syncs, task.stops) == (1, 1)
+
+    def test_while_the_links_are_shown_stops_the_sync(self, data_source, is_deferrable):
+        task = Task(data_source, deferrable=is_deferrable)
+        kills = iter([task.kill])
+        task.xcoms.xcom_push = lambda **_: next(kills, lambda: None)()
+        task.clock.at(10, task.lose)
+        with pytest.raises((Lost, TaskDeferred)):
+            task.execute()
+        assert (task.syncs, task.stops) == (1, 1)
+
+    def test_while_its_client_is_made_prevents_the_start(self, data_source, is_deferrable):
+        task = Task(data_source, deferrable=is_deferrable)
+        hurry = KendraSyncJobsHook.hurry
+
+        def interrupted(hook: KendraSyncJobsHook) -> None:
+            task.kill()
+            hurry(hook)
+
+        with (
+            patch.object(KendraSyncJobsHook, "hurry", interrupted),
+            pytest.raises(KendraError, match="killed before it started"),
+        ):
+            task.execute()
+        assert (task.syncs, task.stops) == (0, 0)
+        task.end_each()
+        task.run()
+        assert task.syncs == 1
+
+    @needs_store
+    def test_while_its_client_is_made_stops_a_sync_that_was_resumed(self, data_source, is_deferrable):
+        task = Task(data_source)
+        is_lost_in_the_wait(task)
+        task._arguments["deferrable"] = is_deferrable
+        hurry = KendraSyncJobsHook.hurry
+
+        def interrupted(hook: KendraSyncJobsHook) -> None:
+            task.kill()
+            hurry(hook)
+
+        task.clock.at(task.clock.elapsed + 10, task.lose)
+        with patch.object(KendraSyncJobsHook, "hurry", interrupted), pytest.raises((Lost, TaskDeferred)):
+            task.execute()
+        assert (task.syncs, task.stops) == (1, 1)
+
+    @needs_store
+    def test_while_the_start_is_noted_prevents_it_and_leaves_nothing_in_doubt(self, data_source):
+        task = Task(data_source)
+        task.store.happenings["after set 1"] = task.kill
+        with pytest.raises(KendraError, match="killed before it started"):
+            task.run()
+        assert task.syncs == 0
+        assert not task.store.kept
+
+    @needs_store
+    def test_is_told_to_the_retry_that_waits_for_the_end_of_the_sync(self, data_source):
+        """The sync is listed as running for a while after it was told to stop."""
+        task = Task(data_source)
+        with patch.object(KendraSyncJobsHook, "stop_sync_job", lambda *_: None):
+            self.kill_in_the_wait(task)
+        task.clock.at(150, lambda: data_source.finish("ABORTED"))
+        task.clock.at(250, task.end_running)
+        assert task.run()["execution_id"] == data_source.execution_ids()[0]
+        assert task.syncs == 2
 
     def test_while_others_are_in_the_way_prevents_the_start(self, data_source):
         data_source.start()
