@@ -165,6 +165,9 @@ class Condition(Protocol):
         """
 
 
+_CONFIRMATION = 20.0  # seconds for which answers must agree where the wait itself is older than not_found_timeout
+
+
 @dataclass(slots=True)
 class ExecutionFinished:
     """
@@ -175,12 +178,16 @@ class ExecutionFinished:
     :param not_found_timeout: Seconds. A single answer can be out of date; a job counts as not found, or as no longer
         running though its status says so, once every answer for this long has said the same.
     :param since: When this process began to wait; earlier answers are no evidence against the job.
+    :param origin: When the wait began, if that was in another process. A job that this process has never seen listed
+        is then missing since, but a second answer has to confirm it.
     """
 
     execution_id: str
     acceptance: Acceptance
     not_found_timeout: float
     since: datetime
+    origin: datetime | None = None
+    _is_known: bool = field(default=False, init=False, repr=False, compare=False)
     _doubt: tuple[Failure, datetime] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
@@ -195,6 +202,7 @@ class ExecutionFinished:
             if not history.is_complete:
                 return NeedsOlder()
             return self._not_found(history) if self._is_lasting(Failure.NOT_FOUND, now) else Waiting()
+        self._is_known = True
         if job.is_finished or job is history.newest:
             self._doubt = None
             return _judge(job, self.acceptance) if job.is_finished else Waiting(job)
@@ -211,7 +219,10 @@ class ExecutionFinished:
             return False
         if self._doubt is None or self._doubt[0] is not doubt:
             self._doubt = doubt, now
-        return (now - self._doubt[1]).total_seconds() >= self.not_found_timeout
+        lasted = (now - self._doubt[1]).total_seconds()
+        if self.origin is None or self._is_known or (now - self.origin).total_seconds() < self.not_found_timeout:
+            return lasted >= self.not_found_timeout
+        return lasted >= min(self.not_found_timeout, _CONFIRMATION)
 
     def _not_found(self, history: History) -> Failed:
         return Failed(
@@ -442,6 +453,7 @@ def sync_job_condition(
     max_documents_failed: int | None,
     not_found_timeout: float,
     since: datetime,
+    origin: datetime | None = None,
 ) -> Condition:
     """
     Build the condition for a sync job from a DAG author's parameters.
@@ -452,6 +464,7 @@ def sync_job_condition(
     :param max_documents_failed: Failed documents that are tolerated.
     :param not_found_timeout: As in :class:`ExecutionFinished`.
     :param since: As in :class:`ExecutionFinished`.
+    :param origin: As in :class:`ExecutionFinished`.
     :raises ValueError: unless exactly one of the first two is given and every value can be one.
     """
     acceptance = Acceptance.of(target_statuses, max_documents_failed)
@@ -462,7 +475,9 @@ def sync_job_condition(
         )
     if started_after is not None:
         return SyncedSince(check_time("started_after", started_after), acceptance)
-    return ExecutionFinished(check_identifier("execution_id", execution_id), acceptance, not_found_timeout, since)
+    return ExecutionFinished(
+        check_identifier("execution_id", execution_id), acceptance, not_found_timeout, since, origin
+    )
 
 
 def _judge(job: SyncJob, acceptance: Acceptance) -> Outcome:

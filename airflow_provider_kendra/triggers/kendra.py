@@ -192,6 +192,7 @@ class KendraSyncJobTrigger(_WaitTrigger):
                 max_documents_failed=self.max_documents_failed,
                 not_found_timeout=check_seconds("not_found_timeout", self.not_found_timeout),
                 since=utcnow(),
+                origin=since,
             ),
             interval=_interval(self.poll_interval),
             deadline=_deadline(since, self.timeout),

@@ -143,11 +143,20 @@ class TestDeadline:
         assert outcome.failure is Failure.TIMED_OUT
         assert source.kendra.call_count("ListDataSourceSyncJobs") == 1
 
-    def test_not_found_counts_from_the_beginning_of_the_wait_too(self, source: DataSource) -> None:
+    def test_a_restart_of_the_triggerer_does_not_begin_not_found_timeout_anew(self, source: DataSource) -> None:
         source.show([])
         since = datetime.now(UTC) - timedelta(minutes=2)
-        fire_once(source, execution_id="mine", not_found_timeout=120, waiting_since=since.isoformat())
-        assert source.kendra.call_count("ListDataSourceSyncJobs") == 1
+        event = fire_once(source, execution_id="mine", not_found_timeout=120, waiting_since=since.isoformat())
+        assert event["failure"] == "not_found"
+        assert source.kendra.call_count("ListDataSourceSyncJobs") == 2  # one answer alone can be out of date
+
+    def test_after_a_restart_of_the_triggerer_one_answer_without_the_job_does_not_fail_the_wait(
+        self, source: DataSource
+    ) -> None:
+        source.show([], [listed("mine")])
+        since = datetime.now(UTC) - timedelta(hours=2)
+        event = fire_once(source, execution_id="mine", not_found_timeout=120, waiting_since=since.isoformat())
+        assert event["failure"] is None
 
     def test_without_a_beginning_it_counts_from_when_the_trigger_runs(self, source: DataSource) -> None:
         source.show([listed("mine", "SYNCING")])
