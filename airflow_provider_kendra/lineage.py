@@ -8,8 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kendra.assets.kendra import KendraUri, is_kendra_asset
 from airflow_provider_kendra.conditions import AllFresh, Outcome, Satisfied
-from airflow_provider_kendra.links.kendra import KendraIndexLink, KendraLink, KendraSyncJobLogsLink
-from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_1_PLUS
+from airflow_provider_kendra.links.kendra import (
+    KendraIndexLink,
+    KendraLink,
+    KendraSyncJobLogsLink,
+    store_link,
+    stored_link,
+)
+from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -32,12 +38,26 @@ class SyncJobLineageMixin:
         index_id: str
         region_name: str | None
         aws_conn_id: str | None
+        do_xcom_push: bool
         log: Any
+
+        def _push_keys(self, context: Context, record: Mapping[str, Any]) -> None: ...
 
     _ended_with: Sequence[SyncJob] = ()
     _declared_outlets: Sequence[Any] | None = None
-    kept_links: Mapping[str, str] = {}
-    _pushes_keys = False
+    _stored_links: Mapping[str, str] = {}
+    _is_resumed = False
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not self.do_xcom_push:  # the links are XComs
+            self.operator_extra_links = ()
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Resume after the deferral."""
+        self._is_resumed = True
+        base: Any = super()
+        return base.resume_execution(next_method, next_kwargs, context)
 
     def _end_with(self, context: Context, *jobs: SyncJob) -> None:
         """
@@ -71,35 +91,15 @@ class SyncJobLineageMixin:
         elif outcome.job is not None:
             self._show_links(context, outcome.job.execution_id)
 
-    def _push_keys(self, context: Context, record: Mapping[str, Any]) -> None:
-        """
-        Push the keys of the record that the task is about to return, where Airflow itself would fail to do so.
-
-        The API of Airflow 3.0 refuses an XCom that is None, so that such a key is left out there.
-
-        :param context: The task's context.
-        :param record: The record.
-        """
-        task: Any = self
-        if AIRFLOW_V_3_1_PLUS or not AIRFLOW_V_3_0_PLUS:
-            return
-        ti: Any = context.get("ti")
-        self._pushes_keys, task.multiple_outputs = self._pushes_keys or task.multiple_outputs, False
-        if self._pushes_keys and task.do_xcom_push and ti is not None:
-            for key, value in record.items():
-                if value is not None:
-                    ti.xcom_push(key=key, value=value)
-
     def _show_links(self, context: Context, execution_id: str | None = None) -> None:
         """
-        Show the links from now on.
+        Store the links that are known, so that Airflow shows them while the task still waits.
 
         :param context: The task's context.
         :param execution_id: The sync job, if it is known already.
         """
         ti: Any = context.get("ti")
-        task: Any = self
-        if ti is None or not task.do_xcom_push:
+        if ti is None:
             return
         known = {
             "region": self._region,
@@ -107,16 +107,22 @@ class SyncJobLineageMixin:
             "data_source_id": getattr(self, "data_source_id", None),
             "execution_id": execution_id,
         }
-        made = {link.xcom_key: link.url(**known) for link in self.operator_extra_links if isinstance(link, KendraLink)}
-        for key, url in made.items():
-            if url is None or self.kept_links.get(key) == url:
+        for link in self.operator_extra_links:
+            url = link.url(**known) if isinstance(link, KendraLink) else None
+            if url is None or link.xcom_key in self._stored_links:
                 continue
             try:
-                ti.xcom_push(key=key, value=url)
-            except Exception as error:  # what the task does is worth more
-                self.log.warning("Could not keep a link: %s", error)
+                # Before a deferral, the same link has usually been stored already.
+                if not self._is_resumed or stored_link(ti, link.xcom_key) != url:
+                    store_link(ti, link.xcom_key, url)
+            except Exception as error:  # a link must never fail the task
+                self.log.warning("Could not store the link %r: %s", link.name, error)
                 return
-            self.kept_links = {**self.kept_links, key: url}
+            self._stored_links = {**self._stored_links, link.xcom_key: url}
+        if AIRFLOW_V_3_0_PLUS:  # which stores once more, at the end of the task, each link that the task still has
+            self.operator_extra_links = tuple(
+                link for link in self.operator_extra_links if getattr(link, "xcom_key", None) not in self._stored_links
+            )
 
     def _write_asset_events(self, context: Context) -> None:
         """
@@ -181,13 +187,10 @@ class SyncJobLineageMixin:
         Tell OpenLineage of the data sources that were synced, each with the number of documents written.
 
         They are outputs also of a task that only waited, since they are what its run makes known as new. With
-        none, OpenLineage takes the task's inlets and outlets instead, so these are added here too.
+        none (an empty result), OpenLineage takes the task's inlets and outlets instead, so these are added here too.
 
         :param task_instance: The task instance.
         """
-        region = self._region if self._ended_with else None
-        if region is None:
-            return None
         try:
             from airflow.providers.common.compat.openlineage.facet import (
                 OutputDataset,
@@ -197,6 +200,9 @@ class SyncJobLineageMixin:
             from airflow.providers.openlineage.extractors import OperatorLineage
         except ImportError:
             return None
+        region = self._region if self._ended_with else None
+        if region is None:
+            return OperatorLineage()
 
         def translated(assets: Sequence[Any]) -> list[Any]:
             return [dataset for asset in assets if (dataset := translate_airflow_asset(asset, None)) is not None]

@@ -66,6 +66,8 @@ class Clock:
                 # Data sources drift apart by chance; here each look is to come at its time.
                 "airflow_provider_kendra.polling.random": SimpleNamespace(uniform=lambda low, high: high),
                 f"{OPERATOR_MODULE}.ExecutorSafeguard.test_mode": True,
+                # There is no Airflow that could store links.
+                "airflow_provider_kendra.lineage.store_link": lambda ti, key, url: None,
             }.items():
                 patches.enter_context(patch(target, replacement))
             yield

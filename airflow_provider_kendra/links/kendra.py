@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 from airflow.providers.common.compat.sdk import BaseOperatorLink
+
+from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,13 +43,10 @@ class KendraLink(BaseOperatorLink):
         :param operator: The task.
         :param ti_key: Which run of it.
         """
-        from airflow.providers.common.compat.sdk import XCom
-
-        # Airflow 3 asks at the end of each try, and Airflow 2 whenever the link is shown.
-        kept: str | None = getattr(operator, "kept_links", {}).get(self.xcom_key)
-        if kept is not None or not getattr(operator, "do_xcom_push", True):
-            return kept or ""
-        return XCom.get_value(key=self.xcom_key, ti_key=ti_key) or ""
+        # Airflow 3 asks at the end of each try for what has not been stored yet, Airflow 2 whenever it shows the link.
+        if not getattr(operator, "do_xcom_push", True):
+            return ""
+        return stored_link(ti_key, self.xcom_key) or ""
 
     @classmethod
     @abstractmethod
@@ -94,6 +94,48 @@ class KendraSyncJobLogsLink(KendraLink):
             f"{console}/cloudwatch/home?region={known['region']}#logsV2:log-groups/log-group/{group}"
             f"$3FlogStreamNameFilter$3D{streams}"
         )
+
+
+def store_link(ti: Any, key: str, url: str) -> None:
+    """
+    Store a link where Airflow looks for it: in its database, not in a custom XCom backend.
+
+    :param ti: The task instance.
+    :param key: The key of the link's XCom.
+    :param url: The link.
+    """
+    _database_xcom().set(
+        key=key, value=url, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index
+    )
+
+
+def stored_link(ti: Any, key: str) -> str | None:
+    """
+    Read a link from Airflow's database; None if there is none.
+
+    :param ti: The task instance, or its key.
+    :param key: The key of the link's XCom.
+    """
+    stored = _read(ti, key)
+    # Version 1.0.0 stored links through the backend: what is in the database then may be the path of an object.
+    return stored if isinstance(stored, str) and stored.startswith("https://") else None
+
+
+def _read(ti: Any, key: str) -> Any:
+    xcom = _database_xcom()
+    if AIRFLOW_V_3_0_PLUS:
+        return xcom.get_value(ti_key=ti, key=key)
+    from airflow.utils.session import create_session  # Airflow 2's get_value goes through the backend
+
+    with create_session() as session:
+        this = {"run_id": ti.run_id, "dag_ids": ti.dag_id, "task_ids": ti.task_id, "map_indexes": ti.map_index}
+        row = xcom.get_many(key=key, **this, limit=1, session=session).with_entities(xcom.value).first()
+        return row and xcom.deserialize_value(row)
+
+
+def _database_xcom() -> Any:
+    """Get Airflow's own XCom class, which a custom backend does not replace."""
+    return import_module("airflow.sdk.bases.xcom" if AIRFLOW_V_3_0_PLUS else "airflow.models.xcom").BaseXCom
 
 
 def _console(known: Mapping[str, str | None]) -> str | None:

@@ -44,6 +44,7 @@ from airflow_provider_kendra.sync_job import (
 )
 from airflow_provider_kendra.validation import check_count, check_interval, check_seconds
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
+from airflow_provider_kendra.xcoms import RecordXComsMixin
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -91,7 +92,7 @@ _TIME_TO_RESUME = timedelta(minutes=1)
 """How long Airflow may take from a trigger's event to the task, and the task to stop its sync."""
 
 
-class _SyncJobWaiter(SyncJobLineageMixin, AwsParametersMixin, BaseOperator):
+class _SyncJobWaiter(RecordXComsMixin, SyncJobLineageMixin, AwsParametersMixin, BaseOperator):
     """What the operators share that wait for a sync job: here or in the triggerer, until a deadline."""
 
     index_id: str
@@ -193,8 +194,8 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
     """
     Start a sync job of a data source and wait until it has finished; returns its record.
 
-    Each key of the record is an XCom of its own besides the whole, so that a later task can take
-    ``start.output["execution_id"]``; ``multiple_outputs=False`` leaves these out.
+    Three keys of the record are XComs of their own besides it: ``execution_id``, ``status`` and
+    ``documents_failed``. So a later task can take ``start.output["execution_id"]``.
 
     :param index_id: The index (templated).
     :param data_source_id: The data source (templated).
@@ -217,6 +218,8 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         ``if_running`` decides). A job that has ended is returned only until the deadline of the try that started it,
         and for 15 minutes if the answer to its start was lost. With ``wait_for_completion=False`` and a CUSTOM data
         source, a batch that is still open is returned again. Default True.
+    :param multiple_outputs: Which keys of the record are XComs of their own besides it: None (default) for
+        ``execution_id``, ``status`` and ``documents_failed``, True for all, False for none.
     :param aws_conn_id: The Airflow connection for AWS, by default ``aws_default``; None for boto3's own credentials
         (templated).
     :param region_name: AWS region; by default that of the connection (templated).
@@ -246,7 +249,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         timeout: float | timedelta = 24 * 60 * 60,
         stop_on_kill: bool = True,
         durable: bool = True,
-        multiple_outputs: bool = True,
+        multiple_outputs: bool | None = None,
         aws_conn_id: str | None = "aws_default",
         region_name: str | None = None,
         verify: bool | str | None = None,
@@ -622,7 +625,8 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
     Nothing running is a success that says so, after 20 seconds in which a sync that was just started may be listed.
     For a CUSTOM data source this ends the batch: Kendra then indexes what was put, and is not sent a second stop. A
     retry never stops another sync than the first try did; below Airflow 3.3 it may refuse to stop at all, unless
-    ``execution_id`` is given. Each key of the record is an XCom of its own besides the whole.
+    ``execution_id`` is given. ``execution_id``, ``status`` and ``documents_failed`` are XComs of their own besides the
+    record.
 
     :param index_id: The index (templated).
     :param data_source_id: The data source (templated).
@@ -634,6 +638,8 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
         default_deferrable``.
     :param poll_interval: Seconds, or a ``timedelta``, between polls; more than 0. Default 60 seconds.
     :param timeout: Seconds, or a ``timedelta``, that the waiting may take. Default 24 hours.
+    :param multiple_outputs: Which keys of the record are XComs of their own besides it: None (default) for
+        ``execution_id``, ``status`` and ``documents_failed``, True for all, False for none.
     :param aws_conn_id: The Airflow connection for AWS, by default ``aws_default``; None for boto3's own credentials
         (templated).
     :param region_name: AWS region; by default that of the connection (templated).
@@ -664,7 +670,7 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float | timedelta = 60,
         timeout: float | timedelta = 24 * 60 * 60,
-        multiple_outputs: bool = True,
+        multiple_outputs: bool | None = None,
         aws_conn_id: str | None = "aws_default",
         region_name: str | None = None,
         verify: bool | str | None = None,
@@ -709,11 +715,12 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
             self._end_with(context)
             return None
         self._show_links(context, job.execution_id)
-        self._push_keys(context, job.to_dict())
         self.log.info(*_words_for(stopped, job))
         if stopped.state is StopState.OVER or not self.wait_for_completion:
+            self._push_keys(context, job.to_dict())
             self._forget(context)
             self._end_with(context, job)
+            self._push_keys(context, job.to_dict())
             return job.to_dict()
         return self._end(context, self._wait(job.execution_id, _ANY_END, self._deadline(context)))
 
@@ -838,9 +845,11 @@ def _advice_on_batch(job: SyncJob | None, source_type: str | None) -> str:
     )
 
 
-class KendraSyncJobMetricsOperator(SyncJobLineageMixin, AwsParametersMixin, BaseOperator):
+class KendraSyncJobMetricsOperator(RecordXComsMixin, SyncJobLineageMixin, AwsParametersMixin, BaseOperator):
     """
-    Push what a finished sync job did to XCom, each key of the record on its own besides the whole.
+    Push the record of a finished sync job to XCom.
+
+    Its ``execution_id``, ``status`` and ``documents_failed`` are XComs of their own besides it.
 
     With thresholds it is a gate: all that are not met are told in one error, after the XComs were pushed.
     FAILED and ABORTED jobs pass no threshold, and a count that was not reported meets none.
@@ -852,6 +861,8 @@ class KendraSyncJobMetricsOperator(SyncJobLineageMixin, AwsParametersMixin, Base
     :param max_failed_ratio: At most this share of documents failed, from 0 to 1: of those scanned or, where
         Kendra does not report these, of those added, modified, deleted and failed.
     :param min_documents_scanned: At least so many documents were scanned.
+    :param multiple_outputs: Which keys of the record are XComs of their own besides it: None (default) for
+        ``execution_id``, ``status`` and ``documents_failed``, True for all, False for none.
     :param aws_conn_id: The Airflow connection for AWS, by default ``aws_default``; None for boto3's own credentials
         (templated).
     :param region_name: AWS region; by default that of the connection (templated).
@@ -880,7 +891,7 @@ class KendraSyncJobMetricsOperator(SyncJobLineageMixin, AwsParametersMixin, Base
         max_documents_failed: int | None = None,
         max_failed_ratio: float | None = None,
         min_documents_scanned: int | None = None,
-        multiple_outputs: bool = True,
+        multiple_outputs: bool | None = None,
         aws_conn_id: str | None = "aws_default",
         region_name: str | None = None,
         verify: bool | str | None = None,
@@ -922,11 +933,7 @@ class KendraSyncJobMetricsOperator(SyncJobLineageMixin, AwsParametersMixin, Base
         violations = self._violations(job)
         if violations:
             if self.do_xcom_push:
-                for key, value in {
-                    **(record if self.multiple_outputs else {}),
-                    "return_value": record,
-                }.items():
-                    context["ti"].xcom_push(key=key, value=value)
+                context["ti"].xcom_push(key="return_value", value=record)
             raise KendraSyncJobMetricsError(
                 f"{job.title} does not pass: {'; '.join(violations)}.{job.error}",
                 job=job,

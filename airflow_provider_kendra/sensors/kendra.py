@@ -6,12 +6,14 @@ import os
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import (
     AirflowException,
+    AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
+    AirflowTaskTimeout,
     BaseSensorOperator,
     PokeReturnValue,
     XComArg,
@@ -49,6 +51,12 @@ from airflow_provider_kendra.lineage import SyncJobLineageMixin
 from airflow_provider_kendra.links.kendra import KendraIndexLink
 from airflow_provider_kendra.validation import check_interval, check_seconds
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
+from airflow_provider_kendra.xcoms import RecordXComsMixin
+
+if TYPE_CHECKING or AIRFLOW_V_3_0_PLUS:
+    from airflow.sdk.definitions.mappedoperator import OperatorPartial
+else:
+    from airflow.models.mappedoperator import OperatorPartial
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -94,6 +102,8 @@ class _KendraSensor(SyncJobLineageMixin, AwsParametersMixin, BaseSensorOperator)
         try:
             return super().execute(context)
         except (AirflowSensorTimeout, AirflowSkipException) as error:
+            if isinstance(error.__cause__, AirflowTaskTimeout):  # during a request: the same as between two of them
+                raise error.__cause__ from None
             if error.__cause__ is not None:  # _end has raised it, while poking
                 raise
             return self._end(self._timed_out())
@@ -160,16 +170,29 @@ class _KendraSensor(SyncJobLineageMixin, AwsParametersMixin, BaseSensorOperator)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after the deferral; what the base class does here differs from Airflow version to version."""
+        self._is_resumed = True
         try:
             return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
         except AirflowException as error:
             if next_method == "execute_complete":
                 raise
             if "timeout" in str(error).lower():
+                if self._is_ended_by_execution_timeout:
+                    raise AirflowTaskTimeout(
+                        f"execution_timeout ({self.execution_timeout}) has passed while {self.task_id} was deferred. "
+                        f"It is below timeout ({timedelta(seconds=self.timeout)}): raise it, or leave it out."
+                    ) from error
                 return self._end(Failed(Failure.TIMED_OUT, f"{self.task_id}: the trigger did not answer in time."))
             if self.never_fail:
                 raise AirflowSkipException(f"Skipping since never_fail is set: {error}") from error
             raise
+
+    @property
+    def _is_ended_by_execution_timeout(self) -> bool:
+        """Whether Airflow ends a deferral of this task by its ``execution_timeout`` rather than by its ``timeout``."""
+        is_enforced = self.start_from_trigger or not AIRFLOW_V_3_0_PLUS
+        limit: timedelta | None = self.execution_timeout if is_enforced else None
+        return limit is not None and limit.total_seconds() < self.timeout
 
     def _end(self, outcome: Outcome | AllFresh) -> dict[str, Any]:
         """Turn an outcome into the task's result or exception: the one place where all modes do so."""
@@ -206,13 +229,13 @@ class _KendraSensor(SyncJobLineageMixin, AwsParametersMixin, BaseSensorOperator)
         return elapsed > 0 and (AIRFLOW_V_3_0_PLUS or elapsed >= self.poke_interval)
 
 
-class KendraSyncJobSensor(_KendraSensor):
+class KendraSyncJobSensor(RecordXComsMixin, _KendraSensor):
     """
     Wait until a sync job has finished; returns its record.
 
-    Exactly one of ``execution_id`` and ``started_after`` must be given. Each key of the record is an XCom of its
-    own besides the whole, so that a later task can take ``wait.output["execution_id"]``;
-    ``multiple_outputs=False`` leaves these out.
+    Exactly one of ``execution_id`` and ``started_after`` must be given. Three keys of the record are XComs of their
+    own besides it: ``execution_id``, ``status`` and ``documents_failed``. So a later task can take
+    ``wait.output["execution_id"]``.
 
     :param index_id: The index (templated).
     :param data_source_id: The data source (templated).
@@ -233,6 +256,8 @@ class KendraSyncJobSensor(_KendraSensor):
         before). Not for mapped tasks.
     :param poke_interval: Seconds, or a ``timedelta``, between polls; more than 0. Default 60 seconds. All waits of a
         triggerer on one data source share polls; the shortest interval rules.
+    :param multiple_outputs: Which keys of the record are XComs of their own besides it: None (default) for
+        ``execution_id``, ``status`` and ``documents_failed``, True for all, False for none.
     :param aws_conn_id: The Airflow connection for AWS, by default ``aws_default``; None for boto3's own credentials
         (templated).
     :param region_name: AWS region; by default that of the connection (templated).
@@ -271,7 +296,7 @@ class KendraSyncJobSensor(_KendraSensor):
         not_found_timeout: float | timedelta = NOT_FOUND_TIMEOUT,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         start_from_trigger: bool = False,
-        multiple_outputs: bool = True,
+        multiple_outputs: bool | None = None,
         aws_conn_id: str | None = "aws_default",
         region_name: str | None = None,
         verify: bool | str | None = None,
@@ -307,23 +332,28 @@ class KendraSyncJobSensor(_KendraSensor):
             self._start_from_trigger()
 
     def _start_from_trigger(self) -> None:
-        if getattr(self, "_BaseOperator__from_mapped", False) or _is_in_mapped_task_group(self):
+        if getattr(self, "_BaseOperator__from_mapped", False):  # at run time, when a retry would meet the same
+            raise AirflowFailException(f"{self.task_id}: {_NOT_MAPPED}")
+        if _is_in_mapped_task_group(self):
             raise ValueError(f"{self.task_id}: {_NOT_MAPPED}")
         try:
             self.check_templates()  # of what is no template: the trigger calls AWS before a worker checks
         except ValueError as error:
             raise ValueError(f"{self.task_id}: {error}") from error
         if AIRFLOW_V_3_3_PLUS:
+            timeout = timedelta(seconds=self.timeout) + _NET
+            # What Airflow makes of both when it starts the trigger.
+            allowed = min(timeout, self.execution_timeout or timeout)
             aws = {name: getattr(self, name) for name in self.aws_template_fields}
             if isinstance(self.verify, os.PathLike):
                 aws["verify"] = os.fspath(self.verify)
-            kwargs = {**self._trigger_kwargs(), **aws}
+            kwargs = {**self._trigger_kwargs(), **aws, "deferral_timeout": allowed.total_seconds()}
             self.start_from_trigger = True
             self.start_trigger_args = StartTriggerArgs(
                 trigger_cls=_TRIGGER,
                 next_method="execute_complete",
                 trigger_kwargs={key: self._as_template(key, value) for key, value in kwargs.items()},
-                timeout=timedelta(seconds=self.timeout) + _NET,
+                timeout=timeout,
             )
 
     def _as_template(self, name: str, value: Any) -> Any:
@@ -347,9 +377,17 @@ class KendraSyncJobSensor(_KendraSensor):
     @classmethod
     def partial(cls, **kwargs: Any) -> Any:
         """Prepare a mapped task; it cannot start from the trigger."""
+        made = super().partial(**kwargs)
+        made._expand_called = True  # it is replaced, not forgotten
+        partial = _SensorPartial(operator_class=cls, kwargs=made.kwargs, params=made.params)
+        default_args: dict[str, Any] = {}
+        for owner in (made.kwargs["dag"], made.kwargs["task_group"]):  # Airflow looks there only when the task runs
+            default_args |= getattr(owner, "default_args", None) or {}
+        default_args |= kwargs.get("default_args") or {}
+        partial.starts_from_trigger = kwargs.get("start_from_trigger", default_args.get("start_from_trigger", False))
         if kwargs.get("start_from_trigger"):
-            raise ValueError(f"{kwargs.get('task_id')}: {_NOT_MAPPED}")
-        return super().partial(**kwargs)
+            partial.refuse()
+        return partial
 
     def _look(self) -> Outcome | None:
         # Kept from poke to poke: it knows since when the job has been missing.
@@ -567,6 +605,34 @@ _NOT_MAPPED = (
     "start_from_trigger does not work for mapped tasks, since Airflow starts their triggers with the arguments of "
     "the unmapped task. Use deferrable=True."
 )
+
+
+class _SensorPartial(OperatorPartial):
+    """A sensor about to be mapped, which refuses ``start_from_trigger`` where that is known by then."""
+
+    starts_from_trigger: bool
+
+    def expand(self, **mapped_kwargs: Any) -> Any:
+        """Map over these arguments."""
+        values = mapped_kwargs.get("start_from_trigger", [self.starts_from_trigger])
+        if isinstance(values, list | tuple):
+            self._check(values)
+        return super().expand(**mapped_kwargs)
+
+    def expand_kwargs(self, kwargs: Any, *, strict: bool = True) -> Any:
+        """Map over these mappings of arguments."""
+        each = [{}] if isinstance(kwargs, XComArg) else [one for one in kwargs if isinstance(one, Mapping)]
+        self._check([one.get("start_from_trigger", self.starts_from_trigger) for one in each])
+        return super().expand_kwargs(kwargs, strict=strict)
+
+    def _check(self, values: Sequence[Any]) -> None:
+        if any(value and not isinstance(value, XComArg) for value in values):
+            self.refuse()
+
+    def refuse(self) -> NoReturn:
+        """Fail the parsing of the DAG."""
+        self._expand_called = True
+        raise ValueError(f"{self.kwargs['task_id']}: {_NOT_MAPPED}")
 
 
 def _is_in_mapped_task_group(operator: BaseSensorOperator) -> bool:

@@ -7,7 +7,7 @@ import json
 import os
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Coroutine, Hashable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import airflow.triggers.base
@@ -110,8 +110,10 @@ class KendraSyncJobTrigger(_WaitTrigger):
     :param not_found_timeout: Seconds until a job that is not listed counts as not found.
     :param poll_interval: Seconds between looks.
     :param timeout: Seconds after which the wait gives up; None for never.
-    :param waiting_since: When the wait began, ISO 8601; None for when the trigger first runs. ``timeout`` counts from
-        here, so that a restart of the triggerer does not extend it.
+    :param waiting_since: When the wait began, ISO 8601; None for when the trigger first runs. ``timeout`` and
+        ``not_found_timeout`` count from here, so that a restart of the triggerer does not extend them.
+    :param deferral_timeout: Seconds that Airflow gives a task that starts from this trigger. When ``waiting_since`` is
+        None, the wait began so long before the time at which Airflow will end it.
     :param stop_on_kill: Stop the sync job ``execution_id`` when a user acts on the deferred task (Airflow 3.3+).
     :param is_connection_known: The task has used the connection already, so that a look-up which finds no such
         connection is taken for one that failed.
@@ -134,6 +136,7 @@ class KendraSyncJobTrigger(_WaitTrigger):
         "poll_interval",
         "timeout",
         "waiting_since",
+        "deferral_timeout",
         "stop_on_kill",
         "is_connection_known",
         "state",
@@ -152,6 +155,7 @@ class KendraSyncJobTrigger(_WaitTrigger):
         poll_interval: float = 60,
         timeout: float | None = None,
         waiting_since: str | None = None,
+        deferral_timeout: float | None = None,
         stop_on_kill: bool = False,
         is_connection_known: bool = False,
         state: Mapping[str, Any] | None = None,
@@ -173,12 +177,13 @@ class KendraSyncJobTrigger(_WaitTrigger):
         self.poll_interval = poll_interval
         self.timeout = timeout
         self.waiting_since = waiting_since
+        self.deferral_timeout = deferral_timeout
         self.stop_on_kill = stop_on_kill
         self.is_connection_known = is_connection_known
         self.state = state
 
     def _wait(self) -> Coroutine[Any, Any, Outcome]:
-        since = _since(self.waiting_since)
+        since = self._began
         return wait_for(
             DataSource(
                 self.aws_parameters,
@@ -199,6 +204,15 @@ class KendraSyncJobTrigger(_WaitTrigger):
             log=self.log.info,
             is_connection_known=self.is_connection_known or _is_resumed(since),
         )
+
+    @property
+    def _began(self) -> datetime:
+        """When the wait began, also where no worker could note it: the triggerer knows when Airflow will end it."""
+        ends: datetime | None = getattr(self, "timeout_after", None)
+        if self.waiting_since is not None or self.deferral_timeout is None or ends is None:
+            return _since(self.waiting_since)
+        ends = ends if ends.tzinfo else ends.replace(tzinfo=UTC)
+        return min(ends - timedelta(seconds=self.deferral_timeout), utcnow())
 
     async def on_kill(self) -> None:
         """

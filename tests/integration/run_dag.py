@@ -29,9 +29,12 @@ if TYPE_CHECKING:
 
 PATIENCE = 120.0
 
+DAG_FILES = {"mapped_at_run_time": "xcoms"}  # of the DAGs whose file has another name
+
 
 def load_dag(dag_id: str) -> Any:
-    file = Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"], f"{dag_id}.py")
+    folder = Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
+    file = folder / f"{DAG_FILES.get(dag_id, dag_id)}.py"
     if AIRFLOW_V_3_0_PLUS:
         try:
             from airflow.dag_processing.dagbag import DagBag

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import pytest
 
 from airflow_provider_kendra.testing.local import Call
-from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS
+from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
 from tests.conftest import DataSource
 from tests.system.reaper import send
 
@@ -35,7 +35,7 @@ DAG_ID = "two_waits"
 DAG = f"""
 import json
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from airflow.providers.common.compat.sdk import DAG
 
@@ -43,6 +43,8 @@ from airflow_provider_kendra.sensors.kendra import KendraSyncJobSensor
 
 with DAG({DAG_ID!r}, schedule="@once", start_date=datetime(2026, 1, 1, tzinfo=UTC), catchup=False):
     for task_id, arguments in json.loads(os.environ["WAITS"]).items():
+        if "execution_timeout" in arguments:
+            arguments["execution_timeout"] = timedelta(seconds=arguments["execution_timeout"])
         KendraSyncJobSensor(task_id=task_id, deferrable=True, poke_interval={INTERVAL}, **arguments)
 """
 
@@ -160,6 +162,19 @@ class Airflow:
         """Of the tasks."""
         return dict(self.query("SELECT task_id, state FROM task_instance WHERE dag_id = ?", DAG_ID))
 
+    def move_deferrals_back(self, by: timedelta, *task_ids: str) -> None:
+        """Let the tasks have been deferred so much earlier."""
+        for task_id in task_ids:
+            [(text,)] = self.query(
+                "SELECT trigger_timeout FROM task_instance WHERE dag_id = ? AND task_id = ?", DAG_ID, task_id
+            )
+            earlier = datetime.fromisoformat(text) - by
+            with closing(sqlite3.connect(self._database, timeout=30)) as connection, connection:
+                connection.execute(
+                    "UPDATE task_instance SET trigger_timeout = ? WHERE dag_id = ? AND task_id = ?",
+                    (str(earlier), DAG_ID, task_id),
+                )
+
     def result(self, task_id: str) -> dict[str, object]:
         query = "SELECT value FROM xcom WHERE dag_id = ? AND task_id = ? AND key = 'return_value'"
         [(value,)] = self.query(query, DAG_ID, task_id)
@@ -190,12 +205,15 @@ def _free_port() -> int:
         return port
 
 
+StartAirflow = Callable[[dict[str, dict[str, Any]]], Airflow]
+
+
 @pytest.fixture
-def airflow(tmp_path: Path, data_source: DataSource) -> Iterator[Callable[[dict[str, dict[str, str]]], Airflow]]:
+def airflow(tmp_path: Path, data_source: DataSource) -> Iterator[StartAirflow]:
     """Starts an Airflow that runs sensors with these arguments, by task id."""
     started = []
 
-    def start(waits: dict[str, dict[str, str]]) -> Airflow:
+    def start(waits: dict[str, dict[str, Any]]) -> Airflow:
         (tmp_path / "dags").mkdir()
         (tmp_path / "dags" / "two_waits.py").write_text(DAG)
         airflow = Airflow(tmp_path, {"WAITS": json.dumps(waits)})
@@ -212,9 +230,7 @@ def airflow(tmp_path: Path, data_source: DataSource) -> Iterator[Callable[[dict[
 
 
 @pytest.mark.slow
-def test_two_waits_share_looks_and_each_logs_in_its_own_task(
-    data_source: DataSource, airflow: Callable[[dict[str, dict[str, str]]], Airflow]
-) -> None:
+def test_two_waits_share_looks_and_each_logs_in_its_own_task(data_source: DataSource, airflow: StartAirflow) -> None:
     first = data_source.start()
     after_first = (datetime.now(UTC) + timedelta(milliseconds=1)).isoformat()
     running = airflow(
@@ -254,3 +270,38 @@ def test_two_waits_share_looks_and_each_logs_in_its_own_task(
         (other,) = waits_for.keys() - {task_id}
         assert words in running.log_of(task_id)
         assert words not in running.log_of(other)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="Airflow starts from the trigger from 3.3 on")
+def test_limits_of_a_wait_that_started_from_the_trigger_survive_the_triggerer(
+    data_source: DataSource, airflow: StartAirflow
+) -> None:
+    limit = 1800
+    wait = {**data_source.as_kwargs, "execution_id": data_source.start(), "start_from_trigger": True}
+    running = airflow(
+        {
+            "timed_out": {**wait, "timeout": limit},
+            "not_found": {**wait, "execution_id": "missing", "not_found_timeout": limit, "timeout": 2 * limit},
+            "limited": {**wait, "execution_timeout": 5, "soft_fail": True, "retries": 1, "retry_delay": 0},
+        }
+    )
+    waits = ("timed_out", "not_found")
+    for task_id in waits:
+        running.wait_until(f"{task_id} to wait", lambda t=task_id: "Waiting for" in running.log_of(t))  # type: ignore[misc]
+
+    running.kill_triggerer()
+    running.move_deferrals_back(timedelta(seconds=limit), *waits)
+    running.start_triggerer()
+
+    for task_id in (*waits, "limited"):
+        running.wait_until(
+            f"the end of {task_id}",
+            lambda t=task_id: running.states()[t] in ("success", "failed", "skipped"),  # type: ignore[misc]
+        )
+    assert running.states() == {"timed_out": "failed", "not_found": "failed", "limited": "failed"}
+    assert "Raise timeout if the sync takes this long" in running.log_of("timed_out")
+    assert "raise not_found_timeout" in running.log_of("not_found")
+    assert "execution_timeout (0:00:05) has passed" in running.log_of("limited")
+    tries = "SELECT try_number FROM task_instance WHERE dag_id = ? AND task_id = 'limited'"
+    assert running.query(tries, DAG_ID) == [(2,)]

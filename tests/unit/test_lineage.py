@@ -25,6 +25,9 @@ from airflow_provider_kendra.sync_job import SyncJob
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS
 from tests.conftest import counts, listed
 
+if find_spec("openlineage") is not None:
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -54,15 +57,17 @@ class Events(dict[Any, Any]):
 class Run:
     """The context of a task, and what the task did with it."""
 
+    dag_id, task_id, run_id, map_index = "dag", "wait", "run", -1
+
     def __init__(self) -> None:
         self.links: dict[str, str] = {}
         self.events = Events()
-        self.pushes = 0
+        self.stores = 0
+        self.pushed: dict[str, Any] = {}
 
     def xcom_push(self, key: str, value: Any) -> None:
-        if key.startswith("_link_"):
-            self.links[key] = value
-            self.pushes += 1
+        assert not key.startswith("_link_"), "this would go into an XCom backend, where no link is looked for"
+        self.pushed[key] = value
 
     @property
     def context(self) -> Any:
@@ -70,8 +75,17 @@ class Run:
 
 
 @pytest.fixture
-def run() -> Run:
-    return Run()
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A run whose links go into the dictionary ``links`` instead of Airflow's database."""
+    run = Run()
+
+    def store(ti: Any, key: str, url: str) -> None:
+        ti.links[key] = url
+        ti.stores += 1
+
+    monkeypatch.setattr("airflow_provider_kendra.lineage.store_link", store)
+    monkeypatch.setattr("airflow_provider_kendra.lineage.stored_link", lambda ti, key: ti.links.get(key))
+    return run
 
 
 @pytest.fixture(autouse=True)
@@ -92,6 +106,10 @@ def connections(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 def wait(**arguments: Any) -> KendraSyncJobSensor:
     return KendraSyncJobSensor(**{"task_id": "wait", "execution_id": "mine", **IDS, **arguments})
+
+
+def stop(**arguments: Any) -> KendraStopSyncJobOperator:
+    return KendraStopSyncJobOperator(**{"task_id": "stop", **IDS, **arguments})
 
 
 def event() -> dict[str, Any]:
@@ -330,7 +348,7 @@ class TestLinks:
 
         assert run.links.keys() == {INDEX_LINK, LOGS_LINK}
         assert REGION in run.links[INDEX_LINK]
-        assert run.pushes == 2, "each is kept once"
+        assert run.stores == 2, "each is stored once"
 
     def test_show_while_a_task_is_deferred(self, run: Run) -> None:
         with pytest.raises(TaskDeferred):
@@ -401,14 +419,43 @@ class TestLinks:
         assert wait(aws_conn_id="absent").execute_complete(run.context, event()) == JOB.to_dict()
         assert run.links == {}
 
-    def test_are_not_kept_by_a_task_that_pushes_no_xcoms(self, run: Run) -> None:
-        wait(region_name=REGION, do_xcom_push=False).execute_complete(run.context, event())
+    @pytest.mark.skipif(not AIRFLOW_V_3_0_PLUS, reason="Airflow 2 stores no links itself")
+    def test_are_not_stored_again_by_airflow_at_the_end_of_the_task(self, run: Run) -> None:
+        sensor = wait(region_name=REGION)
+        assert [link.xcom_key for link in sensor.operator_extra_links] == [INDEX_LINK, LOGS_LINK]
 
-        assert run.links == {}
+        sensor.execute_complete(run.context, event())
 
-    def test_that_cannot_be_kept_do_not_fail_the_task(self) -> None:
+        assert sensor.operator_extra_links == ()
+        assert len(wait(region_name=REGION).operator_extra_links) == 2, "the DAG's own task still has them"
+
+    def test_are_not_stored_again_by_the_task_that_resumes(self, run: Run) -> None:
+        with pytest.raises(TaskDeferred):
+            wait(region_name=REGION, deferrable=True).execute(run.context)
+        assert run.stores == 2
+
+        wait(region_name=REGION, deferrable=True).resume_execution("execute_complete", {"event": event()}, run.context)
+        assert (run.links.keys(), run.stores) == ({INDEX_LINK, LOGS_LINK}, 2)
+
+    def test_are_stored_by_the_task_that_resumes_if_it_began_in_the_triggerer(self, run: Run) -> None:
+        sensor = wait(region_name=REGION, start_from_trigger=True)
+
+        sensor.resume_execution("execute_complete", {"event": event()}, run.context)
+        assert run.links.keys() == {INDEX_LINK, LOGS_LINK}
+
+    @pytest.mark.parametrize("make", [wait, lambda **arguments: stop(**arguments)], ids=["a sensor", "an operator"])
+    def test_a_task_that_pushes_no_xcoms_has_none(self, run: Run, make: Any) -> None:
+        task = make(region_name=REGION, do_xcom_push=False)
+        task.execute_complete(run.context, event())
+
+        assert (run.links, list(task.operator_extra_links)) == ({}, [])
+
+    def test_that_cannot_be_stored_do_not_fail_the_task(self) -> None:
+        """There is no Airflow here that could store them."""
         sensor = wait(region_name=REGION, multiple_outputs=False)
+        assert sensor.execute_complete({"ti": Run()}, event()) == JOB.to_dict()
         assert sensor.execute_complete({"ti": SimpleNamespace()}, event()) == JOB.to_dict()
+        assert len(sensor.operator_extra_links) == 2, "Airflow may try at the end of the task"
 
 
 class TestOpenLineage:
@@ -439,15 +486,32 @@ class TestOpenLineage:
         assert [dataset.name for dataset in lineage.inputs] == [f"{INDEX_ID}/other"]
         assert [dataset.name for dataset in lineage.outputs] == [f"{INDEX_ID}/documents", f"{INDEX_ID}/other"]
 
-    def test_there_is_nothing_to_tell_of_a_sync_that_goes_on(self) -> None:
-        assert wait(region_name=REGION).get_openlineage_facets_on_complete(None) is None
+    @with_openlineage
+    def test_the_result_is_empty_for_a_sync_that_goes_on(self) -> None:
+        assert wait(region_name=REGION).get_openlineage_facets_on_complete(None) == OperatorLineage()
 
-    def test_there_is_nothing_to_tell_without_the_region(self, connections: Any) -> None:
+    @with_openlineage
+    def test_the_result_is_empty_without_the_region(self, connections: Any) -> None:
         connections()
         sensor = wait()
         sensor.execute_complete({}, event())
 
-        assert sensor.get_openlineage_facets_on_complete(None) is None
+        assert sensor.get_openlineage_facets_on_complete(None) == OperatorLineage()
+
+    @with_openlineage
+    def test_the_provider_takes_an_empty_result_without_a_warning(self, caplog: pytest.LogCaptureFixture) -> None:
+        from airflow.providers.openlineage.extractors.manager import ExtractorManager
+
+        sensor = wait(region_name=REGION, outlets=[create_asset(region=REGION, **IDS)])
+        extracted = ExtractorManager().extract_metadata(
+            dagrun=SimpleNamespace(run_id="run"),
+            task=sensor,
+            task_instance_state="success",
+            task_instance=SimpleNamespace(),
+        )
+
+        assert [dataset.name for dataset in extracted.outputs] == [f"{INDEX_ID}/documents"], "the outlets still count"
+        assert caplog.messages == []
 
     def test_without_the_provider_nothing_breaks(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for module in ("airflow.providers.openlineage", "airflow.providers.openlineage.extractors"):

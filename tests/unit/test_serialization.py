@@ -5,14 +5,22 @@ from __future__ import annotations
 import inspect
 import json
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from airflow.models.trigger import Trigger
-from airflow.providers.common.compat.sdk import DAG, BaseOperator, TaskDeferred, task_group
+from airflow.providers.common.compat.sdk import (
+    DAG,
+    AirflowFailException,
+    BaseOperator,
+    TaskDeferred,
+    TaskGroup,
+    task_group,
+)
 from airflow.triggers.base import BaseTrigger
 
 from airflow_provider_kendra import operators, sensors, triggers
@@ -59,6 +67,7 @@ VALUES: dict[str, Any] = {
     "not_found_timeout": 17.0,
     "poll_interval": 11.0,
     "timeout": 123.0,
+    "deferral_timeout": 456.0,
     "waiting_since": "2026-01-31T06:00:00+00:00",
     "if_running": "attach",
     "state": {"stoppable": "execution"},
@@ -286,29 +295,87 @@ class TestOperators:
 class TestStartFromTrigger:
     ARGUMENTS = {"index_id": "i" * 36, "data_source_id": "source", "start_from_trigger": True}  # noqa: RUF012
 
-    def test_a_mapped_task_refuses_it(self) -> None:
-        with pytest.raises(
-            ValueError, match=r"task: start_from_trigger does not work for mapped tasks.*deferrable=True"
-        ):
-            KendraSyncJobSensor.partial(task_id="task", **self.ARGUMENTS).expand(execution_id=["a", "b"])
+    def partial(self, **arguments: Any) -> Any:
+        ids = {"index_id": "i" * 36, "data_source_id": "source"}
+        return KendraSyncJobSensor.partial(task_id="task", **ids, **arguments)
 
-    def test_a_task_in_a_mapped_task_group_refuses_it(self) -> None:
+    MAPPED: ClassVar[dict[str, Callable[[Any], Any]]] = {
+        "partial": lambda self: self.partial(start_from_trigger=True).expand(execution_id=["a", "b"]),
+        "partial, default_args": lambda self: self.partial(default_args={"start_from_trigger": True}).expand(
+            execution_id=["a", "b"]
+        ),
+        "expand": lambda self: self.partial(execution_id="a").expand(start_from_trigger=[False, True]),
+        "expand_kwargs": lambda self: self.partial().expand_kwargs(
+            [{"execution_id": "a"}, {"execution_id": "b", "start_from_trigger": True}]
+        ),
+        "expand_kwargs, default_args": lambda self: self.partial(
+            default_args={"start_from_trigger": True}
+        ).expand_kwargs(BaseOperator(task_id="find").output),
+    }
+
+    @pytest.mark.parametrize("how", MAPPED)
+    @pytest.mark.filterwarnings("error")
+    def test_a_mapped_task_refuses_it(self, how: str) -> None:
+        with (
+            DAG("dag", schedule=None, start_date=START),
+            pytest.raises(
+                ValueError, match=r"^task: start_from_trigger does not work for mapped tasks.*deferrable=True"
+            ),
+        ):
+            self.MAPPED[how](self)
+
+    @pytest.mark.parametrize("group", [False, True], ids=["of the DAG", "of a task group"])
+    @pytest.mark.filterwarnings("error")
+    def test_a_mapped_task_that_has_it_from_default_args_refuses_it(self, group: bool) -> None:
+        default_args = {"start_from_trigger": True}
+        with (
+            DAG("dag", schedule=None, start_date=START, default_args={} if group else default_args),
+            TaskGroup("group", default_args=default_args if group else {}),
+            pytest.raises(ValueError, match="task: start_from_trigger does not work for mapped tasks"),
+        ):
+            self.partial().expand(execution_id=["a", "b"])
+
+    @pytest.mark.parametrize(
+        "default_args", [{}, {"start_from_trigger": True}], ids=["an argument", "from default_args"]
+    )
+    @pytest.mark.parametrize("is_nested", [False, True])
+    def test_a_task_in_a_mapped_task_group_refuses_it(self, default_args: dict[str, Any], is_nested: bool) -> None:
+        arguments = {name: value for name, value in self.ARGUMENTS.items() if name not in default_args}
         with DAG("dag", schedule=None, start_date=START):
 
-            @task_group
+            @task_group(default_args=default_args)
             def each(execution_id: str) -> None:
-                KendraSyncJobSensor(task_id="task", execution_id=execution_id, **self.ARGUMENTS)
+                with TaskGroup("inner") if is_nested else nullcontext():
+                    KendraSyncJobSensor(task_id="task", execution_id=execution_id, **arguments)
 
             with pytest.raises(ValueError, match="task: start_from_trigger does not work for mapped tasks"):
                 each.expand(execution_id=["a", "b"])
 
-    def test_a_mapped_task_that_has_it_from_default_args_refuses_it(self) -> None:
-        with DAG("dag", schedule=None, start_date=START, default_args={"start_from_trigger": True}):
-            mapped = KendraSyncJobSensor.partial(task_id="task", index_id="i" * 36, data_source_id="source").expand(
-                execution_id=["a", "b"]
-            )
-        with pytest.raises(ValueError, match="task: start_from_trigger does not work for mapped tasks"):
-            mapped.unmap({"execution_id": "a"})
+    def test_what_is_known_at_run_time_only_fails_without_retries(self) -> None:
+        with DAG("dag", schedule=None, start_date=START):
+            mapped = self.partial().expand_kwargs(BaseOperator(task_id="find").output)
+        with pytest.raises(AirflowFailException, match=r"^task: start_from_trigger does not work for mapped tasks"):
+            mapped.unmap({"execution_id": "a", "start_from_trigger": True})
+
+    @pytest.mark.parametrize(
+        "map_it",
+        [
+            lambda self: self.partial(start_from_trigger=False).expand(execution_id=["a", "b"]),
+            lambda self: self.partial(execution_id="a").expand(start_from_trigger=[False, False]),
+            lambda self: self.partial().expand_kwargs([{"execution_id": "a", "start_from_trigger": False}]),
+        ],
+        ids=["partial", "expand", "expand_kwargs"],
+    )
+    @pytest.mark.filterwarnings("error")
+    def test_a_mapped_task_that_opts_out_of_default_args_is_as_any_other(self, map_it: Callable[[Any], Any]) -> None:
+        with DAG("dag", schedule=None, start_date=START, default_args={"start_from_trigger": True}) as dag:
+            map_it(self)
+        assert _through_dag_serialization(dag.get_task("task")).task_id == "task"
+
+    def test_a_mapped_task_without_it_is_as_any_other(self) -> None:
+        with DAG("dag", schedule=None, start_date=START) as dag:
+            self.partial().expand(execution_id=["a", "b"])
+        assert dag.get_task("task").unmap({"execution_id": "a"}).execution_id == "a"
 
     @pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="Airflow starts from the trigger from 3.3 on")
     def test_the_scheduler_knows_all_the_trigger_needs(self) -> None:
@@ -326,11 +393,20 @@ class TestStartFromTrigger:
         }
         assert start.trigger_cls == f"{KendraSyncJobTrigger.__module__}.{KendraSyncJobTrigger.__name__}"
         # It begins when the triggerer first runs it, not when the DAG was parsed.
-        assert kwargs == {**{name: VALUES[name] for name in kwargs}, "started_after": None}
+        ends = {"deferral_timeout": start.timeout.total_seconds()}
+        assert kwargs == {**{name: VALUES[name] for name in kwargs}, "started_after": None, **ends}
         assert "waiting_since" not in kwargs
         assert set(kwargs) >= _parameters(KendraSyncJobSensor).keys() & _parameters(KendraSyncJobTrigger).keys()
         assert KendraSyncJobTrigger(**kwargs).serialize()[1].items() >= kwargs.items()
         assert start.timeout > timedelta(seconds=VALUES["timeout"])
+
+    @pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="Airflow starts from the trigger from 3.3 on")
+    @pytest.mark.parametrize("minutes", [1, 100_000])
+    def test_the_trigger_knows_how_long_airflow_lets_it_run(self, minutes: int) -> None:
+        limit = timedelta(minutes=minutes)
+        task = _in_dag(KendraSyncJobSensor, execution_id="mine", start_from_trigger=True, execution_timeout=limit)
+        start = task.start_trigger_args
+        assert start.trigger_kwargs["deferral_timeout"] == min(start.timeout, limit).total_seconds()
 
     @pytest.mark.skipif(AIRFLOW_V_3_3_PLUS, reason="Airflow starts from the trigger from 3.3 on")
     def test_before_airflow_can_it_is_an_ordinary_deferral(self) -> None:

@@ -62,27 +62,26 @@ def test_is_kept_where_airflow_3_looks_for_it(link: Any) -> None:
 class TestGetLink:
     """What Airflow 3 asks of the task at its end, and Airflow 2 when it shows the task."""
 
-    @pytest.fixture
-    def xcoms(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-        kept: dict[str, str] = {}
-        xcom = SimpleNamespace(get_value=lambda *, key, ti_key: kept.get(key))
-        monkeypatch.setattr("airflow.providers.common.compat.sdk.XCom", xcom, raising=False)
-        return kept
+    KEY = SimpleNamespace(dag_id="dag", task_id="task", run_id="run", map_index=-1)
 
-    def test_gives_what_the_task_kept_in_xcom(self, xcoms: dict[str, str]) -> None:
+    @pytest.fixture
+    def xcoms(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+        stored: dict[str, Any] = {}
+        monkeypatch.setattr("airflow_provider_kendra.links.kendra._read", lambda ti, key: stored.get(key))
+        return stored
+
+    def test_gives_what_the_task_has_stored(self, xcoms: dict[str, Any]) -> None:
         xcoms["_link_KendraIndexLink"] = "https://there"
 
-        assert KendraIndexLink().get_link(SimpleNamespace(), ti_key="this") == "https://there"
+        assert KendraIndexLink().get_link(SimpleNamespace(), ti_key=self.KEY) == "https://there"
 
-    def test_is_empty_if_the_task_kept_none(self, xcoms: dict[str, str]) -> None:
-        assert KendraIndexLink().get_link(SimpleNamespace(), ti_key="this") == ""
+    @pytest.mark.parametrize("stored", [None, "", "s3://bucket/dag/run/task/link", 7])
+    def test_is_empty_if_what_is_stored_is_no_link(self, xcoms: dict[str, Any], stored: Any) -> None:
+        xcoms["_link_KendraIndexLink"] = stored
 
-    def test_asks_for_no_xcom_of_a_task_that_pushes_none(self, xcoms: dict[str, str]) -> None:
+        assert KendraIndexLink().get_link(SimpleNamespace(), ti_key=self.KEY) == ""
+
+    def test_asks_for_no_xcom_of_a_task_that_pushes_none(self, xcoms: dict[str, Any]) -> None:
         xcoms["_link_KendraIndexLink"] = "https://stale"
 
-        assert KendraIndexLink().get_link(SimpleNamespace(do_xcom_push=False), ti_key="this") == ""
-
-    def test_gives_what_a_running_task_knows_without_asking(self, xcoms: dict[str, str]) -> None:
-        task = SimpleNamespace(kept_links={"_link_KendraIndexLink": "https://here"})
-
-        assert KendraIndexLink().get_link(task, ti_key="this") == "https://here"
+        assert KendraIndexLink().get_link(SimpleNamespace(do_xcom_push=False), ti_key=self.KEY) == ""

@@ -6,12 +6,19 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, BaseOperator, PokeReturnValue, TaskDeferred
+from airflow.providers.common.compat.sdk import (
+    DAG,
+    AirflowSensorTimeout,
+    AirflowTaskTimeout,
+    BaseOperator,
+    PokeReturnValue,
+    TaskDeferred,
+)
 
 from airflow_provider_kendra import polling
 from airflow_provider_kendra.exceptions import KendraRequestError
 from airflow_provider_kendra.sensors.kendra import KendraSyncJobSensor
-from airflow_provider_kendra.version_compat import AIRFLOW_V_3_3_PLUS
+from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
 from tests.conftest import counts, listed
 
 if TYPE_CHECKING:
@@ -54,6 +61,19 @@ class TestArguments:
         assert data_source.kendra.call_count(LIST) == 0
 
 
+class TestExecutionTimeout:
+    @pytest.mark.parametrize("soft", [{}, {"soft_fail": True}, {"never_fail": True}], ids=["", "soft", "never"])
+    def test_during_a_request_it_is_the_same_as_between_two(
+        self, make_sensor: Any, monkeypatch: pytest.MonkeyPatch, soft: dict[str, bool]
+    ) -> None:
+        def pass_the_limit(*args: Any) -> None:
+            raise AirflowTaskTimeout("Timeout, PID: 7")
+
+        monkeypatch.setattr(polling, "look", pass_the_limit)
+        with pytest.raises(AirflowTaskTimeout, match="PID: 7"):
+            make_sensor(execution_id="mine", deferrable=False, **soft).execute({})
+
+
 class TestDeferral:
     def defer(self, sensor: KendraSyncJobSensor) -> TaskDeferred:
         with pytest.raises(TaskDeferred) as deferred:
@@ -74,6 +94,44 @@ class TestDeferral:
         monkeypatch.setattr(polling, "utcnow", lambda: began)
         deferred = self.defer(make_sensor(execution_id="mine", deferrable=True))
         assert datetime.fromisoformat(deferred.trigger.waiting_since) == began
+
+    FAIL, TIME_OUT = "__fail__", {"error": "Trigger timeout"}  # what Airflow resumes with when it ends a deferral
+
+    @pytest.mark.parametrize("soft", [{}, {"soft_fail": True}, {"never_fail": True}], ids=["", "soft", "never"])
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            pytest.param({"start_from_trigger": True}, marks=only_from_3_3),
+            pytest.param(
+                {"deferrable": True},
+                marks=pytest.mark.skipif(AIRFLOW_V_3_0_PLUS, reason="Airflow 3 lets a deferral outlast the limit"),
+            ),
+        ],
+        ids=["from trigger", "deferred"],
+    )
+    def test_execution_timeout_is_named_and_can_be_retried(
+        self, make_sensor: Any, arguments: dict[str, Any], soft: dict[str, bool]
+    ) -> None:
+        limit = timedelta(seconds=90)
+        sensor = make_sensor(execution_id="mine", timeout=600, execution_timeout=limit, **arguments, **soft)
+        with pytest.raises(AirflowTaskTimeout, match=r"^execution_timeout \(0:01:30\) has passed .* below timeout"):
+            sensor.resume_execution(self.FAIL, self.TIME_OUT, {})
+
+    @pytest.mark.parametrize("limit", [None, 600, 610, 100_000])
+    @pytest.mark.parametrize("mode", ["deferrable", "start_from_trigger"])
+    def test_any_other_time_out_of_airflow_is_the_sensors_own(
+        self, make_sensor: Any, mode: str, limit: int | None
+    ) -> None:
+        limits = {} if limit is None else {"execution_timeout": timedelta(seconds=limit)}
+        sensor = make_sensor(execution_id="mine", timeout=600, **limits, **{mode: True})
+        with pytest.raises(AirflowSensorTimeout, match="wait: the trigger did not answer in time"):
+            sensor.resume_execution(self.FAIL, self.TIME_OUT, {})
+
+    @pytest.mark.skipif(not AIRFLOW_V_3_0_PLUS, reason="Airflow 2 enforces execution_timeout in a deferral")
+    def test_execution_timeout_does_not_end_an_ordinary_deferral(self, make_sensor: Any) -> None:
+        sensor = make_sensor(execution_id="mine", timeout=600, execution_timeout=timedelta(seconds=90), deferrable=True)
+        with pytest.raises(AirflowSensorTimeout, match="wait: the trigger did not answer in time"):
+            sensor.resume_execution(self.FAIL, self.TIME_OUT, {})
 
     def test_a_time_travels_as_text(self, make_sensor: Any) -> None:
         cutoff = datetime(2026, 1, 31, 6, tzinfo=UTC)

@@ -178,3 +178,68 @@ class TestSecrets:
         payload = json.dumps(fire_once(source, execution_id="mine", timeout=60))
         assert fault["error"] in payload
         assert not [secret for secret in SECRETS if secret in payload]
+
+
+class TestStartFromTrigger:
+    """Without a worker that notes when the wait began, the time at which Airflow will end it says so."""
+
+    NOW = datetime(2026, 1, 31, 6, tzinfo=UTC)
+
+    @pytest.fixture(autouse=True)
+    def _now(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("airflow_provider_kendra.triggers.kendra.utcnow", lambda: self.NOW)
+
+    def began(self, ends: datetime | None, **arguments: Any) -> datetime:
+        trigger = KendraSyncJobTrigger(index_id="i", data_source_id="s", execution_id="e", **arguments)
+        trigger.timeout_after = ends  # type: ignore[attr-defined]  # as the triggerer does
+        return trigger._began
+
+    @pytest.mark.parametrize("ago", [0, 15, 3600])
+    def test_a_restart_of_the_triggerer_begins_no_new_wait(self, ago: int) -> None:
+        began = self.NOW - timedelta(seconds=ago)
+        for _restart in range(3):
+            assert self.began(began + timedelta(seconds=500), deferral_timeout=500.0) == began
+
+    def test_each_try_has_a_wait_of_its_own(self) -> None:
+        ends = [self.NOW + timedelta(seconds=300), self.NOW + timedelta(seconds=500)]
+        assert [self.NOW - self.began(end, deferral_timeout=500) for end in ends] == [
+            timedelta(seconds=200),
+            timedelta(0),
+        ]
+
+    def test_a_clock_ahead_of_the_triggerers_begins_no_wait_in_the_future(self) -> None:
+        assert self.began(self.NOW + timedelta(seconds=510), deferral_timeout=500) == self.NOW
+
+    def test_a_database_may_give_a_time_without_a_zone(self) -> None:
+        ends = (self.NOW + timedelta(seconds=300)).replace(tzinfo=None)
+        assert self.began(ends, deferral_timeout=500) == self.NOW - timedelta(seconds=200)
+
+    def test_what_a_worker_noted_has_priority(self) -> None:
+        noted = "2026-01-31T05:00:00+00:00"
+        assert self.began(self.NOW, deferral_timeout=500, waiting_since=noted) == datetime.fromisoformat(noted)
+
+    @pytest.mark.parametrize(("ends", "arguments"), [(None, {"deferral_timeout": 500}), (NOW, {})])
+    def test_where_it_is_not_known_the_wait_begins_now(self, ends: datetime | None, arguments: Any) -> None:
+        assert self.began(ends, **arguments) == self.NOW
+
+
+@pytest.mark.parametrize(
+    ("limits", "failure"),
+    [
+        ({"timeout": 1800, "not_found_timeout": 7200}, Failure.TIMED_OUT),
+        ({"timeout": 7200, "not_found_timeout": 1800}, Failure.NOT_FOUND),
+    ],
+    ids=str,
+)
+def test_a_triggerer_that_takes_a_wait_over_keeps_both_limits(
+    source: DataSource, limits: dict[str, Any], failure: Failure
+) -> None:
+    source.show([])
+    trigger = KendraSyncJobTrigger(**source.as_kwargs, execution_id="mine", deferral_timeout=9000, **limits)
+    # As the triggerer does. The task was deferred an hour ago.
+    trigger.timeout_after = datetime.now(UTC) + timedelta(seconds=9000 - 3600)  # type: ignore[attr-defined]
+
+    (payload,) = fire(trigger)
+
+    assert outcome_from_event(payload).failure is failure  # type: ignore[union-attr]
+    assert source.kendra.call_count("ListDataSourceSyncJobs") == 1

@@ -1,0 +1,71 @@
+"""Which keys of a sync job's record a task pushes besides the record itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_kendra.sync_job import SyncJob
+from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_1_PLUS
+
+if TYPE_CHECKING or AIRFLOW_V_3_0_PLUS:
+    from airflow.sdk.definitions.xcom_arg import PlainXComArg
+else:
+    from airflow.models.xcom_arg import PlainXComArg
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context, XComArg
+
+DEFAULT_KEYS = ("execution_id", "status", "documents_failed")
+"""The keys that are pushed when ``multiple_outputs`` is None: those that later tasks usually take."""
+
+RECORD_KEYS = (*(field.name for field in fields(SyncJob)), "duration_seconds")
+
+# The API of Airflow 3.0 rejects an XCom that is None.
+_CAN_PUSH_NONE = AIRFLOW_V_3_1_PLUS or not AIRFLOW_V_3_0_PLUS
+
+
+class RecordXComsMixin:
+    """For operators and sensors that return a record; comes first in the bases."""
+
+    if TYPE_CHECKING:
+        do_xcom_push: bool
+        task_id: str
+
+    def __init__(self, *, multiple_outputs: bool | None = None, **kwargs: Any) -> None:
+        # With True, what a skipped task did not push resolves to None downstream. With False Airflow fails there.
+        base: Any = super()
+        base.__init__(multiple_outputs=multiple_outputs is not False, **kwargs)
+        self._pushed_keys = DEFAULT_KEYS if multiple_outputs is None else RECORD_KEYS if multiple_outputs else ()
+
+    @property
+    def output(self) -> XComArg:
+        """The record as an argument for other tasks; ``output[key]`` is one of the keys that are pushed."""
+        task: Any = self
+        return RecordXComArg(operator=task)
+
+    def _push_keys(self, context: Context, record: Mapping[str, Any]) -> None:
+        """Push the keys of the record that the task is about to return, so that Airflow does not push all of them."""
+        ti: Any = context.get("ti")
+        self.multiple_outputs = False
+        if ti is None or not self.do_xcom_push:
+            return
+        for key in self._pushed_keys:
+            if record[key] is not None or _CAN_PUSH_NONE:
+                ti.xcom_push(key=key, value=record[key])
+
+
+class RecordXComArg(PlainXComArg):
+    """Rejects, while the DAG is parsed, a key that would be None in every run since the task does not push it."""
+
+    def __getitem__(self, item: str) -> XComArg:
+        """Refer to one key of the record."""
+        task: Any = self.operator
+        if task._pushed_keys == DEFAULT_KEYS and item in set(RECORD_KEYS).difference(DEFAULT_KEYS):
+            raise ValueError(
+                f"{task.task_id}: output[{item!r}] would always be None, since by default only the keys "
+                f"{', '.join(DEFAULT_KEYS)} are XComs of their own. Pass multiple_outputs=True to {task.task_id}, or "
+                f"take the record and read {item} from it: {{{{ ti.xcom_pull(task_ids={task.task_id!r})[{item!r}] }}}}."
+            )
+        return super().__getitem__(item)
