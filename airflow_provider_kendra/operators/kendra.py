@@ -720,7 +720,6 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
             self._push_keys(context, job.to_dict())
             self._forget(context)
             self._end_with(context, job)
-            self._push_keys(context, job.to_dict())
             return job.to_dict()
         return self._end(context, self._wait(job.execution_id, _ANY_END, self._deadline(context)))
 
