@@ -182,7 +182,7 @@ class SyncJobLineageMixin:
             self._connections_region = _region_of_connection(self.aws_conn_id)
         return self._connections_region
 
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage | None:
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
         """
         Tell OpenLineage of the data sources that were synced, each with the number of documents written.
 
