@@ -409,7 +409,8 @@ class LocalKendra:
     def _control(self, name: str, **parameters: Any) -> Any:
         connection = HTTPConnection(urlsplit(self.url).netloc, timeout=CONTROL_TIMEOUT)
         try:
-            connection.request("POST", f"/kendra-local/{name}", json.dumps(parameters, default=_epoch))
+            body = json.dumps(parameters, default=_epoch)
+            connection.request("POST", f"/kendra-local/{name}", body, {"Content-Type": "application/json"})
             response = connection.getresponse()
             content = json.loads(response.read())
         finally:

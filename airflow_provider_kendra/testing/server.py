@@ -14,18 +14,21 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from http.client import responses as reasons
-from io import BytesIO
+from io import BufferedReader, BytesIO
 from typing import Any
 
 from moto.core.exceptions import JsonRESTError
 from moto.moto_server import werkzeug_app
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
-from airflow_provider_kendra.testing import controls
+from airflow_provider_kendra.testing import controls, guard
 
 CONTROL_PATH = "/kendra-local/"
 TARGET_PREFIX = "AWSKendraFrontendService."
 LOGGED_CALLS = 100_000
+LOGGED_BYTES = 100_000_000  # of all calls
+LOGGED_BODY = 1_000_000  # bytes of one call; longer ones are shortened
+LOGGED_TEXT = 1_000
 SERVER_FAULTS = {"InternalServerException": 500, "InternalFailure": 500, "ServiceUnavailable": 503}
 JSON_HEADERS = {"Content-Type": "application/x-amz-json-1.1"}
 
@@ -158,7 +161,8 @@ class Application:
 
     def _forget(self) -> None:
         self.faults: list[Fault] = []
-        self.calls: deque[Call] = deque(maxlen=LOGGED_CALLS)
+        self.calls: deque[tuple[Call, int]] = deque()
+        self.logged_bytes = 0
         self.counts: Counter[str] = Counter()
 
     def reset(self) -> None:
@@ -176,7 +180,7 @@ class Application:
 
     def logged_calls(self, operation: str | None = None) -> list[dict[str, Any]]:
         with self.lock:
-            return [asdict(call) for call in self.calls if operation in (None, call.operation)]
+            return [asdict(call) for call, _ in self.calls if operation in (None, call.operation)]
 
     def call_count(self, operation: str | None = None) -> int:
         with self.lock:
@@ -186,7 +190,7 @@ class Application:
         path: str = environ.get("PATH_INFO", "")
         target: str = environ.get("HTTP_X_AMZ_TARGET", "")
         if path.startswith(CONTROL_PATH):
-            answer = self._control(path.removeprefix(CONTROL_PATH), _take_body(environ))
+            answer = self._control(path.removeprefix(CONTROL_PATH), environ)
         elif target.startswith(TARGET_PREFIX):
             answer = self._kendra(target.removeprefix(TARGET_PREFIX), environ)
         else:
@@ -195,30 +199,38 @@ class Application:
         start_response(f"{answer.status} {reasons.get(answer.status, '')}", list(answer.headers.items()))
         return [answer.body]
 
-    def _control(self, name: str, body: bytes) -> Answer:
+    def _control(self, name: str, environ: Environ) -> Answer:
         status, content = 200, {}
         try:
+            if refusal := guard.control_refusal(environ):
+                return _control_answer(403, {"error": refusal})
             if name not in self.controls:
                 raise ValueError(f"There is no control {name!r}")
-            parameters = json.loads(body or b"{}")
+            parameters = json.loads(_take_body(environ) or b"{}")
             content["result"] = self.controls[name](*parameters.pop("args", ()), **parameters)
         except (TypeError, ValueError, LookupError, JsonRESTError) as error:
             status, content["error"] = 400, getattr(error, "message", None) or str(error)
-        return Answer(status, {"Content-Type": "application/json"}, json.dumps(content).encode())
+        return _control_answer(status, content)
 
     def _kendra(self, operation: str, environ: Environ) -> Answer:
         body = _take_body(environ)
         environ["wsgi.input"] = BytesIO(body)
-        call = Call(operation, _parsed(body), _region(environ), time.time())
+        call = Call(operation, _shortened(body), _region(environ), time.time())
         with self.lock:
-            self.calls.append(call)
-            self.counts[operation] += 1
+            self._log(call, min(len(body), LOGGED_BODY))
             fault = next((fault for fault in self.faults if fault.strikes(operation)), None)
         answer = self._answer(environ, call, fault)
         call.status = answer.status
         if answer.status >= 400:
             call.error = _error_code(answer)
         return answer
+
+    def _log(self, call: Call, size: int) -> None:
+        self.counts[call.operation] += 1
+        self.calls.append((call, size))
+        self.logged_bytes += size
+        while len(self.calls) > LOGGED_CALLS or self.logged_bytes > LOGGED_BYTES:
+            self.logged_bytes -= self.calls.popleft()[1]
 
     def _answer(self, environ: Environ, call: Call, fault: Fault | None) -> Answer:
         if fault is None:
@@ -240,6 +252,10 @@ class Application:
         return Answer(int(started[0].split()[0]), dict(started[1]), body)
 
 
+def _control_answer(status: int, content: dict[str, Any]) -> Answer:
+    return Answer(status, {"Content-Type": "application/json"}, json.dumps(content).encode())
+
+
 def _take_body(environ: Environ) -> bytes:
     body: bytes = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
     return body
@@ -250,6 +266,26 @@ def _parsed(body: bytes) -> Any:
         return json.loads(body or b"{}")
     except ValueError:
         return body.decode(errors="replace")
+
+
+def _shortened(body: bytes) -> Any:
+    """The parameters of a call, as the log keeps them: whole, unless the call carries large documents."""
+    if len(body) <= LOGGED_BODY:
+        return _parsed(body)
+    parameters = _cut(_parsed(body))
+    if len(json.dumps(parameters)) > LOGGED_BODY:
+        return _cut(body.decode(errors="replace"))
+    return parameters
+
+
+def _cut(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _cut(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_cut(each) for each in value]
+    if isinstance(value, str) and len(value) > LOGGED_TEXT:
+        return f"{value[:LOGGED_TEXT]}… ({LOGGED_TEXT} of {len(value)} characters)"
+    return value
 
 
 def _region(environ: Environ) -> str:
@@ -270,10 +306,49 @@ def _reset(environ: Environ) -> ConnectionResetError:
 
 
 class _Handler(getattr(werkzeug_app, "MotoRequestHandler", WSGIRequestHandler)):  # type: ignore[misc]
-    """moto's handler where it has one, without its log line for each request."""
+    """moto's handler where it has one, with the guard before it and without its log line for each request."""
+
+    def setup(self) -> None:
+        self.timeout = guard.REQUEST_SECONDS
+        super().setup()
+        self.rfile.close()
+        self.rfile: BufferedReader[guard.RequestReader] = BufferedReader(guard.RequestReader(self.connection))
+
+    def handle_expect_100(self) -> bool:
+        """Leave `100 Continue` to `run_wsgi`, which also sends it, but after the guard."""
+        return True
+
+    def run_wsgi(self) -> None:
+        try:
+            guard.check(self.headers)
+            super().run_wsgi()
+        except guard.Refusal as refusal:
+            self._refuse(refusal)
+
+    def make_environ(self) -> Environ:
+        environ: Environ = super().make_environ()
+        body = guard.read_body(self.rfile, self.headers)
+        for name in ("HTTP_TRANSFER_ENCODING", "wsgi.input_terminated"):
+            environ.pop(name, None)
+        return environ | {"CONTENT_LENGTH": str(len(body)), "wsgi.input": BytesIO(body)}
+
+    def _refuse(self, refusal: guard.Refusal) -> None:
+        in_json = "X-Amz-Target" in self.headers or self.path.startswith(CONTROL_PATH)
+        body = refusal.in_json() if in_json else refusal.in_xml()
+        self.close_connection = True
+        self.send_response(refusal.status)
+        self.send_header("Content-Type", JSON_HEADERS["Content-Type"] if in_json else "application/xml")
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(b"" if self.command == "HEAD" else body)
+        guard.discard(self.connection)
 
     def log_request(self, *args: Any) -> None:
         pass
+
+    def log_error(self, *args: Any) -> None:
+        """A malformed or interrupted request is its client's affair."""
 
     def connection_dropped(self, error: BaseException, environ: Environ | None = None) -> None:
         self.close_connection = True

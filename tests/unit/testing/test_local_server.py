@@ -108,7 +108,7 @@ def test_a_reset_is_a_tcp_reset_not_an_orderly_end(kendra):
     host, port = kendra.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(
-            b"POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: AWSKendraFrontendService.ListIndices\r\n"
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nX-Amz-Target: AWSKendraFrontendService.ListIndices\r\n"
             b"Content-Length: 2\r\n\r\n{}"
         )
         with pytest.raises(ConnectionResetError):
