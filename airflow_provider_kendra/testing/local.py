@@ -32,7 +32,7 @@ class Call:
     A request that the local Kendra has received.
 
     :param operation: The operation of the API, such as ``ListDataSourceSyncJobs``.
-    :param parameters: Its parameters, parsed from JSON.
+    :param parameters: Its parameters, parsed from JSON. In requests over 1 MB, texts are cut to 1,000 characters.
     :param region: The AWS region that the client meant.
     :param time: When it came, in seconds since the epoch.
     :param status: The HTTP status of the answer; None if it was not answered (yet).
@@ -392,7 +392,7 @@ class LocalKendra:
 
     def calls(self, operation: str | None = None) -> list[Call]:
         """
-        Get the calls of Kendra since the last reset, in the order they came: the newest 100,000.
+        Get the calls of Kendra since the last reset, in the order they came: the newest 100,000, or 100 MB.
 
         :param operation: Only of this operation. Default: of all.
         """

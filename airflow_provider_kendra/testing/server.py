@@ -4,6 +4,7 @@ Controls are `POST /kendra-local/<name>` with the arguments as a JSON object (`a
 answer is `{"result": …}`, or status 400 and `{"error": …}`.
 """
 
+import gc
 import json
 import random
 import socket
@@ -145,7 +146,7 @@ class _Dispatcher(werkzeug_app.DomainDispatcherApplication):
 
 
 class Application:
-    """The WSGI application: controls, then faults, then moto."""
+    """The WSGI application: controls, then faults, then moto. The guard comes before it, in the handler."""
 
     def __init__(self) -> None:
         self.moto = _Dispatcher(werkzeug_app.create_backend_app)
@@ -322,6 +323,7 @@ class _Handler(getattr(werkzeug_app, "MotoRequestHandler", WSGIRequestHandler)):
         try:
             guard.check(self.headers)
             super().run_wsgi()
+            self._free_body()
         except guard.Refusal as refusal:
             self._refuse(refusal)
 
@@ -331,6 +333,13 @@ class _Handler(getattr(werkzeug_app, "MotoRequestHandler", WSGIRequestHandler)):
         for name in ("HTTP_TRANSFER_ENCODING", "wsgi.input_terminated"):
             environ.pop(name, None)
         return environ | {"CONTENT_LENGTH": str(len(body)), "wsgi.input": BytesIO(body)}
+
+    def _free_body(self) -> None:
+        """Free a large body now: flask's request is in a reference cycle, and keeps it until some later collection."""
+        size = int(self.environ["CONTENT_LENGTH"])
+        self.environ.clear()
+        if size > LOGGED_BODY:
+            gc.collect()
 
     def _refuse(self, refusal: guard.Refusal) -> None:
         in_json = "X-Amz-Target" in self.headers or self.path.startswith(CONTROL_PATH)

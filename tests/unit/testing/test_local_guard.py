@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 MEGABYTE = 1_000_000
 JSON_TYPE = "Content-Type: application/json"
 LIST_INDICES = "X-Amz-Target: AWSKendraFrontendService.ListIndices"
+AUTHORIZED = "Authorization: AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/kendra/aws4_request, S=x"
 CROSS_SITE = "Sec-Fetch-Site: cross-site"
 FOREIGN = "Origin: https://evil.example"
 
@@ -231,6 +232,17 @@ def test_three_large_bodies_take_no_memory(kendra, target):
             connection.shutdown(socket.SHUT_RDWR)
             send.join()
     assert memory(kendra._process, "VmHWM") - before < 20_000
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells the memory of a process")
+def test_a_large_body_that_was_served_is_freed_at_once(kendra):
+    ask(kendra, "POST /", LIST_INDICES, JSON_TYPE, body=b"{}")
+    before = memory(kendra._process, "VmRSS")
+    body = json.dumps({"NextToken": "a" * 60 * MEGABYTE}).encode()
+    status, said = ask(kendra, "POST /", LIST_INDICES, AUTHORIZED, JSON_TYPE, body=body)
+    assert (status, len(said) < 2000) == (400, True)
+    ask(kendra, "POST /", LIST_INDICES, AUTHORIZED, JSON_TYPE, body=b"{}")
+    assert memory(kendra._process, "VmRSS") - before < 60_000, "not one of the copies is left"
 
 
 def test_a_large_document_is_taken_but_does_not_stay_in_the_log(kendra, custom_source):

@@ -25,6 +25,8 @@ JSON_TYPES: dict[str, tuple[type, ...]] = {
     "double": (int, float),
 }
 
+SHOWN_LENGTH = 1_000
+
 
 @cache
 def _service_model() -> ServiceModel:
@@ -88,6 +90,8 @@ def _compiled(pattern: str) -> re.Pattern[str] | None:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, str) and len(value) > SHOWN_LENGTH:
+        value = f"{value[:SHOWN_LENGTH]}…"
     return f"'{value}'" if isinstance(value, str | int | float) else "of this member"
 
 
