@@ -49,6 +49,8 @@ def prepare(documents: Iterable[object], attributes: Mapping[str, str]) -> Itera
             raise ValueError(f"{name} has no Id. Give each document the Id that it has in the index.")
         if not isinstance(document_id, str):
             raise ValueError(f"{name} has the Id {document_id!r:.40}, but it must be text.")
+        if document.get("Blob") is not None and not isinstance(document["Blob"], bytes | bytearray | str):
+            raise ValueError(f"{name} has a Blob of type {type(document['Blob']).__name__}, but it must be bytes.")
         given = document.get("Attributes") or ()
         if not isinstance(given, list | tuple) or not all(isinstance(each, Mapping) for each in given):
             raise ValueError(f"{name} has Attributes that are no list of {{'Key': …, 'Value': …}}.")

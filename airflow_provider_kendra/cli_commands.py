@@ -30,7 +30,7 @@ from airflow_provider_kendra.conditions import (
     Waiting,
     sync_job_condition,
 )
-from airflow_provider_kendra.exceptions import KendraError, KendraSyncJobAlreadyRunningError
+from airflow_provider_kendra.exceptions import KendraError, KendraRequestError, KendraSyncJobAlreadyRunningError
 from airflow_provider_kendra.freshness import Reading, condition_for, in_words, read_index
 from airflow_provider_kendra.operators.kendra import NOT_FOUND_TIMEOUT
 from airflow_provider_kendra.stopping import StopState
@@ -176,15 +176,18 @@ def start(args: Namespace) -> None:
     hook = _aws(args).make_hook()
     ids = (args.index_id, args.data_source_id)
     if args.wait:
-        from botocore.exceptions import ClientError
-
-        with suppress(ClientError):  # the permission to describe is not needed to start
-            if hook.describe_data_source(*ids).get("Type") == "CUSTOM":
-                raise ValueError(
-                    f"Data source {args.data_source_id} is CUSTOM: its sync goes on until it is stopped, so that "
-                    "waiting for it would never end. Start it without --wait, put the documents, then stop it "
-                    "with --wait."
-                )
+        try:
+            described = hook.describe_data_source(*ids)
+        except (KendraRequestError, ValueError):
+            raise
+        except Exception:  # neither the permission to describe nor the answer is needed to start
+            described = {}
+        if described.get("Type") == "CUSTOM":
+            raise ValueError(
+                f"Data source {args.data_source_id} is CUSTOM: its sync goes on until it is stopped, so that "
+                "waiting for it would never end. Start it without --wait, put the documents, then stop it "
+                "with --wait."
+            )
     execution_id = hook.start_sync_job(*ids)
     if args.wait:
         _wait(args, _execution(execution_id, Acceptance(max_documents_failed=args.max_documents_failed)), hook)

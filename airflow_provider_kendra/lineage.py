@@ -247,7 +247,7 @@ def _region_of_connection(aws_conn_id: str | None) -> str | None:
             extra = BaseHook.get_connection(aws_conn_id).extra_dejson
         except Exception:  # who waits will say so
             return None
-        if "session_kwargs" in extra:
+        if not isinstance(extra, dict) or "session_kwargs" in extra:
             return None
         if extra.get("region_name"):
             return str(extra["region_name"])

@@ -43,14 +43,15 @@ class RenderedParameters:
         names: Sequence[str] = getattr(cls, "template_fields", ())
         return names
 
-    def check_templates(self, *, are_literals_checked: bool = True) -> None:
+    def check_templates(self, names: Sequence[str] | None = None, *, are_literals_checked: bool = True) -> None:
         """
         Check that each template has found a value.
 
+        :param names: Which parameters to check. Default None: all that can be templates.
         :param are_literals_checked: Whether to refuse a literal ``""`` or ``"None"`` as well.
         :raises ValueError: naming the parameter and what it was before rendering.
         """
-        for name in self._templated_parameters():
+        for name in self._templated_parameters() if names is None else names:
             before, after = self._given.get(name), getattr(self, name, None)
             if before is None and after is None and name in self._mapped_to_none():
                 raise ValueError(_no_value(name, "an element of a mapping", after))

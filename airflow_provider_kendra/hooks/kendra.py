@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -15,6 +15,7 @@ from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from botocore import exceptions as aws
 from botocore.config import Config
+from botocore.parsers import ResponseParserError
 from botocore.utils import CachedProperty
 
 from airflow_provider_kendra._batches import batches_of, check_documents, prepare, sort_failures
@@ -68,6 +69,9 @@ R = TypeVar("R")
 
 PAGE_SIZE = 10
 """The most jobs that ListDataSourceSyncJobs gives in one answer."""
+
+MAX_EMPTY_PAGES = 100
+"""How many pages without a sync job are read in a row before the answer counts as unreadable."""
 
 PUT_ATTEMPTS = 5
 """How often a document is sent that Kendra fails to take for a reason of its own (``InternalError``)."""
@@ -226,7 +230,9 @@ class KendraSyncJobsHook(AwsBaseHook):
         """
         with misconfiguration_explained(f"botocore_config, or the connection {self.aws_conn_id!r}"):
             check_ca_bundle(self.verify)
-            return super().get_client_type(*args, **kwargs)
+            client = super().get_client_type(*args, **kwargs)
+        client.meta.events.register_last("before-parse.kendra", _check_body)
+        return client
 
     @property
     def config(self) -> Config:
@@ -249,7 +255,8 @@ class KendraSyncJobsHook(AwsBaseHook):
         """
         Read the history page by page, newest job first; a page is fetched when it is asked for.
 
-        A page without jobs is passed over unless it is the last: the service may send one with a token.
+        A page without jobs is passed over unless it is the last: the service may send one with a token. That the newest
+        job comes first is not in Kendra's reference, so each page is sorted.
 
         :param index_id: The index.
         :param data_source_id: The data source.
@@ -257,6 +264,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         """
         request = self._list_request(index_id, data_source_id, **filters)
         contents = f"history of data source {data_source_id}"
+        empty = 0
         for response in self._list(
             "ListDataSourceSyncJobs", self._kendra.list_data_source_sync_jobs, request, contents
         ):
@@ -265,8 +273,11 @@ class KendraSyncJobsHook(AwsBaseHook):
                 for item in response.get("History") or ()
             ]
             is_last = not response.get("NextToken")
+            empty = 0 if jobs else empty + 1
+            if empty > MAX_EMPTY_PAGES:
+                raise _unreadable("ListDataSourceSyncJobs", f"{empty} pages in a row hold no sync job")
             if jobs or is_last:
-                yield Page(jobs, is_last=is_last)
+                yield Page(_newest_first(jobs), is_last=is_last)
 
     def _list_request(
         self,
@@ -769,6 +780,8 @@ class KendraSyncJobsHook(AwsBaseHook):
         """
         try:
             answer = call(*args, **request)
+        except ResponseParserError as error:
+            raise _unreadable(operation, str(error)) from error
         except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             raise _unreadable(operation, f"{type(error).__name__}: {error}") from error
         shape = self._kendra.meta.service_model.operation_model(operation).output_shape
@@ -826,6 +839,27 @@ def _is_json_object(text: str) -> bool:
         return isinstance(json.loads(text), dict)
     except ValueError:
         return False
+
+
+def _newest_first(jobs: list[SyncJob]) -> list[SyncJob]:
+    """Sort jobs by their start; those without one keep their places."""
+    timed = iter(sorted((job for job in jobs if job.start_time), key=lambda job: job.start_time or _EVER, reverse=True))
+    return [next(timed) if job.start_time else job for job in jobs]
+
+
+_EVER = datetime.min.replace(tzinfo=UTC)
+
+
+def _check_body(response_dict: Mapping[str, Any], operation_model: Any, **_: Any) -> None:
+    """Reject a body that is no JSON object; botocore takes it for an answer without members."""
+    if response_dict["status_code"] >= 300 or (not response_dict["body"] and operation_model.output_shape is None):
+        return
+    try:
+        body = json.loads(response_dict["body"])
+    except (RecursionError, ValueError):
+        body = None
+    if not isinstance(body, dict):
+        raise ResponseParserError("its body is no JSON object, as from a proxy")
 
 
 def _unreadable(operation: str, reason: str) -> KendraError:

@@ -333,7 +333,10 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
             self._acceptance if self.wait_for_completion else _ANY_END,
             remembered,
             is_outdated=remembered is not None
-            and is_outdated(remembered, polling.utcnow(), timedelta(seconds=self.timeout)),
+            and (
+                is_outdated(remembered, polling.utcnow(), timedelta(seconds=self.timeout))
+                or self._memory(context).is_of_cleared_task(remembered)
+            ),
             needs_open_batch=self._leaves_batch_open(source_type),
         )
         remember = partial(self._remember, self._memory(context), starter, deadline, may_stop)
@@ -444,11 +447,11 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         self._stop_on_worker = None
         memory = self._memory(context)
         failure = outcome.failure if isinstance(outcome, Failed) else None
-        is_timed_out = failure is Failure.TIMED_OUT and stoppable is not None
-        if is_timed_out and self._stop_if_running(self.hook, str(stoppable)):
-            memory.note_stop(str(stoppable))
-        elif failure not in (Failure.REFUSED, Failure.NOT_FOUND):  # else the job may run, for a later try to find
-            memory.forget()  # a retry after a bad end, and a cleared task, start anew
+        if failure is Failure.TIMED_OUT and stoppable is not None and self._stop_if_running(self.hook, stoppable):
+            memory.note_stop(stoppable)
+        elif failure not in (Failure.REFUSED, Failure.NOT_FOUND, Failure.TIMED_OUT):
+            # Else the job may run, for a later try to find. A retry after a bad end, and a cleared task, start anew.
+            memory.forget()
         return self._result(context, outcome)
 
     def _prepare_kill(self, memory: _Memory, starter: Starter) -> None:
@@ -488,7 +491,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
 
     def _memory(self, context: Context) -> _Memory:
         store = context.get("task_state_store") if self.durable and AIRFLOW_V_3_3_PLUS else None
-        return _Memory(store, self.index_id, self.data_source_id, self.log)
+        return _Memory(store, self.index_id, self.data_source_id, self.log, max_tries=_max_tries(context))
 
     def on_kill(self) -> None:
         """Stop the sync job, if it is certainly ours to stop; runs in a signal handler."""
@@ -554,8 +557,9 @@ class _Memory:
 
     _KEY = "kendra_sync_job"
 
-    def __init__(self, store: Any, index_id: str, data_source_id: str, log: Any) -> None:
+    def __init__(self, store: Any, index_id: str, data_source_id: str, log: Any, *, max_tries: int | None) -> None:
         self._store = store
+        self._max_tries = max_tries
         self._about = {"index_id": index_id, "data_source_id": data_source_id}
         self._log = log
 
@@ -570,6 +574,10 @@ class _Memory:
             )
             return None
         return known
+
+    def is_of_cleared_task(self, known: Mapping[str, Any]) -> bool:
+        """Whether a user has cleared the task since: what had finished by then is not the result."""
+        return known.get("max_tries") not in (None, self._max_tries)
 
     def holds(self, execution_id: str) -> bool:
         """
@@ -590,7 +598,7 @@ class _Memory:
         """Keep it for a later try."""
         if self._store is not None:
             times = {"deadline": deadline.isoformat(), "since": polling.utcnow().isoformat()}
-            self._store.set(self._KEY, {**self._about, **known, **times})
+            self._store.set(self._KEY, {**self._about, **known, **times, "max_tries": self._max_tries})
 
     def keep_if_possible(self, known: Mapping[str, Any], deadline: datetime) -> None:
         """Keep it, unless that fails: the sync job runs already, and is worth more."""
@@ -768,12 +776,7 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
 
     def _scope(self, context: Context) -> dict[str, Any]:
         """What the memory is about. Clearing a task raises ``max_tries``, a retry does not."""
-        max_tries = getattr(context.get("ti"), "max_tries", None)
-        return {
-            "index_id": self.index_id,
-            "data_source_id": self.data_source_id,
-            "max_tries": max_tries if isinstance(max_tries, int) else None,
-        }
+        return {"index_id": self.index_id, "data_source_id": self.data_source_id, "max_tries": _max_tries(context)}
 
     def _is_update(self, job: SyncJob) -> bool:
         """A sync that was stopped has updated nothing for certain, but the batch of a CUSTOM data source has."""
@@ -785,6 +788,12 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
             self.log.warning("Could not find out the type of data source %s: %s", self.data_source_id, error)
             return False
         return described.get("Type") == "CUSTOM"
+
+
+def _max_tries(context: Context) -> int | None:
+    """A number that changes when a task is cleared, and not from try to try; None if it is not known."""
+    max_tries = getattr(context.get("ti"), "max_tries", None)
+    return max_tries if isinstance(max_tries, int) else None
 
 
 def _task_state_store(context: Context) -> Any:
@@ -913,7 +922,7 @@ class KendraSyncJobMetricsOperator(RecordXComsMixin, SyncJobLineageMixin, AwsPar
         self.min_documents_scanned = min_documents_scanned
         for name in ("max_documents_failed", "max_failed_ratio", "min_documents_scanned"):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, int | float) and value >= 0):
+            if value is not None and (isinstance(value, bool) or not (isinstance(value, int | float) and value >= 0)):
                 raise ValueError(f"{self.task_id}: {name} must be a number of 0 or more, or None, got {value!r}.")
         if max_failed_ratio is not None and max_failed_ratio > 1:
             raise ValueError(f"{self.task_id}: max_failed_ratio is a share from 0 to 1, got {max_failed_ratio!r}.")

@@ -242,4 +242,5 @@ def test_a_triggerer_that_takes_a_wait_over_keeps_both_limits(
     (payload,) = fire(trigger)
 
     assert outcome_from_event(payload).failure is failure  # type: ignore[union-attr]
-    assert source.kendra.call_count("ListDataSourceSyncJobs") == 1
+    # One answer without the job can be out of date.
+    assert source.kendra.call_count("ListDataSourceSyncJobs") == (2 if failure is Failure.NOT_FOUND else 1)
