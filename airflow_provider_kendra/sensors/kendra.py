@@ -84,6 +84,7 @@ class _KendraSensor(SyncJobLineageMixin, AwsParametersMixin, BaseSensorOperator)
     deferrable: bool
     _rebuild: Callable[[Mapping[str, Any]], Outcome | AllFresh]
     _since: datetime | None = None
+    _failed: Failed | None = None
 
     def execute(self, context: Context) -> Any:
         """Wait, here or in the triggerer."""
@@ -107,7 +108,7 @@ class _KendraSensor(SyncJobLineageMixin, AwsParametersMixin, BaseSensorOperator)
                 raise error.__cause__ from None
             if error.__cause__ is not None:  # _end has raised it, while poking
                 raise
-            return self._end(self._timed_out())
+            return self._end(self._failed or self._timed_out())
 
     def poke(self, context: Context) -> PokeReturnValue | bool:
         """Look once."""
@@ -115,6 +116,7 @@ class _KendraSensor(SyncJobLineageMixin, AwsParametersMixin, BaseSensorOperator)
         if outcome is None:
             self._show_links(context, self._execution_id)
             return False
+        self._failed = outcome if isinstance(outcome, Failed) else None
         self._tell(context, outcome)
         return PokeReturnValue(is_done=True, xcom_value=self._end(outcome))
 

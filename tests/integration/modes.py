@@ -71,6 +71,11 @@ class Wait:
     def __init__(self, arguments: Arguments, params: dict[str, Any] | None = None) -> None:
         self.arguments = arguments
         self.clock = Clock()
+        self.meanwhile: Callable[[], None] | None = None
+        """What happens before Airflow goes on with the wait for the first time, which then takes it `delay` seconds."""
+        self.delay = 0.0
+        self.neighbour: Arguments | None = None
+        """Arguments of another trigger in the same triggerer, which polls before what happens meanwhile."""
         self._first_reschedule: datetime | None = None
         self._params = params or {}
 
@@ -94,6 +99,14 @@ class Wait:
         sensor.render_template_fields(self.context)
         return sensor
 
+    def _go_on(self, seconds: float = 0) -> None:
+        """Let time pass, and at the first time what happens meanwhile."""
+        self.clock.sleep(seconds)
+        if self.meanwhile is not None:
+            self.meanwhile()
+            self.meanwhile = None
+            self.clock.sleep(self.delay)
+
     def poke(self) -> Any:
         return self._make_rendered_sensor(deferrable=False).execute(self.context)
 
@@ -103,7 +116,7 @@ class Wait:
                 return self._make_rendered_sensor(deferrable=False, mode="reschedule").execute(self.context)
             except AirflowRescheduleException as pause:
                 self._first_reschedule = self._first_reschedule or NOW
-                self.clock.sleep((pause.reschedule_date - self.clock.utcnow()).total_seconds())
+                self._go_on((pause.reschedule_date - self.clock.utcnow()).total_seconds())
 
     def defer(self, **arguments: Any) -> Any:
         arguments = arguments or {"deferrable": True}
@@ -129,16 +142,28 @@ class Wait:
 
     def _run(self, trigger: BaseTrigger, timeout: timedelta | None) -> Any:
         """The event as the resumed task gets it, from a triggerer that ends a trigger after this time."""
-
-        async def first_event() -> Any:
-            async for event in trigger.run():
-                return event.payload
-
+        if self.neighbour is None:
+            self._go_on()
+        began = self.clock.elapsed
         with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner, self._following(runner.get_loop()):
-            payload = runner.run(first_event())
+            payload = runner.run(self._first_event(trigger))
         assert timeout is not None
-        assert self.clock.elapsed <= timeout.total_seconds(), "Airflow would have ended the trigger before"
+        is_in_time = self.clock.elapsed <= max(timeout.total_seconds(), began)
+        assert is_in_time, "Airflow would have ended the trigger before"
         return json.loads(json.dumps(payload))
+
+    async def _first_event(self, trigger: BaseTrigger) -> Any:
+        if self.neighbour is None:
+            return await _event_of(trigger)
+        neighbour = type(trigger)(**{**trigger.serialize()[1], **self.neighbour})
+        waiting = asyncio.create_task(_event_of(neighbour))
+        await asyncio.sleep(1)
+        self._go_on()
+        try:
+            return await _event_of(trigger)
+        finally:
+            waiting.cancel()
+            await asyncio.wait([waiting])
 
     @contextmanager
     def _following(self, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
@@ -171,7 +196,7 @@ class Wait:
             def replace(target: str, replacement: Any) -> None:
                 patches.enter_context(patch(target, replacement))
 
-            replace(f"{SENSOR_MODULE}.time", SimpleNamespace(monotonic=clock.monotonic, sleep=clock.sleep))
+            replace(f"{SENSOR_MODULE}.time", SimpleNamespace(monotonic=clock.monotonic, sleep=self._go_on))
             replace(f"{SENSOR_MODULE}.timezone", SimpleNamespace(utcnow=clock.utcnow))
             replace("airflow_provider_kendra.polling.utcnow", clock.utcnow)
             replace("airflow_provider_kendra.hooks.kendra.time", clock)
@@ -183,6 +208,11 @@ class Wait:
             if not AIRFLOW_V_3_0_PLUS:
                 replace(f"{SENSOR_MODULE}._orig_start_date", lambda **kwargs: self._first_reschedule)
             yield
+
+
+async def _event_of(trigger: BaseTrigger) -> Any:
+    async for event in trigger.run():
+        return event.payload
 
 
 def _through_database(classpath: str, kwargs: dict[str, Any]) -> BaseTrigger:
