@@ -55,13 +55,13 @@ async def _measure(
 
     outcomes: Counter[str] = Counter()
     memory, between = [], []
-    threads = 0
+    threads: list[int] = []
     for wave in range(waves):
-        watch = asyncio.create_task(stalls.watch())
+        watches = [asyncio.create_task(each) for each in (stalls.watch(), _count_threads(threads))]
         outcomes += await _wave(wave, waits, kendra, index_id, data_source_ids)
-        watch.cancel()  # what follows holds the loop
-        await asyncio.wait([watch])
-        threads = max(threads, len(_threads()))
+        for watch in watches:
+            watch.cancel()  # what follows holds the loop
+        await asyncio.wait(watches)
         gc.collect()
         assert Poller.of_running_loop() is poller
         between.append((len(poller._polls), _clients()))
@@ -80,8 +80,9 @@ async def _measure(
         "seconds": round(seconds, 1),
         "outcomes": dict(sorted(outcomes.items())),
         "unexpected": sum((outcomes - _expected(waits, waves, len(data_source_ids))).values()),
-        "threads_at_most": threads,
-        "threads_allowed": MAX_CALLS + 1,  # and the one that makes the client
+        "threads_at_most": max(threads),
+        # Each client has one more, in which it is made; there is that of the wave, and that which outlasts the waves.
+        "threads_allowed": 2 * (MAX_CALLS + 1),
         "polls_between_waves": max(polls for polls, _ in between),
         "clients_between_waves": max(clients for _, clients in between),
         "mb_after_first_wave": round(memory[0][0] / 1e6, 1),
@@ -136,6 +137,13 @@ def _expected(waits: int, waves: int, data_sources: int) -> Counter[str]:
         good = number // 3 % data_sources % 2 == 0
         ends["cancelled" if kind == 1 else "timed_out" if kind == 2 else "satisfied" if good else "not_acceptable"] += 1
     return Counter({name: count * waves for name, count in ends.items()})
+
+
+async def _count_threads(counts: list[int]) -> None:
+    """Count them during a wave: those without work end soon after it."""
+    while True:
+        counts.append(len(_threads()))
+        await asyncio.sleep(0.05)
 
 
 async def _leftovers(files: int) -> dict[str, int]:
