@@ -73,6 +73,7 @@ async def _measure(
 
     keeper.cancel()
     await asyncio.wait([keeper])
+    del keeper  # a task that was cancelled holds the frames in which it was
     leftovers = await _leftovers(files)
     return {
         "waits": waits * waves,
