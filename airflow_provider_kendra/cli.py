@@ -271,7 +271,13 @@ COMMANDS = (
         "Write a page about the syncs of an index",
         (
             _INDEX,
-            Arg(("--output",), metavar="FILE.html", dest="file", required=True, help="The file to write"),
+            Arg(
+                ("--output",),
+                metavar="FILE.html",
+                dest="file",
+                required=True,
+                help="The file to write; replaces an old one once the page is complete. Links are not followed",
+            ),
             _MAX_AGE,
             _MAX_DOCUMENTS_FAILED,
             _MEASURED_BY,

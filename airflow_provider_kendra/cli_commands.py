@@ -11,13 +11,12 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from airflow.cli.simple_table import AirflowConsole
 from airflow.utils.cli import suppress_logs_and_warning
 
-from airflow_provider_kendra import _streams, polling
+from airflow_provider_kendra import _output, _streams, polling
 from airflow_provider_kendra.aws import AwsParameters
 from airflow_provider_kendra.conditions import (
     Condition,
@@ -248,7 +247,7 @@ def report(args: Namespace) -> None:
     """Write a page about the syncs of an index."""
     from airflow_provider_kendra.report import read_report
 
-    file = _output_file(args.file)
+    file = _output.check(args.file)
     done = read_report(
         _aws(args).make_hook(),
         args.index_id,
@@ -257,34 +256,12 @@ def report(args: Namespace) -> None:
         max_documents_failed=args.max_documents_failed,
         syncs=args.syncs,
     )
-    try:
-        file.write_text(done.html, encoding="utf-8")
-    except OSError as error:
-        raise ValueError(_unwritable(file, error)) from error
+    _output.write(file, done.html)
     states = [reading.state for reading in done.readings]
     told = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     _say(f"Wrote {file}: {len(states)} data sources{f' ({told})' if told else ''}.")
     if "unknown" in states:
         raise _Exit(NO_ANSWER, f"{states.count('unknown')} of them could not be read; the page says why.")
-
-
-def _output_file(name: str) -> Path:
-    """Return the file to write, if there is hope that it can be written, before anything is read."""
-    file = Path(name)
-    try:
-        if not file.parent.is_dir():
-            raise ValueError(f"There is no directory {str(file.parent)!r} to write {file.name!r} in.")
-        if file.is_dir():
-            raise ValueError(f"--output is {name!r}, which is a directory: name the file to write.")
-    except OSError as error:
-        raise ValueError(_unwritable(file, error)) from error
-    if not os.access(file if file.exists() else file.parent, os.W_OK):
-        raise ValueError(f"{str(file)!r} could not be written: no permission.")
-    return file
-
-
-def _unwritable(file: Path, error: OSError) -> str:
-    return f"{str(file)!r} could not be written: {error.strerror}."
 
 
 def _moment(when: datetime | timedelta | None) -> datetime | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,7 +23,7 @@ from airflow import __version__ as airflow_version
 from botocore.exceptions import NoCredentialsError, NoRegionError, ReadTimeoutError
 from packaging.version import Version
 
-from airflow_provider_kendra import cli
+from airflow_provider_kendra import cli, report
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.testing import LocalKendra
 from tests.conftest import DataSource, counts, listed
@@ -677,15 +679,131 @@ def test_a_report_that_cannot_be_written_there_asks_nothing_of_aws(name: str, re
     assert index.kendra.call_count("ListDataSources") == 0
 
 
-@pytest.mark.parametrize(
-    ("name", "reason"), [("/dev/full", "No space left on device"), ("/proc/version", "")], ids=["full", "forbidden"]
-)
-def test_a_report_that_fails_to_be_written_is_told_in_a_sentence(name: str, reason: str, index: Index, run: Run):
+@pytest.mark.parametrize("name", ["/dev/full", "/dev/null"])
+def test_a_report_into_a_device_is_refused_before_aws_is_asked(name: str, index: Index, run: Run):
     result = run("report", index.index_id, "--output", name)
 
     assert result.status == 2
-    assert result.err.startswith(f"{name!r} could not be written: {reason}")
+    assert result.err == f"--output is {name!r}, which is not a regular file: name the file to write.\n"
+    assert index.kendra.call_count("ListDataSources") == 0
+
+
+def test_a_report_into_a_fifo_is_refused_and_does_not_hang(index: Index, run: Run, tmp_path: Path):
+    os.mkfifo(tmp_path / "fifo")
+
+    result = run("report", index.index_id, "--output", str(tmp_path / "fifo"))
+
+    assert result.status == 2
+    assert "which is not a regular file: name the file to write" in result.err
+
+
+@pytest.mark.parametrize("points_to", ["victim.html", "absent.html", "."])
+def test_a_report_does_not_go_through_a_symbolic_link(points_to: str, index: Index, run: Run, tmp_path: Path):
+    (tmp_path / "victim.html").write_text("precious")
+    page = tmp_path / "kendra.html"
+    page.symlink_to(tmp_path / points_to)
+
+    result = run("report", index.index_id, "--output", str(page))
+
+    assert result.status == 2
+    assert result.err == (
+        f"--output is {str(page)!r}, which is a symbolic link, and links are not followed: name the file to write.\n"
+    )
+    assert (tmp_path / "victim.html").read_text() == "precious"
+    assert page.is_symlink()
+    assert {each.name for each in tmp_path.iterdir()} == {"victim.html", "kendra.html"}
+
+
+def test_a_link_that_appears_while_the_report_is_made_is_replaced_and_not_followed(
+    index: Index, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    victim, page = tmp_path / "victim.html", tmp_path / "kendra.html"
+    victim.write_text("precious")
+    read = report.read_report
+
+    def read_late(*args: Any, **kwargs: Any) -> Any:
+        page.symlink_to(victim)
+        return read(*args, **kwargs)
+
+    monkeypatch.setattr(report, "read_report", read_late)
+
+    assert run("report", index.index_id, "--output", str(page)).status == 0
+    assert victim.read_text() == "precious"
+    assert page.read_text("utf-8").startswith("<!DOCTYPE html>")
+    assert not page.is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("failure", "status", "sentence"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), 2, "could not be written: No space left on device."),
+        (KeyboardInterrupt(), 130, "Interrupted."),
+    ],
+    ids=["full disk", "Ctrl-C"],
+)
+@pytest.mark.parametrize("step", ["fchmod", "replace"])
+def test_a_report_that_fails_to_be_written_keeps_the_old_page_and_leaves_nothing_behind(
+    step: str, failure: BaseException, status: int, sentence: str,
+    index: Index, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+):  # fmt: skip
+    page = tmp_path / "kendra.html"
+    page.write_text("yesterday's")
+
+    def fail(*_: Any) -> None:
+        raise failure
+
+    monkeypatch.setattr(os, step, fail)
+
+    result = run("report", index.index_id, "--output", str(page))
+
+    assert result.status == status
+    assert sentence in result.err
     assert result.err.count("\n") == 1
+    assert page.read_text() == "yesterday's"
+    assert [each.name for each in tmp_path.iterdir()] == ["kendra.html"]
+
+
+@pytest.mark.parametrize("room", [0, 1000])
+def test_a_page_that_does_not_fit_on_the_disk_keeps_the_old_one(room: int, tmp_path: Path):
+    page = tmp_path / "kendra.html"
+    page.write_text("yesterday's")
+    limited = (
+        "import pathlib, resource, signal, sys; from airflow_provider_kendra import _output;"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY));"
+        "_output.write(pathlib.Path(sys.argv[2]), 'x' * 100_000)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", limited, str(room), str(page)], capture_output=True, text=True, check=False
+    )
+
+    assert "could not be written: File too large." in done.stderr
+    assert page.read_text() == "yesterday's"
+    assert [each.name for each in tmp_path.iterdir()] == ["kendra.html"]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_a_new_report_has_the_permissions_that_the_umask_leaves(
+    umask: int, mode: int, index: Index, run: Run, tmp_path: Path
+):
+    before = os.umask(umask)
+    try:
+        assert run("report", index.index_id, "--output", str(tmp_path / "kendra.html")).status == 0
+    finally:
+        os.umask(before)
+
+    assert stat.S_IMODE((tmp_path / "kendra.html").stat().st_mode) == mode
+
+
+def test_a_report_that_replaces_another_keeps_its_permissions(index: Index, run: Run, tmp_path: Path):
+    page = tmp_path / "kendra.html"
+    page.write_text("yesterday's")
+    page.chmod(0o664)
+
+    assert run("report", index.index_id, "--output", str(page)).status == 0
+    assert stat.S_IMODE(page.stat().st_mode) == 0o664
+    assert page.read_text("utf-8").startswith("<!DOCTYPE html>")
 
 
 def test_a_report_without_the_chart_library_names_the_extra(
