@@ -286,7 +286,7 @@ COMMANDS = (
                 metavar="N",
                 type=positive,
                 default=20,
-                help="Show the last N syncs of each, 1 or more (default: 20)",
+                help="Show the last N syncs of each, 1 to 500 (default: 20; more count as 500)",
             ),
             *_AWS,
             ARG_VERBOSE,

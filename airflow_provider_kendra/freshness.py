@@ -175,9 +175,9 @@ def read_index(
             read_at = now()
             pages = hook.iter_pages(index_id, reading["data_source_id"])
             history = read_back(pages, condition, read_at, at_least=at_least)
+            return Reading(**reading, jobs=history.jobs, freshness=assess(history, condition, read_at))
         except Exception as error:
             return Reading(**reading, error=str(error) or type(error).__name__)
-        return Reading(**reading, jobs=history.jobs, freshness=assess(history, condition, read_at))
 
     # The client is made here, and not by several threads at once.
     data_sources = list(hook.list_data_sources(index_id))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from html import escape
@@ -17,6 +17,13 @@ from airflow_provider_kendra.sync_job import SyncJob
 
 if TYPE_CHECKING:
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
+
+
+LARGEST_PAGE = 10_000_000
+"""How many bytes the data sources of a page may take."""
+
+_MOST_SYNCS = 500
+_MOST_DOCUMENTS = 10**15
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +54,17 @@ def render_report(
             page = render_report(hook, "0123…", max_age=timedelta(hours=6))
             S3Hook().load_string(page, key="kendra.html", bucket_name="reports", replace=True)
 
-    A data source whose history cannot be read says so on the page; an index that cannot be read raises.
+    A data source whose history cannot be read or shown says so on the page; an index that cannot be read raises. Long
+    texts are cut, counts that are not plausible are left out of the charts, and the page is no larger than 10 MB: what
+    does not fit is left out, and the page says so.
 
     :param hook: What to read with.
     :param index_id: The index.
     :param max_age: How old the newest acceptable sync of a data source may be. Default None: of any age.
     :param measured_by: Which time of a sync counts: ``start_time`` (default) or ``end_time``.
     :param max_documents_failed: Accept INCOMPLETE too, and tolerate up to so many failed documents.
-    :param syncs: Show so many syncs of each data source, the newest. Default 20, a call for every 10.
+    :param syncs: Show so many syncs of each data source, the newest. Default 20, a call for every 10. At most 500 are
+        shown.
     :raises KendraError: if the chart library is not installed.
     """
     return read_report(
@@ -80,6 +90,7 @@ def read_report(
     pygal = _chart_library()
     if syncs < 1:
         raise ValueError(f"syncs is {syncs!r}, but must be 1 or more.")
+    syncs = min(syncs, _MOST_SYNCS)
     condition = condition_for(max_age=max_age, measured_by=measured_by, max_documents_failed=max_documents_failed)
     readings = read_index(hook, index_id, condition, polling.utcnow, at_least=syncs)
     return Report(_page(index_id, readings, condition, polling.utcnow(), _Charts(pygal), syncs), readings)
@@ -130,7 +141,7 @@ def _page(
     index_id: str, readings: Sequence[Reading], condition: Fresh, now: datetime, charts: _Charts, syncs: int
 ) -> str:
     title = f"Kendra index {_text(index_id)}"
-    body = "\n".join(_section(reading, condition, now, charts, syncs) for reading in readings)
+    body = "\n".join(_fitting(readings, lambda reading: _section(reading, condition, now, charts, syncs)))
     if not readings:
         body = '<p class="notice">This index has no data sources.</p>'
     return f"""\
@@ -183,22 +194,50 @@ def _overview(readings: Sequence[Reading]) -> str:
     return f'<ul class="overview">{"".join(items)}<li class="none"><b>{running}</b> syncing now</li></ul>'
 
 
+def _fitting(readings: Sequence[Reading], show: Callable[[Reading], str]) -> Iterator[str]:
+    """Yield the sections that fit into the page, in short form where the full one does not."""
+    room = LARGEST_PAGE
+    for number, reading in enumerate(readings):
+        section = show(reading)
+        if len(section.encode()) > room - _LARGEST_HEAD * (len(readings) - number):
+            section = _framed(reading, f'<p class="notice">{_TOO_LARGE}</p>')
+        room -= len(section.encode())
+        if room < 0:
+            yield f'<p class="notice">{len(readings) - number} more data sources do not fit into the page.</p>'
+            return
+        yield section
+
+
+_TOO_LARGE = "Its syncs are left out, since the page would be too large. Ask for fewer."
+_LARGEST_HEAD = 4_000
+
+
 def _section(reading: Reading, condition: Fresh, now: datetime, charts: _Charts, syncs: int) -> str:
+    try:
+        return _framed(reading, _details(reading, condition, now, charts, syncs))
+    except Exception as error:  # of values that no one foresaw: the other data sources are shown all the same
+        reason = f"{type(error).__name__}: {error}"
+        return _framed(reading, f'<p class="notice bad">It cannot be shown. {_text(reason, _ERROR)}</p>')
+
+
+def _framed(reading: Reading, details: str) -> str:
     state = _STATES[reading.state]
-    shown = list(reading.jobs[:syncs])
-    parts = [
+    head = (
         f'<div class="head"><h2>{_text(reading.name or reading.data_source_id)}</h2>'
-        f'<span class="badge {state.css}">{state.symbol} {state.words}</span></div>',
-        f'<p class="id"><code>{_text(reading.data_source_id)}</code></p>',
-    ]
+        f'<span class="badge {state.css}">{state.symbol} {state.words}</span></div>'
+        f'<p class="id"><code>{_text(reading.data_source_id)}</code></p>'
+    )
+    return f"<section>{head}{details}</section>"
+
+
+def _details(reading: Reading, condition: Fresh, now: datetime, charts: _Charts, syncs: int) -> str:
     if reading.error is not None:
-        parts.append(f'<p class="notice bad">Its syncs could not be read. {_text(reading.error)}</p>')
-    elif reading.freshness is None:
-        parts.append(f'<p class="notice">Its status is {_text(reading.status)}: it cannot be synced.</p>')
-    else:
-        parts.append(_facts(reading.freshness, condition, now))
-        parts.append(_pictures(shown, now, charts) if shown else '<p class="notice">It has never been synced.</p>')
-    return f"<section>{''.join(parts)}</section>"
+        return f'<p class="notice bad">Its syncs could not be read. {_text(reading.error, _ERROR)}</p>'
+    if reading.freshness is None:
+        return f'<p class="notice">Its status is {_text(reading.status)}: it cannot be synced.</p>'
+    shown = list(reading.jobs[:syncs])
+    pictures = _pictures(shown, now, charts) if shown else '<p class="notice">It has never been synced.</p>'
+    return _facts(reading.freshness, condition, now) + pictures
 
 
 def _facts(known: Freshness, condition: Fresh, now: datetime) -> str:
@@ -217,7 +256,7 @@ def _facts(known: Freshness, condition: Fresh, now: datetime) -> str:
     else:
         facts.append(("Running now", "nothing"))
     if known.last_error:
-        facts.append(("Last error", f'<span class="error">{_text(known.last_error)}</span>'))
+        facts.append(("Last error", f'<span class="error">{_text(known.last_error, _ERROR)}</span>'))
     return "<dl>" + "".join(f"<div><dt>{term}</dt><dd>{fact}</dd></div>" for term, fact in facts) + "</dl>"
 
 
@@ -231,9 +270,33 @@ def _pictures(shown: Sequence[SyncJob], now: datetime, charts: _Charts) -> str:
         f"{charts.durations(oldest_first, now)}</figure>"
         f"<figure><figcaption>Documents <span>{_count_keys()}</span></figcaption>"
         f"{charts.documents(oldest_first)}</figure></div>"
-        f'<p class="span">{span}</p>'
+        f'<p class="span">{span}</p>{_implausible(shown)}'
         f"<details><summary>As a table</summary>{_table(shown)}</details>"
     )
+
+
+def _implausible(shown: Iterable[SyncJob]) -> str:
+    counts = [getattr(job, f"documents_{name}") for job in shown for name in _COUNTS]
+    wrong = sum(count is not None and _plausible(count) is None for count in counts)
+    if not wrong:
+        return ""
+    are = (
+        "count of documents is not plausible, and is"
+        if wrong == 1
+        else "counts of documents are not plausible, and are"
+    )
+    return f'<p class="notice bad">{wrong} {are} left out of the charts.</p>'
+
+
+def _plausible(count: int | None) -> int | None:
+    """The count, unless it is none that documents can have: the service sends counts as text of any length."""
+    return count if count is not None and 0 <= count <= _MOST_DOCUMENTS else None
+
+
+def _number(count: int | None) -> str:
+    if count is None:
+        return ""
+    return "implausible" if _plausible(count) is None else f"{count:,}"
 
 
 def _outcome_keys(shown: Iterable[SyncJob]) -> str:
@@ -262,14 +325,20 @@ def _row(job: SyncJob) -> str:
         f'<tr><td>{_time(job.start_time)}</td><td class="outcome">'
         f'<span class="key {look.css}">{look.symbol}</span> {_text(job.status)}</td>'
         f"<td>{in_words(job.duration_seconds)}</td>"
-        + "".join(f'<td class="number">{"" if count is None else f"{count:,}"}</td>' for count in counts)
-        + f'<td><code>{_text(job.execution_id)}</code><span class="error">{_text(job.error)}</span></td></tr>'
+        + "".join(f'<td class="number">{_number(count)}</td>' for count in counts)
+        + f'<td><code>{_text(job.execution_id)}</code><span class="error">{_text(job.error, 500)}</span></td></tr>'
     )
 
 
-def _text(text: object) -> str:
-    """Escape what came from elsewhere, without characters that have no place in a page."""
-    return escape("".join(character if character.isprintable() else " " for character in str(text)))
+def _text(text: object, most: int = 200) -> str:
+    """Escape and cut what came from elsewhere, without characters that have no place in a page."""
+    whole = str(text)
+    cut = whole if len(whole) <= most else f"{whole[:most]}…"
+    return escape("".join(character if character.isprintable() else " " for character in cut))
+
+
+_ERROR = 2_000
+"""How many characters of an error are shown where it stands alone."""
 
 
 def _time(time: datetime | None) -> str:
@@ -293,7 +362,7 @@ class _Charts:
 
     def documents(self, jobs: Sequence[SyncJob]) -> str:
         """Draw what became of the documents of each."""
-        bars = {name: [getattr(job, f"documents_{name}") or None for job in jobs] for name in _COUNTS}
+        bars = {name: [_plausible(getattr(job, f"documents_{name}")) or None for job in jobs] for name in _COUNTS}
         totals = [sum(count or 0 for count in column) for column in zip(*bars.values(), strict=True)]
         return self._draw("Documents of each sync", jobs, bars, "{:,.0f}".format, _ticks(totals, _ROUND_COUNTS))
 
@@ -340,7 +409,8 @@ def _bar(job: SyncJob, value: float | None, said: str) -> dict[str, Any] | None:
 def _seconds(job: SyncJob, now: datetime) -> float | None:
     if not job.is_finished and job.start_time is not None:
         return max((now - job.start_time).total_seconds(), 0)
-    return job.duration_seconds
+    seconds = job.duration_seconds
+    return None if seconds is None else max(seconds, 0)
 
 
 _SLOTS = 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -236,3 +237,104 @@ def test_without_the_chart_library_the_error_says_how_to_install_it(monkeypatch:
 
     with pytest.raises(KendraError, match=r"pip install 'airflow-provider-kendra\[report\]'"):
         render_report(Service(), INDEX)  # type: ignore[arg-type]
+
+
+ABSURD = int("9" * 401)
+MEGABYTE = "x<&'\"" * 200_000
+
+
+@pytest.mark.parametrize(
+    "absurd",
+    [
+        {"documents_added": ABSURD},
+        {"documents_added": ABSURD, "documents_modified": ABSURD, "documents_failed": ABSURD},
+        {"documents_failed": -ABSURD},
+        {"documents_added": 10**4000},
+        {"documents_added": -5},
+        {"start_time": NOW, "end_time": NOW - timedelta(days=9)},
+        {"start_time": datetime.min.replace(tzinfo=UTC), "end_time": datetime.max.replace(tzinfo=UTC)},
+        {"error_message": MEGABYTE},
+        {"error_message": MEGABYTE, "error_code": MEGABYTE, "execution_id": MEGABYTE, "status": MEGABYTE},
+    ],
+    ids=lambda absurd: f"{absurd!r:.40}",
+)
+@pytest.mark.parametrize("status", ["SUCCEEDED", "FAILED", "INCOMPLETE", "SYNCING"])
+def test_absurd_values_of_one_data_source_neither_lose_nor_blow_up_the_page(absurd: dict[str, Any], status: str):
+    service = Service(before=[job(1)], absurd=[job(1, **{"status": status, **absurd}), job(2)] * 10, after=[job(1)])
+    usual = len(render_report(Service(before=[job(1)], absurd=[job(1)] * 20, after=[job(1)]), INDEX))  # type: ignore[arg-type]
+
+    page = render_report(service, INDEX, max_documents_failed=3)  # type: ignore[arg-type]
+
+    assert all(f"name of {name}" in page for name in service.histories)
+    assert "It cannot be shown" not in page
+    assert Shown(page).with_class("chart") == 6
+    assert len(page) < usual + 200_000
+
+
+@pytest.mark.parametrize("count", [ABSURD, -1], ids=["401 digits", "negative"])
+def test_a_count_that_cannot_be_is_named_and_left_out_of_the_chart(count: int):
+    page = shown(Service(source=[job(1, documents_added=count, documents_failed=2), job(2, documents_added=7)]))
+
+    assert "1 count of documents is not plausible, and is left out of the charts." in page.text
+    assert page.with_class("bar") == 2 + 2
+    assert "implausible" in page.text
+
+
+def test_a_data_source_that_cannot_be_shown_says_why_and_leaves_the_others_alone(monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: Any) -> Any:
+        raise ZeroDivisionError(f"<b>{MEGABYTE}")
+
+    service = Service(first=[job(1)], last=[job(1)])
+    monkeypatch.setattr("airflow_provider_kendra.report._facts", fail)
+
+    page = shown(service)
+
+    assert page.text.count("It cannot be shown. ZeroDivisionError: <b>") == 2
+    assert page.count("b") == shown(Service()).count("b") + 2  # those of the overview alone
+    assert "name of last" in page.text
+
+
+def test_a_history_that_cannot_be_judged_says_why_and_leaves_the_others_alone():
+    service = Service(absurd=[job(1, start_time=NOW.replace(tzinfo=None))], good=[job(1)])
+
+    page = shown(service, max_age=timedelta(hours=6))
+
+    assert "Its syncs could not be read. can't" in page.text
+    assert "1 fresh" in page.text
+
+
+def test_the_page_has_a_largest_size_and_says_what_it_leaves_out(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("airflow_provider_kendra.report.LARGEST_PAGE", 300_000)
+    nasty = dict.fromkeys(("execution_id", "error_code", "error_message", "data_source_error_code"), "'" * 3000)
+    history = [job(number, "FAILED", **nasty) for number in range(20)]
+    service = Service(first=[job(1)], **{f"source{number}": history for number in range(4)}, last=[job(1)])
+
+    page = render_report(service, INDEX, syncs=20)  # type: ignore[arg-type]
+
+    assert len(page.encode()) < 300_000 + 20_000
+    assert all(f"name of {name}" in page for name in service.histories)
+    assert page.count("Its syncs are left out, since the page would be too large. Ask for fewer.") > 0
+    assert Shown(page).with_class("chart") >= 4
+
+
+def test_more_data_sources_than_fit_into_a_page_are_counted(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("airflow_provider_kendra.report.LARGEST_PAGE", 100_000)
+    service = Service(first=[job(1)])
+    service.summaries += [{"Id": f"source{n}", "Name": "'" * 10_000, "Status": "CREATING"} for n in range(200)]
+
+    page = render_report(service, INDEX)  # type: ignore[arg-type]
+
+    assert len(page.encode()) < 100_000 + 20_000
+    found = re.search(r"(\d+) more data sources do not fit into the page", page)
+    assert found
+    assert Shown(page).count("section") == 201 - int(found[1])
+
+
+def test_no_more_than_500_syncs_of_a_data_source_are_read_and_shown():
+    service = Service(source=[job(hours) for hours in range(1_000)])
+
+    page = shown(service, syncs=10**9)
+
+    assert service.pages_read == 50
+    assert page.count("tr") == 1 + 500
+    assert "The last 500 syncs" in page.text
