@@ -237,7 +237,11 @@ class KendraSyncJobTrigger(_WaitTrigger):
             return
         from asgiref.sync import sync_to_async  # here: DAG parsing need not pay for it
 
-        stopped = await sync_to_async(self._stop, thread_sensitive=False)()
+        try:
+            stopped = await sync_to_async(self._stop, thread_sensitive=False)()
+        except Exception as error:
+            self.log.warning("Could not stop sync job %s: %s", self.execution_id, error)
+            return
         self.log.info("The task was ended: sync job %s %s.", self.execution_id, "stopped" if stopped else "had ended")
 
     async def _task_state(self) -> str | None:

@@ -1,0 +1,284 @@
+"""The guide on permissions: its tables are what each class calls, by the call log of the local Kendra."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from airflow_provider_kendra import cli
+from airflow_provider_kendra.exceptions import KendraSyncJobTimeoutError
+from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
+from airflow_provider_kendra.operators import kendra as operators
+from airflow_provider_kendra.operators.kendra import (
+    KendraListSyncJobsOperator,
+    KendraStartSyncJobOperator,
+    KendraStopSyncJobOperator,
+    KendraSyncJobMetricsOperator,
+)
+from airflow_provider_kendra.report import render_report
+from airflow_provider_kendra.sensors import kendra as sensors
+from airflow_provider_kendra.sensors.kendra import KendraDataFreshnessSensor, KendraSyncJobSensor
+from airflow_provider_kendra.starting import Starter
+from airflow_provider_kendra.sync_job import TERMINAL_STATUSES, Acceptance
+from airflow_provider_kendra.triggers import kendra as triggers
+from airflow_provider_kendra.triggers.kendra import (
+    KendraDataFreshnessTrigger,
+    KendraSyncJobEventTrigger,
+    KendraSyncJobTrigger,
+)
+from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS
+from tests.conftest import DataSource, listed
+from tests.task_runs import Clock, TaskRun
+from tests.unit.triggers.test_on_kill import kill, states
+from tests.virtual_time import run_in_virtual_time
+
+GUIDE = Path(__file__).parents[2] / "docs" / "howto"
+
+
+def rows(*head: str) -> list[list[str]]:
+    """The cells of the table of the guide that begins with these columns."""
+    lines = (GUIDE / "iam.md").read_text("utf-8").splitlines()
+    begin = lines.index(f"| {' | '.join(head)} |") + 2
+    table = lines[begin : next(n for n in range(begin, len(lines)) if not lines[n].startswith("|"))]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+
+
+def actions(cell: str) -> set[str]:
+    return set(re.findall(r"`(?:kendra:)?(\w+)`", cell))
+
+
+ARNS = {
+    name: set(arns.split(", "))
+    for action, arns, _ in rows("action", "checked against", "without it")
+    for name in actions(action)
+}
+TABLE = {
+    name.replace("`", ""): (actions(needed), actions(also))
+    for name, needed, also in rows("class, method or command", "needed", "also used")
+}
+
+
+@dataclass
+class Place:
+    """Data sources on the local Kendra, and the calls since `begin`."""
+
+    source: DataSource
+    custom: DataSource
+    clock: Clock
+    earlier: int = 0
+
+    @property
+    def ids(self) -> tuple[str, str]:
+        return self.source.ids
+
+    @property
+    def hook(self) -> KendraSyncJobsHook:
+        return KendraSyncJobsHook()
+
+    def begin(self) -> None:
+        """Leave out the calls up to now, which prepared something."""
+        self.earlier = self.source.kendra.call_count()
+
+    @property
+    def calls(self) -> list[Any]:
+        return self.source.kendra.calls()[self.earlier :]
+
+    def show_one(self) -> None:
+        self.source.show([listed("job", StartTime=self.clock.utcnow())])
+
+    def let_one_index(self) -> str:
+        """Have a sync that is SYNCING_INDEXING, where a stop depends on the type of the data source."""
+        execution_id = self.source.kendra.start_scheduled_sync(*self.ids)
+        self.source.kendra.advance(*self.ids)
+        return execution_id
+
+    def run(self, operator: Callable[..., BaseOperator], **arguments: Any) -> None:
+        arguments = {"index_id": self.ids[0], **arguments}
+        TaskRun(lambda: operator(task_id="task", **arguments), self.clock).run()
+
+    def command(self, *arguments: str) -> None:
+        with self.clock.in_place(), suppress(SystemExit):
+            args = cli.make_parser("kendra").parse_args(list(arguments))
+            args.func(args)
+
+    def fire(self, trigger: Any, seconds: float = 100.0) -> None:
+        async def first() -> None:
+            async for _ in trigger.run():
+                return
+
+        async def main() -> None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(first(), seconds)
+
+        run_in_virtual_time(main())
+
+
+@pytest.fixture
+def place(data_source: DataSource, custom_data_source: DataSource) -> Place:
+    return Place(data_source, custom_data_source, Clock())
+
+
+def start_operator(place: Place) -> None:
+    with pytest.raises(KendraSyncJobTimeoutError):  # so that it stops its sync
+        place.run(KendraStartSyncJobOperator, **place.source.as_kwargs, timeout=60, poll_interval=10)
+
+
+def stop_operator(place: Place) -> None:
+    place.let_one_index()
+    place.clock.at(100, place.source.finish)
+    place.run(KendraStopSyncJobOperator, **place.source.as_kwargs, poll_interval=10)
+
+
+def trigger(place: Place) -> None:
+    execution_id = place.source.kendra.start_scheduled_sync(*place.ids)
+    waiting = KendraSyncJobTrigger(**place.source.as_kwargs, execution_id=execution_id, stop_on_kill=True, timeout=60)
+    place.fire(waiting)
+    kill(waiting, states("failed", "start"))
+
+
+def put_documents(place: Place) -> None:
+    execution_id = place.custom.start()
+    place.begin()
+    place.hook.put_documents(*place.custom.ids, execution_id, [{"Id": "document", "Blob": b"text"}])
+
+
+def on_one(call: Callable[[Place], object]) -> Callable[[Place], None]:
+    """Do it where a sync has succeeded."""
+
+    def scenario(place: Place) -> None:
+        place.show_one()
+        with place.clock.in_place():
+            call(place)
+
+    return scenario
+
+
+def hook(name: str, *more: Any) -> Callable[[Place], None]:
+    def call(place: Place) -> None:
+        found = getattr(place.hook, name)(*place.ids, *more)
+        if inspect.isgenerator(found):
+            list(found)
+
+    return on_one(call)
+
+
+AGE = {"max_age": timedelta(days=9)}
+JOB = {"execution_id": "job"}
+SCENARIOS: dict[str, Callable[[Place], None]] = {
+    "KendraStartSyncJobOperator": start_operator,
+    "KendraStopSyncJobOperator": stop_operator,
+    "KendraSyncJobMetricsOperator": on_one(lambda p: p.run(KendraSyncJobMetricsOperator, **p.source.as_kwargs)),
+    "KendraListSyncJobsOperator": on_one(lambda p: p.run(KendraListSyncJobsOperator, **p.source.as_kwargs)),
+    "KendraSyncJobSensor": on_one(lambda p: p.run(KendraSyncJobSensor, **p.source.as_kwargs, **JOB)),
+    "KendraDataFreshnessSensor with data_source_ids": on_one(
+        lambda p: p.run(KendraDataFreshnessSensor, data_source_ids=p.ids[1], **AGE)
+    ),
+    "KendraDataFreshnessSensor without data_source_ids": on_one(lambda p: p.run(KendraDataFreshnessSensor, **AGE)),
+    "KendraSyncJobTrigger": trigger,
+    "KendraDataFreshnessTrigger with data_source_ids": on_one(
+        lambda p: p.fire(KendraDataFreshnessTrigger(index_id=p.ids[0], data_source_ids=[p.ids[1]], max_age=60))
+    ),
+    "KendraDataFreshnessTrigger without data_source_ids": on_one(
+        lambda p: p.fire(KendraDataFreshnessTrigger(index_id=p.ids[0], max_age=60))
+    ),
+    "KendraSyncJobEventTrigger": on_one(lambda p: p.fire(KendraSyncJobEventTrigger(**p.source.as_kwargs))),
+    **{
+        f"KendraSyncJobsHook.{name}": hook(name)
+        for name in (
+            *("iter_pages", "iter_sync_jobs", "list_sync_jobs", "get_latest_sync_job", "find_running"),
+            *("start_sync_job", "describe_data_source"),
+        )
+    },
+    "KendraSyncJobsHook.get_sync_job": hook("get_sync_job", "job"),
+    "KendraSyncJobsHook.advance_start": hook("advance_start", Starter(acceptance=Acceptance(TERMINAL_STATUSES))),
+    "KendraSyncJobsHook.request_stop": lambda p: p.hook.request_stop(*p.ids, p.let_one_index()) and None,
+    "KendraSyncJobsHook.stop_sync_job_if_running": (
+        lambda p: p.hook.stop_sync_job_if_running(*p.ids, p.let_one_index()) and None
+    ),
+    "KendraSyncJobsHook.stop_sync_job": lambda p: p.let_one_index() and p.hook.stop_sync_job(*p.ids),
+    "KendraSyncJobsHook.list_data_sources": on_one(lambda p: list(p.hook.list_data_sources(p.ids[0]))),
+    "KendraSyncJobsHook.put_documents": put_documents,
+    "render_report": on_one(lambda p: render_report(p.hook, p.ids[0])),
+    "command jobs": on_one(lambda p: p.command("jobs", *p.ids)),
+    "command freshness": on_one(lambda p: p.command("freshness", p.ids[0])),
+    "command start": lambda p: p.command("start", *p.ids, "--wait", "--timeout", "60"),
+    "command stop": lambda p: p.let_one_index() and p.command("stop", *p.ids),
+    "command wait": on_one(lambda p: p.command("wait", *p.ids, "job")),
+    "command report": on_one(lambda p: p.command("report", p.ids[0], "--output", "kendra.html")),
+}
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_the_guide_names_the_actions_of_each_class_and_their_arns(
+    name: str, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    needed, also = TABLE[name]
+    place.begin()
+
+    SCENARIOS[name](place)
+
+    used = {call.operation for call in place.calls}
+    if name == "KendraSyncJobTrigger" and not AIRFLOW_V_3_0_PLUS:
+        also = set()  # the state of a task cannot be asked for, so that nothing is stopped
+    assert used == needed | also
+    assert {call.operation: arns_of(call) for call in place.calls} == {action: ARNS[action] for action in used}
+
+
+def arns_of(call: Any) -> set[str]:
+    """A call on a data source is checked against the ARN of its index too."""
+    return {"index", "data source"} if "Id" in call.parameters else {"index"}
+
+
+@pytest.mark.parametrize("name", [name for name, (_, also) in TABLE.items() if also])
+def test_what_is_also_used_may_be_denied(name: str, place: Place):
+    for action in TABLE[name][1]:
+        place.source.kendra.inject(action, error="AccessDeniedException", status=400, message="no")
+
+    SCENARIOS[name](place)
+
+    assert {"ListDataSourceSyncJobs"} <= {call.operation for call in place.calls}
+
+
+def test_whatever_makes_calls_has_its_row():
+    classes = {
+        name
+        for module in (operators, sensors, triggers)
+        for name, each in vars(module).items()
+        if name.startswith("Kendra") and inspect.isclass(each) and each.__module__ == module.__name__
+        if issubclass(each, BaseOperator | triggers.BaseTrigger)
+    }
+    methods = {
+        f"KendraSyncJobsHook.{name}"
+        for name, method in vars(KendraSyncJobsHook).items()
+        if not name.startswith("_") and inspect.isfunction(method)
+        if "index_id" in inspect.signature(method).parameters
+    }
+    commands = {f"command {command.name}" for command in cli.COMMANDS}
+
+    assert {re.sub(r" with(out)? .*", "", name) for name in TABLE} == {*classes, *methods, *commands, "render_report"}
+    assert SCENARIOS.keys() == TABLE.keys()
+
+
+def test_the_policy_allows_what_the_guide_names_on_its_arns_and_nothing_else():
+    statements = json.loads((GUIDE / "iam-policy.json").read_text())["Statement"]
+    arn = "arn:aws:kendra:REGION:ACCOUNT:index/INDEX_ID"
+    named = {"index": arn, "data source": f"{arn}/data-source/DATA_SOURCE_ID"}
+
+    assert [statement["Sid"] for statement in statements] == ["Read", "StartAndStop", "Documents"]
+    allowed = [action.removeprefix("kendra:") for statement in statements for action in statement["Action"]]
+    assert sorted(allowed) == sorted(ARNS) == sorted(set().union(*(needed | also for needed, also in TABLE.values())))
+    for statement in statements:
+        checked = set().union(*(ARNS[action.removeprefix("kendra:")] for action in statement["Action"]))
+        assert set(statement["Resource"]) == {named[kind] for kind in checked}
