@@ -639,6 +639,23 @@ def test_report_writes_a_page_about_each_data_source(index: Index, run: Run, tmp
     assert all(data_source_id in page for data_source_id in ids)
 
 
+def test_a_report_shows_the_others_beside_a_data_source_with_absurd_values(index: Index, run: Run, tmp_path: Path):
+    absurd = {"Metrics": {"DocumentsAdded": "9" * 401}, "ErrorMessage": "<'" * 500_000}
+    ids = [
+        index.add("first", listed("a")),
+        index.add("absurd", listed("b", "FAILED", **absurd)),
+        index.add("last", listed("c")),
+    ]
+
+    result = run("report", index.index_id, "--output", str(tmp_path / "kendra.html"))
+
+    page = (tmp_path / "kendra.html").read_text("utf-8")
+    assert result.status == 0
+    assert all(data_source_id in page for data_source_id in ids)
+    assert "1 count of documents is not plausible" in page
+    assert len(page) < 200_000
+
+
 def test_a_report_with_a_data_source_that_cannot_be_read_is_written_and_has_a_status(
     index: Index, run: Run, tmp_path: Path
 ):
