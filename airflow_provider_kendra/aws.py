@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,7 +23,8 @@ class AwsParameters:
     aws_conn_id: str | None = "aws_default"
     region_name: str | None = None
     verify: bool | str | None = None
-    botocore_config: str = "{}"
+    # It can hold passwords, of proxies for one.
+    botocore_config: str = field(default="{}", repr=False)
 
     def make_hook(self) -> KendraSyncJobsHook:
         """Make a hook. It is imported here, since boto3 is what DAG parsing must not pay for."""

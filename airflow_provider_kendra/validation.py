@@ -187,6 +187,23 @@ def check_text(name: str, value: object) -> str:
     raise ValueError(f"{name} is {value!r}, but must be text, or None.")
 
 
+def check_connection_id(name: str, value: object) -> str:
+    """
+    Return the id of a connection.
+
+    :param name: Which parameter it is.
+    :param value: What the DAG author passed, rendered.
+    :raises ValueError: if it is no text, or is what a template renders to that finds no value: such a value would ask
+        for the credentials of the machine.
+    """
+    if isinstance(value, str) and not is_nothing(value):
+        return value
+    raise ValueError(
+        f"{name} is {value!r}, but must be the id of a connection. Only {name}=None asks for the credentials that "
+        "boto3 finds on the machine."
+    )
+
+
 def check_verify(name: str, value: object) -> bool | str:
     """
     Return whether, or with which CA bundle, to verify TLS certificates; a path as text.
@@ -234,7 +251,7 @@ CHECKS: Mapping[str, Callable[[str, Any], object]] = {
     "started_before": check_time,
     "fresh_since": check_time,
     "status": check_status,
-    "aws_conn_id": check_text,
+    "aws_conn_id": check_connection_id,
     "region_name": check_text,
     "verify": check_verify,
     "botocore_config": check_botocore_config,

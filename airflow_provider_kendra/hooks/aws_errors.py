@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.request import getproxies
 
 from botocore import exceptions as aws
 from botocore.config import Config
@@ -17,6 +18,9 @@ from requests import RequestException
 from urllib3.exceptions import LocationValueError
 
 from airflow_provider_kendra.exceptions import KendraRequestError
+
+if TYPE_CHECKING:
+    from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
 
 
 class ErrorKind(StrEnum):
@@ -135,7 +139,7 @@ def describe_error(error: BaseException) -> str:
     if isinstance(error, aws.ClientError) and not error_code(error):
         # The message would be the page itself.
         return f"HTTP status {_status(error)} without an AWS error code, as from a proxy ({error.operation_name})"
-    text = " ".join(f"{type(error).__name__}: {error}".split())
+    text = " ".join(without_secrets(f"{type(error).__name__}: {error}").split())
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
@@ -151,12 +155,13 @@ def refusal(error: BaseException, contents: str) -> str:
     """
     if isinstance(error, aws.ClientError):
         return (
-            f"AWS will not list {contents}: {error}. Check the ids, the region and the permissions of the "
-            "connection (kendra:ListDataSourceSyncJobs and kendra:ListDataSources on index and data source)."
+            f"AWS will not list {contents}: {without_secrets(str(error))}. Check the ids, the region and the "
+            "permissions of the connection (kendra:ListDataSourceSyncJobs and kendra:ListDataSources on index and "
+            "data source)."
         )
     if isinstance(error, aws.ConnectionError | aws.HTTPClientError):
         return f"{_without_credentials(str(error))} Check botocore_config, verify, region_name and the connection."
-    return str(error)
+    return without_secrets(str(error))
 
 
 def _is_of_configuration(error: BaseException) -> bool:
@@ -221,8 +226,96 @@ _FILE_ERRORS = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirec
 
 def _without_credentials(text: str) -> str:
     """The text without what stands before the @ of a URL, as one sentence."""
-    text = " ".join(re.sub(r"[^\s'\"/]+@", "***@", text).split())
+    text = " ".join(re.sub(r"[^\s'\"/]+@", "***@", without_secrets(text)).split())
     return text if text.endswith(".") else f"{text}."
+
+
+_WORD = re.compile(r"[^\s'\"]+")
+# AWS quotes the canonical request when a signature does not match.
+_SESSION_TOKEN = re.compile(r"(x-amz-security-token:)\s*[^\s'\"]+", re.IGNORECASE)
+
+
+def without_secrets(text: str, secrets: Collection[str] = ()) -> str:
+    """
+    Replace the user information of URLs, session tokens and known secrets in a text.
+
+    :param text: The text of an error.
+    :param secrets: What else must not be shown.
+    """
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return _SESSION_TOKEN.sub(r"\1***", _WORD.sub(_without_user_information, text))
+
+
+def _without_user_information(word: re.Match[str]) -> str:
+    """The word without the user information of a URL; a name in an ARN can have an @ too, but no colon before it."""
+    before, at, host = word[0].rpartition("@")
+    scheme, slashes, _ = before.partition("//")
+    path, slash, last = before.rpartition("/")
+    if at and slashes:
+        return f"{scheme}//***@{host}"
+    return f"{path}{slash}***@{host}" if at and ":" in last else word[0]
+
+
+def hide_secrets(error: BaseException, secrets: Collection[str] = ()) -> None:
+    """
+    Replace secrets in an error and in all that it was raised from: Airflow logs the whole chain.
+
+    :param error: The error, which is changed: its class says what callers do with it.
+    :param secrets: What is secret besides the user information of URLs.
+    """
+
+    def cleaned(value: Any) -> Any:
+        if isinstance(value, str):
+            return without_secrets(value, secrets)
+        return {name: cleaned(each) for name, each in value.items()} if isinstance(value, dict) else value
+
+    pending, done = [error], set()
+    while pending:
+        each = pending.pop()
+        if id(each) in done:
+            continue
+        done.add(id(each))
+        each.args = tuple(map(cleaned, each.args))
+        for name in ("kwargs", "response"):  # what botocore pickles its errors as
+            if isinstance(members := getattr(each, name, None), dict):
+                setattr(each, name, cleaned(members))
+        wrapped = (each.__cause__, each.__context__, *_causes(each))
+        pending += [inner for inner in wrapped if inner is not None]
+
+
+def secrets_of(connection: AwsConnectionWrapper | None, config: Config | None) -> set[str]:
+    """
+    Collect what a client's errors must not show, without what is too short to be replaced in a text.
+
+    :param connection: The values of the connection, if they are known.
+    :param config: botocore's configuration that the author gave.
+    """
+    configs = [config, getattr(connection, "botocore_config", None)]
+    urls = [url for each in configs for url in (getattr(each, "proxies", None) or {}).values()]
+    urls += getproxies().values()  # those of the environment
+    found: list[Any] = []
+    if connection is not None:
+        extra = connection.extra_config
+        found += [connection.password, connection.aws_secret_access_key, connection.aws_session_token]
+        found += [(extra.get("assume_role_kwargs") or {}).get("ExternalId"), extra.get("external_id")]
+        urls.append(connection.endpoint_url)
+    for url in urls:
+        # urllib3 and urllib quote only the part in front of a # or a /.
+        found += re.split(r"[#/?:]", url.rpartition("@")[0].partition("//")[2]) if isinstance(url, str) else []
+    return {each for each in found if isinstance(each, str) and len(each) >= _SHORTEST_SECRET}
+
+
+_SHORTEST_SECRET = 8
+
+
+def is_misread_url(url: object) -> bool:
+    """
+    Whether user information of a URL ends early for whoever reads it, so that the rest shows as path or fragment.
+
+    :param url: The URL of a proxy or an endpoint.
+    """
+    return isinstance(url, str) and re.search(r"[#/?\s].*@", url.partition("//")[2] or url) is not None
 
 
 def make_config(given: Config | Mapping[str, Any] | None) -> Config | None:
@@ -245,6 +338,10 @@ def make_config(given: Config | Mapping[str, Any] | None) -> Config | None:
     if not isinstance(proxies, Mapping) or not all(isinstance(each, str) for each in proxies.values()):
         raise KendraRequestError(
             "botocore_config has proxies that are no mapping of scheme to URL, such as {'https': 'http://proxy:3128'}."
+        )
+    if any(map(is_misread_url, proxies.values())):
+        raise KendraRequestError(
+            "botocore_config has a proxy whose URL is not percent-encoded: # in a password is %23, / is %2F."
         )
     return config
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -27,14 +27,17 @@ from airflow_provider_kendra.exceptions import (
     KendraRequestError,
     KendraSyncJobNotFoundError,
 )
+from airflow_provider_kendra.hooks.aws_connections import fault_of, is_unreadable
 from airflow_provider_kendra.hooks.aws_errors import (
     THROTTLING_CODES,
     ErrorKind,
     check_ca_bundle,
     classify_error,
+    hide_secrets,
     make_config,
     misconfiguration_explained,
     refusal,
+    secrets_of,
 )
 from airflow_provider_kendra.starting import (
     PAUSE,
@@ -52,7 +55,13 @@ from airflow_provider_kendra.starting import (
 )
 from airflow_provider_kendra.stopping import Stopped, Stopper, StopState
 from airflow_provider_kendra.sync_job import TERMINAL_STATUSES, Acceptance, SyncJob
-from airflow_provider_kendra.validation import check_count, check_identifier, check_status, check_time
+from airflow_provider_kendra.validation import (
+    check_connection_id,
+    check_count,
+    check_identifier,
+    check_status,
+    check_time,
+)
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS
 
 if TYPE_CHECKING:
@@ -113,9 +122,9 @@ class KendraSyncJobsHook(AwsBaseHook):
     ``ValueError`` for an identifier that cannot be one, before any call. What AWS answers an error to raises as boto3
     has it (``botocore.exceptions.ClientError``), unless a method says otherwise.
 
-    :param aws_conn_id: The Airflow connection for AWS; None for boto3's own credential chain. Unlike other
-        AWS hooks, a connection that is named but not defined is an error: it does not become the identity of
-        the machine.
+    :param aws_conn_id: The Airflow connection for AWS; None, and nothing else, for boto3's own credential chain.
+        Unlike other AWS hooks, a connection that is not defined, of another type or not readable is an error: it does
+        not become the identity of the machine.
     :param region_name: AWS region; by default that of the connection.
     :param verify: Whether, or with which CA bundle, to verify TLS certificates.
     :param config: botocore configuration, a dict or a ``botocore.config.Config``.
@@ -167,8 +176,11 @@ class KendraSyncJobsHook(AwsBaseHook):
             # Its text could show what was read.
             raise ConnectionLookUpError(
                 f"The look-up of the AWS connection {conn_id!r} failed ({type(error).__name__})."
-            ) from error
-        _check_extra(connection)
+            ) from None
+        if (connection.conn_type or "").lower() != "aws":
+            _check_environment(conn_id)
+        if fault := fault_of(connection):
+            raise KendraRequestError(f"The AWS connection {conn_id!r} {fault}")
         return connection
 
     # functools.cached_property has one lock for all hooks before Python 3.12: a look-up that hangs would hold up all
@@ -183,6 +195,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         """The values of the connection; those of the last look-up if a later one fails."""
         if self._config_error is not None:
             raise KendraRequestError(self._config_error)
+        _check_connection_id(self.aws_conn_id)
         try:
             self._known_conn_config = self._look_up_patiently()
         except (ConnectionLookUpError, ConnectionNotDefinedError) as error:
@@ -203,7 +216,7 @@ class KendraSyncJobsHook(AwsBaseHook):
 
     def _look_up(self) -> Any:
         try:
-            with misconfiguration_explained(f"the connection {self.aws_conn_id!r}"):
+            with self._secrets_hidden(), misconfiguration_explained(f"the connection {self.aws_conn_id!r}"):
                 return AwsBaseHook.conn_config.func(self)  # type: ignore[attr-defined]
         except ConnectionNotDefinedError as error:
             if not self._is_connection_known:
@@ -212,6 +225,15 @@ class KendraSyncJobsHook(AwsBaseHook):
                 f"The look-up of the AWS connection {self.aws_conn_id!r} failed: Airflow says that it is not defined, "
                 "but it has been used before."
             ) from error
+
+    @contextmanager
+    def _secrets_hidden(self) -> Iterator[None]:
+        """Let no error show the secrets of connection and configuration: botocore quotes whole URLs."""
+        try:
+            yield
+        except Exception as error:
+            hide_secrets(error, secrets_of(self._known_conn_config, self._config))
+            raise
 
     def be_patient_with_look_ups(self) -> None:
         """Look the connection up several times, over a minute, before it counts as not defined."""
@@ -228,7 +250,10 @@ class KendraSyncJobsHook(AwsBaseHook):
 
         :raises KendraRequestError: if none can be made with this configuration.
         """
-        with misconfiguration_explained(f"botocore_config, or the connection {self.aws_conn_id!r}"):
+        with (
+            self._secrets_hidden(),
+            misconfiguration_explained(f"botocore_config, or the connection {self.aws_conn_id!r}"),
+        ):
             check_ca_bundle(self.verify)
             client = super().get_client_type(*args, **kwargs)
         client.meta.events.register_last("before-parse.kendra", _check_body)
@@ -778,21 +803,22 @@ class KendraSyncJobsHook(AwsBaseHook):
         empty history would be believed; it lets values of any type through, and raises whatever its parser stumbles
         on.
         """
-        try:
-            answer = call(*args, **request)
-        except ResponseParserError as error:
-            raise _unreadable(operation, str(error)) from error
-        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-            raise _unreadable(operation, f"{type(error).__name__}: {error}") from error
-        shape = self._kendra.meta.service_model.operation_model(operation).output_shape
-        if shape is not None:
-            members: Any = answer
-            length = members.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("content-length", "2")
-            if length != str(len("{}")) and not any(name in members for name in shape.members):
-                raise _unreadable(operation, f"it has none of {', '.join(shape.members)}")
-            if misfit := _misfit(members, shape):
-                raise _unreadable(operation, misfit)
-        return answer
+        with self._secrets_hidden():
+            try:
+                answer = call(*args, **request)
+            except ResponseParserError as error:
+                raise _unreadable(operation, str(error)) from error
+            except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+                raise _unreadable(operation, f"{type(error).__name__}: {error}") from error
+            shape = self._kendra.meta.service_model.operation_model(operation).output_shape
+            if shape is not None:
+                members: Any = answer
+                length = members.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("content-length", "2")
+                if length != str(len("{}")) and not any(name in members for name in shape.members):
+                    raise _unreadable(operation, f"it has none of {', '.join(shape.members)}")
+                if misfit := _misfit(members, shape):
+                    raise _unreadable(operation, misfit)
+            return answer
 
     @property
     def _kendra(self) -> KendraClient:
@@ -814,31 +840,24 @@ def _no_such_job(index_id: str, data_source_id: str, execution_id: str) -> Kendr
     )
 
 
+def _check_connection_id(conn_id: object) -> None:
+    """Raise for what the base class would take for None: "", what a template left as "None", False."""
+    if conn_id is None:
+        return
+    try:
+        check_connection_id("aws_conn_id", conn_id)
+    except ValueError as error:
+        raise KendraRequestError(str(error)) from None
+
+
 def _check_environment(conn_id: str) -> None:
-    """Raise if the connection is not found since its environment variable can't be read, which Airflow keeps silent."""
+    """Raise for an environment variable that Airflow takes for no connection, or for one without a type."""
     name = f"AIRFLOW_CONN_{conn_id.upper()}"
-    value = os.environ.get(name, "").strip()
-    if value.startswith("{") and not _is_json_object(value):
+    if is_unreadable(os.environ.get(name, "")):
         raise KendraRequestError(
             f"The AWS connection {conn_id!r} cannot be read: the environment variable {name} is no valid "
-            "JSON. Correct it."
+            "JSON and no URI such as aws://. Correct it."
         )
-
-
-def _check_extra(connection: Connection) -> None:
-    """Raise for an extra that Airflow would take for empty: role and region would silently be others."""
-    extra = connection.extra
-    if isinstance(extra, str) and extra.strip() and not _is_json_object(extra):
-        raise KendraRequestError(
-            f"The extra of the AWS connection {connection.conn_id!r} is no valid JSON object. Correct it."
-        )
-
-
-def _is_json_object(text: str) -> bool:
-    try:
-        return isinstance(json.loads(text), dict)
-    except ValueError:
-        return False
 
 
 def _newest_first(jobs: list[SyncJob]) -> list[SyncJob]:

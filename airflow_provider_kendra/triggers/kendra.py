@@ -51,9 +51,19 @@ class _Rebuildable(AwsParametersMixin):
             name: _as_json(name, value) for name, value in kwargs.items()
         }
 
+    def __repr__(self) -> str:
+        """Show the arguments, without a configuration that can hold passwords."""
+        classpath, arguments = self.serialize()
+        return f"<{classpath} {_shown(arguments)}>"
+
     @classmethod
     def _templated_parameters(cls) -> Sequence[str]:
         return (*cls._parameters, *cls.aws_template_fields)
+
+
+def _shown(arguments: Mapping[str, Any]) -> str:
+    config = {"botocore_config": "***"} if arguments.get("botocore_config") else {}
+    return ", ".join(f"{name}={value}" for name, value in {**arguments, **config}.items())
 
 
 def _as_json(name: str, value: Any) -> Any:
@@ -493,3 +503,6 @@ class _OwnArguments(dict[str, Any]):
     def __init__(self, arguments: Mapping[str, Any], trigger: KendraSyncJobEventTrigger) -> None:
         super().__init__(arguments)
         self.trigger = trigger
+
+    def __repr__(self) -> str:
+        return f"<{_shown(self)}>"

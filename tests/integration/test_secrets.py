@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
+import pickle
 import sys
 import traceback
 from collections.abc import Callable
@@ -13,7 +15,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_kendra import cli
+from airflow_provider_kendra import cli, polling
+from airflow_provider_kendra.aws import AwsParameters
+from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.operators.kendra import (
     KendraListSyncJobsOperator,
     KendraStartSyncJobOperator,
@@ -21,12 +25,25 @@ from airflow_provider_kendra.operators.kendra import (
     KendraSyncJobMetricsOperator,
 )
 from airflow_provider_kendra.sensors.kendra import KendraDataFreshnessSensor, KendraSyncJobSensor
-from airflow_provider_kendra.triggers.kendra import KendraSyncJobEventTrigger
+from airflow_provider_kendra.triggers.kendra import (
+    KendraDataFreshnessTrigger,
+    KendraSyncJobEventTrigger,
+    KendraSyncJobTrigger,
+)
+from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS
+from airflow_provider_kendra.watching import freshness_index
 from tests.conftest import DataSource, listed
 from tests.task_runs import TaskRun
 from tests.virtual_time import VirtualTimeLoop
 
-SECRETS = ("planted-secret-key", "planted-session-token")
+SECRETS = (
+    "planted-secret-key",
+    "planted-session-token",
+    "planted-external-id",
+    "planted-endpoint",
+    "planted-proxy",
+    "planted-fragment",
+)
 
 FAULTS: dict[str, dict[str, Any] | None] = {
     "none": None,
@@ -45,6 +62,7 @@ def source(data_source: DataSource, monkeypatch: pytest.MonkeyPatch) -> DataSour
     connection = json.loads(data_source.kendra.connection_json)
     connection |= {"login": "AKIAPLANTED", "password": SECRETS[0]}
     connection["extra"] |= {"aws_session_token": SECRETS[1], "config_kwargs": {"retries": {"total_max_attempts": 1}}}
+    connection["extra"] |= {"external_id": SECRETS[2]}
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
     data_source.show([listed("job")])
     return data_source
@@ -62,27 +80,27 @@ def assert_none_in(*seen: object) -> None:
     assert [secret for secret in SECRETS if secret in text] == []
 
 
+TASKS: list[Callable[..., Any]] = [
+    lambda ids: KendraStartSyncJobOperator(task_id="task", deferrable=False, timeout=300, **ids),
+    lambda ids: KendraStartSyncJobOperator(task_id="task", deferrable=True, timeout=300, **ids),
+    lambda ids: KendraStopSyncJobOperator(task_id="task", deferrable=True, timeout=300, **ids),
+    lambda ids: KendraSyncJobMetricsOperator(task_id="task", **ids),
+    lambda ids: KendraListSyncJobsOperator(task_id="task", **ids),
+    lambda ids: KendraSyncJobSensor(task_id="task", execution_id="job", deferrable=True, timeout=300, **ids),
+    lambda ids: KendraDataFreshnessSensor(
+        task_id="task",
+        data_source_ids=ids["data_source_id"],
+        **{name: value for name, value in ids.items() if name != "data_source_id"},
+        fresh_since="2026-01-01T00:00:00+00:00",
+        deferrable=True,
+        timeout=300,
+    ),
+]
+NAMES = ["start", "start deferred", "stop", "metrics", "list", "sensor", "freshness"]
+
+
 @pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda ids: KendraStartSyncJobOperator(task_id="task", deferrable=False, timeout=300, **ids),
-        lambda ids: KendraStartSyncJobOperator(task_id="task", deferrable=True, timeout=300, **ids),
-        lambda ids: KendraStopSyncJobOperator(task_id="task", deferrable=True, timeout=300, **ids),
-        lambda ids: KendraSyncJobMetricsOperator(task_id="task", **ids),
-        lambda ids: KendraListSyncJobsOperator(task_id="task", **ids),
-        lambda ids: KendraSyncJobSensor(task_id="task", execution_id="job", deferrable=True, timeout=300, **ids),
-        lambda ids: KendraDataFreshnessSensor(
-            task_id="task",
-            index_id=ids["index_id"],
-            data_source_ids=ids["data_source_id"],
-            fresh_since="2026-01-01T00:00:00+00:00",
-            deferrable=True,
-            timeout=300,
-        ),
-    ],
-    ids=["start", "start deferred", "stop", "metrics", "list", "sensor", "freshness"],
-)
+@pytest.mark.parametrize("make", TASKS, ids=NAMES)
 def test_no_task_tells_a_secret(
     source: DataSource, capfd: pytest.CaptureFixture[str], make: Callable[[dict[str, str]], Any], fault: str
 ) -> None:
@@ -98,6 +116,89 @@ def test_no_task_tells_a_secret(
     assert_none_in(
         *capfd.readouterr(), *said, run.xcoms.pushed, run.store.kept, deferrals, repr(run.operator), vars(run.operator)
     )
+
+
+def proxy(url: str) -> dict[str, Any]:
+    return {"proxies": {"http": url}, "retries": {"total_max_attempts": 1}}
+
+
+NOWHERE = "127.0.0.1:9"
+URLS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "endpoint": ({"endpoint_url": f"http://me:planted-endpoint@{NOWHERE}"}, {}),
+    "endpoint with #": ({"endpoint_url": f"http://me:planted-endpoint#planted-fragment@{NOWHERE}"}, {}),
+    "proxy": ({}, proxy(f"http://me:planted-proxy@{NOWHERE}")),
+    "proxy with #": ({}, proxy(f"http://me:planted-proxy#planted-fragment@{NOWHERE}")),
+    "proxy with # behind a number": ({}, proxy(f"http://me:12#planted-fragment@{NOWHERE}")),
+    "proxy without scheme": ({}, proxy(f"me:planted-proxy#planted-fragment@{NOWHERE}")),
+    "proxy of the connection": ({"config_kwargs": proxy(f"http://me:planted-proxy@{NOWHERE}")}, {}),
+    "proxy of the connection with #": ({"config_kwargs": proxy(f"http://me:planted-proxy#b@{NOWHERE}")}, {}),
+}
+"""By case, the connection's extra and the botocore_config that hold secrets in a URL where nobody answers."""
+
+
+def change_extra(monkeypatch: pytest.MonkeyPatch, extra: dict[str, Any]) -> None:
+    connection = json.loads(os.environ["AIRFLOW_CONN_AWS_DEFAULT"])
+    connection["extra"] |= extra
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
+
+
+@pytest.mark.parametrize("url", URLS)
+@pytest.mark.parametrize("make", TASKS, ids=NAMES)
+def test_no_task_tells_the_user_information_of_a_url(
+    source: DataSource,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    make: Callable[[dict[str, Any]], Any],
+    url: str,
+) -> None:
+    extra, config = URLS[url]
+    change_extra(monkeypatch, extra)
+    run = TaskRun(lambda: make({**source.as_kwargs, "botocore_config": config}))
+    with pytest.raises(Exception) as raised:  # noqa: PT011 - whichever: it is what it shows that counts
+        run.run()
+    shown = [*traceback.format_exception(raised.value), repr(pickle.dumps(raised.value.args))]
+    # The arguments of a trigger are stored as the author wrote them.
+    assert_none_in(*capfd.readouterr(), *shown, run.xcoms.pushed, run.store.kept, repr(run.operator))
+    assert_none_in(*(repr(each.trigger) for each in run.deferrals), *(repr(each.kwargs) for each in run.deferrals))
+
+
+@pytest.mark.parametrize("url", ["http://me:planted-proxy@127.0.0.1:9", "http://me:planted-proxy#b@127.0.0.1:9"])
+def test_no_error_tells_the_proxy_of_the_environment(
+    source: DataSource, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", url)
+    with pytest.raises(Exception) as raised:  # noqa: PT011
+        KendraSyncJobsHook().list_sync_jobs(*source.ids)
+    assert_none_in(*traceback.format_exception(raised.value))
+
+
+def test_an_error_of_aws_that_quotes_the_request_does_not_tell_the_session_token(source: DataSource) -> None:
+    quoted = "The Canonical String should have been 'POST\n/\nx-amz-security-token:planted-session-token\n\nhost'"
+    source.kendra.inject("*", error="SignatureDoesNotMatch", message=quoted)
+    with pytest.raises(Exception, match="Canonical") as raised:
+        KendraSyncJobsHook().list_sync_jobs(*source.ids)
+    assert_none_in(*traceback.format_exception(raised.value), repr(getattr(raised.value, "response", "")))
+
+
+def test_no_repr_shows_a_configuration(source: DataSource) -> None:
+    config = proxy("http://me:planted-proxy@proxy:3128")
+    aws = AwsParameters(botocore_config=json.dumps(config))
+    index = freshness_index(aws, source.index_id, None)
+    own = {"index_id": source.index_id, "botocore_config": config}
+    triggers: list[Any] = [
+        KendraSyncJobTrigger(data_source_id=source.data_source_id, execution_id="job", **own),
+        KendraDataFreshnessTrigger(max_age=60, **own),
+        KendraSyncJobEventTrigger(data_source_id=source.data_source_id, **own),
+    ]
+    watcher = triggers[-1]
+    stream = [watcher.shared_stream_key(), watcher.serialize()] if AIRFLOW_V_3_0_PLUS else []
+    assert_none_in(
+        repr(aws), repr(polling.DataSource(aws, *source.ids)), repr(index), repr(index.catalogue),
+        *map(repr, triggers), *map(str, triggers), *map(repr, stream),
+    )  # fmt: skip
+    assert "botocore_config=***" in repr(watcher)
 
 
 @pytest.mark.parametrize("fault", ["none", "access denied"])

@@ -1,0 +1,112 @@
+"""What is wrong with a connection that would make calls with another identity than its author means."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_kendra.hooks.aws_errors import is_misread_url
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Connection
+
+_PAIR = ("aws_access_key_id", "aws_secret_access_key")
+
+
+def fault_of(connection: Connection) -> str | None:
+    """
+    Say what is wrong with a connection, as the rest of a sentence; None if nothing is. It shows no credentials.
+
+    The Amazon provider ignores each of these, and goes on with the credentials that boto3 finds on the machine.
+
+    :param connection: The connection.
+    """
+    if fault := _fault_of_type(connection.conn_type):
+        return fault
+    extra = _extra_of(connection.extra)
+    if extra is None:
+        return "has an extra that is no valid JSON object. Correct it."
+    return _fault_of_role(extra) or _fault_of_credentials(connection, extra) or _fault_of_urls(extra)
+
+
+def is_unreadable(text: str) -> bool:
+    """
+    Whether the text of a connection is neither JSON nor a URI.
+
+    :param text: The value of its environment variable, "" for none.
+    """
+    text = text.strip()
+    if text.startswith("{"):
+        return _json_object(text) is None
+    return bool(text) and re.match(r"[A-Za-z][\w+.-]*://", text) is None
+
+
+def _fault_of_type(conn_type: str | None) -> str | None:
+    if not conn_type or conn_type.lower() == "aws":
+        return None
+    # What stands there may be part of a URI with a password.
+    shown = repr(conn_type) if re.fullmatch(r"[a-z0-9_-]{1,40}", conn_type, re.IGNORECASE) else "another one"
+    return f"is of the type {shown}, but must be of the type 'aws'. Correct the type, or name another connection."
+
+
+def _fault_of_role(extra: Mapping[str, Any]) -> str | None:
+    for name, start in (("role_arn", "arn:"), ("profile_name", "")):
+        value = extra.get(name)
+        if value is None or (isinstance(value, str) and value.strip() and value.startswith(start)):
+            continue
+        what = "the ARN of a role" if start else "the name of a profile"
+        return f"has a {name} in its extra that is not {what} as text. Correct it, or leave it out."
+    return None
+
+
+def _fault_of_credentials(connection: Connection, extra: Mapping[str, Any]) -> str | None:
+    """Say what is missing of a pair of credentials, where no other pair is complete."""
+    session = extra.get("session_kwargs")
+    places = [extra, session if isinstance(session, Mapping) else {}]
+    if (connection.login and connection.password) or any(all(place.get(name) for name in _PAIR) for place in places):
+        return None
+    if connection.login:
+        return "has a login without a password. Add it, or leave both out."
+    if connection.password:
+        return "has a password without a login. Add it, or leave both out."
+    for place in places:
+        for given, missing in (_PAIR, reversed(_PAIR), ("aws_session_token", " and ".join(_PAIR))):
+            if place.get(given):
+                return f"has {given} without {missing} in its extra. Add what is missing, or leave both out."
+    if connection.port or "@" in f"{connection.host or ''}{connection.schema or ''}":
+        return (
+            "has no login, but what looks like the rest of one in its host, port or schema. Its URI must be "
+            "percent-encoded: / in a password is %2F."
+        )
+    return None
+
+
+def _fault_of_urls(extra: Mapping[str, Any]) -> str | None:
+    """Find a URL that botocore would show with the rest of its password, which it takes for path or fragment."""
+    config = extra.get("config_kwargs")
+    proxies = config.get("proxies") if isinstance(config, Mapping) else None
+    urls = {
+        "endpoint_url": [extra.get("endpoint_url")],
+        "proxy": [*proxies.values()] if isinstance(proxies, Mapping) else [],
+    }
+    for name, values in urls.items():
+        if any(map(is_misread_url, values)):
+            return f"has a URL in its extra ({name}) that is not percent-encoded: # in a password is %23, / is %2F."
+    return None
+
+
+def _extra_of(extra: object) -> Mapping[str, Any] | None:
+    if isinstance(extra, Mapping):
+        return extra
+    text = extra.strip() if isinstance(extra, str) else ""
+    return _json_object(text) if text else {}
+
+
+def _json_object(text: str) -> Mapping[str, Any] | None:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None

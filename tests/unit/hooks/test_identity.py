@@ -1,0 +1,296 @@
+"""A connection that is not what its author means never becomes a call with the credentials of the machine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import traceback
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from airflow_provider_kendra import cli
+from airflow_provider_kendra.aws import AwsParameters
+from airflow_provider_kendra.exceptions import KendraRequestError
+from airflow_provider_kendra.hooks.aws_errors import without_secrets
+from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
+from airflow_provider_kendra.operators.kendra import (
+    KendraListSyncJobsOperator,
+    KendraStartSyncJobOperator,
+    KendraStopSyncJobOperator,
+    KendraSyncJobMetricsOperator,
+)
+from airflow_provider_kendra.sensors.kendra import KendraDataFreshnessSensor, KendraSyncJobSensor
+from airflow_provider_kendra.triggers.kendra import (
+    KendraDataFreshnessTrigger,
+    KendraSyncJobEventTrigger,
+    KendraSyncJobTrigger,
+)
+from tests.conftest import DataSource, listed
+from tests.task_runs import TaskRun
+from tests.virtual_time import run_in_virtual_time
+
+SECRET = "planted0secret"
+PAIR = {"login": "AKIAPLANTED", "password": SECRET}
+ROLE = "arn:aws:iam::123456789012:role/kendra"
+
+
+def encoded(**members: Any) -> str:
+    return json.dumps({"conn_type": "aws", **members})
+
+
+REFUSED = {
+    "of another service": (encoded(**PAIR, conn_type="postgres"), "'postgres'"),
+    "of another service of AWS": (encoded(conn_type="emr"), "'emr'"),
+    "another service's URI": (f"http://me:{SECRET}@example.com", "'http'"),
+    "extra that is no JSON": (encoded(**PAIR, extra=f"{{'role_arn': '{SECRET}'}}"), "no valid JSON object"),
+    "extra that is a list": (encoded(extra='["role_arn"]'), "no valid JSON object"),
+    "extra encoded twice": (encoded(extra=json.dumps(json.dumps({"role_arn": ROLE}))), "no valid JSON object"),
+    "extra of a URI that is no JSON": (f"aws://?__extra__={quote('{role_arn')}", "no valid JSON object"),
+    "broken JSON": (encoded(**PAIR)[:-1], "AIRFLOW_CONN_OTHER"),
+    "JSON encoded twice": (json.dumps(encoded(**PAIR)), "AIRFLOW_CONN_OTHER"),
+    "a list": (f"[{encoded(**PAIR)}]", "AIRFLOW_CONN_OTHER"),
+    "text that is no URI": ("eu-west-1", "AIRFLOW_CONN_OTHER"),
+    "a URI without its scheme": (f"AKIAPLANTED:{SECRET}@/?region_name=us-east-1", "AIRFLOW_CONN_OTHER"),
+    "a URI whose password has a slash": (f"aws://AKIAPLANTED:123/{SECRET}@/?region_name=us-east-1", "percent-encoded"),
+    "login without password": (encoded(login="AKIAPLANTED"), "login without a password"),
+    "password without login": (encoded(password=SECRET), "password without a login"),
+    "half a pair in the extra": (
+        encoded(extra={"aws_secret_access_key": SECRET}),
+        "aws_secret_access_key without aws_access_key_id",
+    ),
+    "half a pair in session_kwargs": (
+        encoded(extra={"session_kwargs": {"aws_access_key_id": "AKIAPLANTED"}}),
+        "aws_access_key_id without aws_secret_access_key",
+    ),
+    "a session token alone": (encoded(extra={"aws_session_token": SECRET}), "aws_session_token without"),
+    **{
+        f"{name} that is {value!r}": (encoded(**PAIR, extra={name: value}), name)
+        for name in ("role_arn", "profile_name")
+        for value in ("", " ", 5, False, [ROLE], {})
+    },
+    "role_arn that a template left as None": (encoded(extra={"role_arn": "None"}), "role_arn"),
+    "role_arn that is no ARN": (encoded(extra={"role_arn": "kendra"}), "role_arn"),
+}
+"""By case, the text of a connection's environment variable, and what the error says."""
+
+NO_CONNECTIONS: dict[str, Any] = {"no text": "", "blank": "  ", "the text None": "None", "a number": 5, "false": False}
+
+
+@pytest.fixture
+def source(data_source: DataSource, monkeypatch: pytest.MonkeyPatch) -> DataSource:
+    """A data source that the machine's own identity would reach."""
+    data_source.show([listed("job")])
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "of-the-machine",
+        "AWS_SECRET_ACCESS_KEY": "of-the-machine",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL_KENDRA": data_source.kendra.url,
+    }.items():
+        monkeypatch.setenv(name, value)
+    return data_source
+
+
+def refusal_of(source: DataSource, act: Callable[[], Any]) -> str:
+    """The error that an act ends with before any call, with its traceback."""
+    before = source.kendra.call_count()
+    with pytest.raises((KendraRequestError, ValueError)) as refused:
+        act()
+    assert source.kendra.call_count() == before
+    shown = "".join(traceback.format_exception(refused.value))
+    assert SECRET not in shown
+    return str(refused.value)
+
+
+def fresh(source: DataSource) -> dict[str, Any]:
+    return {"index_id": source.index_id, "data_source_ids": source.data_source_id, "max_age": 60}
+
+
+TASKS: dict[str, Callable[..., Any]] = {
+    "start": lambda source, **more: KendraStartSyncJobOperator(task_id="t", **source.as_kwargs, **more),
+    "start, deferred": lambda source, **more: KendraStartSyncJobOperator(
+        task_id="t", **source.as_kwargs, deferrable=True, **more
+    ),
+    "stop": lambda source, **more: KendraStopSyncJobOperator(task_id="t", **source.as_kwargs, **more),
+    "metrics": lambda source, **more: KendraSyncJobMetricsOperator(task_id="t", **source.as_kwargs, **more),
+    "list": lambda source, **more: KendraListSyncJobsOperator(task_id="t", **source.as_kwargs, **more),
+    "poke": lambda source, **more: KendraSyncJobSensor(
+        task_id="t", **source.as_kwargs, execution_id="job", timeout=300, **more
+    ),
+    "reschedule": lambda source, **more: KendraSyncJobSensor(
+        task_id="t", **source.as_kwargs, execution_id="job", timeout=300, mode="reschedule", **more
+    ),
+    "deferred": lambda source, **more: KendraSyncJobSensor(
+        task_id="t", **source.as_kwargs, execution_id="job", timeout=300, deferrable=True, **more
+    ),
+    "freshness": lambda source, **more: KendraDataFreshnessSensor(task_id="t", **fresh(source), timeout=300, **more),
+    "freshness, deferred": lambda source, **more: KendraDataFreshnessSensor(
+        task_id="t", **fresh(source), timeout=300, deferrable=True, **more
+    ),
+}
+
+# A task that starts from its trigger has no worker before it.
+TRIGGERS: dict[str, Callable[..., Any]] = {
+    "sync job": lambda source, **more: KendraSyncJobTrigger(
+        **source.as_kwargs, execution_id="job", timeout=300, **more
+    ),
+    "freshness": lambda source, **more: KendraDataFreshnessTrigger(**fresh(source), timeout=300, **more),
+}
+
+
+def event_of(trigger: Any) -> Any:
+    async def first() -> Any:
+        async for event in trigger.run():
+            return event.payload
+
+    return run_in_virtual_time(first())
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_hook_refuses_a_connection_that_loses_its_identity(
+    source: DataSource, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    value, said = REFUSED[case]
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", value)
+    message = refusal_of(source, lambda: KendraSyncJobsHook("other").list_sync_jobs(*source.ids))
+    assert "'other'" in message
+    assert said in message
+
+
+@pytest.mark.parametrize("value", NO_CONNECTIONS.values(), ids=NO_CONNECTIONS)
+def test_a_hook_takes_only_none_for_the_credentials_of_the_machine(source: DataSource, value: Any) -> None:
+    for act in (
+        lambda hook: hook.list_sync_jobs(*source.ids),
+        lambda hook: hook.start_sync_job(*source.ids),
+        lambda hook: hook.get_session(),
+    ):
+        hook = KendraSyncJobsHook(aws_conn_id=value)
+        message = refusal_of(source, lambda act=act, hook=hook: act(hook))
+        assert "aws_conn_id" in message
+        assert repr(value) in message
+
+
+BAD = {
+    **{f"aws_conn_id {case}": ({"aws_conn_id": value}, "") for case, value in NO_CONNECTIONS.items()},
+    "of another service": ({"aws_conn_id": "other"}, encoded(conn_type="postgres")),
+    "extra that is no JSON": ({"aws_conn_id": "other"}, encoded(extra="{")),
+    "half a pair": ({"aws_conn_id": "other"}, encoded(login="AKIAPLANTED")),
+    "no role": ({"aws_conn_id": "other"}, encoded(extra={"role_arn": ""})),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+@pytest.mark.parametrize("task", TASKS)
+def test_a_task_refuses_it_before_any_call(
+    source: DataSource, monkeypatch: pytest.MonkeyPatch, case: str, task: str
+) -> None:
+    arguments, value = BAD[case]
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", value or "aws://")
+    run = TaskRun(lambda: TASKS[task](source, **arguments))
+    # What a sensor in reschedule mode asks its task instance for.
+    monkeypatch.setattr(run.xcoms, "get_first_reschedule_date", lambda context: None, raising=False)
+    monkeypatch.setattr(run.xcoms, "start_date", None, raising=False)
+    message = refusal_of(source, run.run)
+    assert repr(arguments["aws_conn_id"]) in message
+
+
+@pytest.mark.parametrize("case", BAD)
+@pytest.mark.parametrize("trigger", TRIGGERS)
+def test_a_trigger_refuses_it_before_any_call(
+    source: DataSource, monkeypatch: pytest.MonkeyPatch, case: str, trigger: str
+) -> None:
+    arguments, value = BAD[case]
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", value or "aws://")
+    before = source.kendra.call_count()
+    event = event_of(TRIGGERS[trigger](source, **arguments))
+    assert event["failure"] == "refused", event
+    assert repr(arguments["aws_conn_id"]) in event["message"]
+    assert source.kendra.call_count() == before
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_watcher_refuses_it_before_any_call(source: DataSource, monkeypatch: pytest.MonkeyPatch, case: str) -> None:
+    """It has no task to fail, so it goes on trying where the connection may be corrected."""
+    arguments, value = BAD[case]
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", value or "aws://")
+    before = source.kendra.call_count()
+
+    async def watch() -> list[Any]:
+        async with asyncio.timeout(200):
+            return [event async for event in KendraSyncJobEventTrigger(**source.as_kwargs, **arguments).run()]
+
+    with pytest.raises((TimeoutError, ValueError)):
+        run_in_virtual_time(watch())
+    assert source.kendra.call_count() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ('to "http://me:pa#ss@host/x"', 'to "http://***@host/x"'),
+        ("proxy me:word@host:3128.", "proxy ***@host:3128."),
+        ("arn:aws:sts::1:assumed-role/kendra/me@example.com", "arn:aws:sts::1:assumed-role/kendra/me@example.com"),
+        ("X-Amz-Security-Token:abc\nhost", "X-Amz-Security-Token:***\nhost"),
+        ("a" * 2_000_000, "a" * 2_000_000),
+        ("/" * 2_000_000, "/" * 2_000_000),
+    ],
+    ids=["URL", "no scheme", "ARN", "session token", "long", "long with slashes"],
+)
+def test_user_information_and_session_tokens_are_replaced_in_linear_time(text: str, shown: str) -> None:
+    assert without_secrets(text) == shown
+
+
+def run_command(*arguments: str) -> int:
+    args = cli.make_parser("kendra").parse_args(arguments)
+    try:
+        args.func(args)
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+@pytest.mark.parametrize(
+    ("typed", "value"),
+    [("None", ""), ("  ", ""), *(("other", value) for value, _ in REFUSED.values())],
+    ids=["the text None", "blank", *REFUSED],
+)
+def test_a_command_refuses_it_before_any_call(
+    source: DataSource, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], typed: str, value: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", value or "aws://")
+    before = source.kendra.call_count()
+    assert run_command("jobs", *source.ids, "--aws-conn-id", typed) == 2
+    assert source.kendra.call_count() == before
+    written = "".join(capsys.readouterr())
+    assert f"'{typed}'" in written
+    assert SECRET not in written
+
+
+def test_a_command_asks_for_the_credentials_of_the_machine_with_an_empty_name(source: DataSource) -> None:
+    assert run_command("jobs", *source.ids, "--aws-conn-id", "") == 0
+
+
+ACCEPTED = {
+    "type in capitals": encoded(**PAIR, conn_type="AWS"),
+    "no type": json.dumps(PAIR),
+    "an empty type": encoded(**PAIR, conn_type=""),
+    "no credentials": encoded(),
+    "a URI without anything": "aws://",
+    "credentials in the extra": encoded(extra={"aws_access_key_id": "AKIAPLANTED", "aws_secret_access_key": SECRET}),
+    "a login that is a note, credentials in the extra": encoded(
+        login="note", extra={"aws_access_key_id": "AKIAPLANTED", "aws_secret_access_key": SECRET}
+    ),
+    "members that are null": encoded(**PAIR, extra={"role_arn": None, "profile_name": None}),
+    "an extra that is blank": encoded(**PAIR, extra=" "),
+    "a URI with a percent-encoded password": f"aws://AKIAPLANTED:12%2F{SECRET}@/?region_name=us-east-1",
+}
+
+
+@pytest.mark.parametrize("case", ACCEPTED)
+def test_a_connection_that_says_what_it_means_is_used(
+    source: DataSource, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", ACCEPTED[case])
+    assert AwsParameters("other").make_hook().list_sync_jobs(*source.ids)
