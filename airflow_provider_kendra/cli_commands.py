@@ -17,6 +17,7 @@ from airflow.cli.simple_table import AirflowConsole
 from airflow.utils.cli import suppress_logs_and_warning
 
 from airflow_provider_kendra import _output, _streams, polling
+from airflow_provider_kendra._text import LONGEST_MESSAGE, make_plain, plain
 from airflow_provider_kendra.aws import AwsParameters
 from airflow_provider_kendra.conditions import (
     Condition,
@@ -84,6 +85,7 @@ def _outcome(function: Callable[[Namespace], None], args: Namespace) -> tuple[in
         return NO_ANSWER, str(error)
     except Exception as error:
         if args.verbose:
+            make_plain(error)
             traceback.print_exc()
         return NO_ANSWER, _in_a_sentence(error)
     return 0, ""
@@ -425,4 +427,4 @@ def _cell(value: object) -> str:
 
 def _printable(text: str) -> str:
     """Without what would move the cursor: error messages come from elsewhere."""
-    return "".join(character if character.isprintable() else " " for character in text)
+    return plain(text, LONGEST_MESSAGE)

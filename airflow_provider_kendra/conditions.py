@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Literal, Protocol, get_args
 
+from airflow_provider_kendra._text import LONGEST_MESSAGE, plain, shown
 from airflow_provider_kendra.sync_job import Acceptance, SyncJob
 from airflow_provider_kendra.validation import check_identifier, check_seconds, check_time
 
@@ -100,6 +101,10 @@ class Failed:
     message: str
     job: SyncJob | None = None
 
+    def __post_init__(self) -> None:
+        # It travels in events, and ends in errors and logs.
+        object.__setattr__(self, "message", plain(self.message, LONGEST_MESSAGE))
+
     def to_event(self) -> dict[str, Any]:
         """Give it in JSON types, for a trigger event."""
         return {
@@ -133,20 +138,89 @@ Outcome = Satisfied | Failed
 Decision = Outcome | Waiting | NeedsOlder
 
 
-def outcome_from_event(event: Mapping[str, Any]) -> Outcome:
-    """Rebuild from a trigger event the outcome whose ``to_event`` gave it."""
-    job = SyncJob.from_dict(event["job"]) if event["job"] else None
-    if event["failure"] is not None:
-        return Failed(Failure(event["failure"]), event["message"], job)
-    assert job is not None
+def outcome_from_event(event: Any) -> Outcome:
+    """
+    Rebuild from a trigger event the outcome whose ``to_event`` gave it.
+
+    :param event: Whatever the event holds.
+    :raises ValueError: if it is no such event, saying why.
+    """
+    if (failed := _failure_in(event)) is not None:
+        return failed
+    job = SyncJob.from_dict(event.get("job"))
+    if not job.is_finished:
+        raise ValueError("the sync job that it reports as done has not finished")
     return Satisfied(job)
 
 
-def freshness_from_event(event: Mapping[str, Any]) -> AllFresh | Failed:
-    """Rebuild from a trigger event the outcome whose ``to_event`` gave it."""
-    if event["failure"] is not None:
-        return Failed(Failure(event["failure"]), event["message"], event["job"] and SyncJob.from_dict(event["job"]))
-    return AllFresh({key: SyncJob.from_dict(record) for key, record in event["jobs"].items()})
+def freshness_from_event(event: Any) -> AllFresh | Failed:
+    """
+    Rebuild from a trigger event the outcome whose ``to_event`` gave it.
+
+    :param event: Whatever the event holds.
+    :raises ValueError: if it is no such event, saying why.
+    """
+    if (failed := _failure_in(event)) is not None:
+        return failed
+    records = event.get("jobs")
+    if not isinstance(records, Mapping) or not records:
+        raise ValueError("it has no jobs")
+    jobs = {key: SyncJob.from_dict(record) for key, record in records.items()}
+    if not all(job.is_finished and job.data_source_id == key for key, job in jobs.items()):
+        raise ValueError("its jobs are not the finished sync jobs of these data sources")
+    return AllFresh(jobs)
+
+
+def _failure_in(event: Any) -> Failed | None:
+    if not isinstance(event, Mapping):
+        raise ValueError(f"it is of type {type(event).__name__}")
+    failure, message, job = (event.get(name) for name in ("failure", "message", "job"))
+    if failure is None:
+        return None
+    if not isinstance(failure, str) or failure not in set(Failure) or not isinstance(message, str):
+        raise ValueError(f"its failure is {shown(failure)}, its message {shown(message)}")
+    return Failed(Failure(failure), message, None if job is None else SyncJob.from_dict(job))
+
+
+def state_from_event(event: Mapping[str, Any]) -> Mapping[str, Any]:
+    """
+    Read what an operator gave its trigger along; empty if it gave nothing.
+
+    :param event: The event of a trigger.
+    :raises ValueError: if it is not what an operator gives.
+    """
+    state = event.get("state")
+    if state is None:
+        return {}
+    if not isinstance(state, Mapping):
+        raise ValueError(f"its state is of type {type(state).__name__}")
+    for name in ("stoppable", "source_type", "waited_out_until"):
+        if not isinstance(state.get(name), str | None):
+            raise ValueError(f"{name} in its state is {shown(state[name])}")
+    if (until := state.get("waited_out_until")) is not None:
+        check_time("waited_out_until in its state", until)
+    return state
+
+
+def check_subject(
+    outcome: Outcome | AllFresh, index_id: str, data_source_ids: Collection[str] | None, execution_id: str | None = None
+) -> None:
+    """
+    Check that an outcome is about what a task waits for.
+
+    :param outcome: The outcome, as an event reports it.
+    :param index_id: The index of the task.
+    :param data_source_ids: Its data sources; None for any of the index.
+    :param execution_id: Its sync job; None for any.
+    :raises ValueError: if it is about something else.
+    """
+    jobs = list(outcome.jobs.values()) if isinstance(outcome, AllFresh) else [outcome.job] if outcome.job else []
+    for job in jobs:
+        is_ours = job.index_id == index_id and (data_source_ids is None or job.data_source_id in data_source_ids)
+        if not is_ours or execution_id not in (None, job.execution_id):
+            raise ValueError(f"it is about another sync than this task's: {plain(job.title)}")
+    if isinstance(outcome, AllFresh) and data_source_ids is not None and set(outcome.jobs) != set(data_source_ids):
+        raise ValueError("it does not report each of the data sources")
 
 
 class Condition(Protocol):
@@ -533,4 +607,4 @@ class WaitLog:
         elapsed = max(int((now - self._since).total_seconds()), 0)
         state = f"{seen.job.execution_id} is {seen.job.progress}" if seen.job else "no such job has been seen yet"
         trouble = f"; the last look failed and will be repeated: {seen.trouble}" if seen.trouble else ""
-        return f"Waiting for {self.subject} ({elapsed} s so far): {state}{trouble}."
+        return plain(f"Waiting for {self.subject} ({elapsed} s so far): {state}{trouble}.", LONGEST_MESSAGE)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
+from airflow_provider_kendra._text import LONGEST_MESSAGE, plain
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -16,17 +18,25 @@ class KendraError(AirflowException):
     """
     Anything that went wrong with a Kendra sync job. Airflow retries the task.
 
-    :param message: What happened, to which sync job, and what to do.
+    :param message: What happened, to which sync job, and what to do. It is escaped to one line, and cut at 4,000
+        characters, since it can quote what others wrote.
     :param job: The sync job as last seen, if one is known; kept as ``.job``.
     """
 
     def __init__(self, message: str, *, job: SyncJob | None = None) -> None:
-        super().__init__(message)
+        super().__init__(plain(message, LONGEST_MESSAGE))
         self.job = job
 
 
 class KendraRequestError(KendraError, AirflowFailException):
     """AWS will not answer this request however often it is sent, so that Airflow does not retry the task."""
+
+
+class KendraStateError(KendraError):
+    """
+    What Airflow kept for a task can't be used: the event of its trigger, or what an earlier try remembered. Airflow
+    retries the task.
+    """
 
 
 class InvalidParameterError(KendraRequestError, ValueError):

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from airflow_provider_kendra._text import plain, storable
 from airflow_provider_kendra.conditions import (
     NOT_JUDGED,
     Fresh,
@@ -168,7 +169,9 @@ def read_index(
     """
 
     def read_data_source(summary: dict[str, Any]) -> Reading:
-        reading: dict[str, Any] = {key: str(summary.get(member) or "") for key, member in _MEMBERS.items()}
+        reading: dict[str, Any] = {
+            key: storable(str(summary.get(member) or ""), 1_000) for key, member in _MEMBERS.items()
+        }
         if reading["status"] in NOT_JUDGED:
             return Reading(**reading)
         try:
@@ -177,7 +180,7 @@ def read_index(
             history = read_back(pages, condition, read_at, at_least=at_least)
             return Reading(**reading, jobs=history.jobs, freshness=assess(history, condition, read_at))
         except Exception as error:
-            return Reading(**reading, error=str(error) or type(error).__name__)
+            return Reading(**reading, error=plain(error) or type(error).__name__)
 
     # The client is made here, and not by several threads at once.
     data_sources = list(hook.list_data_sources(index_id))
@@ -188,7 +191,7 @@ def read_index(
 def _what_went_wrong(job: SyncJob, condition: Fresh) -> str:
     is_plain = job.status in (SyncJobStatus.FAILED, SyncJobStatus.ABORTED)
     objection = f"ended {job.status}" if is_plain else condition.acceptance.objection(job)
-    return f"{job.execution_id} {objection}.{job.error}"
+    return f"{plain(job.execution_id)} {objection}.{job.error}"
 
 
 _MEMBERS = {"data_source_id": "Id", "name": "Name", "status": "Status"}

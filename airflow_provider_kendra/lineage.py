@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_kendra._text import plain
 from airflow_provider_kendra.assets.kendra import KendraUri, is_kendra_asset
 from airflow_provider_kendra.conditions import AllFresh, Outcome, Satisfied
 from airflow_provider_kendra.links.kendra import (
@@ -116,7 +117,7 @@ class SyncJobLineageMixin:
                 if not self._is_resumed or stored_link(ti, link.xcom_key) != url:
                     store_link(ti, link.xcom_key, url)
             except Exception as error:  # a link must never fail the task
-                self.log.warning("Could not store the link %r: %s", link.name, error)
+                self.log.warning("Could not store the link %r: %s", link.name, plain(error))
                 return
             self._stored_links = {**self._stored_links, link.xcom_key: url}
         if AIRFLOW_V_3_0_PLUS:  # which stores once more, at the end of the task, each link that the task still has
@@ -159,7 +160,7 @@ class SyncJobLineageMixin:
             # A watcher's events have the same place and shape.
             events[outlet].extra["payload"] = {"sync_jobs": records}
         except Exception as error:  # an event's details must never fail the task
-            self.log.warning("Could not put the sync job into the asset event: %s (%s)", error, outlet)
+            self.log.warning("Could not put the sync job into the asset event: %s (%s)", plain(error), outlet)
 
     def _is_update(self, job: SyncJob) -> bool:
         """Whether the end of this job has updated its data source; here, jobs that are not accepted fail the task."""

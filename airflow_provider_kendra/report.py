@@ -10,6 +10,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kendra import polling
+from airflow_provider_kendra._text import plain
 from airflow_provider_kendra.conditions import Fresh
 from airflow_provider_kendra.exceptions import KendraError
 from airflow_provider_kendra.freshness import Freshness, Reading, condition_for, in_words, read_index
@@ -330,11 +331,9 @@ def _row(job: SyncJob) -> str:
     )
 
 
-def _text(text: object, most: int = 200) -> str:
-    """Escape and cut what came from elsewhere, without characters that have no place in a page."""
-    whole = str(text)
-    cut = whole if len(whole) <= most else f"{whole[:most]}…"
-    return escape("".join(character if character.isprintable() else " " for character in cut))
+def _text(text: object, longest: int = 200) -> str:
+    """Escape and cut what came from elsewhere, for a page."""
+    return escape(plain(text, longest))
 
 
 _ERROR = 2_000

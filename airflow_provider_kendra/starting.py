@@ -14,8 +14,10 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Any
 
+from airflow_provider_kendra._text import shown
 from airflow_provider_kendra.exceptions import KendraSyncJobAlreadyRunningError
 from airflow_provider_kendra.sync_job import Acceptance, IfRunning, SyncJob, SyncJobStatus
+from airflow_provider_kendra.validation import check_time
 
 LISTING_GRACE = 20.0
 """How long, in seconds, a sync job may have been started and not be listed yet."""
@@ -276,6 +278,34 @@ class Starter:
         self.turned_away(now)
 
 
+def check_memory(memory: object) -> dict[str, Any]:
+    """
+    Return what an earlier try remembered if it can be used.
+
+    :param memory: What the store gave: :attr:`Starter.memory`, with ``deadline`` and, since 1.1, ``since``.
+    :raises ValueError: saying what is wrong with it.
+    """
+    if not isinstance(memory, dict):
+        raise ValueError(f"it is of type {type(memory).__name__}")
+    for name, kind in _MEMORY.items():
+        if not isinstance(memory.get(name), kind):
+            raise ValueError(f"its {name} is {shown(memory.get(name))}")
+    check_time("its deadline", memory["deadline"])
+    if memory.get("since") is not None:
+        check_time("its since", memory["since"])
+    return memory
+
+
+_MEMORY: Mapping[str, Any] = {
+    "baseline": str | None,
+    "execution_id": str | None,
+    "is_ours": bool | None,
+    "is_stopped": bool | None,
+    "deadline": str,
+    "since": str | None,
+}
+
+
 def is_outdated(memory: Mapping[str, Any], now: datetime, timeout: timedelta) -> bool:
     """
     Say whether what an earlier try remembered is too old for a job that has finished to be the result.
@@ -285,7 +315,7 @@ def is_outdated(memory: Mapping[str, Any], now: datetime, timeout: timedelta) ->
     :param timeout: How long before its deadline a try begins; for memory of 1.0.0, which does not say since when.
     """
     deadline = datetime.fromisoformat(memory["deadline"])
-    since = datetime.fromisoformat(memory["since"]) if "since" in memory else deadline - timeout
+    since = datetime.fromisoformat(memory["since"]) if memory.get("since") else deadline - timeout
     is_in_doubt = memory.get("execution_id") is None
     return now >= deadline or (is_in_doubt and now - since > timedelta(seconds=DOUBT_LIMIT))
 

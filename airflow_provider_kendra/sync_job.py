@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Literal
+
+from airflow_provider_kendra._text import plain, shown, storable
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +50,8 @@ IfRunning = Literal["wait", "attach", "skip", "fail"]
 class SyncJob:
     """
     One run of a data source sync.
+
+    Texts are kept as data, as the service sent them, but of bounded size; where a text is shown, it is escaped.
 
     :param index_id: The index.
     :param data_source_id: The data source.
@@ -91,12 +95,12 @@ class SyncJob:
         :param index_id: The index that was asked for.
         :param data_source_id: The data source that was asked for.
         """
-        status = _parse_status(item.get("Status") or "")
+        status = _parse_status(_text(item.get("Status"), _LONGEST_ID) or "")
         metrics = item.get("Metrics") or {}
         return cls(
             index_id=index_id,
             data_source_id=data_source_id,
-            execution_id=item.get("ExecutionId") or "",
+            execution_id=as_execution_id(item.get("ExecutionId")),
             status=status,
             start_time=_utc(item.get("StartTime")),
             # The service can send an EndTime while the job is still indexing.
@@ -106,9 +110,9 @@ class SyncJob:
             documents_deleted=_count(metrics.get("DocumentsDeleted")),
             documents_failed=_count(metrics.get("DocumentsFailed")),
             documents_scanned=_count(metrics.get("DocumentsScanned")),
-            error_code=item.get("ErrorCode"),
-            error_message=item.get("ErrorMessage"),
-            data_source_error_code=item.get("DataSourceErrorCode"),
+            error_code=_text(item.get("ErrorCode"), _LONGEST_CODE),
+            error_message=_text(item.get("ErrorMessage"), _LONGEST_MESSAGE),
+            data_source_error_code=_text(item.get("DataSourceErrorCode"), _LONGEST_CODE),
         )
 
     @classmethod
@@ -117,11 +121,12 @@ class SyncJob:
         Rebuild the job from what :meth:`to_dict` gave.
 
         :param record: The record, as found in XCom, a trigger event or an asset event.
+        :raises ValueError: saying what is wrong with it.
         """
-        values: dict[str, Any] = {field.name: record.get(field.name) for field in fields(cls)}
-        for key in ("start_time", "end_time"):
-            values[key] = values[key] and datetime.fromisoformat(values[key])
-        return cls(**{**values, "status": _parse_status(record["status"])})
+        if not isinstance(record, Mapping):
+            raise ValueError(f"the record of a sync job is of type {type(record).__name__}")
+        values = {field.name: _checked(field.name, record.get(field.name)) for field in fields(cls)}
+        return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
         """Give the record in JSON types: the one shape that reaches XCom, trigger events and asset events."""
@@ -150,13 +155,13 @@ class SyncJob:
         """Status and the counts reported so far, in one phrase for people."""
         counts = ((name, getattr(self, f"documents_{name}")) for name in DOCUMENT_COUNTS)
         reported = ", ".join(f"{count} {name}" for name, count in counts if count is not None)
-        return f"{self.status or 'without a status'} ({reported or 'no documents reported'})"
+        return f"{plain(self.status, _LONGEST_ID) or 'without a status'} ({reported or 'no documents reported'})"
 
     @property
     def title(self) -> str:
         """Which job this is, in one phrase for messages."""
         return (
-            f"Sync job {self.execution_id or 'without an id'} of data source {self.data_source_id} "
+            f"Sync job {plain(self.execution_id, _LONGEST_ID) or 'without an id'} of data source {self.data_source_id} "
             f"(index {self.index_id})"
         )
 
@@ -164,7 +169,7 @@ class SyncJob:
     def error(self) -> str:
         """What the service says went wrong, as the next sentence of a message; empty if it says nothing."""
         parts = (self.error_code, self.data_source_error_code, self.error_message)
-        said = ": ".join(part for part in parts if part)
+        said = plain(": ".join(part for part in parts if part))
         return f" Kendra says: {said}" if said else ""
 
 
@@ -242,8 +247,8 @@ def _parse_status(text: str) -> SyncJobStatus | str:
     try:
         return SyncJobStatus(text)
     except ValueError:
-        log.warning("Unknown status %s of a Kendra sync job; the job counts as running.", json.dumps(text))
-        return str(text)
+        log.warning('Unknown status "%s" of a Kendra sync job; the job counts as running.', plain(text, _LONGEST_ID))
+        return text
 
 
 def _utc(value: datetime | None) -> datetime | None:
@@ -256,8 +261,50 @@ def _utc(value: datetime | None) -> datetime | None:
 
 
 def _count(text: str | None) -> int | None:
-    """Metrics come as text."""
+    """Metrics come as text. More digits than a 64-bit number has are no count of documents."""
     try:
-        return None if text is None else int(text)
+        return None if text is None or len(text) > _MOST_DIGITS else int(text)
     except ValueError:
         return None
+
+
+# Documented: 2,048 characters for a message and 100 for an id; what exceeds these is not of Kendra.
+_LONGEST_MESSAGE = 2_048
+_LONGEST_CODE = 256
+_LONGEST_ID = 128
+_MOST_DIGITS = 18
+
+
+def as_execution_id(text: str | None) -> str:
+    """
+    Keep what the service gave as an execution id, bounded; empty if it gave none.
+
+    :param text: What it gave.
+    """
+    return _text(text, _LONGEST_ID) or ""
+
+
+def _text(text: str | None, longest: int) -> str | None:
+    return text if text is None else storable(text, longest)
+
+
+def _checked(name: str, value: Any) -> Any:
+    """Give a value of a record in the type of its field; raise ValueError if it has none."""
+    if name.startswith("documents_"):
+        is_count = isinstance(value, int) and not isinstance(value, bool)
+        if value is None or (is_count and abs(value) < 10**_MOST_DIGITS):
+            return value
+    elif name in ("start_time", "end_time"):
+        if value is None:
+            return None
+        with suppress(TypeError, ValueError):
+            moment = datetime.fromisoformat(value)
+            if moment.utcoffset() is not None:
+                return moment
+    elif isinstance(value, str):
+        if name == "status":
+            return _parse_status(storable(value, _LONGEST_ID))
+        return storable(value, _LONGEST_MESSAGE)
+    elif value is None and name.endswith(("error_code", "error_message")):
+        return None
+    raise ValueError(f"{name} of the record of a sync job is {shown(value)}")

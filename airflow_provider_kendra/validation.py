@@ -9,7 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from airflow_provider_kendra._text import shown
+
 # Patterns and lengths: https://docs.aws.amazon.com/kendra/latest/APIReference/API_StartDataSourceSyncJob.html
+# That of an execution id: https://docs.aws.amazon.com/kendra/latest/APIReference/API_DataSourceSyncJobMetricTarget.html
+# (at most 100 there; a few more do no harm)
 _RULES = {
     "index_id": (
         re.compile(r"[a-zA-Z0-9][a-zA-Z0-9-]{35}"),
@@ -23,7 +27,10 @@ _RULES = {
         re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,99}"),
         "ids of 1 to 100 letters, digits, hyphens and underscores, the first a letter or digit",
     ),
-    "execution_id": (re.compile(r"\S+"), "the id that a start or a list of sync jobs gave, without spaces"),
+    "execution_id": (
+        re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,127}"),
+        "the id that a start or a list of sync jobs gave: 1 to 128 letters, digits, hyphens and underscores",
+    ),
 }
 
 
@@ -41,12 +48,12 @@ def check_identifier(name: str, value: object) -> str:
         data_source_id, bar, index_id = value.partition("|")
         if bar and _RULES["index_id"][0].fullmatch(index_id):
             raise ValueError(
-                f"{name} is {value!r}, which is what CloudFormation's Ref gives for a data source: "
+                f"{name} is {shown(value)}, which is what CloudFormation's Ref gives for a data source: "
                 f"dataSourceId|indexId. Pass data_source_id={data_source_id!r} and index_id={index_id!r}."
             )
         if not is_nothing(value) and not _is_collection(value) and pattern.fullmatch(value):
             return value
-    raise ValueError(f"{name} is {value!r}, but must be {rule}.{_hint(value)}")
+    raise ValueError(f"{name} is {shown(value)}, but must be {rule}.{_hint(value)}")
 
 
 def check_identifiers(name: str, value: object) -> tuple[str, ...]:
@@ -60,7 +67,7 @@ def check_identifiers(name: str, value: object) -> tuple[str, ...]:
     values = [value] if isinstance(value, str) else value
     if not isinstance(values, Sequence) or not values:
         raise ValueError(
-            f"{name} is {value!r}, but must name a data source or several, or be None for all of the index."
+            f"{name} is {shown(value)}, but must name a data source or several, or be None for all of the index."
         )
     return tuple(dict.fromkeys(check_identifier(name, each) for each in values))
 
@@ -102,7 +109,7 @@ def check_time(name: str, value: datetime | str) -> datetime:
         moment = None
     if not isinstance(moment, datetime):
         raise ValueError(
-            f"{name} is {value!r}, but must be a datetime with a time zone or ISO 8601 text such as "
+            f"{name} is {shown(value)}, but must be a datetime with a time zone or ISO 8601 text such as "
             f"'2026-01-31T06:00:00+00:00'."
         )
     if moment.utcoffset() is None:
@@ -132,7 +139,9 @@ def check_seconds(name: str, value: object, *, is_zero_allowed: bool = True, at_
         if is_long_enough and seconds <= at_most:
             return seconds
     least = "from 0 to" if is_zero_allowed else "more than 0 and at most"
-    raise ValueError(f"{name} is {value!r}, but must be a timedelta or a number of seconds, {least} {at_most:,.0f}.")
+    raise ValueError(
+        f"{name} is {shown(value)}, but must be a timedelta or a number of seconds, {least} {at_most:,.0f}."
+    )
 
 
 def check_interval(name: str, value: object) -> float:
@@ -156,7 +165,7 @@ def check_count(name: str, value: object) -> int | None:
     """
     if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
         return value
-    raise ValueError(f"{name} is {value!r}, but must be 1 or more as a whole number, or None for all.")
+    raise ValueError(f"{name} is {shown(value)}, but must be 1 or more as a whole number, or None for all.")
 
 
 def check_status(name: str, value: object) -> str:
@@ -171,7 +180,7 @@ def check_status(name: str, value: object) -> str:
 
     if isinstance(value, str) and value in set(SyncJobStatus):
         return str(value)
-    raise ValueError(f"{name} is {value!r}, but must be one of {', '.join(SyncJobStatus)}.")
+    raise ValueError(f"{name} is {shown(value)}, but must be one of {', '.join(SyncJobStatus)}.")
 
 
 def check_text(name: str, value: object) -> str:
@@ -184,7 +193,7 @@ def check_text(name: str, value: object) -> str:
     """
     if isinstance(value, str):
         return value
-    raise ValueError(f"{name} is {value!r}, but must be text, or None.")
+    raise ValueError(f"{name} is {shown(value)}, but must be text, or None.")
 
 
 def check_connection_id(name: str, value: object) -> str:
@@ -217,7 +226,7 @@ def check_verify(name: str, value: object) -> bool | str:
     if isinstance(value, bool) or (isinstance(value, str) and value.strip().lower() not in ("true", "false")):
         return value
     raise ValueError(
-        f"{name} is {value!r}, but must be True, False or the path of a CA bundle. For a template that gives a "
+        f"{name} is {shown(value)}, but must be True, False or the path of a CA bundle. For a template that gives a "
         "boolean, set render_template_as_native_obj=True on the DAG."
     )
 

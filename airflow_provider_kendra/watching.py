@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_kendra import polling
+from airflow_provider_kendra._text import LONGEST_MESSAGE, plain
 from airflow_provider_kendra.conditions import (
     PROGRESS_INTERVAL,
     AllFresh,
@@ -123,9 +124,9 @@ class FreshnessLog:
             return None
         self._told, self._told_at = news, now
         elapsed = int((now - self._since).total_seconds())
-        return (
-            f"Waiting for {self._condition.subject} ({elapsed} s so far), held up by "
-            f"{seen.describe(self._condition, now)}."
+        held_up = seen.describe(self._condition, now)
+        return plain(
+            f"Waiting for {self._condition.subject} ({elapsed} s so far), held up by {held_up}.", LONGEST_MESSAGE
         )
 
 
@@ -522,7 +523,7 @@ async def watch(
             await watcher.woken.wait()
             watcher.woken.clear()
             if (trouble is None) != (watcher.trouble is None):
-                log(f"Watching {source.contents}: {watcher.trouble or 'looks succeed again'}")
+                log(plain(f"Watching {source.contents}: {watcher.trouble or 'looks succeed again'}"))
             trouble = watcher.trouble
             if (finished := watcher.take()) is not None:
                 yield finished

@@ -17,6 +17,7 @@ from botocore.parsers import ResponseParserError
 from requests import RequestException
 from urllib3.exceptions import LocationValueError
 
+from airflow_provider_kendra._text import make_plain, plain, shown
 from airflow_provider_kendra.exceptions import KendraRequestError
 
 if TYPE_CHECKING:
@@ -139,11 +140,29 @@ def describe_error(error: BaseException) -> str:
     if isinstance(error, aws.ClientError) and not error_code(error):
         # The message would be the page itself.
         return f"HTTP status {_status(error)} without an AWS error code, as from a proxy ({error.operation_name})"
-    text = " ".join(without_secrets(f"{type(error).__name__}: {error}").split())
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return plain(" ".join(without_secrets(f"{type(error).__name__}: {error}").split()), _LONGEST)
 
 
 _LONGEST = 500
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """
+    Make what a call raises harmless to print, with all that led to it: it quotes what the service answered.
+
+    A traceback shows the message of each of these errors, whatever the error that is raised from them says.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, aws.ClientError):
+            answer = error.response.get("Error", {})
+            error.response["Error"] = {
+                key: plain(value) if isinstance(value, str) else value for key, value in answer.items()
+            }
+        make_plain(error)
+        raise
 
 
 def refusal(error: BaseException, contents: str) -> str:
@@ -355,5 +374,5 @@ def check_ca_bundle(verify: object) -> None:
     """
     if verify is None or isinstance(verify, bool):
         return
-    with misconfiguration_explained(f"verify: {verify!r} is no file with CA certificates"):
+    with misconfiguration_explained(f"verify: {shown(verify)} is no file with CA certificates"):
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(verify)  # type: ignore[arg-type]

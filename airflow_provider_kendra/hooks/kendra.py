@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from botocore.parsers import ResponseParserError
 from botocore.utils import CachedProperty
 
 from airflow_provider_kendra._batches import batches_of, check_documents, prepare, sort_failures
+from airflow_provider_kendra._text import plain, shown
 from airflow_provider_kendra.conditions import Page
 from airflow_provider_kendra.exceptions import (
     KendraDocumentsError,
@@ -36,6 +38,7 @@ from airflow_provider_kendra.hooks.aws_errors import (
     hide_secrets,
     make_config,
     misconfiguration_explained,
+    plain_errors,
     refusal,
     secrets_of,
 )
@@ -54,7 +57,7 @@ from airflow_provider_kendra.starting import (
     already_running,
 )
 from airflow_provider_kendra.stopping import Stopped, Stopper, StopState
-from airflow_provider_kendra.sync_job import TERMINAL_STATUSES, Acceptance, SyncJob
+from airflow_provider_kendra.sync_job import TERMINAL_STATUSES, Acceptance, SyncJob, as_execution_id
 from airflow_provider_kendra.validation import (
     check_connection_id,
     check_count,
@@ -255,7 +258,8 @@ class KendraSyncJobsHook(AwsBaseHook):
             misconfiguration_explained(f"botocore_config, or the connection {self.aws_conn_id!r}"),
         ):
             check_ca_bundle(self.verify)
-            client = super().get_client_type(*args, **kwargs)
+            with plain_errors():  # making one can call STS
+                client = super().get_client_type(*args, **kwargs)
         client.meta.events.register_last("before-parse.kendra", _check_body)
         return client
 
@@ -315,7 +319,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         page_size: int = PAGE_SIZE,
     ) -> ListDataSourceSyncJobsRequestTypeDef:
         if isinstance(page_size, bool) or not isinstance(page_size, int) or not 1 <= page_size <= PAGE_SIZE:
-            raise ValueError(f"page_size is {page_size!r}, but must be from 1 to {PAGE_SIZE}.")
+            raise ValueError(f"page_size is {shown(page_size)}, but must be from 1 to {PAGE_SIZE}.")
         request: dict[str, Any] = {**self._ids(index_id, data_source_id), "MaxResults": page_size}
         if status is not None:
             request["StatusFilter"] = check_status("status", status)
@@ -480,7 +484,9 @@ class KendraSyncJobsHook(AwsBaseHook):
                     remember(starter.memory)
                 try:
                     send = self._start_client.start_data_source_sync_job
-                    return starter.answered(self._ask("StartDataSourceSyncJob", send, **request)["ExecutionId"])
+                    return starter.answered(
+                        as_execution_id(self._ask("StartDataSourceSyncJob", send, **request)["ExecutionId"])
+                    )
                 except Exception as error:
                     trouble = error
                     if remember is not None and not starter.is_in_doubt and _certainly_did_nothing(error):
@@ -489,7 +495,7 @@ class KendraSyncJobsHook(AwsBaseHook):
 
     def _take_failed_start(self, error: Exception, starter: Starter) -> None:
         if classify_error(error) is ErrorKind.ALREADY_RUNNING:
-            self.log.info("The start was refused: %s", error)
+            self.log.info("The start was refused: %s", plain(error))
             return starter.refused(time.monotonic())
         self._bear(error)
         if _certainly_did_nothing(error):
@@ -503,7 +509,7 @@ class KendraSyncJobsHook(AwsBaseHook):
             raise error
         if kind is ErrorKind.CREDENTIALS:
             self.discard_clients()
-        self.log.warning("Starting a sync: %s; trying again.", error)
+        self.log.warning("Starting a sync: %s; trying again.", plain(error))
         return error
 
     def _read_back(self, index_id: str, data_source_id: str, starter: Starter) -> list[SyncJob]:
@@ -627,7 +633,7 @@ class KendraSyncJobsHook(AwsBaseHook):
                 "No stop is sent while documents are being indexed: the type of data source %s could not be found out, "
                 "and a CUSTOM one must not be stopped twice: %s. Allow kendra:DescribeDataSource.",
                 data_source_id,
-                error,
+                plain(error),
             )
             return None
         return None if kind is None else kind == "CUSTOM"
@@ -653,7 +659,7 @@ class KendraSyncJobsHook(AwsBaseHook):
             raise error
         if kind is ErrorKind.CREDENTIALS:
             self.discard_clients()
-        self.log.warning("The sync could not be stopped yet: %s; trying again.", error)
+        self.log.warning("The sync could not be stopped yet: %s; trying again.", plain(error))
 
     def hurry(self) -> None:
         """
@@ -746,7 +752,7 @@ class KendraSyncJobsHook(AwsBaseHook):
             kind = KendraDocumentsRequestError if classify_error(error) is ErrorKind.PERMANENT else KendraDocumentsError
             raise kind(
                 f"Putting documents ended early, after {_count(len(sent), 'batch', 'batches')} "
-                f"({_count(sum(sent), 'document', 'documents')}): {type(error).__name__}: {error} "
+                f"({_count(sum(sent), 'document', 'documents')}): {type(error).__name__}: {plain(error)} "
                 f"Before that, {_not_taken(failures)} {where}.",
                 failures=failures,
             ) from error
@@ -803,22 +809,22 @@ class KendraSyncJobsHook(AwsBaseHook):
         empty history would be believed; it lets values of any type through, and raises whatever its parser stumbles
         on.
         """
-        with self._secrets_hidden():
-            try:
+        try:
+            with plain_errors(), self._secrets_hidden():  # secrets first: they are recognised as they are
                 answer = call(*args, **request)
-            except ResponseParserError as error:
-                raise _unreadable(operation, str(error)) from error
-            except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-                raise _unreadable(operation, f"{type(error).__name__}: {error}") from error
-            shape = self._kendra.meta.service_model.operation_model(operation).output_shape
-            if shape is not None:
-                members: Any = answer
-                length = members.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("content-length", "2")
-                if length != str(len("{}")) and not any(name in members for name in shape.members):
-                    raise _unreadable(operation, f"it has none of {', '.join(shape.members)}")
-                if misfit := _misfit(members, shape):
-                    raise _unreadable(operation, misfit)
-            return answer
+        except ResponseParserError as error:
+            raise _unreadable(operation, str(error)) from error
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            raise _unreadable(operation, f"{type(error).__name__}: {error}") from error
+        shape = self._kendra.meta.service_model.operation_model(operation).output_shape
+        if shape is not None:
+            members: Any = answer
+            length = members.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("content-length", "2")
+            if length != str(len("{}")) and not any(name in members for name in shape.members):
+                raise _unreadable(operation, f"it has none of {', '.join(shape.members)}")
+            if misfit := _misfit(members, shape):
+                raise _unreadable(operation, misfit)
+        return answer
 
     @property
     def _kendra(self) -> KendraClient:
@@ -890,9 +896,12 @@ def _count(number: int, one: str, many: str) -> str:
 
 
 def _not_taken(failures: list[dict[str, Any]]) -> str:
-    shown = "; ".join(f"{f.get('Id')}: {f.get('ErrorCode')} {f.get('ErrorMessage')}" for f in failures[:5])
+    named = "; ".join(
+        plain(f"{plain(f.get('Id'), 100)}: {plain(f.get('ErrorCode'), 50)} {f.get('ErrorMessage')}", 300)
+        for f in failures[:5]
+    )
     more = "; …" if len(failures) > 5 else ""
-    return f"Kendra did not take {_count(len(failures), 'document', 'documents')}: {shown}{more}"
+    return f"Kendra did not take {_count(len(failures), 'document', 'documents')}: {named}{more}"
 
 
 _PYTHON_TYPES = {"list": list, "map": dict, "string": str, "structure": dict, "timestamp": datetime}

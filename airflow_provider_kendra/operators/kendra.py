@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, conf
 
 from airflow_provider_kendra import polling
+from airflow_provider_kendra._text import plain
 from airflow_provider_kendra.aws import AwsParametersMixin
 from airflow_provider_kendra.conditions import (
     ExecutionFinished,
@@ -22,11 +23,14 @@ from airflow_provider_kendra.conditions import (
     Failure,
     Outcome,
     Satisfied,
+    check_subject,
     outcome_from_event,
+    state_from_event,
 )
 from airflow_provider_kendra.exceptions import (
     KendraError,
     KendraRequestError,
+    KendraStateError,
     KendraSyncJobFailedError,
     KendraSyncJobMetricsError,
     KendraSyncJobNotFoundError,
@@ -42,7 +46,7 @@ from airflow_provider_kendra.sync_job import (
     SyncJob,
     SyncJobStatus,
 )
-from airflow_provider_kendra.validation import check_count, check_interval, check_seconds
+from airflow_provider_kendra.validation import check_count, check_identifier, check_interval, check_seconds
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
 from airflow_provider_kendra.xcoms import RecordXComsMixin
 
@@ -178,6 +182,18 @@ class _SyncJobWaiter(RecordXComsMixin, SyncJobLineageMixin, AwsParametersMixin, 
             outcome, message=f"execution_timeout ({self.execution_timeout}) is about to end the task. {outcome.message}"
         )
 
+    def _arrived(self, event: Any, execution_id: str | None = None) -> tuple[Outcome, Mapping[str, Any]]:
+        """Check what the trigger's event says; the next try finds the sync job again, whatever it was."""
+        try:
+            outcome = outcome_from_event(event)
+            check_subject(outcome, self.index_id, [self.data_source_id], execution_id)
+            return outcome, state_from_event(event)
+        except ValueError as error:
+            raise KendraStateError(
+                f"The event that resumed this task can't be used: {error}. The next try of the task asks Kendra again "
+                f"(data source {self.data_source_id}, index {self.index_id})."
+            ) from None
+
     def _result(self, context: Context, outcome: Outcome) -> dict[str, Any]:
         """Turn the outcome that the task ends with into its result or exception."""
         self._tell(context, outcome)
@@ -292,13 +308,13 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
             self._make_trigger("not-started-yet", self._acceptance, polling.utcnow(), self.timeout).serialize()
         remembered = self._memory(context).recall()
         if remembered is not None:
-            self.log.info("An earlier attempt did not finish; looking for its sync job first (%s).", remembered)
+            self.log.info("An earlier attempt did not finish; looking for its sync job first (%s).", plain(remembered))
         return self._advance(context, remembered, self._deadline(context))
 
     def execute_complete(
         self,
         context: Context,
-        event: dict[str, Any],
+        event: Any = None,
         *,
         stoppable: str | None = None,
         waited_out_until: str | None = None,
@@ -306,8 +322,9 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         """Take what the trigger saw: the end of our own sync job, or of one that was in the way."""
         self.refuse_bad_parameters()
         # Version 1.0.0 passed the state beside the event.
-        state = event.get("state") or {"stoppable": stoppable, "waited_out_until": waited_out_until}
-        outcome = self._name_execution_timeout(context, outcome_from_event(event))
+        outcome, state = self._arrived(event)
+        state = state or {"stoppable": stoppable, "waited_out_until": waited_out_until}
+        outcome = self._name_execution_timeout(context, outcome)
         if state.get("waited_out_until") is None:
             return self._end(context, outcome, state.get("stoppable"))
         deadline = datetime.fromisoformat(state["waited_out_until"])
@@ -428,7 +445,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         memory.keep_if_possible(starter.memory, deadline)
         is_new = step.is_ours and not starter.is_resumed
         how = "started" if is_new else "taken on: it was running, or a try before this one started it"
-        self.log.info("Sync job %s of data source %s: %s.", step.execution_id, self.data_source_id, how)
+        self.log.info("Sync job %s of data source %s: %s.", plain(step.execution_id), self.data_source_id, how)
         if not self.wait_for_completion:
             record = self._just_started(step.execution_id).to_dict()
             if not self._leaves_batch_open(source_type):  # else a retry would wait for the batch that is its own
@@ -462,7 +479,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
             hook = self.aws_parameters.make_hook()
             hook.hurry()
         except Exception as error:  # a sync that is started already must not be lost by this
-            self.log.warning("A kill of this task would not stop its sync job: %s", error)
+            self.log.warning("A kill of this task would not stop its sync job: %s", plain(error))
             return
         self._stop_on_worker = partial(self._stop_started, hook, memory, starter)
 
@@ -474,7 +491,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         # Until the wait begins, Airflow can't have made another try, and the interrupted code may hold the lock of
         # Airflow's messages: ask only later.
         if self._is_waiting and not memory.holds(execution_id):
-            self.log.info("Not stopping sync job %s: it is no longer certainly this try's.", execution_id)
+            self.log.info("Not stopping sync job %s: it is no longer certainly this try's.", plain(execution_id))
             return
         if self._stop_if_running(hook, execution_id) and self._is_waiting:
             memory.note_stop(execution_id)
@@ -484,9 +501,11 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         try:
             stopped = hook.stop_sync_job_if_running(self.index_id, self.data_source_id, execution_id, is_custom=False)
         except Exception as error:
-            self.log.warning("Could not stop sync job %s: %s", execution_id, error)
+            self.log.warning("Could not stop sync job %s: %s", plain(execution_id), plain(error))
             return False
-        self.log.info("Sync job %s %s.", execution_id, "was told to stop" if stopped else "is not running any more")
+        self.log.info(
+            "Sync job %s %s.", plain(execution_id), "was told to stop" if stopped else "is not running any more"
+        )
         return stopped
 
     def _memory(self, context: Context) -> _Memory:
@@ -520,7 +539,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
                 "Could not find out the type of data source %s%s: %s",
                 self.data_source_id,
                 ", so that a kill will not stop its sync" if self.wait_for_completion else "",
-                error,
+                plain(error),
             )
             return None
         if source_type == "CUSTOM" and self.wait_for_completion:
@@ -538,7 +557,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
                 if job.execution_id == execution_id:
                     return job
         except Exception as error:  # the sync has been started: failing now would start another
-            self.log.warning("Could not look at sync job %s: %s", execution_id, error)
+            self.log.warning("Could not look at sync job %s: %s", plain(execution_id), plain(error))
         return SyncJob(
             index_id=self.index_id,
             data_source_id=self.data_source_id,
@@ -564,16 +583,27 @@ class _Memory:
         self._log = log
 
     def recall(self) -> dict[str, Any] | None:
-        """Get what was kept about this data source; None if nothing was."""
-        known: dict[str, Any] | None = self._store.get(self._KEY) if self._store is not None else None
-        if known is not None and {**self._about, **known} != {**known, **self._about}:
+        """
+        Get what was kept about this data source; None if nothing was.
+
+        :raises KendraStateError: if it can't be read: a sync that it is about would be started a second time.
+        """
+        known: Any = self._store.get(self._KEY) if self._store is not None else None
+        if known is None:
+            return None
+        if isinstance(known, Mapping) and {**self._about, **known} != {**known, **self._about}:
             self._log.info(
                 "Ignoring what an earlier attempt remembered: it is about data source %s (index %s).",
-                known.get("data_source_id"),
-                known.get("index_id"),
+                plain(known.get("data_source_id")),
+                plain(known.get("index_id")),
             )
             return None
-        return known
+        from airflow_provider_kendra.starting import check_memory
+
+        try:
+            return check_memory(known)
+        except ValueError as error:
+            raise _unreadable_memory(self._KEY, error, "started", "pass durable=False for one run") from None
 
     def is_of_cleared_task(self, known: Mapping[str, Any]) -> bool:
         """Whether a user has cleared the task since: what had finished by then is not the result."""
@@ -590,7 +620,7 @@ class _Memory:
         try:
             known = self.recall()
         except Exception as error:
-            self._log.warning("Could not find out whether another try has taken the sync job over: %s", error)
+            self._log.warning("Could not find out whether another try has taken the sync job over: %s", plain(error))
             return False
         return known is not None and known.get("execution_id") == execution_id
 
@@ -605,7 +635,7 @@ class _Memory:
         try:
             self.keep(known, deadline)
         except Exception as error:
-            self._log.warning("Could not keep the sync job for a later try: %s", error)
+            self._log.warning("Could not keep the sync job for a later try: %s", plain(error))
 
     def note_stop(self, execution_id: str) -> None:
         """Keep it that this sync job was stopped: a later try waits for its end and starts its own."""
@@ -614,7 +644,7 @@ class _Memory:
             if known is not None and known.get("execution_id") == execution_id:
                 self._store.set(self._KEY, {**known, "is_stopped": True})
         except Exception as error:  # the stop is worth more
-            self._log.warning("Could not tell a later try that the sync job was stopped: %s", error)
+            self._log.warning("Could not tell a later try that the sync job was stopped: %s", plain(error))
 
     def forget(self) -> None:
         """Let a later try start anew."""
@@ -623,7 +653,14 @@ class _Memory:
         try:
             self._store.delete(self._KEY)
         except Exception as error:  # the result is worth more
-            self._log.warning("Could not forget the sync job; a later try may find it again: %s", error)
+            self._log.warning("Could not forget the sync job; a later try may find it again: %s", plain(error))
+
+
+def _unreadable_memory(key: str, error: ValueError, what: str, remedy: str) -> KendraStateError:
+    return KendraStateError(
+        f"What an earlier try of this task remembered can't be read: {error}. Nothing was {what}, since that might "
+        f"happen twice. Delete the key {key!r} of the task's state, or {remedy}."
+    )
 
 
 class KendraStopSyncJobOperator(_SyncJobWaiter):
@@ -731,10 +768,11 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
             return job.to_dict()
         return self._end(context, self._wait(job.execution_id, _ANY_END, self._deadline(context)))
 
-    def execute_complete(self, context: Context, event: dict[str, Any], **state: Any) -> Any:
+    def execute_complete(self, context: Context, event: Any = None, **state: Any) -> Any:
         """Take what the trigger saw."""
         self.refuse_bad_parameters()
-        return self._end(context, outcome_from_event(event))
+        outcome, _ = self._arrived(event, self.execution_id)
+        return self._end(context, outcome)
 
     def _end(self, context: Context, outcome: Outcome) -> dict[str, Any]:
         if isinstance(outcome, Failed) and outcome.failure is Failure.NOT_ACCEPTABLE and outcome.job is not None:
@@ -761,10 +799,18 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
     def _recall(self, context: Context) -> str | None:
         """The sync that an earlier try decided to stop; a task that was cleared decides anew."""
         store = _task_state_store(context)
-        known = (store and store.get(self._KEY)) or {}
+        known: Any = store.get(self._KEY) if store is not None else None
+        if known is None:
+            return None
+        if not isinstance(known, Mapping):
+            error = ValueError(f"it is of type {type(known).__name__}")
+            raise _unreadable_memory(self._KEY, error, "stopped", "pass execution_id")
         if any(known.get(name) != value for name, value in self._scope(context).items()):
             return None
-        return known.get("execution_id")
+        try:
+            return check_identifier("execution_id", known.get("execution_id"))
+        except ValueError as error:
+            raise _unreadable_memory(self._KEY, error, "stopped", "pass execution_id") from None
 
     def _forget(self, context: Context) -> None:
         if (store := _task_state_store(context)) is None:
@@ -772,7 +818,7 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
         try:
             store.delete(self._KEY)
         except Exception as error:  # the result must not be lost by this
-            self.log.warning("Could not forget which sync was stopped; a retry would mean it again: %s", error)
+            self.log.warning("Could not forget which sync was stopped; a retry would mean it again: %s", plain(error))
 
     def _scope(self, context: Context) -> dict[str, Any]:
         """What the memory is about. Clearing a task raises ``max_tries``, a retry does not."""
@@ -785,7 +831,7 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
         try:
             described = self.hook.describe_data_source(self.index_id, self.data_source_id)
         except Exception as error:  # the sync has been stopped: failing now would stop the next one
-            self.log.warning("Could not find out the type of data source %s: %s", self.data_source_id, error)
+            self.log.warning("Could not find out the type of data source %s: %s", self.data_source_id, plain(error))
             return False
         return described.get("Type") == "CUSTOM"
 
@@ -812,7 +858,7 @@ def _words_for(stopped: Stopped, job: SyncJob) -> tuple[str, str, str]:
     }[stopped.state]
     progress = job.progress
     if stopped.state is StopState.OVER and not job.is_finished:
-        progress = f"not the newest, so it is not running, though it shows {job.status}"
+        progress = f"not the newest, so it is not running, though it shows {plain(job.status)}"
     return words, job.title, progress
 
 
@@ -1106,7 +1152,7 @@ class KendraListSyncJobsOperator(SyncJobLineageMixin, AwsParametersMixin, BaseOp
             **dict.fromkeys(map(str, SyncJobStatus), 0),
             **Counter(record["status"] for record in records),
         }
-        self.log.info("Data source %s: %s", self.data_source_id, totals)
+        self.log.info("Data source %s: %s", self.data_source_id, plain(totals))
         self._end_with(context)
         if self.do_xcom_push:
             context["ti"].xcom_push(key="totals", value=totals)

@@ -22,6 +22,7 @@ from airflow.providers.common.compat.sdk import (
 from airflow.triggers.base import StartTriggerArgs
 
 from airflow_provider_kendra import polling
+from airflow_provider_kendra._text import plain
 from airflow_provider_kendra.aws import AwsParametersMixin
 from airflow_provider_kendra.conditions import (
     AllFresh,
@@ -37,6 +38,7 @@ from airflow_provider_kendra.conditions import (
     Waiting,
     WaitLog,
     check_max_age,
+    check_subject,
     freshness_condition,
     freshness_from_event,
     outcome_from_event,
@@ -44,13 +46,14 @@ from airflow_provider_kendra.conditions import (
 )
 from airflow_provider_kendra.exceptions import (
     KendraRequestError,
+    KendraStateError,
     KendraSyncJobNotFoundError,
     KendraSyncJobRejectedError,
 )
 from airflow_provider_kendra.lineage import SyncJobLineageMixin
 from airflow_provider_kendra.links.kendra import KendraIndexLink
 from airflow_provider_kendra.sync_job import Acceptance
-from airflow_provider_kendra.validation import check_interval, check_seconds
+from airflow_provider_kendra.validation import check_identifiers, check_interval, check_seconds
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
 from airflow_provider_kendra.xcoms import RecordXComsMixin
 
@@ -82,7 +85,7 @@ class _KendraSensor(SyncJobLineageMixin, AwsParametersMixin, BaseSensorOperator)
 
     index_id: str
     deferrable: bool
-    _rebuild: Callable[[Mapping[str, Any]], Outcome | AllFresh]
+    _rebuild: Callable[[Any], Outcome | AllFresh]
     _since: datetime | None = None
     _failed: Failed | None = None
 
@@ -163,13 +166,22 @@ class _KendraSensor(SyncJobLineageMixin, AwsParametersMixin, BaseSensorOperator)
     def _make_trigger(self, *, waiting_since: str) -> BaseTrigger:
         """Make the trigger that waits in the triggerer."""
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+    def execute_complete(self, context: Context, event: Any = None) -> Any:
         """Take what the trigger saw."""
         if refusal := self._refusal():
             return self._end(refusal)
-        outcome = self._rebuild(event)
+        try:
+            outcome = self._rebuild(event)
+            self._check_subject(outcome)
+        except ValueError as error:
+            reason = f"The event that resumed this task can't be used: {error}. The next try of the task waits anew."
+            self._raise(KendraStateError(f"{reason} ({self.task_id}, index {self.index_id})"))
         self._tell(context, outcome)
         return self._end(outcome)
+
+    @abstractmethod
+    def _check_subject(self, outcome: Outcome | AllFresh) -> None:
+        """Raise ValueError if an outcome is about something else than this sensor waits for."""
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after the deferral; what the base class does here differs from Airflow version to version."""
@@ -203,9 +215,12 @@ class _KendraSensor(SyncJobLineageMixin, AwsParametersMixin, BaseSensorOperator)
             self.log.info("%s is %s.", outcome.job.title, outcome.job.progress)
             return outcome.job.to_dict()
         if isinstance(outcome, AllFresh):
-            self.log.info("Fresh: %s.", ", ".join(outcome.jobs))
+            self.log.info("Fresh: %s.", plain(", ".join(outcome.jobs)))
             return {data_source_id: job.to_dict() for data_source_id, job in outcome.jobs.items()}
-        error = _ERRORS[outcome.failure](outcome)
+        self._raise(_ERRORS[outcome.failure](outcome))
+
+    def _raise(self, error: Exception) -> NoReturn:
+        """Fail, or skip where the DAG's author wants that."""
         for parameter in ("soft_fail", "never_fail"):
             if getattr(self, parameter):
                 raise AirflowSkipException(f"Skipping since {parameter} is set: {error}") from error
@@ -439,6 +454,9 @@ class KendraSyncJobSensor(RecordXComsMixin, _KendraSensor):
             since=polling.utcnow(),
         )
 
+    def _check_subject(self, outcome: Outcome | AllFresh) -> None:
+        check_subject(outcome, self.index_id, [self.data_source_id], self.execution_id)
+
     @property
     def _source(self) -> polling.DataSource:
         return polling.DataSource(self.aws_parameters, self.index_id, self.data_source_id)
@@ -562,6 +580,10 @@ class KendraDataFreshnessSensor(_KendraSensor):
         if line := self._freshness_log.line(outcome, now):
             self.log.info(line)
         return None
+
+    def _check_subject(self, outcome: Outcome | AllFresh) -> None:
+        ids = self.data_source_ids
+        check_subject(outcome, self.index_id, ids if ids is None else check_identifiers("data_source_ids", ids))
 
     def _timed_out(self) -> Failed:
         from airflow_provider_kendra.watching import timed_out

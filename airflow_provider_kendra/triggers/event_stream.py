@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
 
+from airflow_provider_kendra._text import plain
 from airflow_provider_kendra.finished import check_cursor, start_time_of
 
 try:
@@ -61,7 +62,7 @@ class SyncJobProducer(SharedStreamProducer):
                 self._trigger.log.warning(
                     "Cannot read the watcher's stored cursor: %s. Beginning with the jobs that finish from now on "
                     "(data source %s, index %s)",
-                    error,
+                    plain(error),
                     self._trigger.data_source_id,
                     self._trigger.index_id,
                 )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import airflow.triggers.base
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_kendra._text import plain
 from airflow_provider_kendra.aws import AwsParametersMixin
 from airflow_provider_kendra.conditions import (
     AllFresh,
@@ -243,16 +244,17 @@ class KendraSyncJobTrigger(_WaitTrigger):
     async def _stop_if_ended_by_user(self) -> None:
         state = await self._task_state()
         if state not in _ENDED_BY_USER:
-            self.log.info("Not stopping sync job %s: the task is %s.", self.execution_id, state or "not known")
+            self.log.info("Not stopping sync job %s: the task is %s.", plain(self.execution_id), state or "not known")
             return
         from asgiref.sync import sync_to_async  # here: DAG parsing need not pay for it
 
         try:
             stopped = await sync_to_async(self._stop, thread_sensitive=False)()
         except Exception as error:
-            self.log.warning("Could not stop sync job %s: %s", self.execution_id, error)
+            self.log.warning("Could not stop sync job %s: %s", plain(self.execution_id), plain(error))
             return
-        self.log.info("The task was ended: sync job %s %s.", self.execution_id, "stopped" if stopped else "had ended")
+        end = "stopped" if stopped else "had ended"
+        self.log.info("The task was ended: sync job %s %s.", plain(self.execution_id), end)
 
     async def _task_state(self) -> str | None:
         """The state of the task in words, None if it cannot be found out."""
@@ -266,7 +268,7 @@ class KendraSyncJobTrigger(_WaitTrigger):
             )
             state = states[ti.run_id][ti.task_id if ti.map_index < 0 else f"{ti.task_id}_{ti.map_index}"]
         except Exception as error:
-            self.log.warning("Could not find out the state of the task: %s", error)
+            self.log.warning("Could not find out the state of the task: %s", plain(error))
             return None
         return "cleared" if state is None else str(state)
 

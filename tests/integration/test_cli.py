@@ -582,7 +582,7 @@ def test_an_error_of_aws_is_called_what_it_is(
         (NoCredentialsError(), "There are no credentials to call AWS with: "),
         (NoRegionError(), "The request could not be made: You must specify a region"),
         (ReadTimeoutError(endpoint_url="http://kendra"), "Kendra did not answer (ReadTimeoutError): "),
-        (RuntimeError("what\x1b[2J"), "RuntimeError: what [2J"),
+        (RuntimeError("what\x1b[2J"), r"RuntimeError: what\x1b[2J"),
     ],
 )
 def test_an_error_on_the_way_to_aws_is_called_what_it_is(

@@ -13,6 +13,7 @@ RETRIED = {
     exceptions.KendraSyncJobFailedError: True,
     exceptions.KendraSyncJobTimeoutError: True,
     exceptions.KendraSyncJobAlreadyRunningError: True,
+    exceptions.KendraStateError: True,
     exceptions.KendraDocumentsError: True,
     exceptions.KendraDocumentsRequestError: False,
     exceptions.KendraRequestError: False,
