@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -425,6 +426,23 @@ class HeldUp:
         more = len(self.data_sources) - len(told)
         return ", ".join(told) + (f" and {more} more" if more else "")
 
+    def summary(self, condition: Fresh, now: datetime, room: int) -> str:
+        """
+        Name data sources that are not fresh, at least one and as many as there is room for.
+
+        :param condition: What each must fulfil.
+        :param now: The time that it is about.
+        :param room: How many characters there are.
+        """
+        named = ""
+        for count, (data_source_id, decision) in enumerate(self.data_sources.items(), 1):
+            more = f" and {len(self.data_sources) - count} more" if count < len(self.data_sources) else ""
+            next_one = f"{', ' if named else ''}{data_source_id} ({_standing(decision, condition, now)})"
+            if named and len(named + next_one + more) > room:
+                return f"{named} and {len(self.data_sources) - count + 1} more"
+            named += next_one
+        return named
+
 
 def all_fresh(
     decisions: Mapping[str, Outcome | Waiting | None], condition: Fresh, now: datetime
@@ -469,6 +487,24 @@ def _staleness(decision: Satisfied | Waiting | str | None, condition: Fresh, now
     return "; ".join(parts)
 
 
+def _standing(decision: Satisfied | Waiting | str | None, condition: Fresh, now: datetime) -> str:
+    """Say in a few words how a data source stands that is not fresh."""
+    if isinstance(decision, str):
+        return decision
+    if decision is None:
+        return "not polled yet"
+    if isinstance(decision, Waiting) and decision.trouble:
+        return "poll failed"
+    stale = decision.job if isinstance(decision, Satisfied) else decision.stale
+    running = decision.job if isinstance(decision, Waiting) else None
+    words = "no acceptable sync"
+    if stale is not None:
+        age = now - getattr(stale, condition.measured_by)
+        words = f"last acceptable sync {f'{age.days} days' if age.days > 1 else timedelta(seconds=age // _SECOND)} ago"
+    return f"{words}, {running.status}" if running else words
+
+
+_SECOND = timedelta(seconds=1)
 _LONGEST = timedelta.max.total_seconds()  # as a float it is a little longer than a timedelta can be
 
 
@@ -582,29 +618,83 @@ def read(condition: Condition, pages: Iterable[Page], now: datetime) -> Outcome 
 PROGRESS_INTERVAL = 300.0
 
 
+class PollErrors:
+    """Sums up the polls that fail, for a log that says so when errors begin and then at its progress interval."""
+
+    def __init__(self) -> None:
+        self._polls = self._failed = 0
+        self._kind = ""
+        self._is_reported = False
+
+    def count(self, trouble: str | None) -> bool:
+        """
+        Count a poll, and say whether errors begin with it.
+
+        :param trouble: Why it failed, None if it did not.
+        """
+        self._polls += 1
+        if trouble is None:
+            return False
+        self._failed += 1
+        self._kind = _kind_of_error(trouble)
+        return not self._is_reported
+
+    def summary(self, which: str | None = None) -> str:
+        """
+        Sum up the polls since the last summary, as the first sentence of a line; empty if there is nothing to say.
+
+        :param which: How to call those that failed. Default: by their number.
+        """
+        polls, failed, was_reported = self._polls, self._failed, self._is_reported
+        self._polls, self._failed, self._is_reported = 0, 0, failed > 0
+        if not failed:
+            return "Polls succeed again. " if was_reported else ""
+        if which is not None:
+            words = f"{which} failed"
+        else:
+            words = f"{failed} of the last {polls} polls failed" if was_reported else "The last poll failed"
+        return f"{words} ({self._kind}); retrying. "
+
+
+_AWS_CODE = re.compile(r"An error occurred \(([^)]+)\)")
+_LONGEST_KIND = 28
+
+
+def _kind_of_error(trouble: str) -> str:
+    """Cut the description of an error to its AWS error code, or to the exception's name."""
+    code = _AWS_CODE.search(trouble)
+    return (code[1] if code else trouble.partition(":")[0])[:_LONGEST_KIND]
+
+
 class WaitLog:
-    """Says in a task's log what a wait sees: each change, and now and then that it still waits."""
+    """Says in a task's log how a wait stands: at each change of status, when errors begin, and every five minutes."""
 
     def __init__(self, subject: str, now: datetime) -> None:
         self.subject = subject
-        self._since = self._told_at = now
-        self._told: object = None
+        self._since = self._logged_at = now
+        self._logged: object = None
+        self._errors = PollErrors()
 
     def line(self, seen: Waiting, now: datetime) -> str | None:
         """
         Give the line to log, or None if there is nothing new.
 
-        :param seen: What the last look decided.
-        :param now: The time of that look.
+        :param seen: What the last poll decided.
+        :param now: The time of that poll.
         """
         if now < self._since and seen.job is None:
             return None  # an answer from before the wait
-        news = (seen.job and (seen.job.execution_id, seen.job.status), seen.trouble is not None)
-        is_progress = (now - self._told_at).total_seconds() >= PROGRESS_INTERVAL
-        if news == self._told and not is_progress:
+        news = (seen.job and (seen.job.execution_id, seen.job.status),)
+        do_errors_begin = self._errors.count(seen.trouble)
+        is_progress = (now - self._logged_at).total_seconds() >= PROGRESS_INTERVAL
+        if news == self._logged and not is_progress and not do_errors_begin:
             return None
-        self._told, self._told_at = news, max(now, self._since)
+        self._logged, self._logged_at = news, max(now, self._since)
+        errors = self._errors.summary()
         elapsed = max(int((now - self._since).total_seconds()), 0)
-        state = f"{seen.job.execution_id} is {seen.job.progress}" if seen.job else "no such job has been seen yet"
-        trouble = f"; the last look failed and will be repeated: {seen.trouble}" if seen.trouble else ""
-        return plain(f"Waiting for {self.subject} ({elapsed} s so far): {state}{trouble}.", LONGEST_MESSAGE)
+        if seen.job is None:
+            subject = "" if errors else f" (waiting for {self.subject})"
+            return plain(f"{errors}No sync job listed after {elapsed} s{subject}", LONGEST_MESSAGE)
+        counts = "" if errors else f": {seen.job.counts}"
+        line = f"{errors}{seen.job.status} after {elapsed} s{counts} (sync job {seen.job.execution_id})"
+        return plain(line, LONGEST_MESSAGE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kendra._text import plain
@@ -14,7 +14,6 @@ from airflow_provider_kendra.links.kendra import (
     KendraLink,
     KendraSyncJobLogsLink,
     store_link,
-    stored_link,
 )
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS
 
@@ -46,7 +45,7 @@ class SyncJobLineageMixin:
 
     _ended_with: Sequence[SyncJob] = ()
     _declared_outlets: Sequence[Any] | None = None
-    _stored_links: Mapping[str, str] = {}
+    _stored_links: Collection[str] = ()
     _is_resumed = False
 
     def __init__(self, **kwargs: Any) -> None:
@@ -102,28 +101,37 @@ class SyncJobLineageMixin:
         ti: Any = context.get("ti")
         if ti is None:
             return
-        known = {
-            "region": self._region,
-            "index_id": self.index_id,
-            "data_source_id": getattr(self, "data_source_id", None),
-            "execution_id": execution_id,
-        }
         for link in self.operator_extra_links:
-            url = link.url(**known) if isinstance(link, KendraLink) else None
-            if url is None or link.xcom_key in self._stored_links:
+            if not isinstance(link, KendraLink) or link.xcom_key in self._stored_links:
                 continue
-            try:
-                # Before a deferral, the same link has usually been stored already.
-                if not self._is_resumed or stored_link(ti, link.xcom_key) != url:
+            if not self._was_stored_before(link):
+                url = link.url(
+                    region=self._region,  # which may take a look-up of the connection
+                    index_id=self.index_id,
+                    data_source_id=getattr(self, "data_source_id", None),
+                    execution_id=execution_id,
+                )
+                if url is None:
+                    continue
+                try:
                     store_link(ti, link.xcom_key, url)
-            except Exception as error:  # a link must never fail the task
-                self.log.warning("Could not store the link %r: %s", link.name, plain(error))
-                return
-            self._stored_links = {**self._stored_links, link.xcom_key: url}
+                except Exception as error:  # a link must never fail the task
+                    self.log.warning("Could not store the link %r: %s", link.name, plain(error))
+                    return
+            self._stored_links = {*self._stored_links, link.xcom_key}
         if AIRFLOW_V_3_0_PLUS:  # which stores once more, at the end of the task, each link that the task still has
             self.operator_extra_links = tuple(
                 link for link in self.operator_extra_links if getattr(link, "xcom_key", None) not in self._stored_links
             )
+
+    def _was_stored_before(self, link: KendraLink) -> bool:
+        """Whether the process that deferred the task has stored this link; to ask Airflow would cost a call."""
+        return self._is_resumed and (self._was_job_known or not link.needs_job)
+
+    @property
+    def _was_job_known(self) -> bool:
+        """Whether the sync job was known when the task deferred."""
+        return True
 
     def _write_asset_events(self, context: Context) -> None:
         """

@@ -158,6 +158,12 @@ class SyncJob:
         return f"{plain(self.status, _LONGEST_ID) or 'without a status'} ({reported or 'no documents reported'})"
 
     @property
+    def counts(self) -> str:
+        """The document counts that are not 0, in one short phrase for people."""
+        counts = ((name, getattr(self, f"documents_{name}")) for name in DOCUMENT_COUNTS)
+        return ", ".join(f"{count} {name}" for name, count in counts if count) or "no documents yet"
+
+    @property
     def title(self) -> str:
         """Which job this is, in one phrase for messages."""
         return (

@@ -22,6 +22,7 @@ from airflow_provider_kendra.conditions import (
     History,
     NeedsOlder,
     Outcome,
+    PollErrors,
     Satisfied,
     Waiting,
     all_fresh,
@@ -104,30 +105,45 @@ def freshness_index(aws: AwsParameters, index_id: str, data_source_ids: str | Se
 
 
 class FreshnessLog:
-    """Says in a task's log which data sources hold a wait up: at each change, and now and then."""
+    """Says in a task's log which data sources a wait waits for: at each change, when errors begin, and now and then."""
 
     def __init__(self, condition: Fresh, now: datetime) -> None:
         self._condition = condition
-        self._since = self._told_at = now
-        self._told: object = None
+        self._since = self._logged_at = now
+        self._logged: object = None
+        self._errors = PollErrors()
 
     def line(self, seen: HeldUp, now: datetime) -> str | None:
         """
         Give the line to log, or None if there is nothing new.
 
-        :param seen: What the last looks came to.
+        :param seen: What the last polls came to.
         :param now: The time that it is about.
         """
-        news = {key: _visible(decision) for key, decision in seen.data_sources.items()}
-        is_progress = (now - self._told_at).total_seconds() >= PROGRESS_INTERVAL
-        if not is_progress and (news == self._told or None in news.values()):
+        decisions = seen.data_sources
+        news = {key: _state(decision) for key, decision in decisions.items()}
+        troubles = (decision.trouble for decision in decisions.values() if isinstance(decision, Waiting))
+        do_errors_begin = self._errors.count(next(filter(None, troubles), None))
+        is_progress = (now - self._logged_at).total_seconds() >= PROGRESS_INTERVAL
+        is_news = news != self._logged and None not in decisions.values()
+        if not is_progress and not is_news and not do_errors_begin:
             return None
-        self._told, self._told_at = news, now
-        elapsed = int((now - self._since).total_seconds())
-        held_up = seen.describe(self._condition, now)
-        return plain(
-            f"Waiting for {self._condition.subject} ({elapsed} s so far), held up by {held_up}.", LONGEST_MESSAGE
+        self._logged, self._logged_at = news, now
+        sources = f"{len(news)} data source{'' if len(news) == 1 else 's'}"
+        begin = (
+            f"{self._errors.summary('Polls')}{sources} not fresh after {int((now - self._since).total_seconds())} s: "
         )
+        return plain(begin + seen.summary(self._condition, now, _LONGEST_LINE - len(begin)), LONGEST_MESSAGE)
+
+
+_LONGEST_LINE = 190  # characters of a progress line, unless the first name alone takes more
+
+
+def _state(decision: Outcome | Waiting | str | None) -> object:
+    """What of a decision is worth a line of its own, errors apart."""
+    if isinstance(decision, Waiting):
+        return decision.job and (decision.job.execution_id, decision.job.status)
+    return decision.job.execution_id if isinstance(decision, Satisfied) else decision
 
 
 def _visible(decision: Outcome | Waiting | str | None) -> object:

@@ -242,6 +242,14 @@ class KendraSyncJobsHook(AwsBaseHook):
         """Look the connection up several times, over a minute, before it counts as not defined."""
         self.look_up_pauses = LOOK_UP_PAUSES
 
+    def use_connection_of(self, other: KendraSyncJobsHook) -> None:
+        """
+        Take the values of the connection from a hook with the same parameters, to look it up once.
+
+        :param other: The other hook.
+        """
+        self.conn_config = self._known_conn_config = other.conn_config
+
     def take_connection_as_defined(self) -> None:
         """Take "not defined" for a failed look-up, which will pass: a process before this one had the connection."""
         self.look_up_pauses = ()

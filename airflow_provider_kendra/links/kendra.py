@@ -30,6 +30,8 @@ class KendraLink(BaseOperatorLink):
     """
 
     name: ClassVar[str]
+    needs_job: ClassVar[bool] = False
+    """Whether there is no such link before the sync job is known."""
 
     @property
     def xcom_key(self) -> str:
@@ -81,6 +83,7 @@ class KendraSyncJobLogsLink(KendraLink):
     """
 
     name = "Sync job logs"
+    needs_job = True
 
     @classmethod
     def url(cls, **known: str | None) -> str | None:

@@ -477,6 +477,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
             return
         try:
             hook = self.aws_parameters.make_hook()
+            hook.use_connection_of(self.hook)
             hook.hurry()
         except Exception as error:  # a sync that is started already must not be lost by this
             self.log.warning("A kill of this task would not stop its sync job: %s", plain(error))
@@ -1066,6 +1067,9 @@ def _documents(job: SyncJob) -> int:
     )
 
 
+_MANY_JOBS = 1000  # each takes about 500 bytes of the XCom
+
+
 class KendraListSyncJobsOperator(SyncJobLineageMixin, AwsParametersMixin, BaseOperator):
     """
     List sync jobs; returns their records, newest first, ready for ``.expand`` and ``.map``.
@@ -1079,7 +1083,7 @@ class KendraListSyncJobsOperator(SyncJobLineageMixin, AwsParametersMixin, BaseOp
     :param started_after: Only jobs that started at or after this time: a ``datetime`` or ISO 8601 text, with a
         time zone (templated).
     :param started_before: Only jobs that started at or before this time (templated).
-    :param limit: At most so many jobs, the newest. Default None: all.
+    :param limit: At most so many jobs, the newest. Default None: all, with a warning if these are more than 1,000.
     :param aws_conn_id: The Airflow connection for AWS, by default ``aws_default``; None for boto3's own credentials
         (templated).
     :param region_name: AWS region; by default that of the connection (templated).
@@ -1142,6 +1146,13 @@ class KendraListSyncJobsOperator(SyncJobLineageMixin, AwsParametersMixin, BaseOp
                 started_after=self.started_after,
                 started_before=self.started_before,
                 limit=self.limit,
+            )
+        if self.limit is None and len(jobs) > _MANY_JOBS:
+            self.log.warning(
+                "%d sync jobs go into one XCom. Pass limit, started_after or started_before if that is too much (data "
+                "source %s)",
+                len(jobs),
+                self.data_source_id,
             )
         records = [job.to_dict() for job in jobs]
         totals: dict[str, Any] = {

@@ -185,7 +185,7 @@ class _KendraSensor(SyncJobLineageMixin, AwsParametersMixin, BaseSensorOperator)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after the deferral; what the base class does here differs from Airflow version to version."""
-        self._is_resumed = True
+        self._is_resumed = not self.start_from_trigger  # else no process of the task ran before
         try:
             return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
         except AirflowException as error:
@@ -429,6 +429,10 @@ class KendraSyncJobSensor(RecordXComsMixin, _KendraSensor):
     @property
     def _execution_id(self) -> str | None:
         return self.execution_id or (self._seen.job.execution_id if self._seen.job else None)
+
+    @property
+    def _was_job_known(self) -> bool:
+        return self.execution_id is not None
 
     def _timed_out(self) -> Failed:
         return polling.timed_out(self._source.subject(self._condition or self._make_condition()), self._seen)

@@ -239,12 +239,8 @@ def test_two_waits_share_looks_and_each_logs_in_its_own_task(data_source: DataSo
             "wait_for_next": {**data_source.as_kwargs, "started_after": after_first},
         }
     )
-    waits_for = {
-        "wait_for_one": f"Waiting for sync job {first}",
-        "wait_for_next": f"Waiting for a sync job that started at or after {after_first}",
-    }
-    for task_id, words in waits_for.items():
-        running.wait_until(f"{task_id} to wait", lambda t=task_id, w=words: w in running.log_of(t))  # type: ignore[misc]
+    for task_id in ("wait_for_one", "wait_for_next"):
+        running.wait_until(f"{task_id} to wait", lambda t=task_id: f"(sync job {first})" in running.log_of(t))  # type: ignore[misc]
     assert running.states() == {"wait_for_one": "deferred", "wait_for_next": "deferred"}
 
     def looks() -> list[Call]:
@@ -266,6 +262,10 @@ def test_two_waits_share_looks_and_each_logs_in_its_own_task(data_source: DataSo
 
     # Two waits that look for themselves would look twice as often.
     assert shared[-1].time - shared[0].time > 0.75 * INTERVAL * (len(shared) - 1)
+    waits_for = {
+        "wait_for_one": f"{first} of data source {data_source.data_source_id}",
+        "wait_for_next": f"(waiting for a sync job that started at or after {after_first}",
+    }
     for task_id, words in waits_for.items():
         (other,) = waits_for.keys() - {task_id}
         assert words in running.log_of(task_id)

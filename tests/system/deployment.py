@@ -525,7 +525,7 @@ class Run:
 
     def wait_for_waiting(self) -> None:
         """Wait until the task waits, in its process or in a triggerer."""
-        self.wait_for_log("Waiting for sync job")
+        self.wait_for_log("SYNCING after ")
 
     def triggerer_job(self) -> int | None:
         """The job that the task's trigger is assigned to."""

@@ -24,7 +24,7 @@ from airflow_provider_kendra.conditions import (
     read,
     sync_job_condition,
 )
-from airflow_provider_kendra.sync_job import Acceptance, SyncJob
+from airflow_provider_kendra.sync_job import DOCUMENT_COUNTS, Acceptance, SyncJob
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 INDEX_ID = "0a1b2c3d-4e5f-6789-abcd-ef0123456789"
@@ -448,7 +448,8 @@ def at(seconds):
 SYNCING = Waiting(job("mine", "SYNCING", documents_scanned=7))
 INDEXING = Waiting(job("mine", "SYNCING_INDEXING"))
 NEXT_JOB = Waiting(job("next", "SYNCING"))
-THROTTLED = Waiting(job("mine", "SYNCING"), trouble="Slow down.")
+THROTTLING = "ThrottlingException: An error occurred (ThrottlingException) when calling: slow down"
+THROTTLED = Waiting(job("mine", "SYNCING"), trouble=THROTTLING)
 
 
 class TestWaitLog:
@@ -456,29 +457,26 @@ class TestWaitLog:
         log = WaitLog("sync job mine", NOW)
         return [log.line(seen, at(seconds)) for seconds, seen in looks]
 
-    def test_the_first_look_is_told_with_subject_time_status_and_documents(self):
-        assert self.lines((12.9, SYNCING)) == ["Waiting for sync job mine (12 s so far): mine is SYNCING (7 scanned)."]
+    def test_the_first_line_says_status_time_and_documents(self):
+        assert self.lines((12.9, SYNCING)) == ["SYNCING after 12 s: 7 scanned (sync job mine)"]
 
-    def test_a_job_of_an_answer_from_before_the_wait_is_told_without_a_negative_time(self):
-        assert self.lines((-37, SYNCING)) == ["Waiting for sync job mine (0 s so far): mine is SYNCING (7 scanned)."]
+    def test_counts_of_zero_are_left_out(self):
+        seen = Waiting(job("mine", "SYNCING_INDEXING", documents_scanned=3, documents_added=3, documents_failed=0))
+        assert self.lines((19, seen)) == ["SYNCING_INDEXING after 19 s: 3 scanned, 3 added (sync job mine)"]
+
+    def test_that_no_document_is_reported_yet_is_said(self):
+        assert self.lines((0, INDEXING)) == ["SYNCING_INDEXING after 0 s: no documents yet (sync job mine)"]
+
+    def test_a_job_of_an_answer_from_before_the_wait_has_no_negative_time(self):
+        assert self.lines((-37, SYNCING)) == ["SYNCING after 0 s: 7 scanned (sync job mine)"]
 
     def test_an_answer_from_before_the_wait_does_not_say_that_there_is_no_job(self):
         before, first = self.lines((-37, Waiting()), (23, Waiting()))
         assert before is None
-        assert first == "Waiting for sync job mine (23 s so far): no such job has been seen yet."
+        assert first == "No sync job listed after 23 s (waiting for sync job mine)"
 
-    def test_that_nothing_is_listed_is_told(self):
-        assert self.lines((0, Waiting())) == ["Waiting for sync job mine (0 s so far): no such job has been seen yet."]
-
-    def test_trouble_is_told(self):
-        line = "Waiting for sync job mine (0 s so far): mine is SYNCING (no documents reported); the last look failed "
-        assert self.lines((0, THROTTLED)) == [f"{line}and will be repeated: Slow down.."]
-
-    @pytest.mark.parametrize(
-        ("before", "after"),
-        [(SYNCING, INDEXING), (SYNCING, NEXT_JOB), (Waiting(), SYNCING), (SYNCING, THROTTLED), (THROTTLED, SYNCING)],
-    )
-    def test_a_change_is_told_at_once(self, before, after):
+    @pytest.mark.parametrize(("before", "after"), [(SYNCING, INDEXING), (SYNCING, NEXT_JOB), (Waiting(), SYNCING)])
+    def test_a_change_of_status_is_logged_at_once(self, before, after):
         first, second = self.lines((0, before), (1, after))
         assert first
         assert second
@@ -490,36 +488,78 @@ class TestWaitLog:
             (Waiting(), Waiting()),
             (SYNCING, Waiting(job("mine", "SYNCING", documents_scanned=8))),
             (THROTTLED, Waiting(job("mine", "SYNCING"), trouble="Slow down, please.")),
+            (THROTTLED, SYNCING),
         ],
     )
-    def test_what_is_no_change_is_not_told_at_once(self, before, after):
+    def test_what_is_no_change_waits_for_the_next_line(self, before, after):
         assert self.lines((0, before), (299.9, after))[1] is None
 
-    def test_that_nothing_changes_is_told_every_five_minutes_with_the_documents_so_far(self):
-        looks = [(seconds, Waiting(job("mine", "SYNCING", documents_scanned=seconds))) for seconds in range(0, 901, 60)]
-        assert [line.split(" (")[1:] for line in self.lines(*looks) if line] == [
-            [f"{seconds} s so far): mine is SYNCING", f"{seconds} scanned)."] for seconds in (0, 300, 600, 900)
+    def test_a_wait_without_changes_is_logged_every_five_minutes_with_the_documents_so_far(self):
+        polls = [(seconds, Waiting(job("mine", "SYNCING", documents_scanned=seconds))) for seconds in range(0, 901, 60)]
+        assert [line for line in self.lines(*polls) if line] == [
+            "SYNCING after 0 s: no documents yet (sync job mine)",
+            *(f"SYNCING after {seconds} s: {seconds} scanned (sync job mine)" for seconds in (300, 600, 900)),
         ]
 
     def test_five_minutes_are_counted_from_the_last_line(self):
-        told = self.lines((0, SYNCING), (200, INDEXING), (300, INDEXING), (499, INDEXING), (500, INDEXING))
-        assert [line is not None for line in told] == [True, True, False, False, True]
+        lines = self.lines((0, SYNCING), (200, INDEXING), (300, INDEXING), (499, INDEXING), (500, INDEXING))
+        assert [line is not None for line in lines] == [True, True, False, False, True]
+
+    def test_the_first_error_is_logged_at_once_with_its_cause_first(self):
+        assert self.lines((0, SYNCING), (60, THROTTLED))[1] == (
+            "The last poll failed (ThrottlingException); retrying. SYNCING after 60 s (sync job mine)"
+        )
+
+    def test_errors_that_come_and_go_are_summed_up_until_there_are_none(self):
+        polls = [(60 * n, THROTTLED if n % 2 else SYNCING) for n in range(11)]
+        polls += [(60 * n, SYNCING) for n in range(11, 25)]
+        times_and_lines = zip((seconds for seconds, _ in polls), self.lines(*polls), strict=True)
+        assert [(seconds, line) for seconds, line in times_and_lines if line] == [
+            (0, "SYNCING after 0 s: 7 scanned (sync job mine)"),
+            (60, "The last poll failed (ThrottlingException); retrying. SYNCING after 60 s (sync job mine)"),
+            (360, "2 of the last 5 polls failed (ThrottlingException); retrying. SYNCING after 360 s (sync job mine)"),
+            (660, "2 of the last 5 polls failed (ThrottlingException); retrying. SYNCING after 660 s (sync job mine)"),
+            (960, "Polls succeed again. SYNCING after 960 s (sync job mine)"),
+            (1260, "SYNCING after 1260 s: 7 scanned (sync job mine)"),
+        ]
+
+    def test_polls_that_fail_alternately_for_two_hours_add_one_line_to_those_of_a_quiet_wait(self):
+        quiet = [line for line in self.lines(*((60 * n, SYNCING) for n in range(121))) if line]
+        polls = ((60 * n, THROTTLED if n % 2 else SYNCING) for n in range(121))
+        failing = [line for line in self.lines(*polls) if line]
+        assert (len(quiet), len(failing)) == (25, 25)
+        assert sum(map(len, quiet)) < 25 * 100
 
     @given(
         st.lists(
-            st.tuples(st.integers(0, 400), st.sampled_from([Waiting(), SYNCING, INDEXING, NEXT_JOB, THROTTLED])),
-            min_size=1,
+            st.tuples(
+                st.integers(0, 400), st.sampled_from([Waiting(), Waiting(trouble="E: e"), SYNCING, INDEXING, THROTTLED])
+            )
         )
     )
-    def test_a_line_is_a_change_or_five_minutes_after_the_last_one(self, looks):
-        seconds, told_at, told = 0, None, None
-        log = WaitLog("sync job mine", NOW)
-        for pause, seen in looks:
+    def test_a_line_is_a_change_the_begin_of_errors_or_five_minutes_after_the_last_one(self, polls):
+        seconds, logged_at, logged, are_errors_known = 0, None, None, False
+        log, failed = WaitLog("sync job mine", NOW), False
+        for pause, seen in polls:
             seconds += pause
-            is_due = told is not seen or seconds - told_at >= PROGRESS_INTERVAL
+            failed = failed or seen.trouble is not None
+            status = seen.job and seen.job.status
+            is_due = logged_at is None or logged != status or seconds - logged_at >= PROGRESS_INTERVAL
+            is_due = is_due or (failed and not are_errors_known)
             assert (log.line(seen, at(seconds)) is not None) is is_due
             if is_due:
-                told_at, told = seconds, seen
+                logged_at, logged, are_errors_known, failed = seconds, status, failed, False
+
+    @pytest.mark.parametrize("trouble", [None, f"ConnectTimeoutError: Connect timeout on {'x' * 500}", "x" * 500])
+    @pytest.mark.parametrize("subject", ["sync job", "a sync job that started at or after"])
+    def test_a_line_takes_less_than_200_bytes(self, trouble, subject):
+        key = "1cbcfa0b-63ba-4e9a-8d44-0b1a7c3f9e21"
+        what = key if subject == "sync job" else "2026-11-25T00:00:00+00:00"
+        counts = dict.fromkeys((f"documents_{name}" for name in DOCUMENT_COUNTS), 1_234_567)
+        for seen in (Waiting(job(key, "SYNCING_INDEXING", **counts), trouble), Waiting(trouble=trouble)):
+            log = WaitLog(f"{subject} {what} on data source {key}", NOW)
+            for line in (log.line(seen, at(0)), *(log.line(seen, at(86_000 + n)) for n in range(400))):
+                assert len((line or "").encode()) < 200, line
 
     def test_the_interval_is_five_minutes(self):
         assert PROGRESS_INTERVAL == 300

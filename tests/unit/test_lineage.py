@@ -84,7 +84,6 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
         ti.stores += 1
 
     monkeypatch.setattr("airflow_provider_kendra.lineage.store_link", store)
-    monkeypatch.setattr("airflow_provider_kendra.lineage.stored_link", lambda ti, key: ti.links.get(key))
     return run
 
 
@@ -435,6 +434,29 @@ class TestLinks:
         assert run.stores == 2
 
         wait(region_name=REGION, deferrable=True).resume_execution("execute_complete", {"event": event()}, run.context)
+        assert (run.links.keys(), run.stores) == ({INDEX_LINK, LOGS_LINK}, 2)
+
+    @pytest.mark.parametrize("make", [wait, lambda **arguments: stop(**arguments)], ids=["a sensor", "an operator"])
+    def test_of_a_task_that_resumes_cost_no_call_of_airflow(
+        self, run: Run, make: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def call(*_: Any) -> Any:
+            raise AssertionError("This is a call of the api-server.")
+
+        monkeypatch.setattr("airflow_provider_kendra.lineage._region_of_connection", call)
+        monkeypatch.setattr("airflow_provider_kendra.links.kendra._read", call)
+        monkeypatch.setattr("airflow_provider_kendra.lineage.store_link", call)
+        task = make(deferrable=True)
+
+        assert task.resume_execution("execute_complete", {"event": event()}, run.context) == JOB.to_dict()
+        if AIRFLOW_V_3_0_PLUS:
+            assert task.operator_extra_links == (), "Airflow would read and store each at the end of the task"
+
+    def test_of_a_task_that_resumes_are_stored_if_they_were_not_known_before(self, run: Run) -> None:
+        arguments = {"execution_id": None, "started_after": "2026-01-31T05:00:00+00:00", "region_name": REGION}
+        with pytest.raises(TaskDeferred):
+            wait(deferrable=True, **arguments).execute(run.context)
+        wait(deferrable=True, **arguments).resume_execution("execute_complete", {"event": event()}, run.context)
         assert (run.links.keys(), run.stores) == ({INDEX_LINK, LOGS_LINK}, 2)
 
     def test_are_stored_by_the_task_that_resumes_if_it_began_in_the_triggerer(self, run: Run) -> None:

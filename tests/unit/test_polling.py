@@ -359,7 +359,7 @@ def test_a_newcomer_is_shown_the_last_look_without_a_call(data_source, even):
         second = wait(data_source, log=lines.append)
         third = wait(data_source, finished("earlier"))
         assert isinstance(await third, Satisfied)
-        assert "job is syncing" in lines[0].lower()
+        assert lines == ["SYNCING after 0 s: no documents yet (sync job job)"]
         assert data_source.kendra.call_count(LIST) == 1
         await cancel(first, second)
 
@@ -378,8 +378,7 @@ def test_a_reading_from_before_a_wait_does_not_say_in_its_log_that_there_is_no_j
         assert lines == []
         data_source.show(RUNNING)
         await until(61)
-        assert [line.partition(" on data source")[0] for line in lines] == ["Waiting for sync job job"]
-        assert "(23 s so far): job is SYNCING" in lines[0]
+        assert lines == ["SYNCING after 23 s: no documents yet (sync job job)"]
         await cancel(first, newcomer)
 
     run_in_virtual_time(main())
@@ -874,10 +873,9 @@ def test_a_worker_looks_at_each_interval_and_logs_what_changes(data_source, cloc
     lines: list[str] = []
     assert isinstance(wait_in_worker(data_source, log=lines.append), Satisfied)
     assert clock.sleeps == [60, 60, 60]
-    begin = f"Waiting for sync job job on data source {data_source.data_source_id}"
     assert lines == [
-        f"{begin} (0 s so far): job is SYNCING (no documents reported).",
-        f"{begin} (120 s so far): job is SYNCING_INDEXING (no documents reported).",
+        "SYNCING after 0 s: no documents yet (sync job job)",
+        "SYNCING_INDEXING after 120 s: no documents yet (sync job job)",
     ]
 
 
@@ -905,7 +903,7 @@ def test_a_worker_whose_looks_fail_still_knows_the_job_and_says_what_failed(data
     clock.at(30, lambda: throttle(data_source))
     lines: list[str] = []
     outcome = wait_in_worker(data_source, timeout=150, log=lines.append)
-    assert "job is SYNCING (no documents reported); the last look failed and will be repeated: Throttl" in lines[1]
+    assert lines[1] == "The last poll failed (ThrottlingException); retrying. SYNCING after 60 s (sync job job)"
     assert isinstance(outcome, Failed)
     assert outcome.job is not None
     assert "is SYNCING (no documents reported); the last look failed: ThrottlingException: " in outcome.message
@@ -1231,7 +1229,7 @@ def test_a_time_out_while_looks_fail_says_in_which_state_the_job_was_last(data_s
     run_in_virtual_time(main())
 
 
-def test_trouble_and_its_end_are_logged_once_each(data_source, even):
+def test_errors_are_logged_at_once_and_their_end_with_the_progress(data_source, even):
     data_source.show(RUNNING)
     lines: list[str] = []
 
@@ -1239,11 +1237,14 @@ def test_trouble_and_its_end_are_logged_once_each(data_source, even):
         waiting = wait(data_source, log=lines.append, interval=10)
         await until(15)
         throttle(data_source, times=3)
-        await until(100)
+        await until(650)
         await cancel(waiting)
 
     run_in_virtual_time(main())
-    assert ["ThrottlingException" in line for line in lines] == [False, True, False]
+    begin, summary, end = lines[1:]
+    assert begin.startswith("The last poll failed (ThrottlingException); retrying. SYNCING after ")
+    assert summary.startswith("2 of the last ")
+    assert end.startswith("Polls succeed again. SYNCING after ")
 
 
 # The connection

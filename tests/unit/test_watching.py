@@ -7,7 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,10 +23,11 @@ from airflow_provider_kendra.conditions import (
     Failure,
     Fresh,
     HeldUp,
+    Waiting,
 )
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
-from airflow_provider_kendra.sync_job import Acceptance
-from airflow_provider_kendra.watching import Cursor, Finished, Index, wait_until_fresh, watch
+from airflow_provider_kendra.sync_job import Acceptance, SyncJob, SyncJobStatus
+from airflow_provider_kendra.watching import Cursor, Finished, FreshnessLog, Index, wait_until_fresh, watch
 from tests.conftest import NEWEST_START, DataSource, listed
 from tests.virtual_time import run_in_virtual_time
 
@@ -41,6 +42,10 @@ AWS = AwsParameters(botocore_config='{"retries": {"total_max_attempts": 1}}')
 def _even(monkeypatch: pytest.MonkeyPatch) -> None:
     """No jitter: a pause is as long as it says."""
     monkeypatch.setattr(polling, "random", SimpleNamespace(uniform=lambda low, high: high))
+
+
+def at(seconds: float) -> datetime:
+    return datetime(2026, 1, 31, tzinfo=UTC) + timedelta(seconds=seconds)
 
 
 async def until(time: float) -> None:
@@ -423,7 +428,9 @@ def test_while_the_only_data_sources_are_being_created_the_wait_goes_on_and_says
         waiting = wait(custom_data_source.index_id, None)
         await until(90)
         assert not waiting.task.done()
-        assert f"held up by {custom_data_source.data_source_id} (it is still being created)" in waiting.lines[0]
+        assert waiting.lines[0] == (
+            f"1 data source not fresh after 0 s: {custom_data_source.data_source_id} (it is still being created)"
+        )
         assert failed.data_source_id not in waiting.lines[0]
         kendra.set_data_source_status(*custom_data_source.ids, "ACTIVE")
         custom_data_source.show([begins(0, "good")])
@@ -477,6 +484,56 @@ def test_at_its_deadline_it_names_who_holds_it_up(custom_data_source):
     run(main)
 
 
+THROTTLED = Waiting(trouble="ThrottlingException: An error occurred (ThrottlingException): slow down")
+
+
+class TestFreshnessLog:
+    def lines(self, *polls: HeldUp, every: float = 60) -> list[str]:
+        log = FreshnessLog(fresh(), at(0))
+        lines = (log.line(seen, at(every * n)) for n, seen in enumerate(polls))
+        return [line for line in lines if line]
+
+    def test_polls_that_fail_alternately_for_two_hours_are_summed_up(self) -> None:
+        polls = [HeldUp({"one": THROTTLED if n % 2 else Waiting(), "two": Waiting()}) for n in range(121)]
+        lines = self.lines(*polls)
+        assert lines[:3] == [
+            "2 data sources not fresh after 0 s: one (no acceptable sync), two (no acceptable sync)",
+            "Polls failed (ThrottlingException); retrying. 2 data sources not fresh after 60 s: "
+            "one (poll failed), two (no acceptable sync)",
+            "Polls failed (ThrottlingException); retrying. 2 data sources not fresh after 360 s: "
+            "one (no acceptable sync), two (no acceptable sync)",
+        ]
+        assert len(lines) == 25
+
+    def test_the_first_line_without_errors_says_so(self) -> None:
+        lines = self.lines(HeldUp({"one": THROTTLED}), *[HeldUp({"one": Waiting()})] * 2, every=300)
+        assert lines[1:] == [
+            "Polls succeed again. 1 data source not fresh after 300 s: one (no acceptable sync)",
+            "1 data source not fresh after 600 s: one (no acceptable sync)",
+        ]
+
+    @pytest.mark.parametrize("trouble", [None, THROTTLED.trouble, "x" * 500])
+    @pytest.mark.parametrize("sources", [1, 2, 3, 50])
+    def test_a_line_takes_less_than_200_bytes_and_counts_what_it_does_not_name(
+        self, sources: int, trouble: str | None
+    ) -> None:
+        ids = [f"1cbcfa0b-63ba-4e9a-8d44-{number:012}" for number in range(sources)]
+        job = SyncJob(
+            index_id="i",
+            data_source_id=ids[0],
+            execution_id="e",
+            status=SyncJobStatus.SYNCING_INDEXING,
+            start_time=at(-9_000_000),
+        )
+        decisions = {each: Waiting(job, None if each == ids[0] else trouble, stale=job) for each in ids}
+        seen = HeldUp(decisions)
+        for line in self.lines(*[seen] * 1500):
+            assert len(line.encode()) < 200, line
+            named = sum(each in line for each in ids)
+            assert named >= 1
+            assert (f" and {sources - named} more" in line) is (named < sources)
+
+
 def test_its_log_names_who_holds_it_up_at_each_change_and_is_no_storm(custom_data_source):
     stale = another(custom_data_source)
 
@@ -486,12 +543,14 @@ def test_its_log_names_who_holds_it_up_at_each_change_and_is_no_storm(custom_dat
         waiting = wait(custom_data_source.index_id, (custom_data_source.data_source_id, stale.data_source_id))
         await until(30)
         assert len(waiting.lines) == 1
-        assert f"held up by {stale.data_source_id} (last acceptable sync 2:00:00 ago; no sync runs)" in waiting.lines[0]
+        assert waiting.lines[0] == (
+            f"1 data source not fresh after 0 s: {stale.data_source_id} (last acceptable sync 2:00:00 ago)"
+        )
         assert custom_data_source.data_source_id not in waiting.lines[0]
         stale.show([begins(0, "now", "SYNCING"), begins(-120, "old")])
         await until(150)
         assert len(waiting.lines) == 2
-        assert "now is SYNCING" in waiting.lines[1]
+        assert waiting.lines[1].endswith(" ago, SYNCING)")
         await until(150 + 10 * PROGRESS_INTERVAL)
         assert 10 <= len(waiting.lines) <= 13
         await waiting.cancel()

@@ -686,6 +686,17 @@ class TestStoreFailures:
 
 
 class TestKillOnAWorker:
+    def test_the_client_that_stops_the_sync_costs_no_look_up_of_the_connection(self, data_source, monkeypatch):
+        look_ups = []
+        look_up = KendraSyncJobsHook._look_up
+        monkeypatch.setattr(KendraSyncJobsHook, "_look_up", lambda hook: look_ups.append(hook) or look_up(hook))
+        task = Task(data_source)
+        task.clock.at(70, task.kill)
+        task.clock.at(80, lambda: data_source.finish("ABORTED"))
+        with pytest.raises(KendraSyncJobFailedError, match="ABORTED"):
+            task.run()
+        assert (task.stops, len(look_ups)) == (1, 2)  # the task is made twice
+
     def test_stops_our_sync(self, data_source):
         task = Task(data_source)
         task.clock.at(70, task.kill)

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from unittest.mock import Mock
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, Asset, TaskDeferred
@@ -17,6 +18,7 @@ from airflow_provider_kendra.exceptions import (
     KendraSyncJobNotFoundError,
     KendraSyncJobTimeoutError,
 )
+from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.operators.kendra import (
     KendraListSyncJobsOperator,
     KendraStartSyncJobOperator,
@@ -514,6 +516,25 @@ class TestList:
         records = make(**filters).execute(context)
         assert [record["execution_id"] for record in records] == [f"job-{number}" for number in expected]
         assert data_source.kendra.call_count(LIST) == 1
+
+    @pytest.mark.parametrize(
+        ("jobs", "filters", "warnings"),
+        [(1001, {}, 1), (1000, {}, 0), (1001, {"limit": 1001}, 0)],
+        ids=["more than 1,000", "1,000", "as many as asked for"],
+    )
+    def test_more_than_1000_jobs_that_nobody_asked_for_are_warned_of(
+        self, make, data_source, context, monkeypatch, jobs, filters, warnings
+    ):
+        one = SyncJob(**data_source.as_kwargs, execution_id="one", status="SUCCEEDED")
+        monkeypatch.setattr(KendraSyncJobsHook, "list_sync_jobs", lambda *_, **__: [one] * jobs)
+        operator = make(**filters)
+        monkeypatch.setattr(operator.log, "warning", warned := Mock())
+        assert len(operator.execute(context)) == jobs
+        logged = [call.args[0] % call.args[1:] for call in warned.call_args_list]
+        assert [line for line in logged if "sync jobs" in line] == [
+            "1001 sync jobs go into one XCom. Pass limit, started_after or started_before if that is too much "
+            f"(data source {data_source.data_source_id})"
+        ] * warnings
 
     def test_the_totals_are_pushed(self, make, data_source, context, ti):
         data_source.show(
