@@ -408,6 +408,21 @@ class TestOldMemory:
         assert task.run()["execution_id"] == data_source.execution_ids()[0]
         assert task.syncs == 2
 
+    @pytest.mark.parametrize(("max_tries", "syncs"), [(0, 1), (1, 2)], ids=["a retry", "a cleared task"])
+    def test_a_sync_that_ended_since_is_the_result_of_a_retry_but_not_of_a_cleared_task(
+        self, data_source, max_tries, syncs
+    ):
+        task = Task(data_source, deferrable=True)
+        task.xcoms.max_tries = 0  # type: ignore[attr-defined]
+        with pytest.raises(TaskDeferred):
+            task.execute()  # and a user marks the task as successful
+        data_source.finish()
+        task.clock.move_to(6 * 3600)
+        task.clock.at(6 * 3600 + 100, task.end_running)
+        task.xcoms.max_tries = max_tries  # type: ignore[attr-defined]
+        task.run()
+        assert task.syncs == syncs
+
     def test_a_start_that_gave_up_does_not_return_days_later_what_others_did(self, data_source):
         task = Task(data_source)
         data_source.kendra.inject(START, error="InternalServerException")
@@ -996,6 +1011,16 @@ class TestTimeOut:
         task = Task(data_source, timeout=100, deferrable=is_deferrable)
         with pytest.raises(KendraSyncJobTimeoutError):
             task.run()
+
+    @needs_store
+    @pytest.mark.parametrize("if_running", ["wait", "skip", "fail"])
+    def test_that_could_not_stop_the_sync_lets_a_retry_take_it_on(self, data_source, is_deferrable, if_running):
+        data_source.kendra.inject(STOP, error="AccessDeniedException")
+        task = Task(data_source, timeout=100, deferrable=is_deferrable, if_running=if_running)
+        with pytest.raises(KendraSyncJobTimeoutError):
+            task.run()
+        task.clock.at(task.clock.elapsed + 50, data_source.finish)
+        assert [task.run()["execution_id"]] == data_source.execution_ids()
 
     def test_counts_from_the_first_try_to_the_end_of_all_waiting(self, data_source, is_deferrable):
         data_source.start()
