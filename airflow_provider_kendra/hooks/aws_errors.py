@@ -202,7 +202,8 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     each: BaseException | None = error
     while each is not None:
         yield each
-        wrapped = (getattr(each, "kwargs", {}).get("error"), *each.args)
+        members = each.kwargs if isinstance(each, aws.BotoCoreError) else {}
+        wrapped = (members.get("error"), *each.args)
         each = next((inner for inner in wrapped if isinstance(inner, BaseException)), None)
 
 
@@ -296,9 +297,10 @@ def hide_secrets(error: BaseException, secrets: Collection[str] = ()) -> None:
             continue
         done.add(id(each))
         each.args = tuple(map(cleaned, each.args))
-        for name in ("kwargs", "response"):  # what botocore pickles its errors as
-            if isinstance(members := getattr(each, name, None), dict):
-                setattr(each, name, cleaned(members))
+        if isinstance(each, aws.ClientError | aws.BotoCoreError):
+            for name in ("kwargs", "response"):  # what botocore pickles its errors as
+                if isinstance(members := getattr(each, name, None), dict):
+                    setattr(each, name, cleaned(members))
         wrapped = (each.__cause__, each.__context__, *_causes(each))
         pending += [inner for inner in wrapped if inner is not None]
 
