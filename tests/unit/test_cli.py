@@ -168,5 +168,6 @@ print(json.dumps(sorted(set(sys.modules) - before)))
     assert set(loaded) <= {
         "airflow_provider_kendra",
         "airflow_provider_kendra.cli",
+        "airflow_provider_kendra._text",
         "airflow_provider_kendra.validation",
     }

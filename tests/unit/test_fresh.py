@@ -239,7 +239,7 @@ class TestAll:
 
     def test_it_comes_through_a_trigger_event_unchanged(self) -> None:
         too_bad = Failed(Failure.NOT_ACCEPTABLE, "It ended badly.", job("bad", "FAILED", started=30, ended=20))
-        for outcome in (AllFresh({"a": self.FRESH.job}), self.FAILED, too_bad):
+        for outcome in (AllFresh({self.FRESH.job.data_source_id: self.FRESH.job}), self.FAILED, too_bad):
             assert freshness_from_event(outcome.to_event()) == outcome
 
     def test_an_event_has_no_message_where_nothing_failed(self) -> None:

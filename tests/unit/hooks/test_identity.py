@@ -28,6 +28,7 @@ from airflow_provider_kendra.triggers.kendra import (
     KendraSyncJobEventTrigger,
     KendraSyncJobTrigger,
 )
+from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS
 from tests.conftest import DataSource, listed
 from tests.task_runs import TaskRun
 from tests.virtual_time import run_in_virtual_time
@@ -189,6 +190,8 @@ def test_a_task_refuses_it_before_any_call(
     arguments, value = BAD[case]
     monkeypatch.setenv("AIRFLOW_CONN_OTHER", value or "aws://")
     run = TaskRun(lambda: TASKS[task](source, **arguments))
+    if task == "reschedule" and not AIRFLOW_V_3_0_PLUS:
+        pytest.skip("Airflow 2 keeps reschedules in its database: test_modes compares this mode there")
     # What a sensor in reschedule mode asks its task instance for.
     monkeypatch.setattr(run.xcoms, "get_first_reschedule_date", lambda context: None, raising=False)
     monkeypatch.setattr(run.xcoms, "start_date", None, raising=False)

@@ -853,9 +853,9 @@ class TestKillOnAWorker:
     def test_while_the_links_are_shown_stops_the_sync(self, data_source, is_deferrable):
         task = Task(data_source, deferrable=is_deferrable)
         kills = iter([task.kill])
-        task.xcoms.xcom_push = lambda **_: next(kills, lambda: None)()
         task.clock.at(10, task.lose)
-        with pytest.raises((Lost, TaskDeferred)):
+        shows = patch.object(KendraStartSyncJobOperator, "_show_links", lambda *_, **__: next(kills, lambda: None)())
+        with shows, pytest.raises((Lost, TaskDeferred)):
             task.execute()
         assert (task.syncs, task.stops) == (1, 1)
 

@@ -91,6 +91,10 @@ def asset(uri):
     return Asset(uri=uri)
 
 
+def ids_of(task):
+    return {"index_id": task.index_id, "data_source_id": task.data_source_id}
+
+
 class TestStart:
     @pytest.fixture
     def make(self, data_source, clock):
@@ -234,8 +238,9 @@ class TestStart:
         assert deferred.value.timeout > timedelta(seconds=600)
 
     def test_back_from_the_trigger_the_record_is_the_result(self, make, context):
-        job = SyncJob(**IDS, execution_id="e", status="SUCCEEDED", documents_added=3)
-        assert make().execute_complete(context, Satisfied(job).to_event()) == job.to_dict()
+        task = make()
+        job = SyncJob(**ids_of(task), execution_id="e", status="SUCCEEDED", documents_added=3)
+        assert task.execute_complete(context, Satisfied(job).to_event()) == job.to_dict()
 
     @pytest.mark.parametrize(
         ("failure", "error"),
@@ -247,9 +252,10 @@ class TestStart:
         ],
     )
     def test_back_from_the_trigger_a_failure_is_the_error_that_it_is_on_a_worker(self, make, context, failure, error):
-        job = SyncJob(**IDS, execution_id="e", status="FAILED")
+        task = make()
+        job = SyncJob(**ids_of(task), execution_id="e", status="FAILED")
         with pytest.raises(error, match=r"^It failed\.$") as caught:
-            make().execute_complete(context, Failed(failure, "It failed.", job).to_event())
+            task.execute_complete(context, Failed(failure, "It failed.", job).to_event())
         assert type(caught.value) is error
         assert caught.value.job == job
 
