@@ -35,6 +35,7 @@ from airflow_provider_kendra.hooks.aws_errors import (
     ErrorKind,
     check_ca_bundle,
     classify_error,
+    describe_error,
     hide_secrets,
     make_config,
     misconfiguration_explained,
@@ -517,7 +518,7 @@ class KendraSyncJobsHook(AwsBaseHook):
             raise error
         if kind is ErrorKind.CREDENTIALS:
             self.discard_clients()
-        self.log.warning("Starting a sync: %s; trying again.", plain(error))
+        self.log.warning("Starting a sync: %s; trying again.", describe_error(error))
         return error
 
     def _read_back(self, index_id: str, data_source_id: str, starter: Starter) -> list[SyncJob]:
@@ -667,7 +668,7 @@ class KendraSyncJobsHook(AwsBaseHook):
             raise error
         if kind is ErrorKind.CREDENTIALS:
             self.discard_clients()
-        self.log.warning("The sync could not be stopped yet: %s; trying again.", plain(error))
+        self.log.warning("The sync could not be stopped yet: %s; trying again.", describe_error(error))
 
     def hurry(self) -> None:
         """

@@ -24,7 +24,7 @@ from airflow_provider_kendra.operators.kendra import (
 from airflow_provider_kendra.sensors.kendra import KendraDataFreshnessSensor, KendraSyncJobSensor
 from airflow_provider_kendra.sync_job import SyncJob
 from tests.conftest import DataSource, listed
-from tests.task_runs import BEGIN, TaskRun
+from tests.task_runs import BEGIN, Clock, TaskRun
 
 FORGED = "[2026-01-31T06:00:00.000+0000] {taskinstance.py:341} INFO - Marking task as SUCCESS."
 ACTIVE = f"\r\n{FORGED}\x1b[2J\x9b1m\x85\u2028\u2029\u202e\u2066\u200b\x00"
@@ -169,7 +169,7 @@ def test_no_text_of_the_service_acts_on_a_terminal(data_source: DataSource, argu
     command, *more = arguments
     ids = data_source.ids[: 1 if command == "freshness" else 2]
     args = cli.make_parser("kendra").parse_args([command, *ids, *more])
-    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
+    with Clock().in_place(), redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
         try:
             if command == "wait":
                 args.timeout *= 0
