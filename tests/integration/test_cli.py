@@ -387,19 +387,6 @@ def test_stop_of_an_older_sync_that_is_listed_as_running_leaves_the_running_one_
     assert data_source.kendra.call_count("StopDataSourceSyncJob") == 0
 
 
-@pytest.mark.parametrize("options", [[], ["--execution-id", "mine"]])
-def test_stop_leaves_a_sync_alone_that_began_after_it_had_read_the_history(
-    options: list[str], data_source: DataSource, run: Run
-):
-    ended = listed("mine", StartTime=ago(hours=1))
-    data_source.show([{**ended, "Status": "SYNCING"}], [listed("next", "SYNCING"), ended])
-
-    result = run("stop", *data_source.ids, *options)
-
-    assert result.status == 0
-    assert data_source.kendra.call_count("StopDataSourceSyncJob") == 0
-
-
 def test_stop_does_not_repeat_a_stop(data_source: DataSource, run: Run):
     data_source.show([listed("mine", "STOPPING")])
 
