@@ -84,6 +84,18 @@ class Result:
 Run = Callable[..., Result]
 
 
+@pytest.fixture(autouse=True)
+def _retries_take_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that retries in this process does so on a clock that jumps."""
+    clock = SimpleNamespace(now=0.0)
+
+    def sleep(seconds: float) -> None:
+        clock.now += seconds
+
+    time = SimpleNamespace(sleep=sleep, monotonic=lambda: clock.now)
+    monkeypatch.setattr("airflow_provider_kendra.hooks.kendra.time", time)
+
+
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs a command in this process."""
@@ -627,7 +639,7 @@ def test_report_writes_a_page_about_each_data_source(index: Index, run: Run, tmp
 
 
 def test_a_report_shows_the_others_beside_a_data_source_with_absurd_values(index: Index, run: Run, tmp_path: Path):
-    absurd = {"Metrics": {"DocumentsAdded": "9" * 401}, "ErrorMessage": "<'" * 500_000}
+    absurd = {"Metrics": {"DocumentsAdded": "9" * 401, "DocumentsFailed": "9" * 17}, "ErrorMessage": "<'" * 500_000}
     ids = [
         index.add("first", listed("a")),
         index.add("absurd", listed("b", "FAILED", **absurd)),
