@@ -1018,10 +1018,12 @@ def test_ctrl_c_ends_a_wait_with_a_sentence(data_source: DataSource, airflow_hom
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A background job of a shell, and what it starts, would ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while wait.poll() is None and not data_source.kendra.call_count("ListDataSourceSyncJobs"):
         pass
     wait.send_signal(signal.SIGINT)
 
-    assert wait.communicate() == ("", "Interrupted. A sync that runs goes on.\n")
+    assert wait.communicate(timeout=60) == ("", "Interrupted. A sync that runs goes on.\n")
     assert wait.returncode == 130
