@@ -52,7 +52,6 @@ from airflow_provider_kendra.exceptions import (
 )
 from airflow_provider_kendra.lineage import SyncJobLineageMixin
 from airflow_provider_kendra.links.kendra import KendraIndexLink
-from airflow_provider_kendra.sync_job import Acceptance
 from airflow_provider_kendra.validation import check_identifiers, check_interval, check_seconds
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
 from airflow_provider_kendra.xcoms import RecordXComsMixin
@@ -357,7 +356,6 @@ class KendraSyncJobSensor(RecordXComsMixin, _KendraSensor):
         try:
             # Of what is no template: the trigger calls AWS before a worker checks. It refuses a wrong id itself.
             self.check_templates(self.aws_template_fields)
-            Acceptance.of(self.target_statuses, self.max_documents_failed)
         except ValueError as error:
             raise ValueError(f"{self.task_id}: {error}") from error
         if AIRFLOW_V_3_3_PLUS:
