@@ -238,6 +238,7 @@ def _is_misconfiguration(error: Exception) -> bool:
         is_of_network = isinstance(error, ConnectionError | TimeoutError | RequestException | socket.gaierror)
         is_of_file = isinstance(error, _FILE_ERRORS) or error.errno is None
         return is_of_file and not is_of_network
+    # botocore raises NotImplementedError for what a configuration asks for and it lacks.
     return isinstance(error, TypeError | ValueError | AttributeError | NotImplementedError)
 
 
