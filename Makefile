@@ -20,14 +20,20 @@ export UV_CACHE_DIR := $(CURDIR)/.cache/uv
 export UV_PYTHON_DOWNLOADS := never
 
 # The environments of constraints/ for the tests, but for the newest, which is that of all else.
-MATRIX := $(patsubst %,test-%,oldest 2.11 3.0-lowest 3.0 3.1-lowest 3.1 3.2-lowest 3.2 3.3-lowest)
+AIRFLOWS := $(patsubst %,test-%,oldest 2.11 3.0-lowest 3.0 3.1-lowest 3.1 3.2-lowest 3.2 3.3-lowest 3.4-pre)
+# The newest of them on other Pythons.
+PYTHONS := $(patsubst %,test-py%,3.12 3.13)
+MATRIX := $(AIRFLOWS) $(PYTHONS)
+
+# As many processes as there are cores; each has a database and a local Kendra of its own.
+PYTEST := -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo airflow test $(MATRIX) test-matrix test-system test-system-quick lint docs mutation bench constraints clean
+.PHONY: help demo airflow check test $(MATRIX) test-matrix test-system test-system-quick lint docs mutation bench constraints clean
 
 help: ## What there is
 	@echo "airflow-provider-kendra: make TARGET [PYTHON=python3.12]"
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  %-12s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  %-17s %s\n", $$1, $$2 }'
 
 # One environment for each file of constraints/, made again when what it is made from changes.
 .venv/.ready: constraints/newest.txt pyproject.toml scripts/environment.sh
@@ -36,6 +42,10 @@ help: ## What there is
 
 .venv-awscli/.ready: constraints/awscli.txt scripts/environment.sh
 	@scripts/environment.sh .venv-awscli $<
+	@touch $@
+
+.venv-py%/.ready: constraints/newest.txt pyproject.toml scripts/environment.sh .venv/.ready
+	@scripts/environment.sh .venv-py$* $< editable $*
 	@touch $@
 
 .venv-%/.ready: constraints/%.txt pyproject.toml scripts/environment.sh
@@ -49,17 +59,27 @@ demo: .venv/.ready ## Run an example DAG in Airflow against the local Kendra: no
 airflow: .venv/.ready ## Airflow's UI with the example DAGs and the local Kendra, on PORT (8080)
 	@.venv/bin/python scripts/demo.py ui
 
-test: .venv/.ready .venv-awscli/.ready ## All tests on the newest Airflow, with coverage (PYTEST_ARGS=…)
+check: lint ## In a minute: lint, and the unit tests that are quick
+	@echo "== check: the quick unit tests"
+	@.venv/bin/python $(PYTEST) -q -m 'not slow' tests/unit $(PYTEST_ARGS)
+
+test: .venv/.ready .venv-awscli/.ready ## All tests on the newest Airflow (PYTEST_ARGS=…, COVERAGE=1)
 	@echo "== test: $$(.venv/bin/python -c 'from importlib.metadata import version as v; print("Airflow", v("apache-airflow"))')"
-	@.venv/bin/coverage run -m pytest $(PYTEST_ARGS)
+ifdef COVERAGE
+	@.venv/bin/coverage erase
+	@.venv/bin/coverage run $(PYTEST) $(PYTEST_ARGS)
+	@.venv/bin/coverage combine --quiet
 	@.venv/bin/coverage report
+else
+	@.venv/bin/python $(PYTEST) $(PYTEST_ARGS)
+endif
 
 test-oldest: ## All tests on the oldest Airflow and the lowest requirements
 $(MATRIX): test-%: .venv-%/.ready .venv-awscli/.ready
-	@echo "== $@: $$(.venv-$*/bin/python -c 'from importlib.metadata import version as v; print("Airflow", v("apache-airflow"))')"
-	@AIRFLOW_HOME=$(AIRFLOW_HOME)-$* .venv-$*/bin/python -m pytest $(PYTEST_ARGS)
+	@echo "== $@: $$(.venv-$*/bin/python -c 'import platform; from importlib.metadata import version as v; print("Airflow", v("apache-airflow"), "on Python", platform.python_version())')"
+	@AIRFLOW_HOME=$(AIRFLOW_HOME)-$* .venv-$*/bin/python $(PYTEST) $(PYTEST_ARGS)
 
-test-matrix: $(MATRIX) test ## All tests on Airflow 2.11 to 3.3, each with its lowest and its newest requirements
+test-matrix: $(MATRIX) test ## All tests on Airflow 2.11 to 3.4, with the lowest and the newest requirements, and on each Python
 
 test-system: .venv/.ready ## A real Airflow on PostgreSQL: kills, chaos, load, Celery (PYTEST_ARGS='-k chaos'); installs what it needs
 	@.venv/bin/python -m pytest tests/system $(PYTEST_ARGS)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -18,9 +20,21 @@ from botocore.loaders import create_loader
 
 from airflow_provider_kendra.testing import LocalKendra
 
-# A slow machine is no failure.
-# In CI the examples are the same each time, so that a change is judged by what it changes.
-hypothesis.settings.register_profile("kendra", deadline=None, derandomize="CI" in os.environ)
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Each worker has its own Airflow home, which Airflow reads when it is imported.
+    os.environ["AIRFLOW_HOME"] = os.path.join(os.environ["AIRFLOW_HOME"], os.environ["PYTEST_XDIST_WORKER"])
+
+# In CI the examples are many, and the same each time, so that a change is judged by what it changes. Elsewhere they
+# are few, since the tests are run all day. A slow machine is no failure.
+_IS_CI = "CI" in os.environ
+
+
+def examples(in_ci: int) -> int:
+    """How many examples a property test tries that tries so many in CI."""
+    return in_ci if _IS_CI else max(10, in_ci // 20)
+
+
+hypothesis.settings.register_profile("kendra", deadline=None, derandomize=_IS_CI, max_examples=examples(100))
 # For make mutation: that a test fails is all that matters, not by which smallest example.
 hypothesis.settings.register_profile(
     "mutation",
@@ -51,6 +65,19 @@ def _botocore_reads_its_data_once() -> Iterator[None]:
     """Each session would read and parse the models anew, which takes longer than most tests."""
     with patch("botocore.loaders.create_loader", cache(create_loader)):
         yield
+
+
+@pytest.fixture(autouse=True)
+def _pauses_take_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two attempts the hook does not sleep: its clock jumps."""
+    jumped = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal jumped
+        jumped += seconds
+
+    clock = SimpleNamespace(sleep=sleep, monotonic=lambda: time.monotonic() + jumped)
+    monkeypatch.setattr("airflow_provider_kendra.hooks.kendra.time", clock)
 
 
 @pytest.fixture(scope="session")

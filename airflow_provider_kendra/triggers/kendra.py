@@ -23,11 +23,12 @@ from airflow_provider_kendra.conditions import (
     freshness_condition,
     sync_job_condition,
 )
-from airflow_provider_kendra.exceptions import KendraRequestError
+from airflow_provider_kendra.exceptions import InvalidParameterError, KendraRequestError
 from airflow_provider_kendra.finished import Cursor, Finished
 from airflow_provider_kendra.polling import KNOWN_AFTER, DataSource, utcnow, wait_for
 from airflow_provider_kendra.sync_job import Acceptance
 from airflow_provider_kendra.validation import check_identifier, check_interval, check_seconds, check_time
+from airflow_provider_kendra.version_compat import AIRFLOW_V_3_4_PLUS
 from airflow_provider_kendra.watching import freshness_index, wait_until_fresh, watch
 
 if TYPE_CHECKING:
@@ -418,6 +419,8 @@ class KendraSyncJobEventTrigger(_Rebuildable, BaseEventTrigger):
     :param region_name: AWS region.
     :param verify: Whether, or with which CA bundle, to verify TLS certificates.
     :param botocore_config: Configuration for the botocore client.
+    :param queue: The queue of triggers that this one is for (Airflow 3.4+). Default None: any triggerer runs it.
+    :raises InvalidParameterError: for a ``queue`` before Airflow 3.4, and for a value that can't be used.
     """
 
     _parameters = ("index_id", "data_source_id", "statuses", "poll_interval")
@@ -435,10 +438,14 @@ class KendraSyncJobEventTrigger(_Rebuildable, BaseEventTrigger):
         region_name: str | None = None,
         verify: bool | str | None = None,
         botocore_config: Mapping[str, Any] | None = None,
+        queue: str | None = None,
     ) -> None:
         super().__init__(
             aws_conn_id=aws_conn_id, region_name=region_name, verify=verify, botocore_config=botocore_config
         )
+        if queue is not None and not AIRFLOW_V_3_4_PLUS:
+            raise InvalidParameterError(f"queue is {queue!r}, but only Airflow 3.4 and newer give triggers a queue")
+        self.queue = queue  # Airflow reads it when it stores the trigger, and keeps it beside the arguments
         self.index_id = check_identifier("index_id", index_id)
         self.data_source_id = check_identifier("data_source_id", data_source_id)
         self.statuses = sorted(Acceptance.of(statuses).statuses)

@@ -84,18 +84,6 @@ class Result:
 Run = Callable[..., Result]
 
 
-@pytest.fixture(autouse=True)
-def _retries_take_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A command that retries in this process does so on a clock that jumps."""
-    clock = SimpleNamespace(now=0.0)
-
-    def sleep(seconds: float) -> None:
-        clock.now += seconds
-
-    time = SimpleNamespace(sleep=sleep, monotonic=lambda: clock.now)
-    monkeypatch.setattr("airflow_provider_kendra.hooks.kendra.time", time)
-
-
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs a command in this process."""

@@ -20,6 +20,7 @@ from airflow_provider_kendra.conditions import ExecutionFinished, Failed, Page, 
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.sensors.kendra import KendraDataFreshnessSensor, KendraSyncJobSensor
 from airflow_provider_kendra.sync_job import Acceptance, SyncJob
+from tests.conftest import examples
 from tests.integration.modes import NOW, TASK_ID, Clock, Ending, Wait
 from tests.integration.scenarios import job
 
@@ -206,7 +207,7 @@ def comparable(ending: Ending) -> tuple[Any, ...]:
     return ending.error, message, job, ending.result
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(TASKS, answers())
 @example(sync_job(execution_id="b"), ([[job("b", "SYNCING")]], [[]], [[job("b", "SUCCEEDED")]]))
 @example(sync_job(execution_id="b"), ([[job("a", "SYNCING", started=1), job("b", "SYNCING")]],))

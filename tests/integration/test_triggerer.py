@@ -288,7 +288,7 @@ def test_limits_of_a_wait_that_started_from_the_trigger_survive_the_triggerer(
     )
     waits = ("timed_out", "not_found")
     for task_id in waits:
-        running.wait_until(f"{task_id} to wait", lambda t=task_id: "Waiting for" in running.log_of(t))  # type: ignore[misc]
+        running.wait_until(f"{task_id} to wait", lambda t=task_id: "sync job" in running.log_of(t))  # type: ignore[misc]
 
     running.kill_triggerer()
     running.move_deferrals_back(timedelta(seconds=limit), *waits)

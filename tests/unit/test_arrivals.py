@@ -23,7 +23,7 @@ from airflow_provider_kendra.sync_job import SyncJob
 from airflow_provider_kendra.triggers.event_stream import SyncJobProducer
 from airflow_provider_kendra.triggers.kendra import KendraSyncJobEventTrigger
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_3_PLUS
-from tests.conftest import DataSource
+from tests.conftest import DataSource, examples
 from tests.task_runs import BEGIN, TaskRun
 
 INDEX_ID = "i" * 36
@@ -129,7 +129,7 @@ def _members(event: dict[str, Any]) -> st.SearchStrategy[Any]:
 
 @pytest.mark.parametrize("task", TASKS)
 @given(event=_members({"failure": None, "message": None}))
-@settings(max_examples=40, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(40), suppress_health_check=list(HealthCheck))
 def test_whatever_an_event_is_the_task_ends_with_a_result_or_a_named_error(task: str, event: Any) -> None:
     with suppress(AirflowException):
         resume(task, event)

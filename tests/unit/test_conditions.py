@@ -25,12 +25,13 @@ from airflow_provider_kendra.conditions import (
     sync_job_condition,
 )
 from airflow_provider_kendra.sync_job import DOCUMENT_COUNTS, Acceptance, SyncJob
+from tests.conftest import examples
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 INDEX_ID = "0a1b2c3d-4e5f-6789-abcd-ef0123456789"
 FINISHED = ("SUCCEEDED", "FAILED", "INCOMPLETE", "ABORTED")
 STATUSES = (*FINISHED, "SYNCING", "SYNCING_INDEXING", "STOPPING", "ERROR", "")
-MANY = settings(max_examples=500)
+MANY = settings(max_examples=examples(500))
 
 
 def job(execution_id, status="SUCCEEDED", started=0, **fields):

@@ -43,7 +43,8 @@ def test_who_handles_a_failed_sync_handles_that_of_a_sensor_too():
 
 
 @pytest.mark.parametrize(
-    "error", set(RETRIED) - {exceptions.KendraDocumentsError, exceptions.KendraDocumentsRequestError}
+    "error",
+    [each for each in RETRIED if each not in (exceptions.KendraDocumentsError, exceptions.KendraDocumentsRequestError)],
 )
 def test_an_error_about_a_sync_job_carries_the_job(error):
     raised = error("It failed.", job=JOB)

@@ -14,6 +14,7 @@ from airflow_provider_kendra import finished
 from airflow_provider_kendra.conditions import History, NeedsOlder, Page
 from airflow_provider_kendra.finished import Finished, FinishedSince, check_cursor
 from airflow_provider_kendra.sync_job import SyncJob
+from tests.conftest import examples
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -276,7 +277,7 @@ STEPS = st.one_of(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(
     before=st.lists(st.tuples(SHOWS, st.booleans(), STATUS), max_size=6),
     steps=st.lists(STEPS, max_size=40),

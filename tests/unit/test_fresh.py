@@ -28,11 +28,12 @@ from airflow_provider_kendra.conditions import (
     read,
 )
 from airflow_provider_kendra.sync_job import Acceptance, SyncJob
+from tests.conftest import examples
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 FINISHED = ("SUCCEEDED", "FAILED", "INCOMPLETE", "ABORTED")
 RUNNING = ("SYNCING", "SYNCING_INDEXING", "STOPPING", "HIBERNATING")
-MANY = settings(max_examples=200)
+MANY = settings(max_examples=examples(200))
 
 
 def ago(minutes: float) -> datetime:

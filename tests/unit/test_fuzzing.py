@@ -39,6 +39,7 @@ from airflow_provider_kendra.polling import DataSource, look
 from airflow_provider_kendra.sensors.kendra import KendraDataFreshnessSensor, KendraSyncJobSensor
 from airflow_provider_kendra.sync_job import SyncJob
 from airflow_provider_kendra.triggers.kendra import KendraDataFreshnessTrigger, KendraSyncJobTrigger
+from tests.conftest import examples
 from tests.task_runs import Clock, TaskRun
 from tests.virtual_time import VirtualTimeLoop
 
@@ -56,7 +57,7 @@ CONDITION = sync_job_condition(
 
 # One function serves all examples of a test: what it holds of the example before is no concern here.
 settings.register_profile("fuzzing", settings.get_profile("kendra"), suppress_health_check=list(HealthCheck))
-fuzzed = settings(settings.get_profile("fuzzing"), max_examples=50)
+fuzzed = settings(settings.get_profile("fuzzing"), max_examples=examples(50))
 
 SCALARS = (
     st.none()

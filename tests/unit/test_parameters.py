@@ -275,7 +275,11 @@ def test_a_refused_parameter_of_an_operator_is_a_value_error_too() -> None:
         make("list", index_id="short").execute({})
 
 
-@pytest.mark.parametrize("value", [object(), {1}, datetime(2026, 1, 31, tzinfo=UTC), timedelta(seconds=1)], ids=str)
+@pytest.mark.parametrize(
+    "value",
+    [object(), {1}, datetime(2026, 1, 31, tzinfo=UTC), timedelta(seconds=1)],
+    ids=lambda value: type(value).__name__,
+)
 @pytest.mark.parametrize("name", ["start", "wait for one", "freshness"])
 def test_a_configuration_that_cannot_travel_to_the_triggerer_is_refused_first(name: str, value: Any) -> None:
     task = make(name, botocore_config={"connect_timeout": value}, deferrable=True)

@@ -38,7 +38,7 @@ from airflow_provider_kendra.conditions import (
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.sync_job import Acceptance
 from airflow_provider_kendra.triggers.kendra import KendraSyncJobTrigger
-from tests.conftest import NEWEST_START, DataSource, listed
+from tests.conftest import NEWEST_START, DataSource, examples, listed
 from tests.task_runs import Clock
 from tests.virtual_time import VirtualTimeLoop, run_in_virtual_time
 
@@ -1037,7 +1037,7 @@ faults = st.sampled_from(["ThrottlingException", "InternalServerException", "Exp
 
 
 @pytest.mark.slow
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(20), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     plans=st.lists(plans, min_size=1, max_size=8),
     ends=st.tuples(st.integers(0, 500), st.integers(0, 500)),

@@ -34,6 +34,7 @@ from airflow_provider_kendra.stopping import (
     may_follow_a_stopped_job,
 )
 from airflow_provider_kendra.sync_job import TERMINAL_STATUSES, SyncJob
+from tests.conftest import examples
 from tests.task_runs import BEGIN, Clock, Store
 
 INDEX_ID = "12345678-1234-1234-1234-123456789012"
@@ -425,7 +426,7 @@ class FakeHook(KendraSyncJobsHook):
 
 
 @pytest.mark.slow
-@settings(max_examples=1_000, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(1_000), suppress_health_check=list(HealthCheck))
 @given(plans)
 def test_whatever_happens_a_task_stops_at_most_one_sync(plan: Plan):
     world = World(plan)

@@ -6,13 +6,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.conftest import examples
+
 NAMES = ("a/1", "a/2", "b/1")
 changes = st.tuples(st.just("put"), st.sampled_from(NAMES), st.sampled_from([b"x", b"y"]))
 changes |= st.tuples(st.just("delete"), st.sampled_from(NAMES), st.none())
 changes |= st.tuples(st.just("sync"), st.none(), st.none())
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(changes, max_size=20), prefixes=st.sampled_from([[], ["a/"], ["a/1", "b/"]]))
 def test_a_crawl_counts_what_changed_since_the_last(in_process, s3_source, steps, prefixes):
     source = s3_source(in_process, prefixes=prefixes)

@@ -4,13 +4,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.conftest import examples
+
 STATUSES = ("SUCCEEDED", "FAILED", "INCOMPLETE", "ABORTED", "SYNCING", "ODD")
 moments = st.integers(1_700_000_000, 1_700_000_030)
 items = st.fixed_dictionaries(
     {}, optional={"ExecutionId": st.uuids().map(str), "Status": st.sampled_from(STATUSES), "StartTime": moments}
 )
 # One backend serves all the examples, each in a data source of its own.
-shared = settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+shared = settings(deadline=None, max_examples=examples(30), suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def epoch(job):
