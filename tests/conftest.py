@@ -16,7 +16,7 @@ from unittest.mock import patch
 import hypothesis
 import pytest
 from botocore.client import BaseClient
-from botocore.loaders import create_loader
+from botocore.loaders import Loader, create_loader
 
 from airflow_provider_kendra.testing import LocalKendra
 
@@ -61,9 +61,18 @@ def counts(**documents: int) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _botocore_reads_its_data_once() -> Iterator[None]:
-    """Each session would read and parse the models anew, which takes longer than most tests."""
-    with patch("botocore.loaders.create_loader", cache(create_loader)):
+def _clients_are_made_quickly() -> Iterator[None]:
+    """Each session of boto3 would read and parse the models anew, which takes longer than most tests."""
+    loaders = cache(create_loader)
+
+    def create(*args: Any) -> Loader:
+        loader = loaders(*args)
+        loader.search_paths[:] = dict.fromkeys(loader.search_paths)  # each session of boto3 appends its own
+        return loader
+
+    # botocore inspects the signature of each of its own hundreds of handlers.
+    verify = "botocore.hooks.BaseEventHooks._verify_accept_kwargs"
+    with patch("botocore.session.create_loader", create), patch(verify, lambda hooks, handler: None):
         yield
 
 

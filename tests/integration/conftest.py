@@ -1,11 +1,8 @@
-"""A real Airflow for the tests that need one: its own process, its own home, its own database."""
+"""A real Airflow for the tests that need one: its own processes, its own home, its own database."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,15 +10,55 @@ from typing import Any
 import pytest
 
 from airflow_provider_kendra.testing import LocalKendra
-
-ROOT = Path(__file__).parents[2]
+from tests.integration import processes
+from tests.integration.processes import ROOT
 
 Tasks = dict[str, dict[str, Any]]
+MakeHome = Callable[[Path], Path]
+RunModule = Callable[..., Any]
 RunDag = Callable[..., Tasks]
 
 
+@pytest.fixture(scope="session")
+def make_home(tmp_path_factory: pytest.TempPathFactory) -> MakeHome:
+    """Makes a directory a home of Airflow, with a database that holds nothing yet."""
+    first = tmp_path_factory.mktemp("airflow")
+    done = processes.run("airflow", "db", "migrate", env=processes.environment(first), output=first / "output")
+    assert done.returncode == 0, done.output
+
+    def make(home: Path) -> Path:
+        processes.copy_database(first / "airflow.db", home)
+        return home
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def run_module(make_home: MakeHome) -> RunModule:
+    """Runs a module of tests.integration that writes a report, in a new process of Airflow's; gives the report."""
+
+    def run(home: Path, module: str, dag_id: str, *options: str, kendra: LocalKendra, env: Mapping[str, str]) -> Any:
+        if not (home / "airflow.db").exists():
+            make_home(home)
+        report = home / f"{dag_id}.json"
+        environment = {
+            "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "tests" / "integration" / "dags"),
+            "AIRFLOW_CONN_AWS_DEFAULT": kendra.connection_json,
+            **env,
+        }
+        done = processes.run(
+            f"tests.integration.{module}", dag_id, str(report), *options,
+            env=processes.environment(home, **environment), output=home / f"{dag_id}.log",
+        )  # fmt: skip
+        print(done.output[-20_000:])
+        assert done.returncode == 0, f"{module} ended with {done.returncode}; its output is above"
+        return json.loads(report.read_text())
+
+    return run
+
+
 @pytest.fixture(scope="module")
-def run_dag(tmp_path_factory: pytest.TempPathFactory) -> RunDag:
+def run_dag(run_module: RunModule, tmp_path_factory: pytest.TempPathFactory) -> RunDag:
     """
     Runs a DAG of ``dags/`` against a local Kendra; tells what became of each task.
 
@@ -31,22 +68,7 @@ def run_dag(tmp_path_factory: pytest.TempPathFactory) -> RunDag:
     home = tmp_path_factory.mktemp("airflow")
 
     def run(kendra: LocalKendra, dag_id: str, *options: str, env: Mapping[str, str]) -> Tasks:
-        report = home / f"{dag_id}.json"
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "AIRFLOW"))}
-        environment = {
-            **inherited,
-            "AIRFLOW_HOME": str(home),
-            "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "tests" / "integration" / "dags"),
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-            "AIRFLOW_CONN_AWS_DEFAULT": kendra.connection_json,
-            "PYTHONPATH": str(ROOT),
-            **env,
-        }
-        command = [sys.executable, "-m", "tests.integration.run_dag", dag_id, str(report), *options]
-        done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300)
-        print(done.stdout[-20_000:], done.stderr[-20_000:], sep="\n")
-        assert done.returncode == 0, f"run_dag ended with {done.returncode}; its output is above"
-        tasks: Tasks = json.loads(report.read_text())
+        tasks: Tasks = run_module(home, "run_dag", dag_id, *options, kendra=kendra, env=env)
         return tasks
 
     return run

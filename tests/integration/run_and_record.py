@@ -8,14 +8,12 @@ written into the database, in order.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from airflow.models import xcom
-from airflow.utils.db import initdb
 from sqlalchemy import event
 
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS
@@ -26,8 +24,6 @@ XCom: Any = xcom.XComModel if AIRFLOW_V_3_0_PLUS else xcom.BaseXCom
 
 def main() -> None:
     dag_id, report = sys.argv[1:]
-    if not Path(os.environ["AIRFLOW_HOME"], "airflow.db").exists():
-        initdb()
     writes: list[tuple[str, int, str, Any]] = []
 
     @event.listens_for(XCom, "before_insert", propagate=True)

@@ -11,8 +11,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from airflow.utils.db import initdb
-
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS
 from tests.integration.run_dag import load_dag
 
@@ -28,7 +26,6 @@ def as_stored(dag: Any) -> Any:
 
 def main() -> None:
     dag_id, report = sys.argv[1:]
-    initdb()
     dag = load_dag(dag_id)
     if not AIRFLOW_V_3_0_PLUS:
         dag.sync_to_db()  # else there are no datasets that could have events

@@ -10,8 +10,9 @@ scheduled as the scheduler schedules them, and triggers run in a triggerer of th
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
-import subprocess
+import runpy
 import sys
 import time
 from contextlib import contextmanager
@@ -20,7 +21,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow import settings
-from airflow.utils.db import initdb
 
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS
 
@@ -53,12 +53,19 @@ def load_dag(dag_id: str) -> Any:
 
 @contextmanager
 def triggerer() -> Iterator[None]:
-    process = subprocess.Popen([sys.executable, "-m", "airflow", "triggerer", "--skip-serve-logs"])
+    process = multiprocessing.get_context("fork").Process(target=_be_triggerer)
+    process.start()
     try:
         yield
     finally:
         process.terminate()
-        process.wait(30)
+        process.join(30)
+
+
+def _be_triggerer() -> None:
+    settings.initialize()  # with a connection to the database of its own
+    sys.argv = ["airflow", "triggerer", "--skip-serve-logs"]
+    runpy.run_module("airflow", run_name="__main__", alter_sys=True)
 
 
 def run_as_the_scheduler_does(dag: Any) -> Any:
@@ -129,8 +136,6 @@ def _dates(options: list[str]) -> dict[str, Any]:
 
 def main() -> None:
     dag_id, report_file, *options = sys.argv[1:]
-    if not Path(os.environ["AIRFLOW_HOME"], "airflow.db").exists():
-        initdb()
     dag = load_dag(dag_id)
     if "--triggerer" in options:
         with triggerer():

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,9 +14,8 @@ import pytest
 from airflow_provider_kendra.testing import LocalKendra
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_1_PLUS, AIRFLOW_V_3_3_PLUS
 from tests.conftest import DataSource
+from tests.integration.conftest import MakeHome, RunModule
 from tests.integration.test_triggerer import Airflow
-
-ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.slow
 
@@ -57,8 +53,7 @@ class Deployment:
             (home / "dags" / name).write_text(text)
         self._database = home / "airflow.db"
         self.airflow = Airflow(home, environment)
-        self.airflow.run("db", "migrate")
-        self.airflow.run("connections", "add", "aws_default", "--conn-json", kendra.connection_json)
+        self.airflow.add_connection(kendra)
 
     def events(self) -> dict[str, list[str]]:
         """The execution ids in the events of each asset, oldest event first."""
@@ -93,29 +88,19 @@ def started() -> Iterator[list[Deployment]]:
 )
 @pytest.mark.parametrize("mode", ["worker", "deferred"])
 def test_a_mapped_sync_that_fails_does_not_start_the_dag_that_waits_for_its_data_source(
-    tmp_path: Path, local_kendra: LocalKendra, mode: str
+    tmp_path: Path, local_kendra: LocalKendra, run_module: RunModule, mode: str
 ) -> None:
     local_kendra.client("s3").create_bucket(Bucket="documents")
     index_id = local_kendra.create_index()
     sources = {name: local_kendra.create_s3_data_source(index_id, "documents") for name in ("handbook", "wiki")}
     local_kendra.set_sync_duration(0.5)
     local_kendra.set_next_outcome(index_id, sources["wiki"], "FAILED")
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "AIRFLOW"))}
-    environment = {
-        **inherited,
-        "AIRFLOW_HOME": str(tmp_path),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "tests" / "integration" / "dags"),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
-        "AIRFLOW_CONN_AWS_DEFAULT": local_kendra.connection_json,
-        "PYTHONPATH": str(ROOT),
+    env = {
         "KENDRA_INDEX_ID": index_id,
         "KENDRA_SOURCES": json.dumps(sources),
         "KENDRA_MODE": mode,
     }
-    command = [sys.executable, "-m", "tests.integration.run_dag", "sync_all", str(tmp_path / "report.json")]
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout[-10_000:] + done.stderr[-10_000:]
+    run_module(tmp_path, "run_dag", "sync_all", kendra=local_kendra, env=env)
 
     database = tmp_path / "airflow.db"
     states = select(database, "SELECT map_index, state FROM task_instance WHERE dag_id = 'sync_all'")
@@ -130,12 +115,16 @@ def test_a_mapped_sync_that_fails_does_not_start_the_dag_that_waits_for_its_data
 @pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="a watcher's cursor is kept from Airflow 3.3 on")
 @pytest.mark.parametrize("ids_after_the_restart", [(1, 2), (7, 8)], ids=["the same order", "the other order"])
 def test_equal_watchers_of_two_assets_in_two_files_lose_no_job_over_a_restart(
-    tmp_path: Path, data_source: DataSource, started: list[Deployment], ids_after_the_restart: tuple[int, int]
+    tmp_path: Path,
+    make_home: MakeHome,
+    data_source: DataSource,
+    started: list[Deployment],
+    ids_after_the_restart: tuple[int, int],
 ) -> None:
     # Airflow starts triggers in the order in which a set of ids is iterated.
     assert (list({1, 2}), list({7, 8})) == ([1, 2], [8, 7])
     deployment = Deployment(
-        tmp_path,
+        make_home(tmp_path),
         data_source.kendra,
         {f"{name}.py": WATCHED.replace("NAME", name) for name in ("one", "two")},
         {"INDEX_ID": data_source.index_id, "DATA_SOURCE_ID": data_source.data_source_id},

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_1_PLUS
 
 if TYPE_CHECKING:
-    from airflow_provider_kendra.testing import LocalKendra
+    from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+    from airflow_provider_kendra.testing import LocalKendra
+    from tests.integration.conftest import RunModule
 
 pytestmark = pytest.mark.slow
 
@@ -31,41 +28,21 @@ def source(local_kendra: LocalKendra) -> dict[str, str]:
     return {"index_id": index_id, "data_source_id": local_kendra.create_s3_data_source(index_id, "documents")}
 
 
-def run_and_show(kendra: LocalKendra, tmp_path: Path, **env: str) -> dict[str, Any]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "AIRFLOW"))}
-    environment = {
-        **inherited,
-        "AIRFLOW_HOME": str(tmp_path),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "tests" / "integration" / "dags"),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW_CONN_AWS_DEFAULT": kendra.connection_json,
-        "PYTHONPATH": str(ROOT),
-        **env,
-    }
-    report = tmp_path / "report.json"
-    command = [sys.executable, "-m", "tests.integration.run_and_show", "assets", str(report)]
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout[-10_000:] + done.stderr[-10_000:]
-    shown: dict[str, Any] = json.loads(report.read_text())
-    return shown
-
-
 @pytest.mark.skipif(
     AIRFLOW_V_3_0_PLUS and not AIRFLOW_V_3_1_PLUS, reason="dag.test() of Airflow 3.0 takes no asset for an active one"
 )
 def test_records_reach_a_task_that_reads_the_asset_and_links_the_api(
-    local_kendra: LocalKendra, source: dict[str, str], tmp_path: Path
+    local_kendra: LocalKendra, source: dict[str, str], run_module: RunModule, tmp_path: Path
 ) -> None:
     index_id, data_source_id = source["index_id"], source["data_source_id"]
     events_file = tmp_path / "events.json"
 
-    tasks = run_and_show(
-        local_kendra,
-        tmp_path,
-        KENDRA_INDEX_ID=index_id,
-        KENDRA_DATA_SOURCE_ID=data_source_id,
-        KENDRA_EVENTS=str(events_file),
-    )
+    env = {
+        "KENDRA_INDEX_ID": index_id,
+        "KENDRA_DATA_SOURCE_ID": data_source_id,
+        "KENDRA_EVENTS": str(events_file),
+    }
+    tasks = run_module(tmp_path, "run_and_show", "assets", kendra=local_kendra, env=env)
 
     assert {task["state"] for task in tasks.values()} == {"success"}
     events = json.loads(events_file.read_text())

@@ -27,6 +27,7 @@ from airflow_provider_kendra import cli, report
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.testing import LocalKendra
 from tests.conftest import DataSource, counts, listed
+from tests.integration.conftest import MakeHome
 
 ROOT = Path(__file__).parents[2]
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -834,22 +835,19 @@ def test_a_report_into_a_directory_that_is_not_there_asks_nothing_of_aws(index: 
 
 MODULE = [sys.executable, "-m", "airflow_provider_kendra"]
 AIRFLOW = [sys.executable, "-m", "airflow", "kendra"]
+HAS_COMMANDS_OF_PROVIDERS = pytest.mark.skipif(
+    Version(airflow_version) < Version("3.2"), reason="no commands of providers yet"
+)
 ENTRIES = [
     pytest.param(MODULE, id="python -m airflow_provider_kendra"),
-    pytest.param(
-        AIRFLOW,
-        id="airflow kendra",
-        marks=pytest.mark.skipif(Version(airflow_version) < Version("3.2"), reason="no commands of providers yet"),
-    ),
+    pytest.param(AIRFLOW, id="airflow kendra", marks=HAS_COMMANDS_OF_PROVIDERS),
 ]
 
 
 @pytest.fixture(scope="session")
-def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def airflow_home(make_home: MakeHome, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An Airflow whose metadata database exists."""
-    home = tmp_path_factory.mktemp("airflow")
-    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], env=_env(home), check=True, capture_output=True)
-    return home
+    return make_home(tmp_path_factory.mktemp("airflow"))
 
 
 def _env(home: Path) -> dict[str, str]:
@@ -914,8 +912,10 @@ def _call(entry: list[str], *arguments: str, kendra: LocalKendra, home: Path, sh
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("entry", ENTRIES)
-@pytest.mark.parametrize("output", ["table", "plain", "json"])
+@pytest.mark.parametrize(
+    ("entry", "output"),
+    [(MODULE, "table"), (MODULE, "json"), pytest.param(AIRFLOW, "table", marks=HAS_COMMANDS_OF_PROVIDERS)],
+)
 def test_a_pipe_that_nobody_reads_ends_it_quietly(
     entry: list[str], output: str, data_source: DataSource, airflow_home: Path
 ):
@@ -978,23 +978,26 @@ def test_output_that_cannot_be_written_is_told_in_a_sentence(data_source: DataSo
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("entry", ENTRIES)
 @pytest.mark.parametrize(
-    "terminal",
-    [{"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "latin-1"}, {"LC_ALL": "C"}],
-    ids=["ascii", "latin-1", "C"],
+    ("entry", "output", "terminal"),
+    [
+        (MODULE, "table", {"PYTHONIOENCODING": "ascii"}),
+        (MODULE, "plain", {"PYTHONIOENCODING": "latin-1"}),
+        (MODULE, "table", {"LC_ALL": "C"}),
+        pytest.param(AIRFLOW, "table", {"PYTHONIOENCODING": "ascii"}, marks=HAS_COMMANDS_OF_PROVIDERS),
+    ],
+    ids=["ascii", "latin-1", "C", "ascii-airflow"],
 )
 def test_a_terminal_that_lacks_a_character_shows_another_one(
-    entry: list[str], terminal: dict[str, str], data_source: DataSource, airflow_home: Path
+    entry: list[str], output: str, terminal: dict[str, str], data_source: DataSource, airflow_home: Path
 ):
     data_source.show([listed("mine", "FAILED", ErrorMessage="f\u00fcr \u65e5\u672c only")])
     kendra = data_source.kendra
 
-    for output in ("table", "plain") if entry is MODULE else ("table",):
-        done = _call(entry, "jobs", *data_source.ids, "-o", output, kendra=kendra, home=airflow_home, **terminal)
-        assert (done.returncode, done.stderr) == (0, "")
-        assert "mine" in done.stdout
-        assert "only" in done.stdout
+    done = _call(entry, "jobs", *data_source.ids, "-o", output, kendra=kendra, home=airflow_home, **terminal)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "mine" in done.stdout
+    assert "only" in done.stdout
 
 
 @pytest.mark.slow

@@ -17,7 +17,8 @@ import pytest
 from airflow_provider_kendra.testing import LocalKendra
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
 from tests.conftest import DataSource
-from tests.integration.conftest import ROOT, RunDag
+from tests.integration.conftest import MakeHome, RunDag
+from tests.integration.processes import ROOT
 from tests.integration.test_triggerer import Airflow
 
 EXAMPLES = ROOT / "example_dags"
@@ -185,8 +186,7 @@ class Watching:
         self.source = source
 
     def start(self) -> None:
-        self.airflow.run("db", "migrate")
-        self.airflow.run("connections", "add", "aws_default", "--conn-json", self.source.kendra.connection_json)
+        self.airflow.add_connection(self.source.kendra)
         self.airflow.start()
 
     def sync(self) -> str:
@@ -211,8 +211,8 @@ class Watching:
 
 
 @pytest.fixture
-def watching(tmp_path: Path, data_source: DataSource) -> Iterator[Watching]:
-    watching = Watching(tmp_path, data_source)
+def watching(tmp_path: Path, make_home: MakeHome, data_source: DataSource) -> Iterator[Watching]:
+    watching = Watching(make_home(tmp_path), data_source)
     yield watching
     watching.airflow.stop()
 

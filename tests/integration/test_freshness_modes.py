@@ -21,7 +21,7 @@ from tests.integration.modes import NOW, TASK_ID, Ending, Wait
 from tests.integration.scenarios import LIST, Look, Raises, job, metrics, refuses, rejects, skips, times_out
 
 # The clean environment, and the models read once.
-from tests.integration.test_modes import Stage, _botocore_reads_its_models_once, stage  # noqa: F401
+from tests.integration.test_modes import Stage, stage  # noqa: F401
 
 MODES = ("poke", "reschedule", "defer")
 LIST_SOURCES = "ListDataSources"

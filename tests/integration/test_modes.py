@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-import botocore.session
 import pytest
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSkipException
@@ -75,15 +74,6 @@ def _connection(kendra: LocalKendra, **changes: Any) -> str:
     # One look is to be one call: what botocore's own retries hide, no wait sees.
     extra = {**connection["extra"], "config_kwargs": {"retries": {"total_max_attempts": 1}}, **changes.pop("extra", {})}
     return json.dumps({**connection, "extra": extra, **changes})
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _botocore_reads_its_models_once() -> Iterator[None]:
-    """Each look in reschedule mode makes a client, whose cost is mostly this."""
-    with pytest.MonkeyPatch.context() as patch:
-        loader = botocore.session.create_loader()
-        patch.setattr(botocore.session, "create_loader", lambda *args: loader)
-        yield
 
 
 @pytest.fixture

@@ -20,14 +20,17 @@ from typing import Any, TypeVar
 
 import pytest
 
+from airflow_provider_kendra.testing import LocalKendra
 from airflow_provider_kendra.testing.local import Call
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
 from tests.conftest import DataSource
+from tests.integration import processes
+from tests.integration.conftest import MakeHome
+from tests.integration.processes import ROOT
 from tests.system.reaper import send
 
 T = TypeVar("T")
 
-ROOT = Path(__file__).parents[2]
 PATIENCE = 120.0  # seconds for anything that is waited for; nothing takes so long unless it is broken
 INTERVAL = 1.0
 DAG_ID = "two_waits"
@@ -57,30 +60,21 @@ class Airflow:
         self._database = home / "airflow.db"
         port = _free_port()
         key = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "AWS_"))}
-        self._environment = {
-            **inherited,
-            **environment,
-            "AIRFLOW_HOME": str(home),
+        more = {
             "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
-            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__EXECUTOR": "LocalExecutor" if AIRFLOW_V_3_0_PLUS else "SequentialExecutor",
             "AIRFLOW__CORE__PARALLELISM": "2",
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
             "AIRFLOW__CORE__FERNET_KEY": key,
             "AIRFLOW__API__SECRET_KEY": key,
             "AIRFLOW__API_AUTH__JWT_SECRET": key,
-            "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self._database}",
-            "AWS_EC2_METADATA_DISABLED": "true",
             # Airflow 2 looks for its own program there.
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-            "PYTHONPATH": str(ROOT),
             "PYTHONWARNINGS": "ignore",
         }
+        self._environment = processes.environment(home, **more, **environment)
         self._port = port
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._processes: dict[str, Any] = {}
         # Ends the processes, and whatever they have forked, also if this one is killed.
         self._reaper = subprocess.Popen(
             [sys.executable, str(ROOT / "tests" / "system" / "reaper.py")],
@@ -89,17 +83,11 @@ class Airflow:
             start_new_session=True,
         )
 
-    def run(self, *arguments: str) -> None:
-        """Run a command of Airflow's to its end."""
-        done = subprocess.run(
-            [sys.executable, "-m", "airflow", *arguments],
-            env=self._environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=PATIENCE,
-        )
-        assert done.returncode == 0, done.stdout
+    def add_connection(self, kendra: LocalKendra) -> None:
+        """Into the database, where a triggerer has to ask for it."""
+        command = ("airflow", "connections", "add", "aws_default", "--conn-json", kendra.connection_json)
+        done = processes.run(*command, env=self._environment, output=self._home / "connections.log", timeout=PATIENCE)
+        assert done.returncode == 0, done.output
 
     def start(self) -> None:
         self.start_triggerer()
@@ -125,23 +113,17 @@ class Airflow:
     def _stop(self, name: str) -> None:
         process = self._processes[name]
         process.terminate()
-        process.wait(PATIENCE)
+        process.join(PATIENCE)
 
     def kill_triggerer(self) -> None:
         """kill -9 of it and all that it has forked, as when its machine is lost."""
         triggerer = self._processes["triggerer"]
         send({triggerer.pid}, signal.SIGKILL)
-        triggerer.wait()
+        triggerer.join()
 
     def _start(self, *arguments: str) -> None:
-        with (self._home / f"{arguments[0]}.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "airflow", *arguments],
-                env=self._environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        output = self._home / f"{arguments[0]}.log"
+        process = processes.start("airflow", *arguments, env=self._environment, output=output)
         self._processes[arguments[0]] = process
         assert self._reaper.stdin is not None
         self._reaper.stdin.write(f"{process.pid} {int(signal.SIGKILL)}\n")
@@ -153,6 +135,8 @@ class Airflow:
 
     def stop(self) -> None:
         self._reaper.communicate()
+        for process in self._processes.values():
+            process.join()
 
     def query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True, timeout=30)) as connection:
@@ -209,18 +193,16 @@ StartAirflow = Callable[[dict[str, dict[str, Any]]], Airflow]
 
 
 @pytest.fixture
-def airflow(tmp_path: Path, data_source: DataSource) -> Iterator[StartAirflow]:
+def airflow(tmp_path: Path, make_home: MakeHome, data_source: DataSource) -> Iterator[StartAirflow]:
     """Starts an Airflow that runs sensors with these arguments, by task id."""
     started = []
 
     def start(waits: dict[str, dict[str, Any]]) -> Airflow:
         (tmp_path / "dags").mkdir()
         (tmp_path / "dags" / "two_waits.py").write_text(DAG)
-        airflow = Airflow(tmp_path, {"WAITS": json.dumps(waits)})
+        airflow = Airflow(make_home(tmp_path), {"WAITS": json.dumps(waits)})
         started.append(airflow)
-        airflow.run("db", "migrate")
-        # In the database, where the triggerer has to ask for it.
-        airflow.run("connections", "add", "aws_default", "--conn-json", data_source.kendra.connection_json)
+        airflow.add_connection(data_source.kendra)
         airflow.start()
         return airflow
 

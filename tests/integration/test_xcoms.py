@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,9 +11,10 @@ import pytest
 
 from airflow_provider_kendra.testing import LocalKendra
 from airflow_provider_kendra.xcoms import DEFAULT_KEYS, RECORD_KEYS
+from tests.integration import processes
+from tests.integration.conftest import MakeHome
 from tests.integration.scenarios import job
 
-ROOT = Path(__file__).parents[2]
 LINKS = {"_link_KendraIndexLink", "_link_KendraSyncJobLogsLink"}
 BACKENDS = {
     "none": {},
@@ -45,36 +43,35 @@ class Recorded:
         return Counter(key for key, _ in self.of(task_id, map_index) if key not in LINKS)
 
 
-def run(home: Path, dag_id: str, backend: str = "none") -> Recorded:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "AIRFLOW"))}
+def run(make_home: MakeHome, home: Path, dag_id: str, backend: str = "none") -> Recorded:
     with LocalKendra() as kendra:
         index_id = kendra.create_index()
         data_source_id = kendra.create_custom_data_source(index_id)
         running = job("mine", "SYNCING", started=15)
         ended = job("mine", "SUCCEEDED", started=15) | {"Metrics": {"DocumentsFailed": "2", "DocumentsScanned": "7"}}
         kendra.set_history(index_id, data_source_id, [running], [running], [ended])
-        environment = {
-            **inherited,
+        more = {
             **BACKENDS[backend],
             "AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_PATH": (home / "objects").as_uri(),
-            "AIRFLOW_HOME": str(home),
-            "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "tests" / "integration" / "dags"),
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__DAGS_FOLDER": str(processes.ROOT / "tests" / "integration" / "dags"),
             "AIRFLOW_CONN_AWS_DEFAULT": kendra.connection_json,
-            "PYTHONPATH": str(ROOT),
             "KENDRA_INDEX_ID": index_id,
             "KENDRA_DATA_SOURCE_ID": data_source_id,
         }
-        command = [sys.executable, "-m", "tests.integration.run_and_record", dag_id, str(home / "report.json")]
-        done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    print(done.stdout[-20_000:], done.stderr[-20_000:], sep="\n")
+        environment = processes.environment(make_home(home), **more)
+        command = ("tests.integration.run_and_record", dag_id, str(home / "report.json"))
+        if BACKENDS[backend]:  # Airflow reads which one when it is imported
+            done = processes.run_unforked(*command, env=environment)
+        else:
+            done = processes.run(*command, env=environment, output=home / "output")
+    print(done.output[-20_000:])
     assert done.returncode == 0, f"run_and_record ended with {done.returncode}; its output is above"
     return Recorded(json.loads((home / "report.json").read_text()))
 
 
 @pytest.fixture(scope="module", params=BACKENDS)
-def recorded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Recorded:
-    return run(tmp_path_factory.mktemp("xcoms"), "xcoms", request.param)
+def recorded(request: pytest.FixtureRequest, make_home: MakeHome, tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    return run(make_home, tmp_path_factory.mktemp("xcoms"), "xcoms", request.param)
 
 
 def test_the_tasks_end_as_they_should(recorded: Recorded) -> None:
@@ -119,8 +116,10 @@ def test_a_later_task_takes_the_keys_from_the_output(recorded: Recorded) -> None
     assert recorded.tasks["take", -1][0] == "success"
 
 
-def test_mapped_tasks_that_turn_out_to_start_from_the_trigger_fail_without_retries(tmp_path: Path) -> None:
-    recorded = run(tmp_path, "mapped_at_run_time")
+def test_mapped_tasks_that_turn_out_to_start_from_the_trigger_fail_without_retries(
+    make_home: MakeHome, tmp_path: Path
+) -> None:
+    recorded = run(make_home, tmp_path, "mapped_at_run_time")
 
     assert recorded.tasks["expand_kwargs", 0] == ("failed", 1)
     assert recorded.tasks["expand", 0] == ("failed", 1)

@@ -99,12 +99,15 @@ every_deferrable_operator = pytest.mark.parametrize(
 )
 
 
+BESIDE_THE_ARGUMENTS = {"queue"}  # of a trigger: Airflow stores it in a column of its own
+
+
 def _parameters(cls: type) -> dict[str, inspect.Parameter]:
     parameters = inspect.signature(cls.__init__).parameters
     return {
         name: parameter
         for name, parameter in parameters.items()
-        if name != "self" and parameter.kind is not inspect.Parameter.VAR_KEYWORD
+        if name not in {"self", *BESIDE_THE_ARGUMENTS} and parameter.kind is not inspect.Parameter.VAR_KEYWORD
     }
 
 

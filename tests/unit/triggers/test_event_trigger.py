@@ -14,7 +14,7 @@ import pytest
 from airflow_provider_kendra import polling
 from airflow_provider_kendra.sync_job import SyncJob
 from airflow_provider_kendra.triggers.kendra import KendraSyncJobEventTrigger
-from airflow_provider_kendra.version_compat import AIRFLOW_V_3_3_PLUS
+from airflow_provider_kendra.version_compat import AIRFLOW_V_3_3_PLUS, AIRFLOW_V_3_4_PLUS
 from tests.conftest import NEWEST_START, DataSource, counts, listed
 from tests.virtual_time import run_in_virtual_time
 
@@ -476,3 +476,17 @@ class TestCursor:
             await triggerer.kill()
 
         run_in_virtual_time(main())
+
+
+class TestQueue:
+    @pytest.mark.skipif(AIRFLOW_V_3_4_PLUS, reason="Airflow gives triggers a queue from 3.4 on")
+    def test_before_airflow_3_4_one_is_refused_with_a_reason(self, data_source: DataSource) -> None:
+        with pytest.raises(ValueError, match=r"queue is 'gpu', but only Airflow 3\.4"):
+            make_trigger(data_source, queue="gpu")
+
+    @pytest.mark.skipif(not AIRFLOW_V_3_4_PLUS, reason="Airflow gives triggers a queue from 3.4 on")
+    def test_airflow_stores_it_beside_the_arguments(self, data_source: DataSource) -> None:
+        from airflow.serialization.encoders import encode_trigger
+
+        assert encode_trigger(make_trigger(data_source, queue="gpu"))["queue"] == "gpu"
+        assert "queue" not in encode_trigger(make_trigger(data_source))
