@@ -44,7 +44,7 @@ help: ## What there is
 	@scripts/environment.sh .venv-awscli $<
 	@touch $@
 
-.venv-py%/.ready: constraints/newest.txt pyproject.toml scripts/environment.sh .venv/.ready
+.venv-py%/.ready: constraints/newest.txt pyproject.toml scripts/environment.sh scripts/python.sh .venv/.ready
 	@scripts/environment.sh .venv-py$* $< editable $*
 	@touch $@
 

@@ -6,31 +6,13 @@ set -eu
 directory=$1 constraints=$2 editable=${3:-} version=${4:-}
 uv=uv==0.13.9
 
-works() { # COMMAND: whether it is a Python, and one of the version that is wanted
-    "$1" -c "import sys; sys.exit(not '$version' or '%d.%d' % sys.version_info[:2] != '$version')" 2>/dev/null
-}
-
-find_python() { # The Python of the version that is wanted: on the path, of pyenv, or of uv
-    for candidate in \
-        "python$version" \
-        "${PYENV_ROOT:-$HOME/.pyenv}/versions/$version".*/bin/python \
-        "$(.venv/bin/uv python find --no-project "$version" 2>/dev/null || :)"
-    do
-        if [ -n "$candidate" ] && works "$candidate"; then echo "$candidate"; return; fi
-    done
-    echo "Python $version was not found: neither as python$version on the path, nor by pyenv or uv." >&2
-    echo "Install it (pyenv install $version), or leave this target out." >&2
-    exit 1
-}
-
+python=${PYTHON:-python3}
 if [ -n "$version" ]; then
-    python=$(find_python)
-else
-    python=${PYTHON:-python3}
-    if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
-        echo "Python 3.11 or newer is needed, and $python is $("$python" -V 2>&1): run make PYTHON=python3.11 …" >&2
-        exit 1
-    fi
+    python=$(scripts/python.sh "$version")
+fi
+if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+    echo "Python 3.11 or newer is needed, and $python is $("$python" -V 2>&1): run make PYTHON=python3.11 …" >&2
+    exit 1
 fi
 
 # pip and uv trust what the system and SSL_CERT_FILE trust, as a company's proxy with certificates of its own needs.
