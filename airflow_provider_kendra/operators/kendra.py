@@ -306,9 +306,9 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         if self.deferrable:
             # A sync whose task can't be deferred would be orphaned: find that out before anything is started.
             self._make_trigger("not-started-yet", self._acceptance, polling.utcnow(), self.timeout).serialize()
-        remembered = self._memory(context).recall()
+        remembered = None if _is_first_try(context) else self._memory(context).recall()
         if remembered is not None:
-            self.log.info("An earlier attempt did not finish; looking for its sync job first (%s).", plain(remembered))
+            self.log.info("Looking for the sync job of an earlier attempt first (%s).", plain(remembered))
         return self._advance(context, remembered, self._deadline(context))
 
     def execute_complete(
@@ -466,8 +466,10 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         failure = outcome.failure if isinstance(outcome, Failed) else None
         if failure is Failure.TIMED_OUT and stoppable is not None and self._stop_if_running(self.hook, stoppable):
             memory.note_stop(stoppable)
+        elif failure is None:
+            memory.is_done()
         elif failure not in (Failure.REFUSED, Failure.NOT_FOUND, Failure.TIMED_OUT):
-            # Else the job may run, for a later try to find. A retry after a bad end, and a cleared task, start anew.
+            # Else the job may run, for a later try to find. A retry after a bad end starts anew.
             memory.forget()
         return self._result(context, outcome)
 
@@ -647,6 +649,11 @@ class _Memory:
         except Exception as error:  # the stop is worth more
             self._log.warning("Could not tell a later try that the sync job was stopped: %s", plain(error))
 
+    def is_done(self) -> None:
+        """Let a cleared task start anew, which needs no call: it has other ``max_tries``."""
+        if self._max_tries is None:
+            self.forget()
+
     def forget(self) -> None:
         """Let a later try start anew."""
         if self._store is None:
@@ -814,7 +821,8 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
             raise _unreadable_memory(self._KEY, error, "stopped", "pass execution_id") from None
 
     def _forget(self, context: Context) -> None:
-        if (store := _task_state_store(context)) is None:
+        store = _task_state_store(context)
+        if store is None or _max_tries(context) is not None:  # a cleared task has other max_tries
             return
         try:
             store.delete(self._KEY)
@@ -841,6 +849,11 @@ def _max_tries(context: Context) -> int | None:
     """A number that changes when a task is cleared, and not from try to try; None if it is not known."""
     max_tries = getattr(context.get("ti"), "max_tries", None)
     return max_tries if isinstance(max_tries, int) else None
+
+
+def _is_first_try(context: Context) -> bool:
+    """Whether no try can have come before, so that nothing is remembered; False if that is not known."""
+    return getattr(context.get("ti"), "try_number", None) == 1
 
 
 def _task_state_store(context: Context) -> Any:

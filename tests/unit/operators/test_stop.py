@@ -426,12 +426,15 @@ class TestRetryWithMemory:
         assert task.run()["execution_id"] == execution_id
         assert stops(data_source) == 1
 
-    def test_starts_anew_once_a_try_has_ended_well(self, data_source, is_deferrable):
+    def test_a_task_that_is_cleared_after_its_success_stops_what_runs_then(self, data_source, is_deferrable):
         data_source.start()
         task = StopRun(data_source, deferrable=is_deferrable)
         task.clock.at(50, lambda: data_source.finish("ABORTED"))
         task.run()
-        assert not task.store.kept
+        next_one = data_source.start()
+        task.clock.at(150, lambda: data_source.finish("ABORTED"))
+        task.clear()
+        assert task.run()["execution_id"] == next_one
 
 
 class TestRetryWithoutMemory:
