@@ -43,7 +43,8 @@ def prepare(documents: Iterable[object], attributes: Mapping[str, str]) -> Itera
     for position, document in enumerate(documents):
         name = f"documents[{position}]"
         if not isinstance(document, Mapping):
-            raise ValueError(f"{name} is {document!r:.40}, but must be a mapping such as {{'Id': …, 'Blob': …}}.")
+            kind = type(document).__name__
+            raise ValueError(f"{name} is of type {kind}, but must be a mapping such as {{'Id': …, 'Blob': …}}.")
         document_id = document.get("Id")
         if document_id in (None, ""):
             raise ValueError(f"{name} has no Id. Give each document the Id that it has in the index.")

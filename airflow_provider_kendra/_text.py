@@ -66,4 +66,8 @@ def make_plain(error: BaseException) -> None:
             continue
         seen.add(id(each))
         each.args = tuple(plain(value) if isinstance(value, str) else value for value in each.args)
+        if isinstance(each, OSError) and isinstance(each.strerror, str):  # what it shows
+            each.strerror = plain(each.strerror)
+        if notes := getattr(each, "__notes__", None):
+            notes[:] = map(plain, notes)
         pending += [each.__cause__, each.__context__, *(arg for arg in each.args if isinstance(arg, BaseException))]

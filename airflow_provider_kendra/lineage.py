@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kendra._text import plain
-from airflow_provider_kendra.assets.kendra import KendraUri, is_kendra_asset
+from airflow_provider_kendra.assets.kendra import KendraUri, is_kendra_asset, is_region
 from airflow_provider_kendra.conditions import AllFresh, Outcome, Satisfied
 from airflow_provider_kendra.links.kendra import (
     KendraIndexLink,
@@ -258,6 +258,6 @@ def _region_of_connection(aws_conn_id: str | None) -> str | None:
             return None
         if not isinstance(extra, dict) or "session_kwargs" in extra:
             return None
-        if extra.get("region_name"):
-            return str(extra["region_name"])
+        if region := extra.get("region_name"):
+            return region if isinstance(region, str) and is_region(region) else None
     return os.environ.get("AWS_DEFAULT_REGION")

@@ -49,7 +49,7 @@ def check_identifier(name: str, value: object) -> str:
         if bar and _RULES["index_id"][0].fullmatch(index_id):
             raise ValueError(
                 f"{name} is {shown(value)}, which is what CloudFormation's Ref gives for a data source: "
-                f"dataSourceId|indexId. Pass data_source_id={data_source_id!r} and index_id={index_id!r}."
+                f"dataSourceId|indexId. Pass data_source_id={shown(data_source_id)} and index_id={index_id!r}."
             )
         if not is_nothing(value) and not _is_collection(value) and pattern.fullmatch(value):
             return value
@@ -196,19 +196,23 @@ def check_text(name: str, value: object) -> str:
     raise ValueError(f"{name} is {shown(value)}, but must be text, or None.")
 
 
+_CONNECTION_ID = re.compile(r"[\w#!()\-.:/\\]{1,250}", re.ASCII)
+"""Airflow's own rule."""
+
+
 def check_connection_id(name: str, value: object) -> str:
     """
     Return the id of a connection.
 
     :param name: Which parameter it is.
     :param value: What the DAG author passed, rendered.
-    :raises ValueError: if it is no text, or is what a template renders to that finds no value: such a value would ask
-        for the credentials of the machine.
+    :raises ValueError: if it is no text that Airflow takes for such an id, or is what a template renders to that finds
+        no value: such a value would ask for the credentials of the machine.
     """
-    if isinstance(value, str) and not is_nothing(value):
+    if isinstance(value, str) and not is_nothing(value) and _CONNECTION_ID.fullmatch(value):
         return value
     raise ValueError(
-        f"{name} is {value!r}, but must be the id of a connection. Only {name}=None asks for the credentials that "
+        f"{name} is {shown(value)}, but must be the id of a connection. Only {name}=None asks for the credentials that "
         "boto3 finds on the machine."
     )
 

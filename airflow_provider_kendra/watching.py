@@ -6,8 +6,9 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import as_completed, wait
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_kendra import polling
@@ -528,19 +529,23 @@ async def watch(
     :param cursor: Where to read from; None to begin with the jobs that finish from now on.
     :param statuses: The final statuses that count.
     :param interval: Seconds between polls; of all waits on a data source the shortest one rules.
-    :param log: Takes a line when polls begin to fail, and when they succeed again.
+    :param log: Takes a line when polls begin to fail, and when they succeed again; at most one in five minutes.
     """
     poller = Poller.of_running_loop()
     watcher = _Watcher(cursor, statuses, max(interval, MIN_INTERVAL))
     poll = poller.join(source, watcher)
-    trouble: str | None = None
+    told: str | None = None
+    quiet_until = polling.utcnow()
     try:
         while True:
-            await watcher.woken.wait()
+            has_news = (told is None) != (watcher.trouble is None)
+            with suppress(TimeoutError):
+                async with asyncio.timeout((quiet_until - polling.utcnow()).total_seconds() if has_news else None):
+                    await watcher.woken.wait()
             watcher.woken.clear()
-            if (trouble is None) != (watcher.trouble is None):
+            if (told is None) != (watcher.trouble is None) and polling.utcnow() >= quiet_until:
                 log(plain(f"Watching {source.contents}: {watcher.trouble or 'looks succeed again'}"))
-            trouble = watcher.trouble
+                told, quiet_until = watcher.trouble, polling.utcnow() + timedelta(seconds=PROGRESS_INTERVAL)
             if (finished := watcher.take()) is not None:
                 yield finished
     finally:

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
+from airflow_provider_kendra._text import shown
 from airflow_provider_kendra.validation import check_identifier
 
 if TYPE_CHECKING:
@@ -135,7 +136,16 @@ def convert_asset_to_openlineage(asset: Asset, lineage_context: Any) -> OpenLine
     return OpenLineageDataset(namespace=uri.openlineage_namespace, name=uri.openlineage_name)
 
 
+def is_region(region: str) -> bool:
+    """
+    Whether a text looks like an AWS region.
+
+    :param region: The text.
+    """
+    return _REGION.fullmatch(region) is not None
+
+
 def _check_region(region: object) -> str:
-    if isinstance(region, str) and _REGION.fullmatch(region):
+    if isinstance(region, str) and is_region(region):
         return region
-    raise ValueError(f"region is {region!r}, but must be an AWS region such as 'eu-west-1'.")
+    raise ValueError(f"region is {shown(region)}, but must be an AWS region such as 'eu-west-1'.")

@@ -7,7 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_kendra.hooks.aws_errors import is_misread_url
+from airflow_provider_kendra._text import plain
+from airflow_provider_kendra.hooks.aws_errors import endpoints_of, is_misread_url
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
@@ -23,12 +24,17 @@ def fault_of(connection: Connection) -> str | None:
 
     :param connection: The connection.
     """
-    if fault := _fault_of_type(connection.conn_type):
+    if fault := _fault_of_type(connection):
         return fault
     extra = _extra_of(connection.extra)
     if extra is None:
         return "has an extra that is no valid JSON object. Correct it."
-    return _fault_of_role(extra) or _fault_of_credentials(connection, extra) or _fault_of_urls(extra)
+    return (
+        _fault_of_role(extra)
+        or _fault_of_names(extra)
+        or _fault_of_credentials(connection, extra)
+        or _fault_of_urls(extra)
+    )
 
 
 def is_unreadable(text: str) -> bool:
@@ -43,7 +49,10 @@ def is_unreadable(text: str) -> bool:
     return bool(text) and re.match(r"[A-Za-z][\w+.-]*://", text) is None
 
 
-def _fault_of_type(conn_type: str | None) -> str | None:
+def _fault_of_type(connection: Connection) -> str | None:
+    conn_type = connection.conn_type
+    if not conn_type and (connection.host or connection.schema):
+        return "has a host, but no type: is it a URI without aws:// in front? Correct it."
     if not conn_type or conn_type.lower() == "aws":
         return None
     # What stands there may be part of a URI with a password.
@@ -58,6 +67,25 @@ def _fault_of_role(extra: Mapping[str, Any]) -> str | None:
             continue
         what = "the ARN of a role" if start else "the name of a profile"
         return f"has a {name} in its extra that is not {what} as text. Correct it, or leave it out."
+    return None
+
+
+_NOT_READ = ("aws_account_id", "aws_iam_role", "extra", "profile", "s3_config_file")
+
+
+def _fault_of_names(extra: Mapping[str, Any]) -> str | None:
+    """Find what means another identity, but under a name that the Amazon provider does not read."""
+    session = extra.get("session_kwargs")
+    in_session = [name for name in session if name not in extra] if isinstance(session, Mapping) else []
+    for name in (*extra, *in_session):
+        is_elsewhere = name in in_session and name in ("profile_name", "role_arn")
+        if is_elsewhere or name in _NOT_READ or name.startswith("extra__"):
+            return (
+                f"has {plain(name, 60)} in its extra, where the Amazon provider does not read it. Use role_arn or "
+                "profile_name at the top of the extra, or leave it out."
+            )
+        if name.startswith("assume_role") and not extra.get("role_arn"):
+            return f"has {plain(name, 60)} without role_arn in its extra. Add what is missing, or leave both out."
     return None
 
 
@@ -87,10 +115,9 @@ def _fault_of_urls(extra: Mapping[str, Any]) -> str | None:
     """Find a URL that botocore would show with the rest of its password, which it takes for path or fragment."""
     config = extra.get("config_kwargs")
     proxies = config.get("proxies") if isinstance(config, Mapping) else None
-    urls = {
-        "endpoint_url": [extra.get("endpoint_url")],
-        "proxy": [*proxies.values()] if isinstance(proxies, Mapping) else [],
-    }
+    if proxies is not None and not isinstance(proxies, Mapping):
+        return "has proxies in its extra that are no mapping of scheme to URL, such as {'https': 'http://proxy:3128'}."
+    urls = {"endpoint_url": endpoints_of(extra), "proxy": list((proxies or {}).values())}
     for name, values in urls.items():
         if any(map(is_misread_url, values)):
             return f"has a URL in its extra ({name}) that is not percent-encoded: # in a password is %23, / is %2F."

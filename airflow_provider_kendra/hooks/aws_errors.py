@@ -247,7 +247,7 @@ _FILE_ERRORS = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirec
 
 def _without_credentials(text: str) -> str:
     """The text without what stands before the @ of a URL, as one sentence."""
-    text = " ".join(re.sub(r"[^\s'\"/]+@", "***@", without_secrets(text)).split())
+    text = " ".join(re.sub(r"(?<![^\s'\"/])[^\s'\"/]+@", "***@", without_secrets(text)).split())
     return text if text.endswith(".") else f"{text}."
 
 
@@ -298,6 +298,8 @@ def hide_secrets(error: BaseException, secrets: Collection[str] = ()) -> None:
             continue
         done.add(id(each))
         each.args = tuple(map(cleaned, each.args))
+        if isinstance(each, OSError):  # it shows these, not its arguments
+            each.strerror = cleaned(each.strerror)
         if isinstance(each, aws.ClientError | aws.BotoCoreError):
             for name in ("kwargs", "response"):  # what botocore pickles its errors as
                 if isinstance(members := getattr(each, name, None), dict):
@@ -314,14 +316,16 @@ def secrets_of(connection: AwsConnectionWrapper | None, config: Config | None) -
     :param config: botocore's configuration that the author gave.
     """
     configs = [config, getattr(connection, "botocore_config", None)]
-    urls = [url for each in configs for url in (getattr(each, "proxies", None) or {}).values()]
+    proxies = [getattr(each, "proxies", None) for each in configs]
+    urls = [url for each in proxies if isinstance(each, Mapping) for url in each.values()]
     urls += getproxies().values()  # those of the environment
     found: list[Any] = []
     if connection is not None:
         extra = connection.extra_config
+        role = extra.get("assume_role_kwargs")
         found += [connection.password, connection.aws_secret_access_key, connection.aws_session_token]
-        found += [(extra.get("assume_role_kwargs") or {}).get("ExternalId"), extra.get("external_id")]
-        urls.append(connection.endpoint_url)
+        found += [role.get("ExternalId") if isinstance(role, Mapping) else None, extra.get("external_id")]
+        urls += [connection.endpoint_url, *endpoints_of(extra)]
     for url in urls:
         # urllib3 and urllib quote only the part in front of a # or a /.
         found += re.split(r"[#/?:]", url.rpartition("@")[0].partition("//")[2]) if isinstance(url, str) else []
@@ -331,13 +335,27 @@ def secrets_of(connection: AwsConnectionWrapper | None, config: Config | None) -
 _SHORTEST_SECRET = 8
 
 
+def endpoints_of(extra: Mapping[str, Any]) -> list[Any]:
+    """
+    Collect the URLs of endpoints in a connection's extra: of all services, and of single ones.
+
+    :param extra: The extra.
+    """
+    services = extra.get("service_config")
+    each = services.values() if isinstance(services, Mapping) else ()
+    return [extra.get("endpoint_url"), *(one.get("endpoint_url") for one in each if isinstance(one, Mapping))]
+
+
 def is_misread_url(url: object) -> bool:
     """
     Whether user information of a URL ends early for whoever reads it, so that the rest shows as path or fragment.
 
     :param url: The URL of a proxy or an endpoint.
     """
-    return isinstance(url, str) and re.search(r"[#/?\s].*@", url.partition("//")[2] or url) is not None
+    if not isinstance(url, str):
+        return False
+    user_information, _, _ = (url.partition("//")[2] or url).rpartition("@")
+    return re.search(r"[#/?\s'\"]", user_information) is not None
 
 
 def make_config(given: Config | Mapping[str, Any] | None) -> Config | None:

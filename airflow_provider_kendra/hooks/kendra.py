@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -262,12 +263,10 @@ class KendraSyncJobsHook(AwsBaseHook):
 
         :raises KendraRequestError: if none can be made with this configuration.
         """
-        with (
-            self._secrets_hidden(),
-            misconfiguration_explained(f"botocore_config, or the connection {self.aws_conn_id!r}"),
-        ):
+        with misconfiguration_explained(f"botocore_config, or the connection {self.aws_conn_id!r}"):
             check_ca_bundle(self.verify)
-            with plain_errors():  # making one can call STS
+            # Making one can call STS. Secrets first: they are recognised as they are.
+            with plain_errors(), self._secrets_hidden():
                 client = super().get_client_type(*args, **kwargs)
         client.meta.events.register_last("before-parse.kendra", _check_body)
         return client
@@ -779,7 +778,9 @@ class KendraSyncJobsHook(AwsBaseHook):
         earlier = list(failures)
         kept: list[dict[str, Any]] = []
         for attempt in itertools.count(1):
-            response = self._ask("BatchPutDocument", self._kendra.batch_put_document, IndexId=index_id, Documents=batch)  # type: ignore[arg-type]
+            request: Any = {"IndexId": index_id, "Documents": batch}
+            with _contents_hidden():
+                response = self._ask("BatchPutDocument", self._kendra.batch_put_document, **request)
             if attempt == 1:
                 sent.append(size)
             failed = [dict(failure) for failure in response.get("FailedDocuments") or ()]
@@ -853,6 +854,15 @@ def _no_such_job(index_id: str, data_source_id: str, execution_id: str) -> Kendr
         f"Data source {data_source_id} (index {index_id}) has no sync job {execution_id}. Check the three ids, "
         "and that connection and region are those it was started with."
     )
+
+
+@contextmanager
+def _contents_hidden() -> Iterator[None]:
+    """Let no error show a document: botocore quotes each value that it refuses."""
+    try:
+        yield
+    except aws.ParamValidationError as error:
+        raise ValueError(re.sub(r"\bvalue: .*?, (?=type: |valid )", "", plain(error), flags=re.DOTALL)) from None
 
 
 def _check_connection_id(conn_id: object) -> None:

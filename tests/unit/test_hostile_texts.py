@@ -7,13 +7,18 @@ import json
 import traceback
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import BaseHook
 from airflow.triggers.base import BaseTrigger
+from hypothesis import given
+from hypothesis import strategies as st
 
 from airflow_provider_kendra import cli
+from airflow_provider_kendra._text import make_plain
+from airflow_provider_kendra.hooks.aws_errors import hide_secrets, secrets_of
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.operators.kendra import (
     KendraListSyncJobsOperator,
@@ -213,3 +218,24 @@ def test_a_record_keeps_the_text_as_data_of_bounded_size() -> None:
 def test_a_count_of_absurd_size_is_no_count(sent: str, count: int | None) -> None:
     job = SyncJob.from_response({"Metrics": {"DocumentsFailed": sent}}, index_id="i", data_source_id="d")
     assert job.documents_failed == count
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=8), lambda inner: st.lists(inner, max_size=2)
+    ),
+    st.sampled_from(["assume_role_kwargs", "service_config", "external_id", "endpoint_url"]),
+)
+def test_secrets_are_hidden_whatever_the_extra_of_a_connection_is(value: Any, name: str) -> None:
+    connection: Any = SimpleNamespace(
+        extra_config={name: value, "external_id": "planted-id"},
+        password="planted-password",
+        aws_secret_access_key=None,
+        aws_session_token=None,
+        endpoint_url=None,
+        botocore_config=SimpleNamespace(proxies=value),
+    )
+    error = OSError(5, "planted-password\nforged")
+    hide_secrets(error, secrets_of(connection, None))
+    make_plain(error)
+    assert str(error) == "[Errno 5] ***\\nforged"

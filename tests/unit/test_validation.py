@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_kendra.validation import check_identifier, check_time
+from airflow_provider_kendra.validation import check_connection_id, check_identifier, check_time
 
 INDEX_ID = "0a1b2c3d-4e5f-6789-abcd-ef0123456789"
 WORD = string.ascii_letters + string.digits
@@ -124,3 +124,17 @@ def test_what_is_no_time_is_refused_with_parameter_and_value(value):
     with pytest.raises(ValueError, match="but must be a datetime with a time zone") as refused:
         check_time("started_after", value)
     assert str(refused.value).startswith(f"started_after is {value!r},")
+
+
+@pytest.mark.parametrize("value", ["a\nb", "a b", "\u202e", "x" * 251, "", "None", 5])
+def test_what_airflow_takes_for_no_id_of_a_connection_is_refused_in_one_line(value):
+    with pytest.raises(ValueError, match="aws_conn_id is") as raised:
+        check_connection_id("aws_conn_id", value)
+    assert str(raised.value).isprintable()
+    assert len(str(raised.value)) < 600
+
+
+def test_both_ids_in_one_long_text_are_cut():
+    with pytest.raises(ValueError, match="CloudFormation") as raised:
+        check_identifier("data_source_id", "x" * 5_000 + "|" + "i" * 36)
+    assert len(str(raised.value)) < 1_000

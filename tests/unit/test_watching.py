@@ -813,6 +813,18 @@ def test_a_watcher_goes_on_over_errors_and_says_so_once(custom_data_source, erro
     run(main)
 
 
+def test_a_watcher_whose_polls_fail_alternately_for_two_hours_says_little(custom_data_source):
+    async def main():
+        watcher = Watched(custom_data_source, {})
+        for minute in range(0, 120, 2):
+            custom_data_source.kendra.inject(LIST, error="ThrottlingException", times=1)
+            await until(60.0 * (minute + 2))
+        assert 2 <= len(watcher.lines) <= 25
+        await watcher.cancel()
+
+    run(main)
+
+
 def test_a_slow_reader_gets_what_several_looks_have_found_at_once(custom_data_source):
     def job(number: int) -> dict[str, Any]:
         return listed(f"job-{number}", StartTime=NEWEST_START + timedelta(hours=number))

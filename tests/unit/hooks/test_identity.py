@@ -74,6 +74,28 @@ REFUSED = {
     },
     "role_arn that a template left as None": (encoded(extra={"role_arn": "None"}), "role_arn"),
     "role_arn that is no ARN": (encoded(extra={"role_arn": "kendra"}), "role_arn"),
+    "a host without a type": (encoded(conn_type="", host="eu-west-1"), "URI without aws://"),
+    **{
+        f"{name} without role_arn": (encoded(**PAIR, extra={name: {"RoleArn": ROLE}}), f"{name} without role_arn")
+        for name in ("assume_role_kwargs", "assume_role_with_saml", "assume_role_method")
+    },
+    **{
+        f"{name}, which is not read": (encoded(extra={name: SECRET}), f"{name} in its extra")
+        for name in ("profile", "s3_config_file", "aws_account_id", "aws_iam_role", "extra", "extra__aws__role_arn")
+    },
+    **{
+        f"{name} in session_kwargs": (encoded(extra={"session_kwargs": {name: SECRET}}), f"{name} in its extra")
+        for name in ("profile_name", "role_arn")
+    },
+    "proxies that are no mapping": (encoded(**PAIR, extra={"config_kwargs": {"proxies": SECRET}}), "proxies"),
+    "a quote in the password of an endpoint": (
+        encoded(**PAIR, extra={"endpoint_url": f"http://me:a'{SECRET}@localhost"}),
+        "endpoint_url",
+    ),
+    "a # in the password of a service's endpoint": (
+        encoded(**PAIR, extra={"service_config": {"kendra": {"endpoint_url": f"http://me:a#{SECRET}@localhost"}}}),
+        "endpoint_url",
+    ),
 }
 """By case, the text of a connection's environment variable, and what the error says."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import traceback
 from collections.abc import Iterator
 from itertools import chain, pairwise
 from typing import Any
@@ -329,8 +330,8 @@ def test_an_error_raises_as_it_is_when_no_document_has_failed(batch):
         (b"a", "documents is b'a', but must be a list"),
         (None, "documents is None, but must be a list"),
         (7, "documents is 7, but must be a list"),
-        (["a"], r"documents\[0\] is 'a', but must be a mapping"),
-        ([{"Id": "a"}, None], r"documents\[1\] is None, but must be a mapping"),
+        (["a"], r"documents\[0\] is of type str, but must be a mapping"),
+        ([{"Id": "a"}, None], r"documents\[1\] is of type NoneType, but must be a mapping"),
         ([{"Blob": b"text"}], r"documents\[0\] has no Id"),
         ([{"Id": "", "Blob": b"text"}], r"documents\[0\] has no Id"),
         ([{"Id": 7, "Blob": b"text"}], r"documents\[0\] has the Id 7, but it must be text"),
@@ -348,6 +349,20 @@ def test_the_secret_contents_of_a_wrong_document_are_not_shown(batch):
     with pytest.raises(ValueError, match="has no Id") as raised:
         batch.put([{"Blob": b"secret"}])
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"Id": "a", "Title": ["planted"]},
+        {"Id": "a", "Blob": b"", "Attributes": [{"Key": "k", "Value": {"StringValue": {"planted": 1}}}]},
+        "planted",
+    ],
+)
+def test_no_error_shows_what_is_in_a_document(batch, document):
+    with pytest.raises(ValueError) as raised:  # noqa: PT011 - whichever it is
+        batch.put([document])
+    assert "planted" not in "".join(traceback.format_exception(raised.value))
 
 
 def sized(*sizes: int) -> list[dict[str, Any]]:
