@@ -466,10 +466,8 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         failure = outcome.failure if isinstance(outcome, Failed) else None
         if failure is Failure.TIMED_OUT and stoppable is not None and self._stop_if_running(self.hook, stoppable):
             memory.note_stop(stoppable)
-        elif failure is None:
-            memory.is_done()
         elif failure not in (Failure.REFUSED, Failure.NOT_FOUND, Failure.TIMED_OUT):
-            # Else the job may run, for a later try to find. A retry after a bad end starts anew.
+            # Else the job may run, for a later try to find. A retry after a bad end, and a cleared task, start anew.
             memory.forget()
         return self._result(context, outcome)
 
@@ -649,11 +647,6 @@ class _Memory:
         except Exception as error:  # the stop is worth more
             self._log.warning("Could not tell a later try that the sync job was stopped: %s", plain(error))
 
-    def is_done(self) -> None:
-        """Let a cleared task start anew, which needs no call: it has other ``max_tries``."""
-        if self._max_tries is None:
-            self.forget()
-
     def forget(self) -> None:
         """Let a later try start anew."""
         if self._store is None:
@@ -754,7 +747,9 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
         from airflow_provider_kendra.stopping import StopState
 
         self.refuse_bad_parameters()
-        decided = self._recall(context) if self.execution_id is None else self.execution_id
+        decided = self.execution_id
+        if decided is None and not _is_first_try(context):
+            decided = self._recall(context)
         with _aws_errors_explained(
             f"AWS will not stop the sync of data source {self.data_source_id} (index {self.index_id})",
             "StopDataSourceSyncJob",
@@ -767,6 +762,8 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
             self.log.info("Nothing to stop: no sync is running.")
             self._end_with(context)
             return None
+        if stopped.state is StopState.STOPPING and decided is None:
+            self._keep(context, job)  # no request was sent, but a retry must not stop the next sync
         self._show_links(context, job.execution_id)
         self.log.info(*_words_for(stopped, job))
         if stopped.state is StopState.OVER or not self.wait_for_completion:
@@ -793,8 +790,7 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
         """Remember which sync this task stops, or make sure that an earlier try cannot have stopped another one."""
         from airflow_provider_kendra.stopping import may_follow_a_stopped_job
 
-        if (store := _task_state_store(context)) is not None:
-            store.set(self._KEY, {**self._scope(context), "execution_id": job.execution_id})
+        if self._keep(context, job):
             return
         began = getattr(context.get("dag_run"), "start_date", None)
         if _is_retry(context, self.retries or 0) and may_follow_a_stopped_job(job, previous, began):
@@ -803,6 +799,13 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
                 "Pass execution_id, with which each try stops the same sync; or clear the task to stop what runs now.",
                 job=job,
             )
+
+    def _keep(self, context: Context, job: SyncJob) -> bool:
+        """Remember which sync this task stops; False if there is nowhere to do so."""
+        if (store := _task_state_store(context)) is None:
+            return False
+        store.set(self._KEY, {**self._scope(context), "execution_id": job.execution_id})
+        return True
 
     def _recall(self, context: Context) -> str | None:
         """The sync that an earlier try decided to stop; a task that was cleared decides anew."""
@@ -821,8 +824,7 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
             raise _unreadable_memory(self._KEY, error, "stopped", "pass execution_id") from None
 
     def _forget(self, context: Context) -> None:
-        store = _task_state_store(context)
-        if store is None or _max_tries(context) is not None:  # a cleared task has other max_tries
+        if (store := _task_state_store(context)) is None:
             return
         try:
             store.delete(self._KEY)

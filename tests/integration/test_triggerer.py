@@ -17,6 +17,8 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 
@@ -63,9 +65,9 @@ class Airflow:
         more = {
             "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
             "AIRFLOW__CORE__EXECUTOR": "LocalExecutor" if AIRFLOW_V_3_0_PLUS else "SequentialExecutor",
-            "AIRFLOW__CORE__PARALLELISM": "2",
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
             "AIRFLOW__CORE__FERNET_KEY": key,
+            "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
             "AIRFLOW__API__SECRET_KEY": key,
             "AIRFLOW__API_AUTH__JWT_SECRET": key,
             # Airflow 2 looks for its own program there.
@@ -94,7 +96,7 @@ class Airflow:
         if AIRFLOW_V_3_0_PLUS:
             self.start_dag_processor()
             self._start("api-server", "--host", "127.0.0.1", "--port", str(self._port))
-            self.wait_until("the api-server", self._api_server_listens)
+            self.wait_until("the api-server", self._api_server_answers)
         # The last one: a task that cannot reach the api-server fails.
         self._start("scheduler", "--skip-serve-logs")
 
@@ -129,9 +131,15 @@ class Airflow:
         self._reaper.stdin.write(f"{process.pid} {int(signal.SIGKILL)}\n")
         self._reaper.stdin.flush()
 
-    def _api_server_listens(self) -> bool:
-        with socket.socket() as client:
-            return client.connect_ex(("127.0.0.1", self._port)) == 0
+    def _api_server_answers(self) -> bool:
+        """With its first request it makes its routes, which takes longer than a task waits for an answer."""
+        try:
+            with urlopen(f"http://127.0.0.1:{self._port}/execution/health", timeout=PATIENCE):
+                return True
+        except HTTPError:
+            return True
+        except OSError:
+            return False
 
     def stop(self) -> None:
         self._reaper.communicate()

@@ -429,19 +429,6 @@ class TestOldMemory:
         with patch.object(Store, "get", side_effect=AssertionError), pytest.raises(TaskDeferred):
             task.execute()
 
-    @needs_store
-    @pytest.mark.parametrize(("max_tries", "syncs"), [(0, 1), (1, 2)], ids=["a retry", "a cleared task"])
-    def test_after_its_success_a_retry_finds_its_sync_and_a_cleared_task_starts_another(
-        self, data_source, max_tries, syncs
-    ):
-        task = Task(data_source)
-        task.xcoms.max_tries = 0  # type: ignore[attr-defined]
-        task.end_each()
-        first = task.run()["execution_id"]  # and Airflow fails to take the result
-        task.xcoms.max_tries = max_tries  # type: ignore[attr-defined]
-        assert (task.run()["execution_id"] == first) is (syncs == 1)
-        assert task.syncs == syncs
-
     def test_a_start_that_gave_up_does_not_return_days_later_what_others_did(self, data_source):
         task = Task(data_source)
         data_source.kendra.inject(START, error="InternalServerException")

@@ -426,6 +426,17 @@ class TestRetryWithMemory:
         assert task.run()["execution_id"] == execution_id
         assert stops(data_source) == 1
 
+    def test_leaves_the_next_sync_alone_if_the_lost_try_found_its_sync_being_stopped(self, data_source):
+        execution_id = data_source.start()
+        data_source.client.stop_data_source_sync_job(IndexId=data_source.index_id, Id=data_source.data_source_id)
+        task = StopRun(data_source)
+        task.lose_while_waiting()
+        data_source.finish("ABORTED")
+        data_source.start()
+        task.retry()
+        assert task.run()["execution_id"] == execution_id
+        assert stops(data_source) == 1
+
     def test_a_task_that_is_cleared_after_its_success_stops_what_runs_then(self, data_source, is_deferrable):
         data_source.start()
         task = StopRun(data_source, deferrable=is_deferrable)
