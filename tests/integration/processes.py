@@ -114,5 +114,8 @@ def _initialize_airflow() -> None:
     """Let Airflow go by the environment of this process, not of the one that imported it."""
     from airflow import settings
 
-    sys.modules.pop("airflow.config_templates.airflow_local_settings", None)
+    # What these hold they have read when they were imported.
+    for name in [*sys.modules]:
+        if name == "airflow.config_templates.airflow_local_settings" or name.startswith("airflow.cli."):
+            del sys.modules[name]
     settings.initialize()

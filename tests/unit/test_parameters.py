@@ -235,7 +235,7 @@ WORKS = {
     "data_source_id": {"number as text", "boolean as text"},
     "data_source_ids": {"number as text", "boolean as text", "list"},
     "execution_id": {"number as text", "boolean as text"},
-    "aws_conn_id": {"number as text", "boolean as text", "list as text", "mapping as text"},
+    "aws_conn_id": {"number as text", "boolean as text"},
     "region_name": {"number as text", "boolean as text", "list as text", "mapping as text"},
     "verify": {"number as text", "boolean", "list as text", "mapping as text"},
     "botocore_config": {"mapping"},
