@@ -13,11 +13,13 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
+
+from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,8 +42,26 @@ class Done:
     output: str
 
 
+class _Unforked(subprocess.Popen[bytes]):
+    """A process with the methods of multiprocessing's."""
+
+    def join(self, timeout: float | None = None) -> None:
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(timeout)
+
+    @property
+    def exitcode(self) -> int | None:
+        return self.poll()
+
+
 def start(module: str, *arguments: str, env: Mapping[str, str], output: Path) -> Any:
     """Start ``python -m MODULE ARGUMENTS``; gives a ``multiprocessing.Process``, which leads a session of its own."""
+    if module == "airflow" and not AIRFLOW_V_3_0_PLUS:  # much of Airflow 2 goes by what its modules read when imported
+        with output.open("ab") as log:
+            return _Unforked(
+                [sys.executable, "-m", module, *arguments],
+                env=env, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
     process = _CONTEXT.Process(target=_become, args=(module, arguments, dict(env), str(output)))
     with patch.dict(os.environ, _SETTINGS):
         process.start()
@@ -114,8 +134,5 @@ def _initialize_airflow() -> None:
     """Let Airflow go by the environment of this process, not of the one that imported it."""
     from airflow import settings
 
-    # What these hold they have read when they were imported.
-    for name in [*sys.modules]:
-        if name == "airflow.config_templates.airflow_local_settings" or name.startswith("airflow.cli."):
-            del sys.modules[name]
+    sys.modules.pop("airflow.config_templates.airflow_local_settings", None)
     settings.initialize()
