@@ -23,9 +23,8 @@ from airflow_provider_kendra.testing import LocalKendra
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Each worker has its own Airflow home, which Airflow reads when it is imported.
     os.environ["AIRFLOW_HOME"] = os.path.join(os.environ["AIRFLOW_HOME"], os.environ["PYTEST_XDIST_WORKER"])
-
-# Only the tests' own process is measured: what it starts, such as all of Airflow, would become much slower.
-os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+    # Only the worker itself is measured: what it starts, such as all of Airflow, would become much slower.
+    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
 
 # In CI the examples are many, and the same each time, so that a change is judged by what it changes. Elsewhere they
 # are few, since the tests are run all day. A slow machine is no failure.
