@@ -22,7 +22,8 @@ from airflow_provider_kendra.testing import LocalKendra
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Each worker has its own Airflow home, which Airflow reads when it is imported.
-    os.environ["AIRFLOW_HOME"] = os.path.join(os.environ["AIRFLOW_HOME"], os.environ["PYTEST_XDIST_WORKER"])
+    home = os.environ.get("AIRFLOW_HOME", os.path.abspath(os.path.join(".airflow", "test")))
+    os.environ["AIRFLOW_HOME"] = os.path.join(home, os.environ["PYTEST_XDIST_WORKER"])
     # Only the worker itself is measured: what it starts, such as all of Airflow, would become much slower.
     os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
 
