@@ -59,7 +59,7 @@ demo: .venv/.ready ## Run an example DAG in Airflow against the local Kendra: no
 airflow: .venv/.ready ## Airflow's UI with the example DAGs and the local Kendra, on PORT (8080)
 	@.venv/bin/python scripts/demo.py ui
 
-check: lint ## In a minute: lint, and the unit tests that are quick
+check: lint ## lint, and the unit tests that are quick: some minutes
 	@echo "== check: the quick unit tests"
 	@.venv/bin/python $(PYTEST) -q -m 'not slow' tests/unit $(PYTEST_ARGS)
 
