@@ -8,14 +8,19 @@ import json
 import os
 import pickle
 import sys
+import threading
 import traceback
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from airflow_provider_kendra import cli, polling
+from airflow_provider_kendra.assets.kendra import create_asset
 from airflow_provider_kendra.aws import AwsParameters
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.operators.kendra import (
@@ -71,7 +76,9 @@ def source(data_source: DataSource, monkeypatch: pytest.MonkeyPatch) -> DataSour
 @pytest.fixture(autouse=True)
 def _no_masking(monkeypatch: pytest.MonkeyPatch) -> None:
     """Airflow's masking in logs is a second net; what holds here holds without it."""
-    for masker in {getattr(module, "SecretsMasker", None) for module in list(sys.modules.values())} - {None}:
+    for masker in {
+        vars(module).get("SecretsMasker") for module in list(sys.modules.values()) if hasattr(module, "__dict__")
+    } - {None}:
         monkeypatch.setattr(masker, "add_mask", lambda *args, **kwargs: None)
 
 
@@ -180,6 +187,65 @@ def test_an_error_of_aws_that_quotes_the_request_does_not_tell_the_session_token
     with pytest.raises(Exception, match="Canonical") as raised:
         KendraSyncJobsHook().list_sync_jobs(*source.ids)
     assert_none_in(*traceback.format_exception(raised.value), repr(getattr(raised.value, "response", "")))
+
+
+class RoleRefused(BaseHTTPRequestHandler):
+    """An STS that refuses the role, and whose answer quotes what it was sent and forges a line."""
+
+    said = f"no role for {SECRETS[2]} and {SECRETS[0]}&#10;forged"
+
+    def do_POST(self) -> None:
+        body = f"<ErrorResponse><Error><Code>AccessDenied</Code><Message>{self.said}</Message></Error></ErrorResponse>"
+        self.send_response(403)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+def test_an_error_of_sts_neither_tells_a_secret_nor_forges_a_line(
+    source: DataSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), RoleRefused) as sts:
+        threading.Thread(target=sts.serve_forever, daemon=True).start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", f"http://127.0.0.1:{sts.server_port}")
+        role = {"role_arn": "arn:aws:iam::123456789012:role/kendra", "endpoint_url": None}
+        change_extra(monkeypatch, role)
+        with pytest.raises(Exception, match="no role for") as raised:
+            KendraSyncJobsHook().list_sync_jobs(*source.ids)
+        sts.shutdown()
+    shown = traceback.format_exception(raised.value)
+    assert_none_in(*shown, repr(raised.value))
+    assert "forged" in "".join(shown)
+    assert not [line for line in "".join(shown).splitlines() if line.startswith("forged")]
+
+
+def test_a_secret_with_characters_that_are_escaped_is_hidden_too(
+    source: DataSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error is searched for secrets before it is made plain, which would change them."""
+    change_extra(monkeypatch, {"external_id": "planted\u202eexternal\u200bid"})
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise RuntimeError("no client with planted\u202eexternal\u200bid")
+
+    monkeypatch.setattr("boto3.session.Session.client", fail)
+    with pytest.raises(Exception, match="no client with") as raised:
+        KendraSyncJobsHook().list_sync_jobs(*source.ids)
+    assert "external" not in "".join(str(each) for each in (raised.value, raised.value.__cause__))
+
+
+def test_an_asset_event_and_lineage_tell_no_secret(source: DataSource) -> None:
+    events: Any = defaultdict(lambda: SimpleNamespace(extra={}))
+    outlet = create_asset(region="us-east-1", **source.as_kwargs)
+    sensor = KendraSyncJobSensor(task_id="task", execution_id="job", outlets=[outlet], **source.as_kwargs)
+    run = TaskRun(lambda: sensor)
+    sensor.execute({**run.context, "outlet_events": events})
+    assert next(iter(events.values())).extra["payload"]["sync_jobs"]
+    lineage = sensor.get_openlineage_facets_on_complete(None)
+    assert_none_in(repr(dict(events)), repr(lineage), repr(run.xcoms.pushed))
 
 
 def test_no_repr_shows_a_configuration(source: DataSource) -> None:

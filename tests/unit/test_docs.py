@@ -57,6 +57,28 @@ def test_what_is_linked_in_the_repository_is_there(document):
     assert [target for target in targets if not (ROOT / target).exists()] == []
 
 
+def named_tests(text: str) -> list[tuple[Path, list[str]]]:
+    """The tests in a row of a table: a path with a name, and names alone that belong to the path before them."""
+    named, path = [], ROOT
+    for quoted in re.findall(r"`((?:tests/[\w/]+\.py)?(?:::\w+)*)`", text):
+        head, *names = quoted.split("::")
+        path = ROOT / head if head else path
+        named.append((path, names))
+    return named
+
+
+def test_each_threat_in_security_md_names_tests_that_exist():
+    table = (ROOT / "SECURITY.md").read_text().partition("## Threats")[2]
+    rows = [line.rsplit("|", 2)[1] for line in table.splitlines() if line.startswith("| ")][2:]
+    assert len(rows) > 20
+    for row in rows:
+        assert named_tests(row), row
+        for path, names in named_tests(row):
+            scope: ast.AST = ast.parse(path.read_text())
+            for name in names:
+                scope = {each.name: each for each in ast.walk(scope) if hasattr(each, "name")}[name]
+
+
 def messages() -> list[str]:
     """All texts in the package's code; what is put into them stands as a gap."""
     texts = []

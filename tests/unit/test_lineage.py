@@ -522,6 +522,18 @@ class TestOpenLineage:
         assert sensor.get_openlineage_facets_on_complete(None) == OperatorLineage()
 
     @with_openlineage
+    @pytest.mark.parametrize("region", ["us-east-1\nforged", "us-east-1/x?y#z", "x" * 5_000, 5, {"a": "b"}])
+    def test_a_region_that_is_none_reaches_neither_lineage_nor_links(
+        self, run: Run, connections: Any, region: Any
+    ) -> None:
+        connections(region_name=region)
+        sensor = wait()
+        sensor.execute_complete(run.context, event())
+
+        assert sensor.get_openlineage_facets_on_complete(None) == OperatorLineage()
+        assert run.links == {}
+
+    @with_openlineage
     def test_the_provider_takes_an_empty_result_without_a_warning(self, caplog: pytest.LogCaptureFixture) -> None:
         from airflow.providers.openlineage.extractors.manager import ExtractorManager
 

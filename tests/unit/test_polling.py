@@ -217,6 +217,19 @@ def test_a_thousand_waits_on_one_data_source_share_one_call_per_interval(data_so
     run_in_virtual_time(main())
 
 
+def test_however_short_an_interval_is_polls_are_a_tenth_of_a_second_apart(data_source, looks):
+    data_source.show(RUNNING)
+
+    async def main() -> None:
+        waiting = wait(data_source, interval=0)
+        await until(5)
+        await cancel(waiting)
+
+    run_in_virtual_time(main())
+    assert len(looks.pauses(data_source)) > 30
+    assert min(looks.pauses(data_source)) >= 0.1 * 0.9  # the jitter is a tenth
+
+
 def test_waits_with_different_conditions_share_the_pages_of_a_look(data_source, even):
     data_source.show([*RUNNING, *pages(30)])
 

@@ -15,6 +15,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 
 from airflow_provider_kendra.testing import LocalKendra
+from airflow_provider_kendra.testing import __main__ as command
 
 LIST = "ListDataSourceSyncJobs"
 START = "StartDataSourceSyncJob"
@@ -286,6 +287,14 @@ def test_the_command_says_where_it_is_and_ends_cleanly_on_a_signal(how):
     os.kill(process.pid, how)
     assert process.communicate(timeout=10)[1] == ""
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
+def test_the_command_takes_no_address_that_others_can_reach(host, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["kendra", "--host", host])
+    with pytest.raises(SystemExit, match="2"):
+        command.main()
+    assert host in capsys.readouterr().err
 
 
 def test_a_server_that_cannot_start_says_so(kendra, capfd):
