@@ -31,8 +31,8 @@ class RenderedParameters:
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if value is None or name not in self._templated_parameters():
-            return
+        if value is None or isinstance(value, bool | int | float) or name not in self._templated_parameters():
+            return  # what is no template cannot be rendered to nothing
         if name not in self._given or not _has_no_value(self._given[name], value):
             # A new mapping, since Airflow runs shallow copies of a task.
             vars(self)["_given"] = {**self._given, name: value}
@@ -55,7 +55,7 @@ class RenderedParameters:
             before, after = self._given.get(name), getattr(self, name, None)
             if before is None and after is None and name in self._mapped_to_none():
                 raise ValueError(_no_value(name, "an element of a mapping", after))
-            if _has_no_value(before, after) and (are_literals_checked or before != after):
+            if (are_literals_checked or before != after) and _has_no_value(before, after):
                 raise ValueError(_no_value(name, repr(str(before)[:_SHOWN]), after))
 
     def check_rendered(self) -> None:
@@ -93,13 +93,13 @@ class RenderedParameters:
 
 def _has_no_value(before: object, after: object) -> bool:
     """Whether something was given that is now nothing, as a whole or in a part."""
+    if after is None or isinstance(after, str):
+        return before is not None and is_nothing(after)
     if isinstance(after, Mapping):
         # A mapping may hold None or empty text by itself: only what rendering changed counts.
         pairs = ((before.get(key), value) for key, value in after.items()) if isinstance(before, Mapping) else ()
         return any(old != new and _has_no_value(old, new) for old, new in pairs)
-    if isinstance(after, list | tuple | set | frozenset):
-        return any(map(is_nothing, after))
-    return before is not None and is_nothing(after)
+    return isinstance(after, list | tuple | set | frozenset) and any(map(is_nothing, after))
 
 
 _SHOWN = 200  # characters of a template

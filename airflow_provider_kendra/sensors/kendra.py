@@ -19,7 +19,6 @@ from airflow.providers.common.compat.sdk import (
     XComArg,
     conf,
 )
-from airflow.triggers.base import StartTriggerArgs
 
 from airflow_provider_kendra import polling
 from airflow_provider_kendra._text import plain
@@ -359,6 +358,8 @@ class KendraSyncJobSensor(RecordXComsMixin, _KendraSensor):
         except ValueError as error:
             raise ValueError(f"{self.task_id}: {error}") from error
         if AIRFLOW_V_3_3_PLUS:
+            from airflow.triggers.base import StartTriggerArgs
+
             timeout = timedelta(seconds=self.timeout) + _NET
             # What Airflow makes of both when it starts the trigger.
             allowed = min(timeout, self.execution_timeout or timeout)
