@@ -16,23 +16,21 @@ from typing import TYPE_CHECKING, Any, TextIO
 from airflow.cli.simple_table import AirflowConsole
 from airflow.utils.cli import suppress_logs_and_warning
 
-from airflow_provider_kendra import _output, _streams, polling
+from airflow_provider_kendra import _clock, _output, _streams, polling
 from airflow_provider_kendra._text import LONGEST_MESSAGE, make_plain, plain
 from airflow_provider_kendra.aws import AwsParameters
 from airflow_provider_kendra.conditions import (
     Condition,
     Decision,
     ExecutionFinished,
-    Failed,
-    Failure,
     History,
-    Satisfied,
     Waiting,
     sync_job_condition,
 )
 from airflow_provider_kendra.exceptions import KendraError, KendraRequestError, KendraSyncJobAlreadyRunningError
 from airflow_provider_kendra.freshness import Reading, condition_for, in_words, read_index
 from airflow_provider_kendra.operators.kendra import NOT_FOUND_TIMEOUT
+from airflow_provider_kendra.outcomes import Failed, Failure, Satisfied
 from airflow_provider_kendra.stopping import StopState
 from airflow_provider_kendra.sync_job import TERMINAL_STATUSES, Acceptance, SyncJob, SyncJobStatus
 
@@ -158,7 +156,7 @@ def freshness(args: Namespace) -> None:
     condition = condition_for(
         max_age=args.max_age, measured_by=args.measured_by, max_documents_failed=args.max_documents_failed
     )
-    read = read_index(_aws(args).make_hook(), args.index_id, condition, polling.utcnow)
+    read = read_index(_aws(args).make_hook(), args.index_id, condition, _clock.utcnow)
     readings = [reading for reading in read if reading.state != "inactive"]
     if not readings:
         raise _Exit(NO_ANSWER, f"Index {args.index_id} has no active data source, so that nothing in it can be fresh.")
@@ -239,7 +237,7 @@ def wait(args: Namespace) -> None:
         target_statuses=(SyncJobStatus.SUCCEEDED,),
         max_documents_failed=args.max_documents_failed,
         not_found_timeout=NOT_FOUND_TIMEOUT,
-        since=polling.utcnow(),
+        since=_clock.utcnow(),
     )
     _wait(args, condition, _aws(args).make_hook())
 
@@ -267,18 +265,18 @@ def report(args: Namespace) -> None:
 
 
 def _moment(when: datetime | timedelta | None) -> datetime | None:
-    return polling.utcnow() - when if isinstance(when, timedelta) else when
+    return _clock.utcnow() - when if isinstance(when, timedelta) else when
 
 
 def _execution(execution_id: str, acceptance: Acceptance) -> ExecutionFinished:
-    return ExecutionFinished(execution_id, acceptance, NOT_FOUND_TIMEOUT, polling.utcnow())
+    return ExecutionFinished(execution_id, acceptance, NOT_FOUND_TIMEOUT, _clock.utcnow())
 
 
 def _wait(args: Namespace, condition: Condition, hook: Any) -> None:
     """Wait, print the job as it ended, and end with the status that the outcome has."""
     progress = _Progress(sys.stderr)
     source = polling.DataSource(_aws(args), args.index_id, args.data_source_id)
-    began = polling.utcnow()
+    began = _clock.utcnow()
     try:
         outcome = polling.wait_in_worker(
             hook,

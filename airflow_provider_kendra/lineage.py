@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kendra._text import plain
 from airflow_provider_kendra.assets.kendra import KendraUri, is_kendra_asset, is_region
-from airflow_provider_kendra.conditions import AllFresh, Outcome, Satisfied
 from airflow_provider_kendra.links.kendra import (
     KendraIndexLink,
     KendraLink,
     KendraSyncJobLogsLink,
     store_link,
 )
+from airflow_provider_kendra.outcomes import AllFresh, Outcome, Satisfied
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS
 
 if TYPE_CHECKING:

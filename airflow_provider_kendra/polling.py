@@ -18,21 +18,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
+from airflow_provider_kendra import _clock
+from airflow_provider_kendra._clock import OVERRUN
 from airflow_provider_kendra.aws import AwsParameters
 from airflow_provider_kendra.conditions import (
     NOT_JUDGED,
     Condition,
     ExecutionFinished,
-    Failed,
-    Failure,
     History,
     NeedsOlder,
-    Outcome,
     Page,
     Waiting,
     WaitLog,
     read,
 )
+from airflow_provider_kendra.outcomes import Failed, Failure, Outcome
 from airflow_provider_kendra.threads import DaemonThreads
 
 if TYPE_CHECKING:
@@ -61,19 +61,11 @@ RENEWAL_PAUSE = 60.0
 RENEWAL_PATIENCE = 10.0
 """How long, in seconds, a poll waits for the renewal of a client before it uses the old one."""
 
-OVERRUN = 120.0
-"""How long, in seconds, a wait outlives its deadline if the look that is to decide it hangs."""
-
 NEVER = datetime.max.replace(tzinfo=UTC)
 
 MIN_INTERVAL = 0.1  # seconds; a wait with no pause between looks would be a storm of calls
 _FRESH = 5.0  # seconds for which a look is good enough to time a wait out
 _BATCH = 100  # waits decided before the event loop gets its turn
-
-
-def utcnow() -> datetime:
-    """The time that waits and looks go by."""
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +136,9 @@ async def wait_for(
         look-up, which will pass.
     """
     poller = Poller.of_running_loop()
-    wait = _Wait(condition, max(interval, MIN_INTERVAL), deadline, WaitLog(source.subject(condition), utcnow()))
+    wait = _Wait(condition, max(interval, MIN_INTERVAL), deadline, WaitLog(source.subject(condition), _clock.utcnow()))
     poll = poller.join(source, wait, is_connection_known=is_connection_known)
-    patience = None if deadline is None else max((deadline - utcnow()).total_seconds(), 0.0) + OVERRUN
+    patience = None if deadline is None else max((deadline - _clock.utcnow()).total_seconds(), 0.0) + OVERRUN
     try:
         while True:
             try:
@@ -180,7 +172,7 @@ def look(
     :param seen: What the look before this one decided.
     """
     try:
-        return read(condition, source.pages(hook), utcnow())
+        return read(condition, source.pages(hook), _clock.utcnow())
     except Exception as error:
         return after_error(error, source.contents, seen, hook.discard_clients)
 
@@ -205,7 +197,7 @@ def confirm(
     :param deadline: When to give up.
     """
     pause = max(min(interval, condition.not_found_timeout / 12), MIN_INTERVAL)
-    while isinstance(decision, Waiting) and condition.is_in_doubt and (now := utcnow()) < deadline:
+    while isinstance(decision, Waiting) and condition.is_in_doubt and (now := _clock.utcnow()) < deadline:
         time.sleep(min(pause, (deadline - now).total_seconds()))
         decision = look(hook, source, condition, decision)
     return decision
@@ -226,10 +218,10 @@ def wait_in_worker(
     :param hook: What to look with.
     """
     subject = source.subject(condition)
-    wait_log = WaitLog(subject, utcnow())
+    wait_log = WaitLog(subject, _clock.utcnow())
     decision: Outcome | Waiting = Waiting()
     while isinstance(decision := look(hook, source, condition, decision), Waiting):
-        now = utcnow()
+        now = _clock.utcnow()
         if now >= deadline:
             return timed_out(subject, decision)
         if line := wait_log.line(decision, now):
@@ -513,7 +505,7 @@ class Poll:
 
     def _is_good_for(self, wait: Joining, read_at: datetime) -> bool:
         """Whether a wait that joins may be decided on the last reading: it would not have polled since itself."""
-        now = utcnow()
+        now = _clock.utcnow()
         is_in_time = now < (wait.deadline or NEVER)
         return self.source.is_reusable and is_in_time and (now - read_at).total_seconds() <= wait.interval
 
@@ -546,7 +538,7 @@ class Poll:
 
     async def _until_due(self) -> None:
         self._jitter = random.uniform(0.9, 1.0)  # so that data sources polled from the same moment drift apart
-        while not self._is_look_due() and (remaining := (self._deadline - utcnow()).total_seconds()) > 0:
+        while not self._is_look_due() and (remaining := (self._deadline - _clock.utcnow()).total_seconds()) > 0:
             self._replan.clear()
             delay = min(self._next_look() - asyncio.get_running_loop().time(), remaining)
             with suppress(TimeoutError):
@@ -557,7 +549,7 @@ class Poll:
         """Read the history as far as any wait needs it, and tell each wait what its condition says."""
         self._looks += 1
         self._looked_at = self._began_at = asyncio.get_running_loop().time()
-        history, read_at = History(), utcnow()
+        history, read_at = History(), _clock.utcnow()
         hook = None
         try:
             hook = await self._client.hook()
@@ -602,7 +594,7 @@ class Poll:
 
     def _tell(self, wait: Joining, decision: Outcome | Waiting) -> None:
         wait.look = self._looks
-        if wait.tell(decision, utcnow()):
+        if wait.tell(decision, _clock.utcnow()):
             self.waits.discard(wait)
 
     def _overdue(self, now: datetime) -> list[Joining]:
@@ -611,10 +603,10 @@ class Poll:
     def _is_last_look_good_enough(self) -> bool:
         """Whether all waits whose time is over had a look of their own just now: many would make many calls."""
         is_recent = asyncio.get_running_loop().time() - self._looked_at < _FRESH
-        return is_recent and not self._is_look_due() and all(wait.look for wait in self._overdue(utcnow()))
+        return is_recent and not self._is_look_due() and all(wait.look for wait in self._overdue(_clock.utcnow()))
 
     def _time_out_waits(self) -> None:
-        now = utcnow()
+        now = _clock.utcnow()
         for wait in self._overdue(now):
             if wait.tell(wait.decision, now):
                 self.waits.discard(wait)

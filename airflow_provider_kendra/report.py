@@ -9,7 +9,7 @@ from html import escape
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_kendra import polling
+from airflow_provider_kendra import _clock
 from airflow_provider_kendra._text import plain
 from airflow_provider_kendra.conditions import Fresh
 from airflow_provider_kendra.exceptions import KendraError
@@ -93,8 +93,8 @@ def read_report(
         raise ValueError(f"syncs is {syncs!r}, but must be 1 or more.")
     syncs = min(syncs, _MOST_SYNCS)
     condition = condition_for(max_age=max_age, measured_by=measured_by, max_documents_failed=max_documents_failed)
-    readings = read_index(hook, index_id, condition, polling.utcnow, at_least=syncs)
-    return Report(_page(index_id, readings, condition, polling.utcnow(), _Charts(pygal), syncs), readings)
+    readings = read_index(hook, index_id, condition, _clock.utcnow, at_least=syncs)
+    return Report(_page(index_id, readings, condition, _clock.utcnow(), _Charts(pygal), syncs), readings)
 
 
 def _chart_library() -> Any:

@@ -7,9 +7,12 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from airflow_provider_kendra._text import shown
+
+MeasuredBy = Literal["start_time", "end_time"]
+"""Which time of a sync job its age is measured by."""
 
 # Patterns and lengths: https://docs.aws.amazon.com/kendra/latest/APIReference/API_StartDataSourceSyncJob.html
 # That of an execution id: https://docs.aws.amazon.com/kendra/latest/APIReference/API_DataSourceSyncJobMetricTarget.html
@@ -142,6 +145,20 @@ def check_seconds(name: str, value: object, *, is_zero_allowed: bool = True, at_
     raise ValueError(
         f"{name} is {shown(value)}, but must be a timedelta or a number of seconds, {least} {at_most:,.0f}."
     )
+
+
+_LONGEST_AGE = timedelta.max.total_seconds()  # as a float it is a little longer than a timedelta can be
+
+
+def check_max_age(value: object) -> timedelta:
+    """
+    Return the age at which a sync job is too old.
+
+    :param value: A ``timedelta`` or seconds, more than 0.
+    :raises ValueError: for anything else.
+    """
+    seconds = check_seconds("max_age", value, is_zero_allowed=False, at_most=_LONGEST_AGE)
+    return timedelta.max if seconds >= _LONGEST_AGE else timedelta(seconds=seconds)
 
 
 def check_interval(name: str, value: object) -> float:

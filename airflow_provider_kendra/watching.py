@@ -11,29 +11,25 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_provider_kendra import polling
+from airflow_provider_kendra import _clock
+from airflow_provider_kendra._clock import OVERRUN
 from airflow_provider_kendra._text import LONGEST_MESSAGE, plain
 from airflow_provider_kendra.conditions import (
     PROGRESS_INTERVAL,
-    AllFresh,
-    Failed,
-    Failure,
     Fresh,
     HeldUp,
     History,
     NeedsOlder,
-    Outcome,
     PollErrors,
-    Satisfied,
     Waiting,
     all_fresh,
     read,
 )
 from airflow_provider_kendra.finished import Cursor, Finished, FinishedSince
+from airflow_provider_kendra.outcomes import AllFresh, Failed, Failure, Outcome, Satisfied
 from airflow_provider_kendra.polling import (
     MAX_CALLS,
     MIN_INTERVAL,
-    OVERRUN,
     Catalogue,
     DataSource,
     Poll,
@@ -170,7 +166,7 @@ def look_at_all(
     :param deadline: When to stop: what has not been read by then holds the wait up, which has timed out. A wait whose
         time was over before still reads each once.
     """
-    remaining = (deadline - polling.utcnow()).total_seconds()
+    remaining = (deadline - _clock.utcnow()).total_seconds()
     give_up = time.monotonic() + (remaining if remaining > 0 else OVERRUN)
     if index.data_source_ids is not None:
         return _read_each(hook, index, condition, index.data_source_ids, seen, give_up)
@@ -189,7 +185,7 @@ def look_at_all(
     decisions = {data_source_id: seen.get(data_source_id) for data_source_id in listing.usable}
     seen.clear()
     seen.update(decisions)
-    return all_fresh(seen, condition, polling.utcnow()) if seen else index.without_data_sources(listing)
+    return all_fresh(seen, condition, _clock.utcnow()) if seen else index.without_data_sources(listing)
 
 
 def _read_listing(
@@ -232,7 +228,7 @@ def _read_each(
             seen[key] = Waiting(trouble=_NO_ANSWER)
         else:
             seen[key] = result
-    outcome = all_fresh(seen, condition, polling.utcnow())
+    outcome = all_fresh(seen, condition, _clock.utcnow())
     return timed_out(outcome, condition) if is_out_of_time and isinstance(outcome, HeldUp) else outcome
 
 
@@ -245,7 +241,7 @@ def _results(
     """Read in several threads, until a job fails the wait or the time is over; errors are results too."""
 
     def read_source(source: DataSource) -> Outcome | Waiting:
-        return read(condition, source.pages(hook), polling.utcnow())
+        return read(condition, source.pages(hook), _clock.utcnow())
 
     results: dict[str, Outcome | Waiting | Exception] = {}
     try:
@@ -287,10 +283,10 @@ async def wait_until_fresh(
     :param is_connection_known: As for :func:`airflow_provider_kendra.polling.wait_for`.
     """
     group = _Group(index, condition, max(interval, MIN_INTERVAL), deadline)
-    freshness_log = FreshnessLog(condition, polling.utcnow())
+    freshness_log = FreshnessLog(condition, _clock.utcnow())
     held_up = HeldUp({})
     now = asyncio.get_running_loop().time
-    give_up = None if deadline is None else now() + (deadline - polling.utcnow()).total_seconds() + OVERRUN
+    give_up = None if deadline is None else now() + (deadline - _clock.utcnow()).total_seconds() + OVERRUN
     try:
         group.join(is_connection_known=is_connection_known)
         while True:
@@ -307,7 +303,7 @@ async def wait_until_fresh(
             held_up = outcome
             if group.is_over:
                 break
-            if line := freshness_log.line(outcome, polling.utcnow()):
+            if line := freshness_log.line(outcome, _clock.utcnow()):
                 log(line)
     finally:
         group.leave()
@@ -323,7 +319,7 @@ def timed_out(held_up: HeldUp, condition: Fresh) -> Failed:
     """
     return Failed(
         Failure.TIMED_OUT,
-        f"Timed out waiting for {condition.subject}, held up by {held_up.describe(condition, polling.utcnow())}. Raise "
+        f"Timed out waiting for {condition.subject}, held up by {held_up.describe(condition, _clock.utcnow())}. Raise "
         "timeout if syncs take this long.",
     )
 
@@ -437,7 +433,7 @@ class _Group:
         for data_source_id, (_, member) in self._members.items():
             if member.is_told:
                 self._decisions[data_source_id] = member.decision
-        return self._check_listing(all_fresh(self._decisions, self._condition, polling.utcnow()))
+        return self._check_listing(all_fresh(self._decisions, self._condition, _clock.utcnow()))
 
     def _take_listing(self) -> Failed | HeldUp | None:
         """Wait for the data sources that are listed now; decide where there is none."""
@@ -535,17 +531,17 @@ async def watch(
     watcher = _Watcher(cursor, statuses, max(interval, MIN_INTERVAL))
     poll = poller.join(source, watcher)
     told: str | None = None
-    quiet_until = polling.utcnow()
+    quiet_until = _clock.utcnow()
     try:
         while True:
             has_news = (told is None) != (watcher.trouble is None)
             with suppress(TimeoutError):
-                async with asyncio.timeout((quiet_until - polling.utcnow()).total_seconds() if has_news else None):
+                async with asyncio.timeout((quiet_until - _clock.utcnow()).total_seconds() if has_news else None):
                     await watcher.woken.wait()
             watcher.woken.clear()
-            if (told is None) != (watcher.trouble is None) and polling.utcnow() >= quiet_until:
+            if (told is None) != (watcher.trouble is None) and _clock.utcnow() >= quiet_until:
                 log(plain(f"Watching {source.contents}: {watcher.trouble or 'looks succeed again'}"))
-                told, quiet_until = watcher.trouble, polling.utcnow() + timedelta(seconds=PROGRESS_INTERVAL)
+                told, quiet_until = watcher.trouble, _clock.utcnow() + timedelta(seconds=PROGRESS_INTERVAL)
             if (finished := watcher.take()) is not None:
                 yield finished
     finally:

@@ -62,7 +62,7 @@ class Clock:
             for target, replacement in {
                 "airflow_provider_kendra.hooks.kendra.time": self,
                 "airflow_provider_kendra.polling.time": self,
-                "airflow_provider_kendra.polling.utcnow": self.utcnow,
+                "airflow_provider_kendra._clock.utcnow": self.utcnow,
                 # Data sources drift apart by chance; here each look is to come at its time.
                 "airflow_provider_kendra.polling.random": SimpleNamespace(uniform=lambda low, high: high),
                 f"{OPERATOR_MODULE}.ExecutorSafeguard.test_mode": True,
@@ -82,8 +82,8 @@ class Clock:
             return self.utcnow()
 
         with (
-            patch("airflow_provider_kendra.polling.utcnow", utcnow),
-            patch("airflow_provider_kendra.triggers.kendra.utcnow", utcnow),
+            patch("airflow_provider_kendra._clock.utcnow", utcnow),
+            patch("airflow_provider_kendra._clock.utcnow", utcnow),
         ):
             yield
         utcnow()

@@ -112,10 +112,7 @@ def _clock_of(loop: VirtualTimeLoop) -> Iterator[None]:
     def utcnow() -> datetime:
         return began + timedelta(seconds=loop.time())
 
-    with (
-        patch("airflow_provider_kendra.polling.utcnow", utcnow),
-        patch("airflow_provider_kendra.triggers.kendra.utcnow", utcnow),
-    ):
+    with patch("airflow_provider_kendra._clock.utcnow", utcnow):
         yield
 
 

@@ -14,19 +14,9 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, conf
 
-from airflow_provider_kendra import polling
+from airflow_provider_kendra import _clock
 from airflow_provider_kendra._text import plain
 from airflow_provider_kendra.aws import AwsParametersMixin
-from airflow_provider_kendra.conditions import (
-    ExecutionFinished,
-    Failed,
-    Failure,
-    Outcome,
-    Satisfied,
-    check_subject,
-    outcome_from_event,
-    state_from_event,
-)
 from airflow_provider_kendra.exceptions import (
     KendraError,
     KendraRequestError,
@@ -38,6 +28,15 @@ from airflow_provider_kendra.exceptions import (
 )
 from airflow_provider_kendra.lineage import SyncJobLineageMixin, check_no_kendra_outlets
 from airflow_provider_kendra.links.kendra import KendraIndexLink
+from airflow_provider_kendra.outcomes import (
+    Failed,
+    Failure,
+    Outcome,
+    Satisfied,
+    check_subject,
+    outcome_from_event,
+    state_from_event,
+)
 from airflow_provider_kendra.sync_job import (
     DOCUMENT_COUNTS,
     TERMINAL_STATUSES,
@@ -90,7 +89,7 @@ def _aws_errors_explained(refusal: str, *calls: str) -> Iterator[None]:
 NOT_FOUND_TIMEOUT = 120.0
 """How long, in seconds, a sync job that was just started may not be listed."""
 
-_NET = timedelta(seconds=polling.OVERRUN + 60)
+_NET = timedelta(seconds=_clock.OVERRUN + 60)
 
 _TIME_TO_RESUME = timedelta(minutes=1)
 """How long Airflow may take from a trigger's event to the task, and the task to stop its sync."""
@@ -115,7 +114,7 @@ class _SyncJobWaiter(RecordXComsMixin, SyncJobLineageMixin, AwsParametersMixin, 
         **state: Any,
     ) -> Outcome:
         """Wait for a sync job; deferred, the outcome arrives in ``execute_complete`` together with the state."""
-        now = polling.utcnow()
+        now = _clock.utcnow()
         if self.deferrable:
             remaining = max((deadline - now).total_seconds(), 0)
             self.defer(
@@ -125,6 +124,9 @@ class _SyncJobWaiter(RecordXComsMixin, SyncJobLineageMixin, AwsParametersMixin, 
                 method_name="execute_complete",
                 timeout=timedelta(seconds=remaining) + _NET,
             )
+        from airflow_provider_kendra import polling
+        from airflow_provider_kendra.conditions import ExecutionFinished
+
         return polling.wait_in_worker(
             self.hook,
             polling.DataSource(self.aws_parameters, self.index_id, self.data_source_id),
@@ -161,7 +163,7 @@ class _SyncJobWaiter(RecordXComsMixin, SyncJobLineageMixin, AwsParametersMixin, 
         Airflow 2 also ends a deferred task at its ``execution_timeout``, without asking the task: so a deferred wait
         ends a little before, while the sync can still be stopped.
         """
-        deadline = polling.utcnow() + timedelta(seconds=self.timeout)
+        deadline = _clock.utcnow() + timedelta(seconds=self.timeout)
         return min(filter(None, (deadline, self._before_execution_timeout(context))))
 
     def _before_execution_timeout(self, context: Context) -> datetime | None:
@@ -176,7 +178,7 @@ class _SyncJobWaiter(RecordXComsMixin, SyncJobLineageMixin, AwsParametersMixin, 
         if not isinstance(outcome, Failed) or outcome.failure is not Failure.TIMED_OUT:
             return outcome
         end = self._before_execution_timeout(context)
-        if end is None or polling.utcnow() < end:
+        if end is None or _clock.utcnow() < end:
             return outcome
         return replace(
             outcome, message=f"execution_timeout ({self.execution_timeout}) is about to end the task. {outcome.message}"
@@ -305,7 +307,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         self.refuse_bad_parameters()
         if self.deferrable:
             # A sync whose task can't be deferred would be orphaned: find that out before anything is started.
-            self._make_trigger("not-started-yet", self._acceptance, polling.utcnow(), self.timeout).serialize()
+            self._make_trigger("not-started-yet", self._acceptance, _clock.utcnow(), self.timeout).serialize()
         remembered = None if _is_first_try(context) else self._memory(context).recall()
         if remembered is not None:
             self.log.info("Looking for the sync job of an earlier attempt first (%s).", plain(remembered))
@@ -351,7 +353,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
             remembered,
             is_outdated=remembered is not None
             and (
-                is_outdated(remembered, polling.utcnow(), timedelta(seconds=self.timeout))
+                is_outdated(remembered, _clock.utcnow(), timedelta(seconds=self.timeout))
                 or self._memory(context).is_of_cleared_task(remembered)
             ),
             needs_open_batch=self._leaves_batch_open(source_type),
@@ -381,7 +383,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
     def _resumed_deadline(remembered: Mapping[str, Any], deadline: datetime) -> datetime:
         """The time that a lost try has taken counts, unless it was over: then this try has its own."""
         earlier = datetime.fromisoformat(remembered["deadline"])
-        return earlier if polling.utcnow() < earlier else deadline
+        return earlier if _clock.utcnow() < earlier else deadline
 
     def _remember(
         self, memory: _Memory, starter: Starter, deadline: datetime, may_stop: bool, known: dict[str, Any] | None
@@ -419,7 +421,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
             raise KendraSyncJobTimeoutError(f"{outcome.message}{advice}", job=outcome.job)
         if not (isinstance(outcome, Failed) and outcome.failure in (Failure.NOT_FOUND, Failure.NOT_ACCEPTABLE)):
             self._record(outcome)  # any end will do; what is not acceptable is an entry that a newer job has superseded
-        if polling.utcnow() >= deadline:
+        if _clock.utcnow() >= deadline:
             raise KendraSyncJobTimeoutError(
                 f"Timed out before a sync of data source {self.data_source_id} could be started, since others were "
                 "running until then. Raise timeout if these take this long.",
@@ -628,7 +630,7 @@ class _Memory:
     def keep(self, known: Mapping[str, Any], deadline: datetime) -> None:
         """Keep it for a later try."""
         if self._store is not None:
-            times = {"deadline": deadline.isoformat(), "since": polling.utcnow().isoformat()}
+            times = {"deadline": deadline.isoformat(), "since": _clock.utcnow().isoformat()}
             self._store.set(self._KEY, {**self._about, **known, **times, "max_tries": self._max_tries})
 
     def keep_if_possible(self, known: Mapping[str, Any], deadline: datetime) -> None:

@@ -20,29 +20,9 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_kendra import polling
+from airflow_provider_kendra import _clock
 from airflow_provider_kendra._text import plain
 from airflow_provider_kendra.aws import AwsParametersMixin
-from airflow_provider_kendra.conditions import (
-    AllFresh,
-    Condition,
-    ExecutionFinished,
-    Failed,
-    Failure,
-    Fresh,
-    HeldUp,
-    MeasuredBy,
-    Outcome,
-    Satisfied,
-    Waiting,
-    WaitLog,
-    check_max_age,
-    check_subject,
-    freshness_condition,
-    freshness_from_event,
-    outcome_from_event,
-    sync_job_condition,
-)
 from airflow_provider_kendra.exceptions import (
     KendraRequestError,
     KendraStateError,
@@ -51,7 +31,23 @@ from airflow_provider_kendra.exceptions import (
 )
 from airflow_provider_kendra.lineage import SyncJobLineageMixin
 from airflow_provider_kendra.links.kendra import KendraIndexLink
-from airflow_provider_kendra.validation import check_identifiers, check_interval, check_seconds
+from airflow_provider_kendra.outcomes import (
+    AllFresh,
+    Failed,
+    Failure,
+    Outcome,
+    Satisfied,
+    check_subject,
+    freshness_from_event,
+    outcome_from_event,
+)
+from airflow_provider_kendra.validation import (
+    MeasuredBy,
+    check_identifiers,
+    check_interval,
+    check_max_age,
+    check_seconds,
+)
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
 from airflow_provider_kendra.xcoms import RecordXComsMixin
 
@@ -64,6 +60,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from airflow.triggers.base import BaseTrigger
 
+    from airflow_provider_kendra import polling
+    from airflow_provider_kendra.conditions import Condition, Fresh, HeldUp, Waiting, WaitLog
     from airflow_provider_kendra.triggers.kendra import KendraDataFreshnessTrigger, KendraSyncJobTrigger
     from airflow_provider_kendra.watching import FreshnessLog
 
@@ -73,7 +71,7 @@ NOT_FOUND_TIMEOUT = 120.0
 """How long, in seconds, a sync job may not be listed before it counts as not found."""
 
 # Airflow's own time-out for a deferral: the net under the trigger's, which says more.
-_NET = timedelta(seconds=polling.OVERRUN + 60)
+_NET = timedelta(seconds=_clock.OVERRUN + 60)
 
 _TRIGGER = "airflow_provider_kendra.triggers.kendra.KendraSyncJobTrigger"
 
@@ -89,7 +87,7 @@ class _KendraSensor(SyncJobLineageMixin, AwsParametersMixin, BaseSensorOperator)
 
     def execute(self, context: Context) -> Any:
         """Wait, here or in the triggerer."""
-        began = polling.utcnow()
+        began = _clock.utcnow()
         self._since = self._waiting_since(context)
         if refusal := self._refusal():
             return self._end(refusal)
@@ -227,7 +225,7 @@ class _KendraSensor(SyncJobLineageMixin, AwsParametersMixin, BaseSensorOperator)
     @property
     def _deadline(self) -> datetime:
         """When the wait times out."""
-        return (self._since or polling.utcnow()) + timedelta(seconds=self.timeout)
+        return (self._since or _clock.utcnow()) + timedelta(seconds=self.timeout)
 
     def _waiting_since(self, context: Context) -> datetime:
         """When this wait began: with reschedule mode, before the first reschedule."""
@@ -236,7 +234,7 @@ class _KendraSensor(SyncJobLineageMixin, AwsParametersMixin, BaseSensorOperator)
             ti: Any = context["ti"]
             # Airflow 2 keeps the start of the first poke as the task's own.
             started = ti.get_first_reschedule_date(context) if AIRFLOW_V_3_0_PLUS else ti.start_date
-        return started or polling.utcnow()
+        return started or _clock.utcnow()
 
     def _is_later_poke(self, began: datetime) -> bool:
         """Whether this process, begun then, is not the first one of the wait: only in reschedule mode."""
@@ -335,7 +333,7 @@ class KendraSyncJobSensor(RecordXComsMixin, _KendraSensor):
         self.max_documents_failed = max_documents_failed
         self.not_found_timeout = check_seconds("not_found_timeout", not_found_timeout)
         self.deferrable = deferrable or start_from_trigger
-        self._seen = Waiting()
+        self._seen: Waiting | None = None
         self._wait_log: WaitLog | None = None
         self._check_durations()
         self._condition: Condition | None = None
@@ -409,11 +407,14 @@ class KendraSyncJobSensor(RecordXComsMixin, _KendraSensor):
         return partial
 
     def _look(self) -> Outcome | None:
+        from airflow_provider_kendra import polling
+        from airflow_provider_kendra.conditions import ExecutionFinished, Waiting, WaitLog
+
         # Kept from poke to poke: it knows since when the job has been missing.
         condition = self._condition = self._condition or self._make_condition()
-        now = polling.utcnow()
+        now = _clock.utcnow()
         self._wait_log = self._wait_log or WaitLog(self._source.subject(condition), self._since or now)
-        decision = polling.look(self.hook, self._source, condition, self._seen)
+        decision = polling.look(self.hook, self._source, condition, self._seen or Waiting())
         if isinstance(condition, ExecutionFinished) and self._must_conclude(now):
             decision = polling.confirm(
                 self.hook, self._source, condition, decision, interval=self.poke_interval, deadline=self._deadline
@@ -427,14 +428,18 @@ class KendraSyncJobSensor(RecordXComsMixin, _KendraSensor):
 
     @property
     def _execution_id(self) -> str | None:
-        return self.execution_id or (self._seen.job.execution_id if self._seen.job else None)
+        return self.execution_id or (self._seen.job.execution_id if self._seen and self._seen.job else None)
 
     @property
     def _was_job_known(self) -> bool:
         return self.execution_id is not None
 
     def _timed_out(self) -> Failed:
-        return polling.timed_out(self._source.subject(self._condition or self._make_condition()), self._seen)
+        from airflow_provider_kendra import polling
+        from airflow_provider_kendra.conditions import Waiting
+
+        subject = self._source.subject(self._condition or self._make_condition())
+        return polling.timed_out(subject, self._seen or Waiting())
 
     def _make_trigger(self, *, waiting_since: str) -> KendraSyncJobTrigger:
         from airflow_provider_kendra.triggers.kendra import KendraSyncJobTrigger
@@ -448,13 +453,15 @@ class KendraSyncJobSensor(RecordXComsMixin, _KendraSensor):
         return (now - self._since).total_seconds() >= self.not_found_timeout
 
     def _make_condition(self) -> Condition:
+        from airflow_provider_kendra.conditions import sync_job_condition
+
         return sync_job_condition(
             execution_id=self.execution_id,
             started_after=self.started_after,
             target_statuses=self.target_statuses,
             max_documents_failed=self.max_documents_failed,
             not_found_timeout=self.not_found_timeout,
-            since=polling.utcnow(),
+            since=_clock.utcnow(),
         )
 
     def _check_subject(self, outcome: Outcome | AllFresh) -> None:
@@ -462,6 +469,8 @@ class KendraSyncJobSensor(RecordXComsMixin, _KendraSensor):
 
     @property
     def _source(self) -> polling.DataSource:
+        from airflow_provider_kendra import polling
+
         return polling.DataSource(self.aws_parameters, self.index_id, self.data_source_id)
 
     def _trigger_kwargs(self) -> dict[str, Any]:
@@ -562,7 +571,7 @@ class KendraDataFreshnessSensor(_KendraSensor):
         self.fail_fast = fail_fast
         self.deferrable = deferrable
         self._seen: dict[str, Outcome | Waiting | None] = {}
-        self._held_up = HeldUp({})
+        self._held_up: HeldUp | None = None
         self._freshness_log: FreshnessLog | None = None
         self._check_durations()
         if max_age is not None:
@@ -571,9 +580,10 @@ class KendraDataFreshnessSensor(_KendraSensor):
             raise ValueError(f"{self.task_id}: exactly one of max_age and fresh_since must be given.")
 
     def _look(self) -> AllFresh | Failed | None:
+        from airflow_provider_kendra.conditions import HeldUp
         from airflow_provider_kendra.watching import FreshnessLog, freshness_index, look_at_all
 
-        condition, now = self._make_condition(), polling.utcnow()
+        condition, now = self._make_condition(), _clock.utcnow()
         index = freshness_index(self.aws_parameters, self.index_id, self.data_source_ids)
         self._freshness_log = self._freshness_log or FreshnessLog(condition, self._since or now)
         outcome = look_at_all(self.hook, index, condition, self._seen, self._deadline)
@@ -589,9 +599,10 @@ class KendraDataFreshnessSensor(_KendraSensor):
         check_subject(outcome, self.index_id, ids if ids is None else check_identifiers("data_source_ids", ids))
 
     def _timed_out(self) -> Failed:
+        from airflow_provider_kendra.conditions import HeldUp
         from airflow_provider_kendra.watching import timed_out
 
-        return timed_out(self._held_up, self._make_condition())
+        return timed_out(self._held_up or HeldUp({}), self._make_condition())
 
     def _make_trigger(self, *, waiting_since: str) -> KendraDataFreshnessTrigger:
         from airflow_provider_kendra.triggers.kendra import KendraDataFreshnessTrigger
@@ -614,6 +625,8 @@ class KendraDataFreshnessSensor(_KendraSensor):
         )
 
     def _make_condition(self) -> Fresh:
+        from airflow_provider_kendra.conditions import freshness_condition
+
         return freshness_condition(
             max_age=self.max_age,
             fresh_since=self.fresh_since,

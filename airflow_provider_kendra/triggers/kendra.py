@@ -13,19 +13,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import airflow.triggers.base
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_kendra import _clock
 from airflow_provider_kendra._text import plain
 from airflow_provider_kendra.aws import AwsParametersMixin
-from airflow_provider_kendra.conditions import (
-    AllFresh,
-    Failed,
-    Failure,
-    Outcome,
-    freshness_condition,
-    sync_job_condition,
-)
+from airflow_provider_kendra.conditions import freshness_condition, sync_job_condition
 from airflow_provider_kendra.exceptions import InvalidParameterError, KendraRequestError
 from airflow_provider_kendra.finished import Cursor, Finished
-from airflow_provider_kendra.polling import KNOWN_AFTER, DataSource, utcnow, wait_for
+from airflow_provider_kendra.outcomes import AllFresh, Failed, Failure, Outcome
+from airflow_provider_kendra.polling import KNOWN_AFTER, DataSource, wait_for
 from airflow_provider_kendra.sync_job import Acceptance
 from airflow_provider_kendra.validation import check_identifier, check_interval, check_seconds, check_time
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_4_PLUS
@@ -110,7 +105,7 @@ class KendraSyncJobTrigger(_WaitTrigger):
     """
     Wait until a sync job has finished, sharing polls with all other waits on its data source.
 
-    Fires once, with what :func:`airflow_provider_kendra.conditions.outcome_from_event` takes. All parameters
+    Fires once, with what :func:`airflow_provider_kendra.outcomes.outcome_from_event` takes. All parameters
     are JSON types.
 
     :param index_id: The index.
@@ -208,7 +203,7 @@ class KendraSyncJobTrigger(_WaitTrigger):
                 target_statuses=self.target_statuses,
                 max_documents_failed=self.max_documents_failed,
                 not_found_timeout=check_seconds("not_found_timeout", self.not_found_timeout),
-                since=utcnow(),
+                since=_clock.utcnow(),
                 origin=since,
             ),
             interval=_interval(self.poll_interval),
@@ -224,7 +219,7 @@ class KendraSyncJobTrigger(_WaitTrigger):
         if self.waiting_since is not None or self.deferral_timeout is None or ends is None:
             return _since(self.waiting_since)
         ends = ends if ends.tzinfo else ends.replace(tzinfo=UTC)
-        return min(ends - timedelta(seconds=self.deferral_timeout), utcnow())
+        return min(ends - timedelta(seconds=self.deferral_timeout), _clock.utcnow())
 
     async def on_kill(self) -> None:
         """
@@ -289,7 +284,7 @@ _ENDED_BY_USER = frozenset({"failed", "success", "skipped", "removed", "cleared"
 
 
 def _since(waiting_since: str | None) -> datetime:
-    return utcnow() if waiting_since is None else check_time("waiting_since", waiting_since)
+    return _clock.utcnow() if waiting_since is None else check_time("waiting_since", waiting_since)
 
 
 def _interval(poll_interval: object) -> float:
@@ -299,7 +294,7 @@ def _interval(poll_interval: object) -> float:
 
 def _is_resumed(since: datetime) -> bool:
     """Whether a wait is so old that a triggerer before this one has surely found its connection."""
-    return (utcnow() - since).total_seconds() >= KNOWN_AFTER
+    return (_clock.utcnow() - since).total_seconds() >= KNOWN_AFTER
 
 
 def _deadline(since: datetime, timeout: float | None) -> datetime | None:
@@ -310,7 +305,7 @@ class KendraDataFreshnessTrigger(_WaitTrigger):
     """
     Wait until data sources are fresh, sharing polls with all other waits on them.
 
-    Fires once, with what :func:`airflow_provider_kendra.conditions.freshness_from_event` takes. All
+    Fires once, with what :func:`airflow_provider_kendra.outcomes.freshness_from_event` takes. All
     parameters are JSON types.
 
     :param index_id: The index.

@@ -174,8 +174,8 @@ class Wait:
             return self.clock.utcnow()
 
         with (
-            patch("airflow_provider_kendra.polling.utcnow", utcnow),
-            patch("airflow_provider_kendra.triggers.kendra.utcnow", utcnow),
+            patch("airflow_provider_kendra._clock.utcnow", utcnow),
+            patch("airflow_provider_kendra._clock.utcnow", utcnow),
         ):
             yield
         utcnow()
@@ -198,7 +198,7 @@ class Wait:
 
             replace(f"{SENSOR_MODULE}.time", SimpleNamespace(monotonic=clock.monotonic, sleep=self._go_on))
             replace(f"{SENSOR_MODULE}.timezone", SimpleNamespace(utcnow=clock.utcnow))
-            replace("airflow_provider_kendra.polling.utcnow", clock.utcnow)
+            replace("airflow_provider_kendra._clock.utcnow", clock.utcnow)
             replace("airflow_provider_kendra.hooks.kendra.time", clock)
             replace("airflow_provider_kendra.polling.time", clock)
             # Data sources drift apart by chance; here each look is to come at its time.

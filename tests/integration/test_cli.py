@@ -56,7 +56,7 @@ class Clock:
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("airflow_provider_kendra.polling.utcnow", clock.utcnow)
+    monkeypatch.setattr("airflow_provider_kendra._clock.utcnow", clock.utcnow)
     monkeypatch.setattr("airflow_provider_kendra.polling.time", SimpleNamespace(sleep=clock.sleep))
     monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")

@@ -16,8 +16,9 @@ from airflow.providers.common.compat.sdk import DAG
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_kendra.conditions import ExecutionFinished, Failed, Page, read
+from airflow_provider_kendra.conditions import ExecutionFinished, Page, read
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
+from airflow_provider_kendra.outcomes import Failed
 from airflow_provider_kendra.sensors.kendra import KendraDataFreshnessSensor, KendraSyncJobSensor
 from airflow_provider_kendra.sync_job import Acceptance, SyncJob
 from tests.conftest import examples

@@ -11,19 +11,16 @@ from hypothesis import strategies as st
 from airflow_provider_kendra.conditions import (
     PROGRESS_INTERVAL,
     ExecutionFinished,
-    Failed,
-    Failure,
     History,
     NeedsOlder,
     Page,
-    Satisfied,
     SyncedSince,
     Waiting,
     WaitLog,
-    outcome_from_event,
     read,
     sync_job_condition,
 )
+from airflow_provider_kendra.outcomes import Failed, Failure, Satisfied, outcome_from_event
 from airflow_provider_kendra.sync_job import DOCUMENT_COUNTS, Acceptance, SyncJob
 from tests.conftest import examples
 

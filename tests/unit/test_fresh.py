@@ -11,23 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_kendra.conditions import (
-    AllFresh,
-    Failed,
-    Failure,
-    Fresh,
-    HeldUp,
-    MeasuredBy,
-    Outcome,
-    Page,
-    Satisfied,
-    Waiting,
-    all_fresh,
-    freshness_condition,
-    freshness_from_event,
-    read,
-)
+from airflow_provider_kendra.conditions import Fresh, HeldUp, Page, Waiting, all_fresh, freshness_condition, read
+from airflow_provider_kendra.outcomes import AllFresh, Failed, Failure, Outcome, Satisfied, freshness_from_event
 from airflow_provider_kendra.sync_job import Acceptance, SyncJob
+from airflow_provider_kendra.validation import MeasuredBy
 from tests.conftest import examples
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)

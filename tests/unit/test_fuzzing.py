@@ -19,14 +19,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_kendra import cli
 from airflow_provider_kendra.aws import AwsParameters
-from airflow_provider_kendra.conditions import (
-    Failed,
-    Satisfied,
-    Waiting,
-    freshness_from_event,
-    outcome_from_event,
-    sync_job_condition,
-)
+from airflow_provider_kendra.conditions import Waiting, sync_job_condition
 from airflow_provider_kendra.exceptions import KendraError
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.operators.kendra import (
@@ -35,6 +28,7 @@ from airflow_provider_kendra.operators.kendra import (
     KendraStopSyncJobOperator,
     KendraSyncJobMetricsOperator,
 )
+from airflow_provider_kendra.outcomes import Failed, Satisfied, freshness_from_event, outcome_from_event
 from airflow_provider_kendra.polling import DataSource, look
 from airflow_provider_kendra.sensors.kendra import KendraDataFreshnessSensor, KendraSyncJobSensor
 from airflow_provider_kendra.sync_job import SyncJob

@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from airflow_provider_kendra import polling
-from airflow_provider_kendra.conditions import Failed, Failure, Satisfied, freshness_condition
+from airflow_provider_kendra import _clock, polling
+from airflow_provider_kendra.conditions import freshness_condition
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
+from airflow_provider_kendra.outcomes import Failed, Failure, Satisfied
 from airflow_provider_kendra.watching import freshness_index, wait_until_fresh
 from tests.conftest import DataSource, listed
 from tests.unit.test_polling import AWS, RUNNING, SUCCEEDED, cancel, look_up_with, until, wait
@@ -122,7 +123,7 @@ def test_a_freshness_wait_never_times_out_without_a_poll_of_its_own(data_source,
                 fail_fast=False,
             ),
             interval=60,
-            deadline=polling.utcnow(),
+            deadline=_clock.utcnow(),
             log=lambda line: None,
         )
         assert not isinstance(outcome, Failed), outcome
@@ -230,7 +231,7 @@ def test_the_poller_makes_one_short_attempt_unless_the_author_says_otherwise(dat
 
 SCRIPT = """
 import asyncio, json, os, socket
-from airflow_provider_kendra import polling
+from airflow_provider_kendra import _clock, polling
 from airflow_provider_kendra.aws import AwsParameters
 from airflow_provider_kendra.conditions import ExecutionFinished
 from airflow_provider_kendra.sync_job import Acceptance
@@ -248,7 +249,7 @@ os.environ["AIRFLOW_CONN_HUNG"] = json.dumps({
 async def main():
     for number in range(48):
         source = polling.DataSource(AwsParameters(aws_conn_id="hung"), "i" * 36, f"source-{number}")
-        condition = ExecutionFinished("job", Acceptance(), 120, polling.utcnow())
+        condition = ExecutionFinished("job", Acceptance(), 120, _clock.utcnow())
         waiting.append(asyncio.create_task(
             polling.wait_for(source, condition, interval=60, deadline=None, log=print)
         ))

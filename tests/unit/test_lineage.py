@@ -12,7 +12,6 @@ import pytest
 from airflow.providers.common.compat.sdk import Asset, AssetAlias, BaseOperator, TaskDeferred
 
 from airflow_provider_kendra.assets.kendra import create_asset
-from airflow_provider_kendra.conditions import Satisfied
 from airflow_provider_kendra.exceptions import KendraSyncJobMetricsError, KendraSyncJobRejectedError
 from airflow_provider_kendra.operators.kendra import (
     KendraListSyncJobsOperator,
@@ -20,6 +19,7 @@ from airflow_provider_kendra.operators.kendra import (
     KendraStopSyncJobOperator,
     KendraSyncJobMetricsOperator,
 )
+from airflow_provider_kendra.outcomes import Satisfied
 from airflow_provider_kendra.sensors.kendra import KendraDataFreshnessSensor, KendraSyncJobSensor
 from airflow_provider_kendra.sync_job import SyncJob
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS

@@ -20,22 +20,11 @@ from botocore.client import BaseClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_kendra import polling
+from airflow_provider_kendra import _clock, polling
 from airflow_provider_kendra.aws import AwsParameters
-from airflow_provider_kendra.conditions import (
-    Condition,
-    Decision,
-    ExecutionFinished,
-    Failed,
-    Failure,
-    History,
-    Outcome,
-    Satisfied,
-    SyncedSince,
-    Waiting,
-    outcome_from_event,
-)
+from airflow_provider_kendra.conditions import Condition, Decision, ExecutionFinished, History, SyncedSince, Waiting
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
+from airflow_provider_kendra.outcomes import Failed, Failure, Outcome, Satisfied, outcome_from_event
 from airflow_provider_kendra.sync_job import Acceptance
 from airflow_provider_kendra.triggers.kendra import KendraSyncJobTrigger
 from tests.conftest import NEWEST_START, DataSource, examples, listed
@@ -68,7 +57,7 @@ async def happens(condition: Callable[[], object]) -> None:
 
 
 def finished(execution_id: str = "job", *, not_found_after: float = 120) -> ExecutionFinished:
-    return ExecutionFinished(execution_id, Acceptance(), not_found_after, polling.utcnow())
+    return ExecutionFinished(execution_id, Acceptance(), not_found_after, _clock.utcnow())
 
 
 def wait(
@@ -86,7 +75,7 @@ def wait(
             polling.DataSource(aws, *source.ids),
             condition or finished(),
             interval=interval,
-            deadline=None if timeout is None else polling.utcnow() + timedelta(seconds=timeout),
+            deadline=None if timeout is None else _clock.utcnow() + timedelta(seconds=timeout),
             log=log,
         )
     )
@@ -825,7 +814,7 @@ def test_a_wait_times_out_though_the_look_hangs(data_source, even, looks):
             f"Timed out waiting for sync job job on data source {data_source.data_source_id}: no such job has been "
             "seen; the last look failed: it has not returned. Raise timeout if the sync takes this long."
         )
-        assert now() == 600 + polling.OVERRUN
+        assert now() == 600 + _clock.OVERRUN
 
     run_in_virtual_time(main())
 
@@ -844,13 +833,13 @@ def test_a_wait_that_begins_after_its_deadline_times_out_though_the_look_hangs(d
         looks.gate.set()
         assert isinstance(outcome, Failed)
         assert outcome.failure is Failure.TIMED_OUT
-        assert now() == polling.OVERRUN
+        assert now() == _clock.OVERRUN
 
     run_in_virtual_time(main())
 
 
 def test_the_time_that_waits_go_by_has_a_zone():
-    assert polling.utcnow().utcoffset() == timedelta(0)
+    assert _clock.utcnow().utcoffset() == timedelta(0)
 
 
 # In a worker
@@ -876,7 +865,7 @@ def wait_in_worker(
         polling.DataSource(AWS, *source.ids),
         finished(),
         interval=interval,
-        deadline=polling.utcnow() + timedelta(seconds=timeout),
+        deadline=_clock.utcnow() + timedelta(seconds=timeout),
         log=log,
     )
 
@@ -1373,7 +1362,7 @@ def test_a_wait_that_has_used_its_connection_before_outlasts_any_number_of_faile
 
     async def main() -> None:
         if "waiting_since" in arguments:
-            arguments["waiting_since"] = (polling.utcnow() - timedelta(hours=1)).isoformat()
+            arguments["waiting_since"] = (_clock.utcnow() - timedelta(hours=1)).isoformat()
         trigger = KendraSyncJobTrigger(**data_source.as_kwargs, execution_id="job", **arguments)
         events = [event.payload async for event in trigger.run()]
         assert outcome_from_event(events[0]).job.execution_id == "job"

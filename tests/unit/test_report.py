@@ -25,7 +25,7 @@ pytest.importorskip("pygal")
 
 @pytest.fixture(autouse=True)
 def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airflow_provider_kendra.polling.utcnow", lambda: NOW)
+    monkeypatch.setattr("airflow_provider_kendra._clock.utcnow", lambda: NOW)
 
 
 def job(hours: float, status: str = "SUCCEEDED", **more: Any) -> SyncJob:

@@ -13,19 +13,11 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_kendra import polling, watching
+from airflow_provider_kendra import _clock, polling, watching
 from airflow_provider_kendra.aws import AwsParameters
-from airflow_provider_kendra.conditions import (
-    PROGRESS_INTERVAL,
-    AllFresh,
-    ExecutionFinished,
-    Failed,
-    Failure,
-    Fresh,
-    HeldUp,
-    Waiting,
-)
+from airflow_provider_kendra.conditions import PROGRESS_INTERVAL, ExecutionFinished, Fresh, HeldUp, Waiting
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
+from airflow_provider_kendra.outcomes import AllFresh, Failed, Failure
 from airflow_provider_kendra.sync_job import Acceptance, SyncJob, SyncJobStatus
 from airflow_provider_kendra.watching import Cursor, Finished, FreshnessLog, Index, wait_until_fresh, watch
 from tests.conftest import NEWEST_START, DataSource, listed
@@ -59,7 +51,7 @@ def another(source: DataSource) -> DataSource:
 
 def begins(minutes: float, execution_id: str, status: str = "SUCCEEDED") -> dict[str, Any]:
     """An item of a history: a job that begins so many minutes after the run of a test."""
-    return listed(execution_id, status, StartTime=polling.utcnow() + timedelta(minutes=minutes))
+    return listed(execution_id, status, StartTime=_clock.utcnow() + timedelta(minutes=minutes))
 
 
 def fresh(max_age: float = 3600, **parameters: Any) -> Fresh:
@@ -92,7 +84,7 @@ def wait(
         Index(AWS, index_id, ids),
         condition or fresh(),
         interval=interval,
-        deadline=None if timeout is None else polling.utcnow() + timedelta(seconds=timeout),
+        deadline=None if timeout is None else _clock.utcnow() + timedelta(seconds=timeout),
         log=lines.append,
     )
     return Wait(asyncio.create_task(waiting), lines)
@@ -259,7 +251,7 @@ def test_when_a_data_source_is_refused_the_others_are_listed_at_once_and_not_at_
         waiting = wait(custom_data_source.index_id, None)
         await until(1)
         # Another wait lets the poll of this one data source look at other times: the second time at 46.
-        condition = ExecutionFinished("never", Acceptance(), 120, polling.utcnow())
+        condition = ExecutionFinished("never", Acceptance(), 120, _clock.utcnow())
         other = polling.wait_for(
             polling.DataSource(AWS, *deleted.ids), condition, interval=46, deadline=None, log=lambda line: None
         )
@@ -611,7 +603,7 @@ def look_at_all(source: DataSource, *ids: str, seconds: float = 3600, **paramete
     """Read these data sources, or all of the index, once, at most until so many seconds from now."""
     hook = AWS.make_hook()
     _ = hook.conn  # made before the time begins to run
-    deadline = polling.utcnow() + timedelta(seconds=seconds)
+    deadline = _clock.utcnow() + timedelta(seconds=seconds)
     index = Index(AWS, source.index_id, ids or None)
     return watching.look_at_all(hook, index, fresh(**parameters), {}, deadline)
 

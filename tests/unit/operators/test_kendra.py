@@ -9,7 +9,6 @@ from airflow.providers.common.compat.sdk import AirflowFailException, Asset, Tas
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from airflow_provider_kendra.conditions import Failed, Failure, Satisfied
 from airflow_provider_kendra.exceptions import (
     KendraError,
     KendraRequestError,
@@ -24,6 +23,7 @@ from airflow_provider_kendra.operators.kendra import (
     KendraStartSyncJobOperator,
     KendraSyncJobMetricsOperator,
 )
+from airflow_provider_kendra.outcomes import Failed, Failure, Satisfied
 from airflow_provider_kendra.sync_job import SyncJob
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_1_PLUS
 from tests.conftest import NEWEST_START, counts, listed
@@ -82,7 +82,7 @@ class Clock:
 def clock(monkeypatch):
     clock = Clock()
     monkeypatch.setattr("airflow_provider_kendra.polling.time", clock)
-    monkeypatch.setattr("airflow_provider_kendra.polling.utcnow", clock.utcnow)
+    monkeypatch.setattr("airflow_provider_kendra._clock.utcnow", clock.utcnow)
     monkeypatch.setattr("airflow_provider_kendra.hooks.kendra.time", clock)
     return clock
 

@@ -15,7 +15,7 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 
-from airflow_provider_kendra import polling
+from airflow_provider_kendra import _clock, polling
 from airflow_provider_kendra.exceptions import KendraRequestError
 from airflow_provider_kendra.sensors.kendra import KendraSyncJobSensor
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
@@ -87,11 +87,11 @@ class TestDeferral:
     def test_airflow_times_out_only_after_the_trigger_has_had_its_say(self, make_sensor: Any) -> None:
         deferred = self.defer(make_sensor(execution_id="mine", deferrable=True, timeout=600))
         assert deferred.trigger.timeout == 600
-        assert deferred.timeout > timedelta(seconds=600 + polling.OVERRUN)
+        assert deferred.timeout > timedelta(seconds=600 + _clock.OVERRUN)
 
     def test_the_deadline_is_absolute(self, make_sensor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         began = datetime(2026, 1, 31, 6, tzinfo=UTC)
-        monkeypatch.setattr(polling, "utcnow", lambda: began)
+        monkeypatch.setattr(_clock, "utcnow", lambda: began)
         deferred = self.defer(make_sensor(execution_id="mine", deferrable=True))
         assert datetime.fromisoformat(deferred.trigger.waiting_since) == began
 

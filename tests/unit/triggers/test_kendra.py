@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_kendra.conditions import Failed, Failure, Satisfied, outcome_from_event
+from airflow_provider_kendra.outcomes import Failed, Failure, Satisfied, outcome_from_event
 from airflow_provider_kendra.sync_job import SyncJob
 from airflow_provider_kendra.triggers.kendra import KendraSyncJobTrigger
 from tests.conftest import NEWEST_START, counts, listed
@@ -187,7 +187,7 @@ class TestStartFromTrigger:
 
     @pytest.fixture(autouse=True)
     def _now(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("airflow_provider_kendra.triggers.kendra.utcnow", lambda: self.NOW)
+        monkeypatch.setattr("airflow_provider_kendra._clock.utcnow", lambda: self.NOW)
 
     def began(self, ends: datetime | None, **arguments: Any) -> datetime:
         trigger = KendraSyncJobTrigger(index_id="i", data_source_id="s", execution_id="e", **arguments)

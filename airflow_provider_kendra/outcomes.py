@@ -1,0 +1,153 @@
+"""How a wait can end, and the same as JSON: what a trigger's event holds."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from airflow_provider_kendra._text import LONGEST_MESSAGE, plain, shown
+from airflow_provider_kendra.sync_job import SyncJob
+from airflow_provider_kendra.validation import check_time
+
+
+@dataclass(frozen=True, slots=True)
+class Satisfied:
+    """The wait is over, and well."""
+
+    job: SyncJob
+
+    def to_event(self) -> dict[str, Any]:
+        """Give it in JSON types, for a trigger event."""
+        return {"failure": None, "message": None, "job": self.job.to_dict()}
+
+
+class Failure(StrEnum):
+    """Why a wait ended badly."""
+
+    NOT_ACCEPTABLE = "not_acceptable"
+    NOT_FOUND = "not_found"
+    REFUSED = "refused"
+    TIMED_OUT = "timed_out"
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The wait is over, and not well."""
+
+    failure: Failure
+    message: str
+    job: SyncJob | None = None
+
+    def __post_init__(self) -> None:
+        # It travels in events, and ends in errors and logs.
+        object.__setattr__(self, "message", plain(self.message, LONGEST_MESSAGE))
+
+    def to_event(self) -> dict[str, Any]:
+        """Give it in JSON types, for a trigger event."""
+        return {
+            "failure": self.failure.value,
+            "message": self.message,
+            "job": self.job and self.job.to_dict(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class AllFresh:
+    """The wait for several data sources is over, and well."""
+
+    jobs: Mapping[str, SyncJob]
+
+    def to_event(self) -> dict[str, Any]:
+        """Give it in JSON types, for a trigger event."""
+        jobs = {data_source_id: job.to_dict() for data_source_id, job in self.jobs.items()}
+        return {"failure": None, "message": None, "jobs": jobs}
+
+
+Outcome = Satisfied | Failed
+
+
+def outcome_from_event(event: Any) -> Outcome:
+    """
+    Rebuild from a trigger event the outcome whose ``to_event`` gave it.
+
+    :param event: Whatever the event holds.
+    :raises ValueError: if it is no such event, saying why.
+    """
+    if (failed := _failure_in(event)) is not None:
+        return failed
+    job = SyncJob.from_dict(event.get("job"))
+    if not job.is_finished:
+        raise ValueError("the sync job that it reports as done has not finished")
+    return Satisfied(job)
+
+
+def freshness_from_event(event: Any) -> AllFresh | Failed:
+    """
+    Rebuild from a trigger event the outcome whose ``to_event`` gave it.
+
+    :param event: Whatever the event holds.
+    :raises ValueError: if it is no such event, saying why.
+    """
+    if (failed := _failure_in(event)) is not None:
+        return failed
+    records = event.get("jobs")
+    if not isinstance(records, Mapping) or not records:
+        raise ValueError("it has no jobs")
+    jobs = {key: SyncJob.from_dict(record) for key, record in records.items()}
+    if not all(job.is_finished and job.data_source_id == key for key, job in jobs.items()):
+        raise ValueError("its jobs are not the finished sync jobs of these data sources")
+    return AllFresh(jobs)
+
+
+def _failure_in(event: Any) -> Failed | None:
+    if not isinstance(event, Mapping):
+        raise ValueError(f"it is of type {type(event).__name__}")
+    failure, message, job = (event.get(name) for name in ("failure", "message", "job"))
+    if failure is None:
+        return None
+    if not isinstance(failure, str) or failure not in set(Failure) or not isinstance(message, str):
+        raise ValueError(f"its failure is {shown(failure)}, its message {shown(message)}")
+    return Failed(Failure(failure), message, None if job is None else SyncJob.from_dict(job))
+
+
+def state_from_event(event: Mapping[str, Any]) -> Mapping[str, Any]:
+    """
+    Read what an operator gave its trigger along; empty if it gave nothing.
+
+    :param event: The event of a trigger.
+    :raises ValueError: if it is not what an operator gives.
+    """
+    state = event.get("state")
+    if state is None:
+        return {}
+    if not isinstance(state, Mapping):
+        raise ValueError(f"its state is of type {type(state).__name__}")
+    for name in ("stoppable", "source_type", "waited_out_until"):
+        if not isinstance(state.get(name), str | None):
+            raise ValueError(f"{name} in its state is {shown(state[name])}")
+    if (until := state.get("waited_out_until")) is not None:
+        check_time("waited_out_until in its state", until)
+    return state
+
+
+def check_subject(
+    outcome: Outcome | AllFresh, index_id: str, data_source_ids: Collection[str] | None, execution_id: str | None = None
+) -> None:
+    """
+    Check that an outcome is about what a task waits for.
+
+    :param outcome: The outcome, as an event reports it.
+    :param index_id: The index of the task.
+    :param data_source_ids: Its data sources; None for any of the index.
+    :param execution_id: Its sync job; None for any.
+    :raises ValueError: if it is about something else.
+    """
+    jobs = list(outcome.jobs.values()) if isinstance(outcome, AllFresh) else [outcome.job] if outcome.job else []
+    for job in jobs:
+        is_ours = job.index_id == index_id and (data_source_ids is None or job.data_source_id in data_source_ids)
+        if not is_ours or execution_id not in (None, job.execution_id):
+            raise ValueError(f"it is about another sync than this task's: {plain(job.title)}")
+    if isinstance(outcome, AllFresh) and data_source_ids is not None and set(outcome.jobs) != set(data_source_ids):
+        raise ValueError("it does not report each of the data sources")
