@@ -121,7 +121,7 @@ async def wait_for(
     *,
     interval: float,
     deadline: datetime | None,
-    log: Callable[[str], object],
+    log: Callable[[str], Awaitable[object]],
     is_connection_known: bool = False,
 ) -> Outcome:
     """
@@ -152,11 +152,11 @@ async def wait_for(
         poller.leave(poll, wait)
 
 
-async def _decision(wait: _Wait, log: Callable[[str], object]) -> Outcome:
+async def _decision(wait: _Wait, log: Callable[[str], Awaitable[object]]) -> Outcome:
     while isinstance(decision := await wait.news(), Waiting):
         if wait.line is not None:
-            log(wait.line)
-            wait.line = None
+            line, wait.line = wait.line, None
+            await log(line)
     return decision
 
 

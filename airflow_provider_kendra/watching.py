@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import as_completed, wait
 from contextlib import suppress
 from dataclasses import dataclass
@@ -269,7 +269,7 @@ async def wait_until_fresh(
     *,
     interval: float,
     deadline: datetime | None,
-    log: Callable[[str], object],
+    log: Callable[[str], Awaitable[object]],
     is_connection_known: bool = False,
 ) -> AllFresh | Failed:
     """
@@ -304,7 +304,7 @@ async def wait_until_fresh(
             if group.is_over:
                 break
             if line := freshness_log.line(outcome, _clock.utcnow()):
-                log(line)
+                await log(line)
     finally:
         group.leave()
     return timed_out(held_up, condition)
@@ -514,7 +514,7 @@ async def watch(
     *,
     statuses: Collection[str] = TERMINAL_STATUSES,
     interval: float,
-    log: Callable[[str], object],
+    log: Callable[[str], Awaitable[object]],
 ) -> AsyncIterator[Finished]:
     """
     Yield the jobs that finish, at most 100 at once; what is left comes with the next polls.
@@ -540,8 +540,8 @@ async def watch(
                     await watcher.woken.wait()
             watcher.woken.clear()
             if (told is None) != (watcher.trouble is None) and _clock.utcnow() >= quiet_until:
-                log(plain(f"Watching {source.contents}: {watcher.trouble or 'looks succeed again'}"))
-                told, quiet_until = watcher.trouble, _clock.utcnow() + timedelta(seconds=PROGRESS_INTERVAL)
+                await log(plain(f"Watching {source.contents}: {(told := watcher.trouble) or 'looks succeed again'}"))
+                quiet_until = _clock.utcnow() + timedelta(seconds=PROGRESS_INTERVAL)
             if (finished := watcher.take()) is not None:
                 yield finished
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ from unittest.mock import patch
 import hypothesis
 import pytest
 from botocore.client import BaseClient
+from botocore.hooks import BaseEventHooks, EventAliaser
 from botocore.loaders import Loader, create_loader
 
 from airflow_provider_kendra.testing import LocalKendra
@@ -73,9 +75,19 @@ def _clients_are_made_quickly() -> Iterator[None]:
         loader.search_paths[:] = dict.fromkeys(loader.search_paths)  # each session of boto3 appends its own
         return loader
 
-    # botocore inspects the signature of each of its own hundreds of handlers.
-    verify = "botocore.hooks.BaseEventHooks._verify_accept_kwargs"
-    with patch("botocore.session.create_loader", create), patch(verify, lambda hooks, handler: None):
+    def alias(aliaser: EventAliaser, name: str) -> str:
+        return aliases(name)
+
+    aliases = cache(EventAliaser(None)._alias_event_name)
+    # The Amazon provider names its caller in the user agent, for which it reads the source of the whole call stack.
+    without_stack = SimpleNamespace(isclass=inspect.isclass, stack=lambda: [])
+    with (
+        patch("botocore.session.create_loader", create),
+        # botocore inspects the signature of each of its own hundreds of handlers, and looks for aliases of their names.
+        patch.object(BaseEventHooks, "_verify_accept_kwargs", lambda hooks, handler: None),
+        patch.object(EventAliaser, "_alias_event_name", alias),
+        patch("airflow.providers.amazon.aws.hooks.base_aws.inspect", without_stack),
+    ):
         yield
 
 

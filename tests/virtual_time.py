@@ -116,6 +116,15 @@ def _clock_of(loop: VirtualTimeLoop) -> Iterator[None]:
         yield
 
 
+def async_log(log: Callable[[str], object]) -> Callable[..., Coroutine[Any, Any, None]]:
+    """Take the lines of a wait in an event loop with a plain function."""
+
+    async def write(line: str, level: str = "info") -> None:
+        log(line)
+
+    return write
+
+
 def run_in_virtual_time(main: Coroutine[Any, Any, T]) -> T:
     """Run it to its end on a loop of its own, with the package's clock following the loop's from now on."""
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:

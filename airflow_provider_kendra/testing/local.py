@@ -59,6 +59,7 @@ class LocalKendra:
         self._url: str | None = None
         self._process: subprocess.Popen[str] | None = None
         self._session: Any = None
+        self._own_client: Any = None
 
     @classmethod
     def attach(cls, url: str) -> Self:
@@ -119,7 +120,7 @@ class LocalKendra:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.communicate()
-        self._process = self._url = self._session = None
+        self._process = self._url = self._session = self._own_client = None
 
     @property
     def url(self) -> str:
@@ -152,13 +153,19 @@ class LocalKendra:
             self._session = Session(aws_access_key_id=KEY, aws_secret_access_key=KEY, region_name=REGION)
         return self._session.client(service, **({"endpoint_url": self.url} | kwargs))
 
+    @property
+    def _kendra(self) -> Any:
+        if self._own_client is None:
+            self._own_client = self.client()
+        return self._own_client
+
     def create_index(self, name: str = "index") -> str:
         """
         Make an index and return its id.
 
         :param name: Its name.
         """
-        index_id: str = self.client().create_index(Name=name, RoleArn=ROLE_ARN)["Id"]
+        index_id: str = self._kendra.create_index(Name=name, RoleArn=ROLE_ARN)["Id"]
         return index_id
 
     def create_custom_data_source(self, index_id: str, name: str = "custom") -> str:
@@ -189,7 +196,7 @@ class LocalKendra:
         )  # fmt: skip
 
     def _create_data_source(self, **request: Any) -> str:
-        data_source_id: str = self.client().create_data_source(**request)["Id"]
+        data_source_id: str = self._kendra.create_data_source(**request)["Id"]
         return data_source_id
 
     def reset(self) -> None:

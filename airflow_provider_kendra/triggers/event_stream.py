@@ -59,12 +59,11 @@ class SyncJobProducer(SharedStreamProducer):
             try:
                 cursors.append(check_cursor(stored))
             except ValueError as error:
-                self._trigger.log.warning(
-                    "Cannot read the watcher's stored cursor: %s. Beginning with the jobs that finish from now on "
-                    "(data source %s, index %s)",
-                    plain(error),
-                    self._trigger.data_source_id,
-                    self._trigger.index_id,
+                place = f"data source {self._trigger.data_source_id}, index {self._trigger.index_id}"
+                await self._trigger.write_log(
+                    f"Cannot read the watcher's stored cursor: {plain(error).rstrip('.')}. Beginning with the jobs "
+                    f"that finish from now on ({place})",
+                    "warning",
                 )
         return min(cursors, key=lambda cursor: start_time_of(cursor) or _EARLIEST, default=None)
 

@@ -57,6 +57,19 @@ class _Rebuildable(AwsParametersMixin):
     def _templated_parameters(cls) -> Sequence[str]:
         return (*cls._parameters, *cls.aws_template_fields)
 
+    async def write_log(self, line: str, level: str = "info") -> None:
+        """
+        Write a line without blocking the event loop.
+
+        From Airflow 3 on the log goes through a socket to the triggerer's supervisor, which does not read while it
+        sends. If the loop waited for the log then, both would wait for each other for ever.
+        """
+        log: Any = getattr(self, "log")  # noqa: B009 - Airflow's, which comes later in the bases
+        if (write := getattr(log, f"a{level}", None)) is not None:
+            await write(line)
+        else:  # Airflow 2, whose triggerer puts lines into a queue
+            getattr(log, level)(line)
+
 
 def _shown(arguments: Mapping[str, Any]) -> str:
     config = {"botocore_config": "***"} if arguments.get("botocore_config") else {}
@@ -208,7 +221,7 @@ class KendraSyncJobTrigger(_WaitTrigger):
             ),
             interval=_interval(self.poll_interval),
             deadline=_deadline(since, self.timeout),
-            log=self.log.info,
+            log=self.write_log,
             is_connection_known=self.is_connection_known or _is_resumed(since),
         )
 
@@ -240,17 +253,18 @@ class KendraSyncJobTrigger(_WaitTrigger):
     async def _stop_if_ended_by_user(self) -> None:
         state = await self._task_state()
         if state not in _ENDED_BY_USER:
-            self.log.info("Not stopping sync job %s: the task is %s.", plain(self.execution_id), state or "not known")
+            known = state or "not known"
+            await self.write_log(f"Not stopping sync job {plain(self.execution_id)}: the task is {known}.")
             return
         from asgiref.sync import sync_to_async  # here: DAG parsing need not pay for it
 
         try:
             stopped = await sync_to_async(self._stop, thread_sensitive=False)()
         except Exception as error:
-            self.log.warning("Could not stop sync job %s: %s", plain(self.execution_id), plain(error))
+            await self.write_log(f"Could not stop sync job {plain(self.execution_id)}: {plain(error)}", "warning")
             return
         end = "stopped" if stopped else "had ended"
-        self.log.info("The task was ended: sync job %s %s.", plain(self.execution_id), end)
+        await self.write_log(f"The task was ended: sync job {plain(self.execution_id)} {end}.")
 
     async def _task_state(self) -> str | None:
         """The state of the task in words, None if it cannot be found out."""
@@ -264,7 +278,7 @@ class KendraSyncJobTrigger(_WaitTrigger):
             )
             state = states[ti.run_id][ti.task_id if ti.map_index < 0 else f"{ti.task_id}_{ti.map_index}"]
         except Exception as error:
-            self.log.warning("Could not find out the state of the task: %s", plain(error))
+            await self.write_log(f"Could not find out the state of the task: {plain(error)}", "warning")
             return None
         return "cleared" if state is None else str(state)
 
@@ -387,7 +401,7 @@ class KendraDataFreshnessTrigger(_WaitTrigger):
             ),
             interval=_interval(self.poll_interval),
             deadline=_deadline(since, self.timeout),
-            log=self.log.info,
+            log=self.write_log,
             is_connection_known=_is_resumed(since),
         )
 
@@ -493,7 +507,7 @@ class KendraSyncJobEventTrigger(_Rebuildable, BaseEventTrigger):
     def watch(self, cursor: Cursor | None) -> AsyncIterator[Finished]:
         """Watch from a place in the history on."""
         source = DataSource(self.aws_parameters, self.index_id, self.data_source_id)
-        return watch(source, cursor, statuses=self.statuses, interval=self.poll_interval, log=self.log.info)
+        return watch(source, cursor, statuses=self.statuses, interval=self.poll_interval, log=self.write_log)
 
     @staticmethod
     def records(finished: Finished) -> list[dict[str, Any]]:

@@ -25,6 +25,7 @@ from airflow_provider_kendra.triggers.kendra import KendraSyncJobEventTrigger
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_3_PLUS
 from tests.conftest import DataSource, examples
 from tests.task_runs import BEGIN, TaskRun
+from tests.virtual_time import async_log
 
 INDEX_ID = "i" * 36
 IDS = {"index_id": INDEX_ID, "data_source_id": "source"}
@@ -211,7 +212,7 @@ def test_a_watcher_whose_cursor_cannot_be_read_says_so_in_one_line_and_begins_fr
             return json.loads(json.dumps(stored))
 
     monkeypatch.setattr(trigger, "asset_state_store", Store(), raising=False)
-    monkeypatch.setattr(trigger.log, "warning", lambda message, *values: lines.append(message % values))
+    monkeypatch.setattr(trigger, "write_log", async_log(lambda line: lines.append(line)))
     assert asyncio.run(SyncJobProducer(trigger)._load()) is None
     (line,) = lines
     assert line.startswith("Cannot read the watcher's stored cursor")

@@ -24,7 +24,7 @@ from airflow_provider_kendra.outcomes import Failed, Failure, Satisfied
 from airflow_provider_kendra.watching import freshness_index, wait_until_fresh
 from tests.conftest import DataSource, listed
 from tests.unit.test_polling import AWS, RUNNING, SUCCEEDED, cancel, look_up_with, until, wait
-from tests.virtual_time import VirtualTimeLoop, run_in_virtual_time
+from tests.virtual_time import VirtualTimeLoop, async_log, run_in_virtual_time
 
 HUNG = replace(AWS, aws_conn_id="hung")
 
@@ -124,7 +124,7 @@ def test_a_freshness_wait_never_times_out_without_a_poll_of_its_own(data_source,
             ),
             interval=60,
             deadline=_clock.utcnow(),
-            log=lambda line: None,
+            log=async_log(lambda line: None),
         )
         assert not isinstance(outcome, Failed), outcome
         await cancel(*others)
@@ -246,12 +246,15 @@ os.environ["AIRFLOW_CONN_HUNG"] = json.dumps({
     },
 })
 
+async def show(line):
+    print(line)
+
 async def main():
     for number in range(48):
         source = polling.DataSource(AwsParameters(aws_conn_id="hung"), "i" * 36, f"source-{number}")
         condition = ExecutionFinished("job", Acceptance(), 120, _clock.utcnow())
         waiting.append(asyncio.create_task(
-            polling.wait_for(source, condition, interval=60, deadline=None, log=print)
+            polling.wait_for(source, condition, interval=60, deadline=None, log=show)
         ))
     connections.append(await asyncio.to_thread(server.accept))
 

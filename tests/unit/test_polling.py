@@ -29,7 +29,7 @@ from airflow_provider_kendra.sync_job import Acceptance
 from airflow_provider_kendra.triggers.kendra import KendraSyncJobTrigger
 from tests.conftest import NEWEST_START, DataSource, examples, listed
 from tests.task_runs import Clock
-from tests.virtual_time import VirtualTimeLoop, run_in_virtual_time
+from tests.virtual_time import VirtualTimeLoop, async_log, run_in_virtual_time
 
 LIST = "ListDataSourceSyncJobs"
 
@@ -76,7 +76,7 @@ def wait(
             condition or finished(),
             interval=interval,
             deadline=None if timeout is None else _clock.utcnow() + timedelta(seconds=timeout),
-            log=log,
+            log=async_log(log),
         )
     )
 

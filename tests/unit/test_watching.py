@@ -21,7 +21,7 @@ from airflow_provider_kendra.outcomes import AllFresh, Failed, Failure
 from airflow_provider_kendra.sync_job import Acceptance, SyncJob, SyncJobStatus
 from airflow_provider_kendra.watching import Cursor, Finished, FreshnessLog, Index, wait_until_fresh, watch
 from tests.conftest import NEWEST_START, DataSource, listed
-from tests.virtual_time import run_in_virtual_time
+from tests.virtual_time import async_log, run_in_virtual_time
 
 LIST = "ListDataSourceSyncJobs"
 LIST_SOURCES = "ListDataSources"
@@ -85,7 +85,7 @@ def wait(
         condition or fresh(),
         interval=interval,
         deadline=None if timeout is None else _clock.utcnow() + timedelta(seconds=timeout),
-        log=lines.append,
+        log=async_log(lines.append),
     )
     return Wait(asyncio.create_task(waiting), lines)
 
@@ -103,7 +103,9 @@ class Watched:
         self._task = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
-        stream = watch(polling.DataSource(AWS, *self.source.ids), self.cursor, interval=60, log=self.lines.append)
+        stream = watch(
+            polling.DataSource(AWS, *self.source.ids), self.cursor, interval=60, log=async_log(self.lines.append)
+        )
         assert isinstance(stream, AsyncIterator)
         async for finished in stream:
             self.told.append(finished)
@@ -253,7 +255,11 @@ def test_when_a_data_source_is_refused_the_others_are_listed_at_once_and_not_at_
         # Another wait lets the poll of this one data source look at other times: the second time at 46.
         condition = ExecutionFinished("never", Acceptance(), 120, _clock.utcnow())
         other = polling.wait_for(
-            polling.DataSource(AWS, *deleted.ids), condition, interval=46, deadline=None, log=lambda line: None
+            polling.DataSource(AWS, *deleted.ids),
+            condition,
+            interval=46,
+            deadline=None,
+            log=async_log(lambda line: None),
         )
         refused = asyncio.create_task(other)
         custom_data_source.client.delete_data_source(IndexId=deleted.index_id, Id=deleted.data_source_id)
@@ -823,7 +829,7 @@ def test_a_slow_reader_gets_what_several_looks_have_found_at_once(custom_data_so
 
     async def main():
         custom_data_source.show([job(1)])
-        stream = watch(polling.DataSource(AWS, *custom_data_source.ids), {}, interval=60, log=print)
+        stream = watch(polling.DataSource(AWS, *custom_data_source.ids), {}, interval=60, log=async_log(print))
         assert [each.execution_id for each in (await anext(stream)).jobs] == ["job-1"]
         await until(30)
         custom_data_source.show([job(2), job(1)])

@@ -418,7 +418,12 @@ class TestCursor:
     ) -> None:
         trigger = make_trigger(custom_data_source)
         warnings: list[str] = []
-        monkeypatch.setattr(trigger.log, "warning", lambda message, *args: warnings.append(message % args))
+
+        async def keep(line: str, level: str) -> None:
+            assert level == "warning"
+            warnings.append(line)
+
+        monkeypatch.setattr(trigger, "write_log", keep)
 
         async def main() -> None:
             custom_data_source.show([job(1)])

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import json
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import pytest
 
 from airflow_provider_kendra.outcomes import Failed, Failure, Satisfied, outcome_from_event
 from airflow_provider_kendra.sync_job import SyncJob
-from airflow_provider_kendra.triggers.kendra import KendraSyncJobTrigger
+from airflow_provider_kendra.triggers.kendra import KendraDataFreshnessTrigger, KendraSyncJobTrigger
+from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS
 from tests.conftest import NEWEST_START, counts, listed
 from tests.virtual_time import run_in_virtual_time
 
@@ -244,3 +249,45 @@ def test_a_triggerer_that_takes_a_wait_over_keeps_both_limits(
     assert outcome_from_event(payload).failure is failure  # type: ignore[union-attr]
     # One answer without the job can be out of date.
     assert source.kendra.call_count("ListDataSourceSyncJobs") == (2 if failure is Failure.NOT_FOUND else 1)
+
+
+@pytest.mark.skipif(not AIRFLOW_V_3_0_PLUS, reason="Airflow 2 puts the lines of its triggerer into a queue")
+@pytest.mark.parametrize("trigger", ["sync job", "freshness"])
+def test_a_log_that_takes_no_line_for_now_does_not_block_the_event_loop(source: DataSource, trigger: str) -> None:
+    """Airflow's supervisor reads the log of its triggers and sends to them by turns."""
+    source.show([listed("mine", "SYNCING")])
+
+    async def main() -> None:
+        structlog: Any = importlib.import_module("structlog")
+        loop, written, is_read = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+
+        class Socket:
+            def info(self, line: str) -> None:
+                loop.call_soon_threadsafe(written.set)
+                assert is_read.wait(5), "the event loop did not go on"
+                lines.append(line)
+
+        logger = structlog.wrap_logger(
+            Socket(),
+            processors=[lambda _, __, event: event["event"]],
+            wrapper_class=structlog.make_filtering_bound_logger(0),
+        )
+        lines: list[str] = []
+        ids = {"index_id": source.index_id, "poll_interval": 0.1}
+        made: Any = (
+            KendraSyncJobTrigger(**ids, data_source_id=source.data_source_id, execution_id="mine")
+            if trigger == "sync job"
+            else KendraDataFreshnessTrigger(**ids, data_source_ids=[source.data_source_id], max_age=60)
+        )
+        with patch.object(type(made), "log", logger):
+            waiting = asyncio.create_task(anext(made.run()))
+            await asyncio.wait_for(written.wait(), 30)
+            is_read.set()
+            async with asyncio.timeout(30):
+                while not lines and not waiting.done():
+                    await asyncio.sleep(0.01)
+            waiting.cancel()
+            await asyncio.wait({waiting})
+        assert lines
+
+    asyncio.run(main())
