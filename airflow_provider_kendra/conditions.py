@@ -78,7 +78,7 @@ class Waiting:
     Keep waiting.
 
     :param job: The job that is waited for, if one is known.
-    :param trouble: Why the last look failed, if it did.
+    :param trouble: Why the last poll failed, if it did.
     :param stale: The newest acceptable job among those read, if it is too old; for the log.
     """
 
@@ -342,7 +342,7 @@ def _staleness(decision: Satisfied | Waiting | str | None, condition: Fresh, now
     if isinstance(decision, Waiting):
         parts.append(f"{decision.job.execution_id} is {decision.job.progress}" if decision.job else "no sync runs")
         if decision.trouble:
-            parts.append(f"the last look failed: {decision.trouble}")
+            parts.append(f"the last poll failed: {decision.trouble}")
     return "; ".join(parts)
 
 

@@ -258,8 +258,8 @@ def timed_out(subject: str, seen: Waiting) -> Failed:
     :param subject: What was waited for, in words.
     :param seen: What the last look decided.
     """
-    state = f"{seen.job.title} is {seen.job.progress}" if seen.job else "no such job has been seen"
-    trouble = f"; the last look failed: {seen.trouble}" if seen.trouble else ""
+    state = f"{seen.job.title} is {seen.job.progress}" if seen.job else "no such sync job was listed"
+    trouble = f"; the last poll failed: {seen.trouble}" if seen.trouble else ""
     return Failed(
         Failure.TIMED_OUT,
         f"Timed out waiting for {subject}: {state}{trouble}. Raise timeout if the sync takes this long.",

@@ -540,7 +540,7 @@ async def watch(
                     await watcher.woken.wait()
             watcher.woken.clear()
             if (told is None) != (watcher.trouble is None) and _clock.utcnow() >= quiet_until:
-                await log(plain(f"Watching {source.contents}: {(told := watcher.trouble) or 'looks succeed again'}"))
+                await log(plain(f"Watching {source.contents}: {(told := watcher.trouble) or 'polls succeed again'}"))
                 quiet_until = _clock.utcnow() + timedelta(seconds=PROGRESS_INTERVAL)
             if (finished := watcher.take()) is not None:
                 yield finished

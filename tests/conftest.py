@@ -186,19 +186,17 @@ class DataSource:
         return [job["ExecutionId"] for job in listed["History"]]
 
 
-def _make(kendra: LocalKendra, **request: Any) -> DataSource:
-    index_id = client(kendra.url).create_index(Name="index", RoleArn=ROLE_ARN)["Id"]
-    made = client(kendra.url).create_data_source(IndexId=index_id, Name="documents", **request)
-    return DataSource(kendra, index_id, made["Id"])
+def _make(kendra: LocalKendra, bucket: str | None = None, **request: Any) -> DataSource:
+    ids = kendra._control("make_data_source", bucket=bucket, Name="documents", **request)
+    return DataSource(kendra, *ids)
 
 
 @pytest.fixture
 def data_source(local_kendra: LocalKendra) -> DataSource:
     """An S3 data source that has never been synced."""
-    client(local_kendra.url, "s3").create_bucket(Bucket="documents")
     local_kendra.set_sync_duration(None)
     configuration = {"S3Configuration": {"BucketName": "documents"}}
-    return _make(local_kendra, Type="S3", RoleArn=ROLE_ARN, Configuration=configuration)
+    return _make(local_kendra, "documents", Type="S3", RoleArn=ROLE_ARN, Configuration=configuration)
 
 
 @pytest.fixture

@@ -446,8 +446,8 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
                 self.on_kill()
         memory.keep_if_possible(starter.memory, deadline)
         is_new = step.is_ours and not starter.is_resumed
-        how = "started" if is_new else "taken on: it was running, or a try before this one started it"
-        self.log.info("Sync job %s of data source %s: %s.", plain(step.execution_id), self.data_source_id, how)
+        how = "Started a sync" if is_new else "Resumed a sync that was running, or that an earlier try started"
+        self.log.info("%s (sync job %s, data source %s).", how, plain(step.execution_id), self.data_source_id)
         if not self.wait_for_completion:
             record = self._just_started(step.execution_id).to_dict()
             if not self._leaves_batch_open(source_type):  # else a retry would wait for the batch that is its own
@@ -506,9 +506,8 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         except Exception as error:
             self.log.warning("Could not stop sync job %s: %s", plain(execution_id), plain(error))
             return False
-        self.log.info(
-            "Sync job %s %s.", plain(execution_id), "was told to stop" if stopped else "is not running any more"
-        )
+        end = "Sent a stop to the sync" if stopped else "The sync has ended already"
+        self.log.info("%s (sync job %s).", end, plain(execution_id))
         return stopped
 
     def _memory(self, context: Context) -> _Memory:

@@ -12,6 +12,7 @@ from moto.core.base_backend import BackendDict
 from moto.core.model_instances import reset_model_data
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.core.utils import camelcase_to_underscores
+from moto.s3.models import s3_backends
 
 from airflow_provider_kendra.testing.registry import register
 
@@ -107,6 +108,16 @@ def fail_documents(
         _data_source(index_id, data_source_id).failing |= dict.fromkeys(document_ids, refusals)
 
 
+def make_data_source(bucket: str | None = None, **request: Any) -> list[str]:
+    """Make an index with a data source and the bucket that it crawls, as many tests begin, in one request."""
+    if bucket is not None:
+        s3_backends[DEFAULT_ACCOUNT_ID]["aws"].create_bucket(bucket, "us-east-1")
+    with models.lock:
+        backend = models.kendra_backends[DEFAULT_ACCOUNT_ID]["us-east-1"]
+        index = backend.create_index({"Name": "index", "RoleArn": "arn:aws:iam::123456789012:role/kendra"})
+        return [index.id, backend.create_data_source({"IndexId": index.id, **request}).id]
+
+
 def set_history(index_id: str, data_source_id: str, *histories: Sequence[Mapping[str, Any]]) -> None:
     """Show these histories, the next one at each look."""
     with models.lock:
@@ -147,6 +158,6 @@ CONTROLS: dict[str, Callable[..., Any]] = {
     for function in (
         set_sync_duration, set_listing_delay, set_empty_first_page, set_data_source_status,
         advance, finish_sync_job, set_next_outcome,
-        start_scheduled_sync, fail_documents, set_history,
+        start_scheduled_sync, fail_documents, make_data_source, set_history,
     )
 }  # fmt: skip

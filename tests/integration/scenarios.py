@@ -388,7 +388,7 @@ STARTED_AFTER = [
         calls=3,
     ),
     since("since: waits on an empty history", MINE, [], [], [job("mine", "SUCCEEDED", started=0)], calls=3),
-    since("since: nothing ever starts", times_out("05:00:00", "no such job has been seen"), [], timeout=120),
+    since("since: nothing ever starts", times_out("05:00:00", "no such sync job was listed"), [], timeout=120),
     since(
         "since: a job runs too long",
         times_out("late", "SYNCING_INDEXING"),
@@ -522,7 +522,7 @@ TROUBLE = [
     troubled("is refused after trouble", refuses("AccessDeniedException"),
         {"error": "ThrottlingException", "times": 2}, {"error": "AccessDeniedException"}, calls=3,
     ),
-    troubled("is throttled for ever", times_out("mine", "the last look failed", "ThrottlingException"),
+    troubled("is throttled for ever", times_out("mine", "the last poll failed", "ThrottlingException"),
         {"error": "ThrottlingException"}, timeout=120,
     ),
     troubled("has no credentials that work, for ever", times_out("mine", "ExpiredTokenException"),

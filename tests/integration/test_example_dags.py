@@ -20,6 +20,7 @@ from tests.conftest import DataSource
 from tests.integration.conftest import MakeHome, RunDag
 from tests.integration.processes import ROOT
 from tests.integration.test_triggerer import Airflow
+from tests.xcom_table import XCOM
 
 EXAMPLES = ROOT / "example_dags"
 ASSET_SCHEDULE = "example_kendra_asset_schedule"
@@ -203,7 +204,7 @@ class Watching:
     def reported(self) -> list[list[str]]:
         """What each run of the DAG was told of, in order."""
         rows = self.airflow.query(
-            "SELECT value FROM xcom JOIN dag_run ON dag_run.id = xcom.dag_run_id "
+            f"SELECT value FROM {XCOM} JOIN dag_run USING (dag_id, run_id) "
             "WHERE key = 'return_value' AND task_id = 'report' ORDER BY dag_run.id"
         )
         values = [json.loads(value) for (value,) in rows]

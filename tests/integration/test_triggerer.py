@@ -30,6 +30,7 @@ from tests.integration import processes
 from tests.integration.conftest import MakeHome
 from tests.integration.processes import ROOT
 from tests.system.reaper import send
+from tests.xcom_table import XCOM
 
 T = TypeVar("T")
 
@@ -168,7 +169,7 @@ class Airflow:
                 )
 
     def result(self, task_id: str) -> dict[str, object]:
-        query = "SELECT value FROM xcom WHERE dag_id = ? AND task_id = ? AND key = 'return_value'"
+        query = f"SELECT value FROM {XCOM} WHERE dag_id = ? AND task_id = ? AND key = 'return_value'"
         [(value,)] = self.query(query, DAG_ID, task_id)
         result = json.loads(value)
         return json.loads(result) if isinstance(result, str) else result  # type: ignore[no-any-return]

@@ -11,6 +11,7 @@ import pytest
 from airflow_provider_kendra.testing import LocalKendra
 from tests.system.conftest import SyncedSource
 from tests.system.deployment import NOBODY_IS_LOST, ROOT, Deployment, wait_until
+from tests.xcom_table import XCOM
 
 pytestmark = pytest.mark.system
 
@@ -88,7 +89,7 @@ def test_every_example_dag_succeeds(celery: Deployment, sources: tuple[SyncedSou
     wait_for_end(celery, SCHEDULED)  # Airflow has started it: it was due this morning, and that sync was after that
     wait_for_end(celery, ASSET)
     assert len(s3.execution_ids()) == len(custom.execution_ids()) == 1
-    rows = celery.query("SELECT value FROM xcom WHERE dag_id = %s AND task_id = 'report'", ASSET)
+    rows = celery.query(f"SELECT value FROM {XCOM} WHERE dag_id = %s AND task_id = 'report'", ASSET)
     assert [json.loads(value) if isinstance(value, str) else value for (value,) in rows] == [s3.execution_ids()]
 
 

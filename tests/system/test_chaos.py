@@ -28,6 +28,7 @@ from airflow_provider_kendra.testing.local import Call
 from airflow_provider_kendra.testing.server import Fault
 from tests.system.deployment import DAGS, Component, Deployment, Run, wait_until
 from tests.system.reaper import parent_of, session_of
+from tests.xcom_table import XCOM
 
 pytestmark = pytest.mark.system
 
@@ -285,7 +286,7 @@ class Chaos:
         query = self.airflow.query
         for dag_id, run_id, task_id, state in query("SELECT dag_id, run_id, task_id, state FROM task_instance"):
             self.states[dag_id, run_id, task_id] = state
-        values = query("SELECT dag_id, run_id, task_id, value FROM xcom WHERE key = 'return_value'")
+        values = query(f"SELECT dag_id, run_id, task_id, value FROM {XCOM} WHERE key = 'return_value'")
         for dag_id, run_id, task_id, value in values:
             self.records[dag_id, run_id, task_id] = json.loads(value) if isinstance(value, str) else value
         for table in ("task_instance", "task_instance_history"):

@@ -57,7 +57,7 @@ class TestOfTheTask:
         run = airflow.trigger("poke", **source.as_kwargs)
         wait_until("the start", source.execution_ids)
         run.kill_process()
-        run.wait_for_log("taken on")
+        run.wait_for_log("Resumed a sync")
         source.finish()
         assert_one_sync_that_nobody_stopped(run, source)
 
@@ -76,7 +76,7 @@ class TestOfTheTask:
         run = airflow.trigger("poke", **source.as_kwargs)
         run.wait_for_waiting()
         run.kill_process()
-        run.wait_for_log("taken on")
+        run.wait_for_log("Resumed a sync")
         source.finish()
         assert_one_sync_that_nobody_stopped(run, source)
 
@@ -95,7 +95,7 @@ class TestOfTheTask:
         process = run.process()
         run.kill_supervisor()
         os.kill(process, signal.SIGKILL)
-        run.wait_for_log("taken on")
+        run.wait_for_log("Resumed a sync")
         source.finish()
         assert_one_sync_that_nobody_stopped(run, source)
 
@@ -103,7 +103,7 @@ class TestOfTheTask:
         run = airflow.trigger("poke", **source.as_kwargs)
         run.wait_for_waiting()
         run.kill_supervisor()
-        run.wait_for_log("taken on")
+        run.wait_for_log("Resumed a sync")
         source.finish()
         assert_one_sync_that_nobody_stopped(run, source)
 
@@ -185,7 +185,7 @@ class TestOfTheScheduler:
         process = run.process()
         airflow.scheduler.kill()
         airflow.restart()
-        run.wait_for_log("taken on")
+        run.wait_for_log("Resumed a sync")
         # The first try runs on until its supervisor hears that it was replaced. If both end at the same moment,
         # Airflow can refuse the second one's XComs, which would make for a third try.
         wait_until("the first try's process to be ended", lambda: not Path(f"/proc/{process}").exists())
@@ -204,7 +204,7 @@ class TestOfTheApiServer:
         airflow.api_server.kill_all()
         wait_until("the task's process to be ended", lambda: not Path(f"/proc/{process}").exists())
         airflow.restart()
-        run.wait_for_log("taken on")
+        run.wait_for_log("Resumed a sync")
         source.finish()
         assert_one_sync_that_nobody_stopped(run, source)
 

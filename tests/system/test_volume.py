@@ -13,6 +13,7 @@ import pytest
 from airflow_provider_kendra.testing import LocalKendra
 from tests.conftest import DataSource
 from tests.system.deployment import DAGS, NOBODY_IS_LOST, Deployment, wait_until
+from tests.xcom_table import XCOM
 
 pytestmark = pytest.mark.system
 
@@ -91,7 +92,7 @@ def test_a_run_writes_few_xcoms_and_calls_seldom(
         source.finish()
     run.wait_for("success", "failed")
 
-    found = deployment.query("SELECT key FROM xcom WHERE run_id = %s AND dag_id = %s", run.run_id, name)
+    found = deployment.query(f"SELECT key FROM {XCOM} WHERE run_id = %s AND dag_id = %s", run.run_id, name)
     rows, counted = sorted(key for (key,) in found), calls.until_the_end()
     record_property("rows", rows)
     record_property("calls", dict(counted))

@@ -256,7 +256,7 @@ class TestHeldUp:
             (
                 Waiting(trouble="ThrottlingException: slow down"),
                 "documents (no acceptable sync among those read; no sync runs; "
-                "the last look failed: ThrottlingException: slow down)",
+                "the last poll failed: ThrottlingException: slow down)",
             ),
             (Satisfied(job("old", started=61, ended=20)), "documents (last acceptable sync 1:01:00 ago)"),
         ],

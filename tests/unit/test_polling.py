@@ -811,8 +811,8 @@ def test_a_wait_times_out_though_the_look_hangs(data_source, even, looks):
         assert isinstance(outcome, Failed)
         assert outcome.failure is Failure.TIMED_OUT
         assert outcome.message == (
-            f"Timed out waiting for sync job job on data source {data_source.data_source_id}: no such job has been "
-            "seen; the last look failed: it has not returned. Raise timeout if the sync takes this long."
+            f"Timed out waiting for sync job job on data source {data_source.data_source_id}: no such sync job was "
+            "listed; the last poll failed: it has not returned. Raise timeout if the sync takes this long."
         )
         assert now() == 600 + _clock.OVERRUN
 
@@ -908,7 +908,7 @@ def test_a_worker_whose_looks_fail_still_knows_the_job_and_says_what_failed(data
     assert lines[1] == "The last poll failed (ThrottlingException); retrying. SYNCING after 60 s (sync job job)"
     assert isinstance(outcome, Failed)
     assert outcome.job is not None
-    assert "is SYNCING (no documents reported); the last look failed: ThrottlingException: " in outcome.message
+    assert "is SYNCING (no documents reported); the last poll failed: ThrottlingException: " in outcome.message
 
 
 def test_a_worker_gives_up_a_job_that_is_not_listed_once_its_grace_is_over(data_source, clock):
@@ -1226,7 +1226,7 @@ def test_a_time_out_while_looks_fail_says_in_which_state_the_job_was_last(data_s
         outcome = await waiting
         assert isinstance(outcome, Failed)
         assert outcome.job is not None
-        assert "is SYNCING (no documents reported); the last look failed: ThrottlingException: " in outcome.message
+        assert "is SYNCING (no documents reported); the last poll failed: ThrottlingException: " in outcome.message
 
     run_in_virtual_time(main())
 

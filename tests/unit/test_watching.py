@@ -805,7 +805,7 @@ def test_a_watcher_goes_on_over_errors_and_says_so_once(custom_data_source, erro
         assert watcher.batches == [["job"]]
         failing, again = watcher.lines
         assert error in failing
-        assert again.endswith("looks succeed again")
+        assert again.endswith("polls succeed again")
         await watcher.cancel()
 
     run(main)
