@@ -59,9 +59,9 @@ demo: .venv/.ready ## Run an example DAG in Airflow against the local Kendra: no
 airflow: .venv/.ready ## Airflow's UI with the example DAGs and the local Kendra, on PORT (8080)
 	@.venv/bin/python scripts/demo.py ui
 
-check: lint ## lint, and the unit tests that are quick: some minutes
-	@echo "== check: the quick unit tests"
-	@.venv/bin/python $(PYTEST) -q -m 'not slow' tests/unit $(PYTEST_ARGS)
+check: lint ## lint, and the unit tests that need no server
+	@echo "== check: the unit tests that need no server"
+	@.venv/bin/python $(PYTEST) -q -m 'not slow and not http' tests/unit $(PYTEST_ARGS)
 
 test: .venv/.ready .venv-awscli/.ready ## All tests on the newest Airflow (PYTEST_ARGS=…, COVERAGE=1)
 	@echo "== test: $$(.venv/bin/python -c 'from importlib.metadata import version as v; print("Airflow", v("apache-airflow"))')"

@@ -152,7 +152,7 @@ def jobs(args: Namespace) -> None:
 
 @_command
 def freshness(args: Namespace) -> None:
-    """Tell how fresh each active data source of an index is."""
+    """Print how fresh each active data source of an index is."""
     condition = condition_for(
         max_age=args.max_age, measured_by=args.measured_by, max_documents_failed=args.max_documents_failed
     )
@@ -197,7 +197,7 @@ def start(args: Namespace) -> None:
         execution_id=execution_id,
         status=SyncJobStatus.SYNCING,
     )
-    with suppress(Exception):  # the sync has been started: that is what is to be told
+    with suppress(Exception):  # the sync has been started, which is what matters
         listed = next(hook.iter_pages(*ids)).jobs
         job = next((each for each in listed if each.execution_id == execution_id), job)
     _print_jobs([job], args.output)
@@ -299,7 +299,7 @@ def _status_of(outcome: Failed) -> int:
 
 
 class _Progress:
-    """One line on a terminal that is written over again; nothing where nobody looks."""
+    """One line on a terminal that is overwritten; nothing if the output is not a terminal."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -322,7 +322,7 @@ class _Progress:
 
 @dataclass(frozen=True)
 class _Watched:
-    """A condition that shows at each look what it waits for; a wait's log tells it only now and then."""
+    """A condition that shows at each poll what it waits for; the log of a wait says so only now and then."""
 
     condition: Condition
     progress: _Progress

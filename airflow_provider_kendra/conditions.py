@@ -21,7 +21,7 @@ _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class History:
-    """The part of a data source's history that one look has read so far, newest job first."""
+    """The part of a data source's history that one poll has read so far, newest job first."""
 
     def __init__(self) -> None:
         self.jobs: list[SyncJob] = []
@@ -64,7 +64,7 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One answer of ListDataSourceSyncJobs, or what a look at an index read."""
+    """One response of ListDataSourceSyncJobs, or what a poll of an index read."""
 
     jobs: list[SyncJob]
     is_last: bool
@@ -124,8 +124,8 @@ class ExecutionFinished:
     :param not_found_timeout: Seconds. A single answer can be out of date; a job counts as not found, or as no longer
         running though its status says so, once every answer for this long has said the same.
     :param since: When this process began to wait; earlier answers are no evidence against the job.
-    :param origin: When the wait began, if that was in another process. A job that this process has never seen listed
-        is then missing since, but a second answer has to confirm it.
+    :param origin: When the wait began, if that was in another process. A job that this process has never found in the
+        history is then missing since, but a second response has to confirm it.
     """
 
     execution_id: str
@@ -217,7 +217,7 @@ class Fresh:
 
     :param acceptance: How the job must have ended.
     :param fresh_since: The cutoff, inclusive; exclusive with ``max_age``.
-    :param max_age: The cutoff as an age, so that it moves with the clock.
+    :param max_age: The cutoff as an age; it moves with the clock.
     :param measured_by: Which of the job's times counts.
     :param fail_fast: Fail when the newest job since the cutoff ended unacceptably and none is running.
     """
@@ -309,7 +309,7 @@ def all_fresh(
     """
     Decide for several data sources at once.
 
-    :param decisions: What the last look at each decided; None where there was none yet.
+    :param decisions: The last decision on each; None where there was none yet.
     :param condition: What each must fulfil.
     :param now: The time that it is about.
     """
@@ -318,7 +318,7 @@ def all_fresh(
     for data_source_id, decision in decisions.items():
         if isinstance(decision, Failed):
             return decision
-        # A job that was new enough when it was seen can be too old by now.
+        # A job that was new enough when it was read can be too old by now.
         if isinstance(decision, Satisfied) and condition.is_fresh(decision.job, now):
             jobs[data_source_id] = decision.job
         else:
@@ -450,7 +450,7 @@ def read(condition: Condition, pages: Iterable[Page], now: datetime) -> Outcome 
 
     :param condition: What is waited for.
     :param pages: The pages of the history, fetched as they are consumed.
-    :param now: The time of this look.
+    :param now: The time of this poll.
     """
     history = History()
     unread: Iterator[Page] = iter(pages)

@@ -20,7 +20,7 @@ class KendraError(AirflowException):
 
     :param message: What happened, to which sync job, and what to do. It is escaped to one line, and cut at 4,000
         characters, since it can quote what others wrote.
-    :param job: The sync job as last seen, if one is known; kept as ``.job``.
+    :param job: The sync job as last read, if one is known; kept as ``.job``.
     """
 
     def __init__(self, message: str, *, job: SyncJob | None = None) -> None:
@@ -29,7 +29,7 @@ class KendraError(AirflowException):
 
 
 class KendraRequestError(KendraError, AirflowFailException):
-    """AWS will not answer this request however often it is sent, so that Airflow does not retry the task."""
+    """AWS refuses this request however often it is sent. Airflow does not retry the task."""
 
 
 class KendraStateError(KendraError):
@@ -57,14 +57,14 @@ class KendraSyncJobNotFoundError(KendraError, AirflowFailException):
 
 class KendraSyncJobTimeoutError(KendraError):
     """
-    An operator's ``timeout`` passed before its sync job had ended; ``.job`` is the job as last seen. Airflow retries
+    An operator's ``timeout`` passed before its sync job had ended; ``.job`` is the job as last read. Airflow retries
     the task.
     """
 
 
 class KendraSyncJobAlreadyRunningError(KendraError):
     """
-    A sync job was running already, so that none could be started; ``.job`` is that job, if it is known. Airflow
+    None could be started, since a sync job was running; ``.job`` is that job, if it is known. Airflow
     retries the task.
     """
 

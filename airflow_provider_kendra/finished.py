@@ -14,7 +14,7 @@ from airflow_provider_kendra.validation import check_time
 MAX_JOBS = 100
 """How many jobs one event holds at most."""
 
-_RECENT = 20  # ids that a cursor keeps, so that it still finds its place when jobs are gone or start times change
+_RECENT = 20  # ids that a cursor keeps, to find its place when jobs are gone or start times change
 
 Cursor = dict[str, Any]
 """
@@ -123,7 +123,7 @@ class FinishedSince:
             return True
         if job.start_time is None or self._start_time is None:
             return False
-        # Without an execution id, the start time is all that tells jobs apart.
+        # Without an execution id, only the start time distinguishes jobs.
         return job.start_time < self._start_time or (job.start_time == self._start_time and not job.execution_id)
 
     @property
@@ -133,7 +133,7 @@ class FinishedSince:
 
     @property
     def _is_lost(self) -> bool:
-        """Whether nothing can tell what is new once the cursor's job is gone: then only the newest job is taken."""
+        """Whether nothing shows what is new once the cursor's job is gone: then only the newest job is taken."""
         return self._is_old and self._start_time is None
 
     def _can_be_unordered(self, job: SyncJob) -> bool:

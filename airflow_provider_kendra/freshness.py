@@ -1,4 +1,4 @@
-"""How fresh the data sources of an index are, for people: what the freshness of a wait does not need to tell."""
+"""How fresh the data sources of an index are, for people to read: in the command line and the report."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def read_back(pages: Iterable[Page], condition: Fresh, now: datetime, *, at_leas
 
     :param pages: Fetched as they are consumed.
     :param condition: Says what is acceptable.
-    :param now: The time of this look.
+    :param now: The time of this reading.
     :param at_least: Read so many jobs, if there are.
     """
     history = History()

@@ -1,4 +1,4 @@
-"""What a task tells Airflow of the sync jobs it dealt with: links, asset events, OpenLineage."""
+"""What a task publishes about the sync jobs it handled: links, asset events, OpenLineage."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class SyncJobLineageMixin:
 
     def _tell(self, context: Context, outcome: Outcome | AllFresh) -> None:
         """
-        Tell of the jobs of a wait that is over.
+        Publish the jobs of a wait that is over.
 
         :param context: The task's context.
         :param outcome: The outcome that the task ends with.
@@ -93,7 +93,7 @@ class SyncJobLineageMixin:
 
     def _show_links(self, context: Context, execution_id: str | None = None) -> None:
         """
-        Store the links that are known, so that Airflow shows them while the task still waits.
+        Store the links that are known: Airflow shows them while the task still waits.
 
         :param context: The task's context.
         :param execution_id: The sync job, if it is known already.
@@ -193,7 +193,7 @@ class SyncJobLineageMixin:
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
         """
-        Tell OpenLineage of the data sources that were synced, each with the number of documents written.
+        Report to OpenLineage the data sources that were synced, each with the number of documents written.
 
         They are outputs also of a task that only waited, since they are what its run makes known as new. With
         none (an empty result), OpenLineage takes the task's inlets and outlets instead, so these are added here too.

@@ -1,4 +1,4 @@
-"""Tells a templated parameter whose template found no value from one that was left out."""
+"""Distinguishes a templated parameter whose template found no value from one that was left out."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class RenderedParameters:
     _passed_as_none: frozenset[str] = frozenset()
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        """Keep which parameters a mapping gives as None; ``__init__`` can't tell these from its defaults."""
+        """Keep which parameters a mapping gives as None; ``__init__`` can't distinguish these from its defaults."""
         self = super().__new__(cls)
         if kwargs.get("_airflow_from_mapped"):
             vars(self)["_passed_as_none"] = frozenset(name for name, value in kwargs.items() if value is None)
@@ -72,9 +72,9 @@ class RenderedParameters:
 
     def refuse_bad_parameters(self) -> None:
         """
-        Check each templated parameter of an operator, before anything is called or looked up.
+        Check each templated parameter of an operator, before any call or connection look-up.
 
-        :raises InvalidParameterError: as :meth:`check_rendered`, so that Airflow does not retry the task.
+        :raises InvalidParameterError: as :meth:`check_rendered`; Airflow does not retry the task.
         """
         try:
             self.check_rendered()

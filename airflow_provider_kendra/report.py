@@ -107,7 +107,7 @@ def _chart_library() -> Any:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """How an outcome looks: a symbol besides the colour, for whoever cannot tell colours apart."""
+    """How an outcome is shown: by a symbol as well as a colour, for readers who cannot distinguish the colours."""
 
     symbol: str
     css: str
@@ -449,7 +449,7 @@ def _local_name(element: Any) -> str:
     return str(element.tag).rpartition("}")[2]
 
 
-# Hatching, so that parts of a bar differ without their colours.
+# Hatching distinguishes the parts of a bar without their colours.
 _PATTERNS = """\
 <svg width="0" height="0" aria-hidden="true" style="position:absolute"><defs>
 <pattern id="p-lines" width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
@@ -460,7 +460,7 @@ _PATTERNS = """\
 <rect width="5" height="5" class="warn"/><circle cx="2.5" cy="2.5" r="1.1" class="paper"/></pattern>
 </defs></svg>"""
 
-# Colours of Okabe and Ito, which people with any kind of colour vision tell apart.
+# Colours of Okabe and Ito, which people with any kind of colour vision can distinguish.
 _STYLE = """
 :root{--paper:#fff;--card:#f6f7f9;--ink:#1b1f24;--soft:#59636e;--rule:#d5dae0;--ok:#0072b2;--warn:#e69f00;
 --fail:#c24a00;--grey:#8a8f98;--alt:#56b4e9;--good-bg:#dcefff;--good-ink:#00466e;--bad-bg:#ffe3d3;--bad-ink:#8a2f00}

@@ -1,9 +1,9 @@
 """
-Whether to start a sync job, and which job is ours: a state machine without I/O, told what is seen and answered.
+Whether to start a sync job, and which job is ours: a state machine without I/O, fed with histories and responses.
 
 It makes a start happen exactly once. A start request takes no token that would make it repeatable, its answer can be
 lost, and so can the process that sent it. So before a request goes out, the newest job is noted: the *baseline*. A job
-newer than the baseline tells that the request was heard. No clocks are compared with Kendra's.
+newer than the baseline shows that the request was received. No clocks are compared with Kendra's.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ START_GRACE = 60.0
 """How long, in seconds, a start is repeated that certainly did nothing, or was refused though nothing is listed."""
 
 PAUSE = 2.0
-"""Seconds between two looks or requests."""
+"""Seconds between two requests."""
 
 DOUBT_LIMIT = 15 * 60.0
 """How long, in seconds, after a start whose answer was lost a job that has finished may be taken for ours."""
@@ -34,7 +34,7 @@ DOUBT_LIMIT = 15 * 60.0
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Look again after a pause."""
+    """Read the history again after a pause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +189,7 @@ class Starter:
         return Follow(job.execution_id, self._is_ours)
 
     def _step_without_result(self, job: SyncJob | None, now: float) -> Step | None:
-        """Look for a while: ours may not be listed yet, or not with the status that it ended with. Then start anew."""
+        """Read on for a while: ours may not be listed yet, or not with its final status. Then start anew."""
         if job is None or self._in_doubt or not job.is_finished:
             self._in_doubt_since = now if self._in_doubt_since is None else self._in_doubt_since
             if now - self._in_doubt_since < LISTING_GRACE:
@@ -249,11 +249,11 @@ class Starter:
 
     @property
     def is_repeated(self) -> bool:
-        """Whether a start request has gone out before, so that the next one must wait a little."""
+        """Whether a start request was sent before: the next one must wait a little."""
         return not (self._refused_since is self._turned_away_since is self._in_doubt_since is None)
 
     def has_lost_patience(self, now: float) -> bool:
-        """Whether nothing but trouble was met for too long."""
+        """Whether there have been nothing but errors for too long."""
         return self._turned_away_since is not None and now - self._turned_away_since >= START_GRACE
 
     def answered(self, execution_id: str) -> Follow:
@@ -268,7 +268,7 @@ class Starter:
             self._refused_since = now
 
     def turned_away(self, now: float) -> None:
-        """Take it that a look failed, or that a start request certainly did nothing: throttled, or never sent."""
+        """Note that a read failed, or that a start request certainly did nothing: throttled, or never sent."""
         if self._turned_away_since is None:
             self._turned_away_since = now
 

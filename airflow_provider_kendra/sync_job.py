@@ -65,7 +65,7 @@ class SyncJob:
     :param documents_modified: Documents modified.
     :param documents_deleted: Documents deleted.
     :param documents_failed: Documents that could not be crawled or indexed.
-    :param documents_scanned: Documents looked at; never reported for CUSTOM data sources.
+    :param documents_scanned: Documents scanned; never reported for CUSTOM data sources.
     :param error_code: Why the job failed, as a code.
     :param error_message: Why the job failed, in words.
     :param data_source_error_code: The code that the data source's own side gave.

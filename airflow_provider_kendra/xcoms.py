@@ -46,7 +46,7 @@ class RecordXComsMixin:
         return RecordXComArg(operator=task)
 
     def _push_keys(self, context: Context, record: Mapping[str, Any]) -> None:
-        """Push the keys of the record that the task is about to return, so that Airflow does not push all of them."""
+        """Push the keys of the record that the task is about to return; else Airflow would push all of them."""
         ti: Any = context.get("ti")
         self.multiple_outputs = False
         if ti is None or not self.do_xcom_push:

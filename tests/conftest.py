@@ -65,6 +65,16 @@ def counts(**documents: int) -> dict[str, str]:
     return {f"Documents{name.capitalize()}": str(count) for name, count in documents.items()}
 
 
+_SERVERS = {"_local_kendra_server", "server"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that speak to a local Kendra over HTTP: most of the time is theirs."""
+    for item in items:
+        if not _SERVERS.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.http)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _clients_are_made_quickly() -> Iterator[None]:
     """Each session of boto3 would read and parse the models anew, which takes longer than most tests."""

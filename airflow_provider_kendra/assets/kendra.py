@@ -138,7 +138,7 @@ def convert_asset_to_openlineage(asset: Asset, lineage_context: Any) -> OpenLine
 
 def is_region(region: str) -> bool:
     """
-    Whether a text looks like an AWS region.
+    Whether a text has the form of an AWS region.
 
     :param region: The text.
     """

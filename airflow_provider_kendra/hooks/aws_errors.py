@@ -72,7 +72,7 @@ _CREDENTIAL_ERRORS = (
 
 def classify_error(error: BaseException) -> ErrorKind:
     """
-    Classify an error: the one place where AWS errors are told apart.
+    Classify an error. No other code distinguishes AWS errors.
 
     Errors that are not known here are transient: a wait has a time-out, a wrong failure has no remedy.
 
@@ -184,7 +184,7 @@ def refusal(error: BaseException, contents: str) -> str:
 
 
 def _is_of_configuration(error: BaseException) -> bool:
-    """Whether a call failed by a value that only urllib3 looks at, for which botocore blames the network."""
+    """Whether a call failed by a value that only urllib3 checks, for which botocore blames the network."""
     causes = list(_causes(error))
     if type(error) is aws.HTTPClientError and isinstance(
         causes[-1], TypeError | LocationValueError | aws.InvalidProxiesConfigError
@@ -348,7 +348,7 @@ def endpoints_of(extra: Mapping[str, Any]) -> list[Any]:
 
 def is_misread_url(url: object) -> bool:
     """
-    Whether user information of a URL ends early for whoever reads it, so that the rest shows as path or fragment.
+    Whether a reader takes part of the user information of a URL for its path or fragment.
 
     :param url: The URL of a proxy or an endpoint.
     """

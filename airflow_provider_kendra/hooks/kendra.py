@@ -90,7 +90,7 @@ MAX_EMPTY_PAGES = 100
 PUT_ATTEMPTS = 5
 """How often a document is sent that Kendra fails to take for a reason of its own (``InternalError``)."""
 
-# A call must end within the patience of whoever waits for it; botocore's own default is 60 s each.
+# A call must end within the time-out of its caller; botocore's own default is 60 s each.
 _TIMEOUTS = Config(connect_timeout=10, read_timeout=30)
 
 # A poller repeats its calls itself: a second attempt, or a long one, would only hold a thread that others wait for.
@@ -108,7 +108,7 @@ class ConnectionLookUpError(KendraError):
     """The look-up of a connection failed; a later one may succeed."""
 
 
-# The request did not reach the service. Trouble with TLS or a proxy can also come after it did.
+# The request did not reach the service. TLS and proxy errors can also occur after it did.
 _NEVER_SENT = (aws.EndpointConnectionError, aws.ConnectTimeoutError)
 
 
@@ -435,7 +435,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         """
         Start a sync job, exactly one, and return its execution id.
 
-        The request goes out once. If its answer is lost, the history tells whether it was heard: it was if
+        The request is sent once. If its response is lost, the history shows whether it was received: it was if
         there is a job newer than the newest one before the request. A request that certainly did nothing, such
         as a throttled one, is repeated for up to a minute.
 
@@ -460,7 +460,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         remember: Callable[[dict[str, Any] | None], object] | None = None,
     ) -> Follow | WaitOut | Return | Skip | Refuse:
         """
-        Look and send until there is something else to do.
+        Read the history and send requests until another step is due.
 
         :param index_id: The index.
         :param data_source_id: The data source.
@@ -529,7 +529,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         return jobs
 
     def discard_clients(self) -> None:
-        """Forget connection and clients, so that the next call meets fresh credentials."""
+        """Forget connection and clients: the next call uses fresh credentials."""
         for name in ("conn", "_client", "conn_config", "_start_client"):
             self.__dict__.pop(name, None)
 
@@ -558,7 +558,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         Stop the running sync job, once, and say what became of that. It does not wait for the job's end.
 
         A stop is sent only right after a reading of the history that shows the job as the running one. Transient
-        errors are retried for up to a minute. A job that is not listed is looked for during 20 seconds, since a new
+        errors are retried for up to a minute. A job that is not listed is searched for during 20 seconds, since a new
         one may not be listed at once. A CUSTOM data source that is indexing has been stopped before.
 
         :param index_id: The index.
@@ -815,7 +815,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         """
         Make a call, and refuse an answer that was spoilt on its way.
 
-        botocore checks only what goes out. It takes a body that is no JSON for an answer without members, so that an
+        botocore validates requests only. It takes a body that is not JSON for a response without members, and then an
         empty history would be believed; it lets values of any type through, and raises whatever its parser stumbles
         on.
         """

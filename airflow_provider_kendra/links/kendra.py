@@ -24,7 +24,7 @@ _CONSOLES = (
 
 class KendraLink(BaseOperatorLink):
     """
-    A link that a task keeps in XCom, under the key where Airflow 3 looks for it.
+    A link that a task keeps in XCom, under the key where Airflow 3 reads it.
 
     It is there as soon as it is known, so also while the task waits.
     """
@@ -101,7 +101,7 @@ class KendraSyncJobLogsLink(KendraLink):
 
 def store_link(ti: Any, key: str, url: str) -> None:
     """
-    Store a link where Airflow looks for it: in its database, not in a custom XCom backend.
+    Store a link where Airflow reads it: in its database, not in a custom XCom backend.
 
     :param ti: The task instance.
     :param key: The key of the link's XCom.

@@ -474,7 +474,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         return self._result(context, outcome)
 
     def _prepare_kill(self, memory: _Memory, starter: Starter) -> None:
-        """Make a client now: the signal handler that will need it must not look connections up."""
+        """Make a client now: the signal handler that will need it must not make connection look-ups."""
         if self._stop_on_worker is not None:
             return
         try:
@@ -500,7 +500,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
             memory.note_stop(execution_id)
 
     def _stop_if_running(self, hook: KendraSyncJobsHook, execution_id: str) -> bool:
-        """Stop our sync job, if it is the one that runs; what is to be told of is the kill or the time-out."""
+        """Stop our sync job, if it is the one that runs; errors are only logged: the kill or time-out matters more."""
         try:
             stopped = hook.stop_sync_job_if_running(self.index_id, self.data_source_id, execution_id, is_custom=False)
         except Exception as error:
@@ -573,7 +573,7 @@ class _Memory:
     What a later try of the task finds of this one: Airflow's task state store, from 3.3.
 
     It says which data source it is about: a Variable or a mapping can change between two tries. That of 1.0.0 does
-    not; its execution id is looked up in the task's own data source.
+    not; its execution id is searched for in the task's own data source.
     """
 
     _KEY = "kendra_sync_job"
@@ -922,7 +922,7 @@ class KendraSyncJobMetricsOperator(RecordXComsMixin, SyncJobLineageMixin, AwsPar
 
     Its ``execution_id``, ``status`` and ``documents_failed`` are XComs of their own besides it.
 
-    With thresholds it is a gate: all that are not met are told in one error, after the XComs were pushed.
+    With thresholds it is a gate: one error names all that are not met, after the XComs were pushed.
     FAILED and ABORTED jobs pass no threshold, and a count that was not reported meets none.
 
     :param index_id: The index (templated).

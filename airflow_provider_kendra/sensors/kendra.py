@@ -77,7 +77,7 @@ _TRIGGER = "airflow_provider_kendra.triggers.kendra.KendraSyncJobTrigger"
 
 
 class _KendraSensor(SyncJobLineageMixin, AwsParametersMixin, BaseSensorOperator):
-    """What the sensors share: each mode is a thin shell around the same looks and the same end."""
+    """What the sensors share: each mode is a thin shell around the same polls and the same outcome."""
 
     index_id: str
     deferrable: bool
@@ -110,7 +110,7 @@ class _KendraSensor(SyncJobLineageMixin, AwsParametersMixin, BaseSensorOperator)
             return self._end(self._failed or self._timed_out())
 
     def poke(self, context: Context) -> PokeReturnValue | bool:
-        """Look once."""
+        """Poll once."""
         outcome = self._look()
         if outcome is None:
             self._show_links(context, self._execution_id)
@@ -125,7 +125,7 @@ class _KendraSensor(SyncJobLineageMixin, AwsParametersMixin, BaseSensorOperator)
         return None
 
     def _refusal(self) -> Failed | None:
-        """Refuse parameters that can't work, before anything is called or looked up."""
+        """Refuse parameters that can't work, before any call or connection look-up."""
         try:
             self.check_rendered()
             self._make_condition()
@@ -152,7 +152,7 @@ class _KendraSensor(SyncJobLineageMixin, AwsParametersMixin, BaseSensorOperator)
 
     @abstractmethod
     def _look(self) -> Outcome | AllFresh | None:
-        """Look once; None to keep waiting, after saying in the log what is new."""
+        """Poll once and log what is new; None to keep waiting."""
 
     @abstractmethod
     def _timed_out(self) -> Failed:
@@ -255,8 +255,8 @@ class KendraSyncJobSensor(RecordXComsMixin, _KendraSensor):
     :param data_source_id: The data source (templated).
     :param execution_id: The sync job to wait for (templated). Passes when it ended acceptably; fails at once
         when it did not.
-    :param started_after: Wait for any sync job that started at or after this time, by whoever: a ``datetime``
-        or ISO 8601 text, with a time zone (templated). Passes on the newest acceptable one; fails when the
+    :param started_after: Wait for any sync job that started at or after this time, no matter who started it: a
+        ``datetime`` or ISO 8601 text, with a time zone (templated). Passes on the newest acceptable one; fails when the
         newest one since then was not acceptable and none is running.
     :param target_statuses: Statuses that are accepted; some of SUCCEEDED, INCOMPLETE, FAILED, ABORTED.
     :param max_documents_failed: Accept INCOMPLETE too, and tolerate up to so many failed documents.
@@ -280,7 +280,7 @@ class KendraSyncJobSensor(RecordXComsMixin, _KendraSensor):
         ``botocore.config.Config`` (templated). Default: that of the connection.
     :raises KendraSyncJobRejectedError: if the job ended, but not acceptably.
     :raises KendraSyncJobNotFoundError: if there is no such job.
-    :raises KendraRequestError: if AWS refuses to tell.
+    :raises KendraRequestError: if AWS refuses the request.
     :raises AirflowSensorTimeout: after ``timeout``. None of these is retried. With ``soft_fail`` or
         ``never_fail`` each skips the task instead.
 
@@ -398,7 +398,7 @@ class KendraSyncJobSensor(RecordXComsMixin, _KendraSensor):
         made._expand_called = True  # it is replaced, not forgotten
         partial = _SensorPartial(operator_class=cls, kwargs=made.kwargs, params=made.params)
         default_args: dict[str, Any] = {}
-        for owner in (made.kwargs["dag"], made.kwargs["task_group"]):  # Airflow looks there only when the task runs
+        for owner in (made.kwargs["dag"], made.kwargs["task_group"]):  # Airflow reads these only when the task runs
             default_args |= getattr(owner, "default_args", None) or {}
         default_args |= kwargs.get("default_args") or {}
         partial.starts_from_trigger = kwargs.get("start_from_trigger", default_args.get("start_from_trigger", False))
@@ -518,7 +518,7 @@ class KendraDataFreshnessSensor(_KendraSensor):
     :param botocore_config: Configuration for the botocore client: a mapping of the parameters of
         ``botocore.config.Config`` (templated). Default: that of the connection.
     :raises KendraSyncJobRejectedError: with ``fail_fast``.
-    :raises KendraRequestError: if AWS refuses to tell, or there is no data source that could be fresh.
+    :raises KendraRequestError: if AWS refuses the request, or there is no data source that could be fresh.
     :raises AirflowSensorTimeout: after ``timeout``. None of these is retried. With ``soft_fail`` or
         ``never_fail`` each skips the task instead.
 

@@ -28,7 +28,7 @@ from airflow_provider_kendra.watching import freshness_index, wait_until_fresh, 
 
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseEventTrigger
-else:  # Airflow 2 has no event triggers; the class is there all the same, so that an import never breaks.
+else:  # Airflow 2 has no event triggers; the class is there all the same, since an import must never break.
     BaseEventTrigger = getattr(airflow.triggers.base, "BaseEventTrigger", BaseTrigger)
 
 
@@ -128,10 +128,10 @@ class KendraSyncJobTrigger(_WaitTrigger):
     :param target_statuses: Statuses that are accepted.
     :param max_documents_failed: Failed documents that are tolerated; given, INCOMPLETE is accepted too.
     :param not_found_timeout: Seconds until a job that is not listed counts as not found.
-    :param poll_interval: Seconds between looks.
+    :param poll_interval: Seconds between polls.
     :param timeout: Seconds after which the wait gives up; None for never.
     :param waiting_since: When the wait began, ISO 8601; None for when the trigger first runs. ``timeout`` and
-        ``not_found_timeout`` count from here, so that a restart of the triggerer does not extend them.
+        ``not_found_timeout`` count from here; a restart of the triggerer does not extend them.
     :param deferral_timeout: Seconds that Airflow gives a task that starts from this trigger. When ``waiting_since`` is
         None, the wait began so long before the time at which Airflow will end it.
     :param stop_on_kill: Stop the sync job ``execution_id`` when a user acts on the deferred task (Airflow 3.3+).
@@ -324,13 +324,13 @@ class KendraDataFreshnessTrigger(_WaitTrigger):
 
     :param index_id: The index.
     :param data_source_ids: One data source, several, or None for all that are ACTIVE or UPDATING.
-    :param max_age: The cutoff, in seconds before each look. Exclusive with ``fresh_since``.
+    :param max_age: The cutoff, in seconds before each poll. Exclusive with ``fresh_since``.
     :param fresh_since: The cutoff, ISO 8601 with a time zone.
     :param measured_by: ``"start_time"`` or ``"end_time"``.
     :param accepted_statuses: Statuses that are accepted.
     :param max_documents_failed: Failed documents that are tolerated; given, INCOMPLETE is accepted too.
     :param fail_fast: Fail when the newest job since the cutoff ended unacceptably and none is running.
-    :param poll_interval: Seconds between looks.
+    :param poll_interval: Seconds between polls.
     :param timeout: Seconds after which the wait gives up; None for never.
     :param waiting_since: When the wait began, ISO 8601; None for when the trigger first runs.
     :param aws_conn_id: The Airflow connection for AWS.
@@ -408,7 +408,7 @@ class KendraDataFreshnessTrigger(_WaitTrigger):
 
 class KendraSyncJobEventTrigger(_Rebuildable, BaseEventTrigger):
     """
-    Watch for sync jobs that finish, whoever started them: for an ``AssetWatcher`` (Airflow 3.0+).
+    Watch for sync jobs that finish, no matter who started them: for an ``AssetWatcher`` (Airflow 3.0+).
 
     Fires with the payload ``{"sync_jobs": [records, oldest first]}`` when one or more jobs have reached one of the
     statuses since the last time. One poll makes one event at most, since Airflow folds asset events that come

@@ -153,6 +153,7 @@ def test_an_incomplete_command_is_a_wrong_one(arguments: list[str]):
         cli.make_parser("kendra").parse_args(arguments)
 
 
+@pytest.mark.slow
 def test_airflow_loads_nothing_more_for_these_commands_than_their_definition():
     code = """
 import json, sys

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import airflow_provider_kendra
 
 PACKAGE = Path(airflow_provider_kendra.__file__).parent
@@ -55,6 +57,7 @@ print(sorted(set(sys.modules) & {{"airflow", *{HEAVY}}}))
     assert loaded == "[]"
 
 
+@pytest.mark.slow
 def test_importing_everything_builds_no_asset_and_looks_up_no_connection():
     everything = [module for module in modules("*.py", "[!_t]*/*.py", "triggers/*.py") if module]
     assert "airflow_provider_kendra.hooks.kendra" in everything

@@ -264,6 +264,7 @@ print("leaving")
 """
 
 
+@pytest.mark.slow
 def test_the_process_exits_though_calls_hang():
     """They would for ten minutes, and Python waits at exit for the threads of its own executors."""
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", SCRIPT], capture_output=True, text=True, timeout=120)

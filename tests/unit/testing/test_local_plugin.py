@@ -32,6 +32,7 @@ def pytest_in(directory, test):
     ).stdout  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_fixture_is_a_local_kendra_empty_in_each_test(tmp_path):
     test = (
         "import json, os, pytest\n"
