@@ -30,7 +30,7 @@ rm -rf "$directory"
 
 # uv takes seconds where pip takes minutes; where it cannot be had, or fails, pip does the same.
 if "$directory/bin/pip" install --quiet "$uv" &&
-    "$directory/bin/uv" pip install --quiet --compile-bytecode --python "$directory/bin/python" --requirement "$constraints"
+    "$directory/bin/uv" pip install --quiet --python "$directory/bin/python" --requirement "$constraints"
 then
     install="$directory/bin/uv pip install --quiet --python $directory/bin/python"
 else
