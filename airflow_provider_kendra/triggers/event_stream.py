@@ -49,7 +49,7 @@ class SyncJobProducer(SharedStreamProducer):
         await self._save(batch[-1].broker_payload)
 
     async def _load(self) -> Cursor | None:
-        """Read the cursor; of several assets the one that is furthest behind, lest one of them misses a job."""
+        """Read the cursor; of several assets the one that is furthest behind, or another could miss a job."""
         cursors = []
         for store in self._stores():
             get = store.aget if hasattr(store, "aget") else sync_to_async(store.get)  # aget from 3.3.2
