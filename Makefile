@@ -25,8 +25,8 @@ AIRFLOWS := $(patsubst %,test-%,oldest 2.11 3.0-lowest 3.0 3.1-lowest 3.1 3.2-lo
 PYTHONS := $(patsubst %,test-py%,3.12 3.13)
 MATRIX := $(AIRFLOWS) $(PYTHONS)
 
-# As many processes as there are cores; each has a database and a local Kendra of its own.
-PYTEST := -m pytest -n auto --maxprocesses 8 --dist worksteal
+# Several processes, each with a database and a local Kendra of its own; a file stays together, its fixtures are costly.
+PYTEST := -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help demo airflow check test $(MATRIX) test-matrix test-system test-system-quick lint docs mutation bench constraints clean

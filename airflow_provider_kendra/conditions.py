@@ -254,16 +254,16 @@ class Fresh:
         """Decide by the newest acceptable job."""
         timed = [job for job in history.jobs if getattr(job, self.measured_by)]
         timed.sort(key=lambda job: getattr(job, self.measured_by), reverse=True)
-        since = [job for job in timed if self.is_fresh(job, now)]
+        ended = next((job for job in timed if job.is_finished and self.is_fresh(job, now)), None)
         good = next((job for job in timed if job.is_finished and self.acceptance.objection(job) is None), None)
         if good is not None and self.is_fresh(good, now):
             return Satisfied(good)
         if not history.reaches(self.cutoff(now), self.measured_by):
             return NeedsOlder()
         running = history.running
-        if running is not None or not since or not self.fail_fast:
+        if running is not None or ended is None or not self.fail_fast:
             return Waiting(running, stale=good)
-        return _judge(since[0], self.acceptance)
+        return _judge(ended, self.acceptance)
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,10 +66,17 @@ def counts(**documents: int) -> dict[str, str]:
 
 
 _SERVERS = {"_local_kendra_server", "server"}
+_LONGEST = {"test_triggerer.py", "test_example_dags.py"}
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are cores: tests of a real Airflow mostly wait for it."""
+    return min((os.cpu_count() or 1) + 1, 8)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that speak to a local Kendra over HTTP: most of the time is theirs."""
+    """Mark the tests that speak to a local Kendra over HTTP, and begin with the longest files, to end sooner."""
+    items.sort(key=lambda item: item.path.name not in _LONGEST)
     for item in items:
         if not _SERVERS.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.http)

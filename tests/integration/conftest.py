@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,9 +24,15 @@ RunDag = Callable[..., Tasks]
 @pytest.fixture(scope="session")
 def make_home(tmp_path_factory: pytest.TempPathFactory) -> MakeHome:
     """Makes a directory a home of Airflow, with a database that holds nothing yet."""
-    first = tmp_path_factory.mktemp("airflow")
-    done = processes.run("airflow", "db", "migrate", env=processes.environment(first), output=first / "output")
-    assert done.returncode == 0, done.output
+    base = tmp_path_factory.getbasetemp()
+    first = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "airflow"
+    first.mkdir(exist_ok=True)
+    with (first / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one process of pytest-xdist makes the database for all
+        if not (first / "is_made").exists():
+            done = processes.run("airflow", "db", "migrate", env=processes.environment(first), output=first / "output")
+            assert done.returncode == 0, done.output
+            (first / "is_made").touch()
 
     def make(home: Path) -> Path:
         processes.copy_database(first / "airflow.db", home)

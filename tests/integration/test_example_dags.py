@@ -177,9 +177,6 @@ class Watching:
             "KENDRA_REGION": "us-east-1",
             "KENDRA_INDEX_ID": source.index_id,
             "KENDRA_DATA_SOURCE_ID": source.data_source_id,
-            # A triggerer that has died is known to be dead after seconds, not after half a minute.
-            "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
-            "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "6",
         }
         (home / "dags").mkdir()
         shutil.copy(EXAMPLES / f"{ASSET_SCHEDULE}.py", home / "dags")

@@ -35,7 +35,7 @@ from tests.xcom_table import XCOM
 T = TypeVar("T")
 
 PATIENCE = 120.0  # seconds for anything that is waited for; nothing takes so long unless it is broken
-INTERVAL = 1.0
+INTERVAL = 0.5
 DAG_ID = "two_waits"
 
 DAG = f"""

@@ -315,6 +315,13 @@ class TestOlderEntriesThatSeemToRun:
         decision = read(SyncedSince(hours_ago(5), Acceptance()), Pages(jobs), NOW)
         assert (decision.failure, decision.job) == (Failure.NOT_ACCEPTABLE, jobs[0])
 
+    def test_one_is_not_judged_though_the_newest_job_does_not_say_when_it_started(self):
+        jobs = [job("failed", "FAILED", started=None), job("odd", "SYNCING", 2)]
+        assert read(SyncedSince(hours_ago(5), Acceptance()), Pages(jobs), NOW) == Waiting()
+        ended = job("ended", "ABORTED", 3)
+        decision = read(SyncedSince(hours_ago(5), Acceptance()), Pages([*jobs, ended]), NOW)
+        assert (decision.failure, decision.job) == (Failure.NOT_ACCEPTABLE, ended)
+
     def test_one_is_not_what_a_wait_names_as_running(self):
         jobs = [job("old", "SUCCEEDED", 6), job("odd", "SYNCING", 7)]
         assert read(SyncedSince(hours_ago(5), Acceptance()), Pages(jobs), NOW) == Waiting()
@@ -326,14 +333,13 @@ class TestSyncedSince:
     def test_it_decides_as_the_contract_says(self, condition, jobs):
         decision = read(condition, Pages(jobs), NOW)
         since = [each for each in jobs if each.start_time and each.start_time >= condition.started_after]
-        acceptable = [
-            each for each in since if each.status in FINISHED and condition.acceptance.objection(each) is None
-        ]
+        ended = [each for each in since if each.status in FINISHED]
+        acceptable = [each for each in ended if condition.acceptance.objection(each) is None]
         is_running = bool(jobs) and newest_of(jobs).status not in FINISHED
         if acceptable:
             assert decision == Satisfied(acceptable[0])
-        elif since and not is_running:
-            assert (decision.failure, decision.job) == (Failure.NOT_ACCEPTABLE, since[0])
+        elif ended and not is_running:
+            assert (decision.failure, decision.job) == (Failure.NOT_ACCEPTABLE, ended[0])
         else:
             assert isinstance(decision, Waiting)
             assert decision.job is None or decision.job.status not in FINISHED

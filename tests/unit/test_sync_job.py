@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from airflow_provider_kendra import sync_job
 from airflow_provider_kendra.sync_job import TERMINAL_STATUSES, Acceptance, SyncJob, SyncJobStatus
 
 INDEX_ID = "0a1b2c3d-4e5f-6789-abcd-ef0123456789"
@@ -172,6 +173,10 @@ class TestRecord:
 
 
 class TestStatus:
+    @pytest.fixture(autouse=True)
+    def _no_status_has_been_warned_of(self):
+        sync_job._parse_status.cache_clear()
+
     def test_the_statuses_are_those_of_the_api(self):
         assert sorted(SyncJobStatus) == sorted(ITEM.members["Status"].metadata["enum"])
         assert sorted(SyncJobStatus) == sorted(FINISHED + UNFINISHED)
