@@ -29,8 +29,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # Only the worker itself is measured: what it starts, such as all of Airflow, would become much slower.
     os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
 
-# In CI the examples are many, and the same each time, so that a change is judged by what it changes. Elsewhere they
-# are few, since the tests are run all day. A slow machine is no failure.
+# With CI=true the examples are many, and the same each time, so that a change is judged by what it changes. Elsewhere
+# they are few, since the tests are run all day. A slow machine is no failure.
 _IS_CI = "CI" in os.environ
 
 
