@@ -20,10 +20,10 @@ from airflow_provider_kendra import _clock, _output, _streams, polling
 from airflow_provider_kendra._text import LONGEST_MESSAGE, make_plain, plain
 from airflow_provider_kendra.aws import AwsParameters
 from airflow_provider_kendra.conditions import (
-    Condition,
     Decision,
     ExecutionFinished,
     History,
+    SyncJobCondition,
     Waiting,
     sync_job_condition,
 )
@@ -272,7 +272,7 @@ def _execution(execution_id: str, acceptance: Acceptance) -> ExecutionFinished:
     return ExecutionFinished(execution_id, acceptance, NOT_FOUND_TIMEOUT, _clock.utcnow())
 
 
-def _wait(args: Namespace, condition: Condition, hook: Any) -> None:
+def _wait(args: Namespace, condition: SyncJobCondition, hook: Any) -> None:
     """Wait, print the job as it ended, and end with the status that the outcome has."""
     progress = _Progress(sys.stderr)
     source = polling.DataSource(_aws(args), args.index_id, args.data_source_id)
@@ -324,7 +324,7 @@ class _Progress:
 class _Watched:
     """A condition that shows at each poll what it waits for; the log of a wait says so only now and then."""
 
-    condition: Condition
+    condition: SyncJobCondition
     progress: _Progress
     began: datetime
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Protocol, get_args
+from typing import ClassVar, Generic, Protocol, TypeVar, get_args
 
 from airflow_provider_kendra._text import LONGEST_MESSAGE, plain
 from airflow_provider_kendra.outcomes import AllFresh, Failed, Failure, Outcome, Satisfied
@@ -16,6 +16,8 @@ from airflow_provider_kendra.validation import MeasuredBy, check_identifier, che
 
 NOT_JUDGED = frozenset({"CREATING", "DELETING", "FAILED"})
 """Statuses of data sources that cannot be synced, and so are not asked to be fresh."""
+
+D_co = TypeVar("D_co", covariant=True)
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -86,6 +88,13 @@ class Waiting:
     trouble: str | None = None
     stale: SyncJob | None = field(default=None, compare=False)
 
+    is_known: ClassVar[bool] = True
+
+    @property
+    def news(self) -> tuple[str, str] | None:
+        """What of it is worth a line in the log when it changes."""
+        return (self.job.execution_id, self.job.status) if self.job is not None else None
+
 
 @dataclass(frozen=True, slots=True)
 class NeedsOlder:
@@ -95,20 +104,24 @@ class NeedsOlder:
 Decision = Outcome | Waiting | NeedsOlder
 
 
-class Condition(Protocol):
-    """What a wait waits for."""
+class Condition(Protocol[D_co]):
+    """What the history of a data source is asked for, at each poll."""
 
-    @property
-    def subject(self) -> str:
-        """What is waited for, in words."""
-
-    def decide(self, history: History, now: datetime) -> Decision:
+    def decide(self, history: History, now: datetime) -> D_co | NeedsOlder:
         """
         Decide on what has been read; never asks for an older page of a complete history.
 
         :param history: The history as read so far.
         :param now: When it was read.
         """
+
+
+class SyncJobCondition(Condition[Outcome | Waiting], Protocol):
+    """What a wait for a sync job waits for."""
+
+    @property
+    def subject(self) -> str:
+        """What is waited for, in words."""
 
 
 _CONFIRMATION = 20.0  # seconds for which answers must agree where the wait itself is older than not_found_timeout
@@ -276,6 +289,22 @@ class HeldUp:
 
     data_sources: Mapping[str, Satisfied | Waiting | str | None]
 
+    @property
+    def is_known(self) -> bool:
+        """Whether each of them has been polled."""
+        return None not in self.data_sources.values()
+
+    @property
+    def news(self) -> Mapping[str, object]:
+        """What of it is worth a line in the log when it changes."""
+        return {key: news_of(decision) for key, decision in self.data_sources.items()}
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the last poll of one of them failed, if any did."""
+        decisions = self.data_sources.values()
+        return next((each.trouble for each in decisions if isinstance(each, Waiting) and each.trouble), None)
+
     def describe(self, condition: Fresh, now: datetime) -> str:
         """Say which data sources are stale, how stale, and whether a sync runs there."""
         told = [
@@ -411,7 +440,7 @@ def sync_job_condition(
     not_found_timeout: float,
     since: datetime,
     origin: datetime | None = None,
-) -> Condition:
+) -> SyncJobCondition:
     """
     Build the condition for a sync job from a DAG author's parameters.
 
@@ -444,7 +473,7 @@ def _judge(job: SyncJob, acceptance: Acceptance) -> Outcome:
     return Failed(Failure.NOT_ACCEPTABLE, f"{job.title} {objection}.{job.error}", job)
 
 
-def read(condition: Condition, pages: Iterable[Page], now: datetime) -> Outcome | Waiting:
+def read(condition: Condition[D_co], pages: Iterable[Page], now: datetime) -> D_co:
     """
     Decide on a history, reading no further than the condition needs.
 
@@ -465,6 +494,11 @@ def read(condition: Condition, pages: Iterable[Page], now: datetime) -> Outcome 
 PROGRESS_INTERVAL = 300.0
 
 
+def news_of(decision: object) -> object:
+    """What of a decision, or of whatever stands for one, is worth a line in the log when it changes."""
+    return getattr(decision, "news", decision)
+
+
 class PollErrors:
     """Sums up the polls that fail, for a log that says so when errors begin and then at its progress interval."""
 
@@ -480,11 +514,15 @@ class PollErrors:
         :param trouble: Why it failed, None if it did not.
         """
         self._polls += 1
-        if trouble is None:
-            return False
-        self._failed += 1
-        self._kind = _kind_of_error(trouble)
-        return not self._is_reported
+        if trouble is not None:
+            self._failed += 1
+            self._kind = _kind_of_error(trouble)
+        return trouble is not None and self.is_new
+
+    @property
+    def is_new(self) -> bool:
+        """Whether polls have failed since the last summary, which said nothing of it."""
+        return self._failed > 0 and not self._is_reported
 
     def summary(self, which: str | None = None) -> str:
         """
@@ -513,35 +551,113 @@ def _kind_of_error(trouble: str) -> str:
     return (code[1] if code else trouble.partition(":")[0])[:_LONGEST_KIND]
 
 
-class WaitLog:
-    """Says in a task's log how a wait stands: at each change of status, when errors begin, and every five minutes."""
+class Standing(Protocol):
+    """How a wait stands."""
 
-    def __init__(self, subject: str, now: datetime) -> None:
-        self.subject = subject
+    @property
+    def is_known(self) -> bool:
+        """Whether all that it is about has been polled."""
+
+    @property
+    def news(self) -> object:
+        """What of it is worth a line in the log when it changes."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the last poll failed, if it did."""
+
+
+S = TypeVar("S", bound=Standing)
+
+
+class WaitLog(Generic[S]):
+    """
+    Says in a task's log how a wait stands: at each change, when errors begin, and every five minutes.
+
+    :param text: Gives the line for what the last poll came to, the seconds that the wait has taken, the time, and the
+        errors since the last line.
+    :param now: When the wait begins.
+    :param errors: Counts the polls that fail, where whoever polls does so; default None: :meth:`line` does.
+    """
+
+    def __init__(
+        self, text: Callable[[S, int, datetime, PollErrors], str], now: datetime, errors: PollErrors | None = None
+    ) -> None:
+        self._text = text
+        self._errors = PollErrors() if errors is None else errors
         self._since = self._logged_at = now
-        self._logged: object = None
-        self._errors = PollErrors()
+        self._logged: object = self  # no news yet
 
-    def line(self, seen: Waiting, now: datetime) -> str | None:
+    def due_in(self, now: datetime) -> float:
+        """
+        Give the seconds until a line is due that says that the wait goes on.
+
+        :param now: The time.
+        """
+        return PROGRESS_INTERVAL - (now - self._logged_at).total_seconds()
+
+    def line(self, seen: S, now: datetime) -> str | None:
+        """
+        Count a poll and give the line to log, or None if there is nothing new.
+
+        :param seen: What the poll came to.
+        :param now: The time of that poll.
+        """
+        self._errors.count(seen.trouble)
+        return self.report(seen, now)
+
+    def report(self, seen: S, now: datetime) -> str | None:
         """
         Give the line to log, or None if there is nothing new.
 
-        :param seen: What the last poll decided.
+        :param seen: What the last poll came to.
         :param now: The time of that poll.
         """
-        if now < self._since and seen.job is None:
+        if now < self._since and seen.news is None:
             return None  # an answer from before the wait
-        news = (seen.job and (seen.job.execution_id, seen.job.status),)
-        do_errors_begin = self._errors.count(seen.trouble)
-        is_progress = (now - self._logged_at).total_seconds() >= PROGRESS_INTERVAL
-        if news == self._logged and not is_progress and not do_errors_begin:
+        is_progress = self.due_in(now) <= 0
+        is_news = seen.is_known and seen.news != self._logged
+        if not is_news and not is_progress and not self._errors.is_new:
             return None
-        self._logged, self._logged_at = news, max(now, self._since)
-        errors = self._errors.summary()
+        self._logged, self._logged_at = seen.news, max(now, self._since)
         elapsed = max(int((now - self._since).total_seconds()), 0)
+        return plain(self._text(seen, elapsed, now, self._errors), LONGEST_MESSAGE)
+
+
+def sync_job_log(subject: str, now: datetime, errors: PollErrors | None = None) -> WaitLog[Waiting]:
+    """
+    Make the log of a wait for a sync job.
+
+    :param subject: What is waited for, in words.
+    :param now: When the wait begins.
+    :param errors: As for :class:`WaitLog`.
+    """
+
+    def text(seen: Waiting, elapsed: int, now: datetime, errors: PollErrors) -> str:
+        failed = errors.summary()
         if seen.job is None:
-            subject = "" if errors else f" (waiting for {self.subject})"
-            return plain(f"{errors}No sync job listed after {elapsed} s{subject}", LONGEST_MESSAGE)
-        counts = "" if errors else f": {seen.job.counts}"
-        line = f"{errors}{seen.job.status} after {elapsed} s{counts} (sync job {seen.job.execution_id})"
-        return plain(line, LONGEST_MESSAGE)
+            return f"{failed}No sync job listed after {elapsed} s{'' if failed else f' (waiting for {subject})'}"
+        counts = "" if failed else f": {seen.job.counts}"
+        return f"{failed}{seen.job.status} after {elapsed} s{counts} (sync job {seen.job.execution_id})"
+
+    return WaitLog(text, now, errors)
+
+
+def freshness_log(condition: Fresh, now: datetime, errors: PollErrors | None = None) -> WaitLog[HeldUp]:
+    """
+    Make the log of a wait for freshness, which names the data sources that are waited for.
+
+    :param condition: What each must fulfil.
+    :param now: When the wait begins.
+    :param errors: As for :class:`WaitLog`.
+    """
+
+    def text(seen: HeldUp, elapsed: int, now: datetime, errors: PollErrors) -> str:
+        sources = f"{len(seen.data_sources)} data source{'' if len(seen.data_sources) == 1 else 's'}"
+        begin = f"{errors.summary('Polls')}{sources} not fresh after {elapsed} s: "
+        return begin + seen.summary(condition, now, _LONGEST_LINE - len(begin))
+
+    return WaitLog(text, now, errors)
+
+
+_LONGEST_LINE = 190  # characters of a progress line, unless the first name alone takes more

@@ -18,6 +18,11 @@ class Satisfied:
 
     job: SyncJob
 
+    @property
+    def news(self) -> str:
+        """What of it is worth a line in the log when it changes."""
+        return self.job.execution_id
+
     def to_event(self) -> dict[str, Any]:
         """Give it in JSON types, for a trigger event."""
         return {"failure": None, "message": None, "job": self.job.to_dict()}

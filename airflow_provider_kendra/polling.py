@@ -12,11 +12,12 @@ import asyncio
 import contextvars
 import random
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from airflow_provider_kendra import _clock
 from airflow_provider_kendra._clock import OVERRUN
@@ -28,17 +29,29 @@ from airflow_provider_kendra.conditions import (
     History,
     NeedsOlder,
     Page,
+    PollErrors,
+    S,
+    SyncJobCondition,
     Waiting,
     WaitLog,
+    news_of,
     read,
+    sync_job_log,
 )
-from airflow_provider_kendra.outcomes import Failed, Failure, Outcome
+from airflow_provider_kendra.outcomes import Failed, Failure, Outcome, Satisfied
 from airflow_provider_kendra.threads import DaemonThreads
 
 if TYPE_CHECKING:
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 
 T = TypeVar("T")
+D = TypeVar("D")
+Result = TypeVar("Result")
+
+Log = Callable[[str], Awaitable[object]]
+"""Takes a line of a wait's log, without blocking the event loop."""
+
+FOREVER = float("inf")
 
 MAX_CALLS = 8
 """How many AWS calls of a client are in flight at once; botocore's connection pool holds 10."""
@@ -77,7 +90,7 @@ class DataSource:
     data_source_id: str
     is_reusable: ClassVar[bool] = True
 
-    def subject(self, condition: Condition) -> str:
+    def subject(self, condition: SyncJobCondition) -> str:
         """Say what a wait waits for here."""
         return f"{condition.subject} on data source {self.data_source_id}"
 
@@ -115,53 +128,241 @@ class Catalogue:
         )
 
 
-async def wait_for(
-    source: DataSource,
-    condition: Condition,
-    *,
-    interval: float,
-    deadline: datetime | None,
-    log: Callable[[str], Awaitable[object]],
-    is_connection_known: bool = False,
-) -> Outcome:
-    """
-    Wait until a condition is decided, sharing looks with all other waits of this event loop.
+Source = DataSource | Catalogue
 
-    :param source: The data source.
-    :param condition: What is waited for.
-    :param interval: Seconds between looks; of all waits on a data source the shortest one rules.
-    :param deadline: When to give up; None for never.
-    :param log: Takes the lines of this wait's log.
+
+class Subscription(Generic[D]):
+    """
+    A share in the poll of a source: what its condition decided last.
+
+    :param wait: What it belongs to.
+    :param condition: What each poll is asked for.
+    :param ends_with: Decisions of these types end the subscription; so does the deadline.
+    """
+
+    __slots__ = ("_ends_with", "_is_announced", "_wait", "condition", "decision", "error", "is_over", "last_poll")
+
+    def __init__(self, wait: Subscriber, condition: Condition[D], ends_with: tuple[type, ...]) -> None:
+        self._wait = wait
+        self._ends_with = ends_with
+        self.condition = condition
+        self.decision: D | Failed | None = None
+        self.error: str | None = None
+        self.last_poll = 0
+        self.is_over = False
+        self._is_announced = False
+
+    @property
+    def interval(self) -> float:
+        """Seconds between polls."""
+        return self._wait.interval
+
+    @property
+    def deadline(self) -> datetime | None:
+        """When the subscription ends; None for never."""
+        return self._wait.deadline
+
+    @property
+    def standing(self) -> D | Failed | Waiting | None:
+        """What the last poll decided, or that it failed; None before the first."""
+        if self.error is None or isinstance(self.decision, Failed):
+            return self.decision
+        return Waiting(self.decision.job if isinstance(self.decision, Waiting) else None, trouble=self.error)
+
+    def deliver(self, decision: D | Failed, now: datetime) -> bool:
+        """Take what the condition decided, and return whether this ends the subscription."""
+        news = news_of(decision)
+        is_from_before = now < self._wait.since and news is None
+        is_news = not self._is_announced or self.error is not None or news != news_of(self.decision)
+        self.decision, self.error = decision, None
+        self._is_announced = self._is_announced or not is_from_before
+        self._wait.errors.count(None)
+        return self._end_or_wake(
+            now, is_news=is_news and not is_from_before, is_final=isinstance(decision, self._ends_with)
+        )
+
+    def fail(self, error: str, now: datetime) -> bool:
+        """Take the error of a poll, and return whether this ends the subscription."""
+        is_news = self.error is None
+        self.error = error
+        return self._end_or_wake(now, is_news=self._wait.errors.count(error) or is_news)
+
+    def expire(self, now: datetime) -> bool:
+        """Return whether the deadline ends the subscription."""
+        return self._end_or_wake(now, is_news=False)
+
+    def _end_or_wake(self, now: datetime, *, is_news: bool, is_final: bool = False) -> bool:
+        self.is_over = is_final or (self.deadline is not None and now >= self.deadline)
+        if is_news or self.is_over:
+            self._wait.woken.set()
+        return self.is_over
+
+
+class Subscriber:
+    """
+    The subscriptions of one wait, or of one watcher.
+
+    :param interval: Seconds between polls; of all subscriptions to a source the shortest one rules.
+    :param deadline: When the wait gives up; None for never.
     :param is_connection_known: The connection has been found before: that it is not defined counts as a failed
         look-up, which will pass.
     """
-    poller = Poller.of_running_loop()
-    wait = _Wait(condition, max(interval, MIN_INTERVAL), deadline, WaitLog(source.subject(condition), _clock.utcnow()))
-    poll = poller.join(source, wait, is_connection_known=is_connection_known)
-    patience = None if deadline is None else max((deadline - _clock.utcnow()).total_seconds(), 0.0) + OVERRUN
-    try:
-        while True:
-            try:
-                async with asyncio.timeout(patience):
-                    return await _decision(wait, log)
-            except TimeoutError:
-                if not poll.owes_a_look_to(wait):
-                    return timed_out(source.subject(condition), Waiting(trouble="it has not returned"))
-                patience = OVERRUN
-    finally:
-        poller.leave(poll, wait)
+
+    def __init__(self, interval: float, deadline: datetime | None = None, *, is_connection_known: bool = False) -> None:
+        self.interval = max(interval, MIN_INTERVAL)
+        self.deadline = deadline
+        self.since = _clock.utcnow()
+        self.errors = PollErrors()
+        self.woken = asyncio.Event()
+        self._is_connection_known = is_connection_known
+        self._poller = Poller.of_running_loop()
+        self._subscriptions: list[tuple[Poll, Subscription[Any]]] = []
+
+    def subscribe(
+        self, source: Source, condition: Condition[D], ends_with: tuple[type, ...] = (Failed,)
+    ) -> Subscription[D]:
+        """
+        Share the poll of a source from now on.
+
+        :param source: The source.
+        :param condition: What each poll is asked for.
+        :param ends_with: Decisions of these types end the subscription.
+        """
+        subscription = Subscription(self, condition, ends_with)
+        poll = self._poller.join(source, subscription, is_connection_known=self._is_connection_known)
+        self._subscriptions.append((poll, subscription))
+        return subscription
+
+    def unsubscribe(self, *gone: Subscription[Any]) -> None:
+        """
+        Leave polls.
+
+        :param gone: Which subscriptions; by default all.
+        """
+        leaving = [each for each in self._subscriptions if not gone or each[1] in gone]
+        self._subscriptions = [each for each in self._subscriptions if each not in leaving]
+        for poll, subscription in leaving:
+            self._poller.leave(poll, subscription)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every subscription has had its last poll."""
+        return all(subscription.is_over for _, subscription in self._subscriptions)
+
+    @property
+    def is_owed_a_poll(self) -> bool:
+        """Whether a subscription has had no poll of its own yet."""
+        return any(poll.owes_a_look_to(subscription) for poll, subscription in self._subscriptions)
+
+    async def news(self, until: float) -> bool:
+        """
+        Wait for news, and return whether there are any.
+
+        :param until: The time of the event loop at which to wait no longer.
+        """
+        try:
+            async with asyncio.timeout_at(None if until == FOREVER else until):
+                await self.woken.wait()
+        except TimeoutError:
+            return False
+        self.woken.clear()
+        return True
 
 
-async def _decision(wait: _Wait, log: Callable[[str], Awaitable[object]]) -> Outcome:
-    while isinstance(decision := await wait.news(), Waiting):
-        if wait.line is not None:
-            line, wait.line = wait.line, None
-            await log(line)
-    return decision
+class Wait(Subscriber, ABC, Generic[Result, S]):
+    """The wait of one task in the event loop, which ends with an outcome."""
+
+    @abstractmethod
+    def decide(self) -> Result | Failed | None:
+        """Give the outcome by what the last polls decided; None to wait on."""
+
+    @property
+    @abstractmethod
+    def standing(self) -> S:
+        """How the wait stands that goes on."""
+
+    @abstractmethod
+    def timed_out(self) -> Failed:
+        """Say that the time of the wait is over."""
+
+    async def outcome(self, wait_log: WaitLog[S], log: Log) -> Result | Failed:
+        """
+        Wait for the outcome.
+
+        :param wait_log: Gives the lines of this wait's log.
+        :param log: Takes them.
+        """
+        time = asyncio.get_running_loop().time
+        give_up = FOREVER
+        if self.deadline is not None:
+            give_up = time() + max((self.deadline - _clock.utcnow()).total_seconds(), 0.0) + OVERRUN
+        try:
+            while True:
+                progress = time() + max(wait_log.due_in(_clock.utcnow()), 1.0)
+                if not await self.news(min(give_up, progress)) and time() >= give_up:
+                    if not self.is_owed_a_poll:
+                        return self.timed_out()
+                    give_up = time() + OVERRUN
+                    continue
+                if (outcome := self.decide()) is not None:
+                    return outcome
+                if self.is_over:
+                    return self.timed_out()
+                if line := wait_log.report(self.standing, _clock.utcnow()):
+                    await log(line)
+        finally:
+            self.unsubscribe()
+
+
+class _SyncJobWait(Wait[Satisfied, Waiting]):
+    def __init__(self, source: DataSource, condition: SyncJobCondition, **options: Any) -> None:
+        super().__init__(**options)
+        self._subject = source.subject(condition)
+        self._subscription = self.subscribe(source, condition, (Satisfied, Failed))
+
+    def decide(self) -> Outcome | None:
+        decision = self._subscription.decision
+        return decision if isinstance(decision, Satisfied | Failed) else None
+
+    @property
+    def standing(self) -> Waiting:
+        standing = self._subscription.standing
+        return standing if isinstance(standing, Waiting) else Waiting()
+
+    def timed_out(self) -> Failed:
+        standing = self.standing
+        if not self._subscription.is_over:  # the poll that was to decide it hangs
+            standing = Waiting(standing.job, trouble="it has not returned")
+        return timed_out(self._subject, standing)
+
+
+async def wait_for(
+    source: DataSource,
+    condition: SyncJobCondition,
+    *,
+    interval: float,
+    deadline: datetime | None,
+    log: Log,
+    is_connection_known: bool = False,
+) -> Outcome:
+    """
+    Wait until a condition is decided, sharing polls with all other waits of this event loop.
+
+    :param source: The data source.
+    :param condition: What is waited for.
+    :param interval: As for :class:`Subscriber`.
+    :param deadline: When to give up; None for never.
+    :param log: Takes the lines of this wait's log.
+    :param is_connection_known: As for :class:`Subscriber`.
+    """
+    wait = _SyncJobWait(
+        source, condition, interval=interval, deadline=deadline, is_connection_known=is_connection_known
+    )
+    return await wait.outcome(sync_job_log(source.subject(condition), _clock.utcnow(), wait.errors), log)
 
 
 def look(
-    hook: KendraSyncJobsHook, source: DataSource, condition: Condition, seen: Outcome | Waiting
+    hook: KendraSyncJobsHook, source: DataSource, condition: SyncJobCondition, seen: Outcome | Waiting
 ) -> Outcome | Waiting:
     """
     Look once, from a worker.
@@ -206,7 +407,7 @@ def confirm(
 def wait_in_worker(
     hook: KendraSyncJobsHook,
     source: DataSource,
-    condition: Condition,
+    condition: SyncJobCondition,
     *,
     interval: float,
     deadline: datetime,
@@ -218,7 +419,7 @@ def wait_in_worker(
     :param hook: What to look with.
     """
     subject = source.subject(condition)
-    wait_log = WaitLog(subject, _clock.utcnow())
+    wait_log = sync_job_log(subject, _clock.utcnow())
     decision: Outcome | Waiting = Waiting()
     while isinstance(decision := look(hook, source, condition, decision), Waiting):
         now = _clock.utcnow()
@@ -231,15 +432,29 @@ def wait_in_worker(
 
 
 def after_error(
-    error: Exception, contents: str, seen: Outcome | Waiting | None, discard_client: Callable[[], object]
+    error: Exception, contents: str, seen: object, discard_client: Callable[[], object]
 ) -> Failed | Waiting:
     """
-    Decide what a look that raised means for a wait.
+    Decide what the error of a poll means for a wait in a worker.
 
-    :param error: What it raised.
-    :param contents: What the look was to read, in words.
-    :param seen: What the look before decided.
-    :param discard_client: Called if the next look needs a new client.
+    :param error: What the poll raised.
+    :param contents: What it was to read, in words.
+    :param seen: What the poll before decided.
+    :param discard_client: Called if the next poll needs a new client.
+    """
+    failed = judge_error(error, contents, discard_client)
+    if isinstance(failed, Failed):
+        return failed
+    return Waiting(seen.job if isinstance(seen, Waiting) else None, trouble=failed)
+
+
+def judge_error(error: Exception, contents: str, discard_client: Callable[[], object]) -> Failed | str:
+    """
+    Fail a wait for an error that will not pass; describe any other.
+
+    :param error: What a poll raised.
+    :param contents: What it was to read, in words.
+    :param discard_client: Called if the next poll needs a new client.
     """
     from airflow_provider_kendra.hooks.aws_errors import ErrorKind, classify_error, describe_error, refusal
 
@@ -248,7 +463,7 @@ def after_error(
         return Failed(Failure.REFUSED, refusal(error, contents))
     if kind is ErrorKind.CREDENTIALS:
         discard_client()
-    return Waiting(seen.job if isinstance(seen, Waiting) else None, trouble=describe_error(error))
+    return describe_error(error)
 
 
 def timed_out(subject: str, seen: Waiting) -> Failed:
@@ -267,55 +482,6 @@ def timed_out(subject: str, seen: Waiting) -> Failed:
     )
 
 
-class Joining(Protocol):
-    """
-    Who can join a poll.
-
-    ``look`` is the last look that it was decided on, ``decision`` what it was told last.
-    """
-
-    condition: Condition
-    interval: float
-    deadline: datetime | None
-    look: int
-    decision: Outcome | Waiting
-
-    def tell(self, decision: Any, now: datetime) -> bool:
-        """Take what the condition decided, or that the look failed; say whether the poll is to forget the wait."""
-
-
-@dataclass(eq=False, slots=True)
-class _Wait:
-    condition: Condition
-    interval: float
-    deadline: datetime | None
-    wait_log: WaitLog
-    look: int = 0
-    decision: Outcome | Waiting = field(default_factory=Waiting)
-    line: str | None = None
-    _woken: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def news(self) -> Outcome | Waiting:
-        await self._woken.wait()
-        self._woken.clear()
-        return self.decision
-
-    def tell(self, decision: Outcome | Waiting, now: datetime) -> bool:
-        """Take a decision, wake up if there is something to do, and say whether it is final."""
-        if isinstance(decision, Waiting):
-            if self.deadline is not None and now >= self.deadline:
-                decision = timed_out(self.wait_log.subject, decision)
-            else:
-                self.decision = decision
-                self.line = self.wait_log.line(decision, now) or self.line
-                if self.line is not None:
-                    self._woken.set()
-                return False
-        self.decision = decision
-        self._woken.set()
-        return True
-
-
 class Poller:
     """All polls of one event loop, and what they share; it goes with the last wait."""
 
@@ -323,7 +489,7 @@ class Poller:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._polls: dict[DataSource | Catalogue, Poll] = {}
+        self._polls: dict[Source, Poll] = {}
         self._clients: dict[AwsParameters, _Client] = {}
 
     @classmethod
@@ -334,7 +500,7 @@ class Poller:
             cls._of_loop[loop] = cls(loop)
         return cls._of_loop[loop]
 
-    def join(self, source: DataSource | Catalogue, wait: Joining, *, is_connection_known: bool = False) -> Poll:
+    def join(self, source: Source, wait: Subscription[Any], *, is_connection_known: bool = False) -> Poll:
         """Let a wait share the poll of its data source."""
         poll = self._polls.get(source)
         if poll is None:
@@ -347,7 +513,7 @@ class Poller:
         poll.join(wait)
         return poll
 
-    def leave(self, poll: Poll, wait: Joining) -> None:
+    def leave(self, poll: Poll, wait: Subscription[Any]) -> None:
         """Let a wait go, and with the last one all that served it."""
         poll.waits.discard(wait)
         if poll.waits or self._polls.get(poll.source) is not poll:
@@ -409,9 +575,9 @@ class _Client:
         if self._making is None:
             self._maker_thread.shutdown()
 
-    def renew(self, hook: KendraSyncJobsHook) -> None:
+    def renew(self, hook: KendraSyncJobsHook | None) -> None:
         """Renew this client before the next poll, if it is still the one in use."""
-        if self._hook is hook:
+        if hook is not None and self._hook is hook:
             self._renew_at = 0.0
 
     async def _make(self) -> KendraSyncJobsHook:
@@ -465,16 +631,16 @@ class _Client:
 class Poll:
     """The looks at one data source, for all that wait on it."""
 
-    def __init__(self, source: DataSource | Catalogue, client: _Client) -> None:
+    def __init__(self, source: Source, client: _Client) -> None:
         self.source = source
-        self.waits: set[Joining] = set()
+        self.waits: set[Subscription[Any]] = set()
         self._client = client
         self._began_at: float | None = None  # when what the look is at now began; None while it waits for a thread
         self._looks = 0
         self._failures = 0
         self._seen: tuple[History, datetime] | None = None
         self._is_reading = False
-        self._latecomers: set[Joining] = set()  # whom the poll that is under way does not serve
+        self._latecomers: set[Subscription[Any]] = set()  # whom the poll that is under way does not serve
         # When to look next: at a time of the event loop, or earlier where the time of a wait is over.
         self._is_look_wanted = True
         self._looked_at = float("-inf")
@@ -483,7 +649,7 @@ class Poll:
         self._replan = asyncio.Event()
         self.task = _in_empty_context(self._run())
 
-    def join(self, wait: Joining) -> None:
+    def join(self, wait: Subscription[Any]) -> None:
         self.waits.add(wait)
         if self._is_reading and not self.source.is_reusable:
             self._latecomers.add(wait)  # what is being read now may be older than this wait
@@ -494,7 +660,7 @@ class Poll:
                 # It must read anew or further, or would fail on what was before it: it gets a poll of its own.
                 self._is_look_wanted = True
                 self._replan.set()
-            elif wait.tell(decision, read_at):
+            elif wait.deliver(decision, read_at):
                 self.waits.discard(wait)
                 return
         deadline = wait.deadline or NEVER
@@ -503,7 +669,7 @@ class Poll:
             self._deadline = min(deadline, self._deadline)
             self._replan.set()
 
-    def _is_good_for(self, wait: Joining, read_at: datetime) -> bool:
+    def _is_good_for(self, wait: Subscription[Any], read_at: datetime) -> bool:
         """Whether a wait that joins may be decided on the last reading: it would not have polled since itself."""
         now = _clock.utcnow()
         is_in_time = now < (wait.deadline or NEVER)
@@ -519,9 +685,9 @@ class Poll:
             self._interval = min((wait.interval for wait in self.waits), default=float("inf"))
             self._deadline = min((wait.deadline or NEVER for wait in self.waits), default=NEVER)
 
-    def owes_a_look_to(self, wait: Joining) -> bool:
+    def owes_a_look_to(self, wait: Subscription[Any]) -> bool:
         """Whether a wait has had no look of its own yet, and none hangs that was to be it."""
-        if wait.look:
+        if wait.last_poll:
             return False
         return self._began_at is None or asyncio.get_running_loop().time() - self._began_at < OVERRUN
 
@@ -565,12 +731,12 @@ class Poll:
                     if isinstance(decision, NeedsOlder):
                         needs_page = True
                     else:
-                        self._tell(wait, decision)
+                        self._deliver(wait, decision)
                     if number % _BATCH == 0:
                         await asyncio.sleep(0)
         except Exception as error:
             self._failures += 1
-            await self._tell_of_error(error, hook)
+            await self._deliver_error(error, hook)
         else:
             self._failures = 0
             # Whoever joined meanwhile has been served, with that exception.
@@ -579,36 +745,35 @@ class Poll:
         finally:
             self._is_reading = False
 
-    async def _tell_of_error(self, error: Exception, hook: KendraSyncJobsHook | None) -> None:
-        def discard_client() -> None:
-            if hook is not None:
-                self._client.renew(hook)
-
+    async def _deliver_error(self, error: Exception, hook: KendraSyncJobsHook | None) -> None:
+        judged = judge_error(error, self.source.contents, lambda: self._client.renew(hook))
         for number, wait in enumerate(self._undecided(), start=1):
-            self._tell(wait, after_error(error, self.source.contents, wait.decision, discard_client))
+            self._deliver(wait, judged)
             if number % _BATCH == 0:
                 await asyncio.sleep(0)
 
-    def _undecided(self) -> list[Joining]:
-        return [wait for wait in self.waits - self._latecomers if wait.look < self._looks]
+    def _undecided(self) -> list[Subscription[Any]]:
+        return [wait for wait in self.waits - self._latecomers if wait.last_poll < self._looks]
 
-    def _tell(self, wait: Joining, decision: Outcome | Waiting) -> None:
-        wait.look = self._looks
-        if wait.tell(decision, _clock.utcnow()):
+    def _deliver(self, wait: Subscription[Any], decision: object) -> None:
+        """Deliver a decision, or the error of the poll in words."""
+        wait.last_poll = self._looks
+        now = _clock.utcnow()
+        if wait.fail(decision, now) if isinstance(decision, str) else wait.deliver(decision, now):
             self.waits.discard(wait)
 
-    def _overdue(self, now: datetime) -> list[Joining]:
+    def _overdue(self, now: datetime) -> list[Subscription[Any]]:
         return [wait for wait in self.waits if wait.deadline and wait.deadline <= now]
 
     def _is_last_look_good_enough(self) -> bool:
         """Whether all waits whose time is over had a look of their own just now: many would make many calls."""
         is_recent = asyncio.get_running_loop().time() - self._looked_at < _FRESH
-        return is_recent and not self._is_look_due() and all(wait.look for wait in self._overdue(_clock.utcnow()))
+        return is_recent and not self._is_look_due() and all(wait.last_poll for wait in self._overdue(_clock.utcnow()))
 
     def _time_out_waits(self) -> None:
         now = _clock.utcnow()
         for wait in self._overdue(now):
-            if wait.tell(wait.decision, now):
+            if wait.expire(now):
                 self.waits.discard(wait)
 
     async def _call(self, call: Callable[[], T]) -> T:

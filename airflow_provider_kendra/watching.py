@@ -4,36 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import as_completed, wait
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_kendra import _clock
 from airflow_provider_kendra._clock import OVERRUN
-from airflow_provider_kendra._text import LONGEST_MESSAGE, plain
+from airflow_provider_kendra._text import plain
 from airflow_provider_kendra.conditions import (
     PROGRESS_INTERVAL,
+    Condition,
     Fresh,
     HeldUp,
     History,
     NeedsOlder,
-    PollErrors,
     Waiting,
     all_fresh,
+    freshness_log,
     read,
 )
 from airflow_provider_kendra.finished import Cursor, Finished, FinishedSince
-from airflow_provider_kendra.outcomes import AllFresh, Failed, Failure, Outcome, Satisfied
+from airflow_provider_kendra.outcomes import AllFresh, Failed, Failure, Outcome
 from airflow_provider_kendra.polling import (
+    FOREVER,
     MAX_CALLS,
-    MIN_INTERVAL,
     Catalogue,
     DataSource,
-    Poll,
-    Poller,
+    Log,
+    Subscriber,
+    Subscription,
+    Wait,
     after_error,
 )
 from airflow_provider_kendra.sync_job import TERMINAL_STATUSES
@@ -99,54 +101,6 @@ def freshness_index(aws: AwsParameters, index_id: str, data_source_ids: str | Se
     if data_source_ids is None:
         return Index(aws, index_id, None)
     return Index(aws, index_id, check_identifiers("data_source_ids", data_source_ids))
-
-
-class FreshnessLog:
-    """Says in a task's log which data sources a wait waits for: at each change, when errors begin, and now and then."""
-
-    def __init__(self, condition: Fresh, now: datetime) -> None:
-        self._condition = condition
-        self._since = self._logged_at = now
-        self._logged: object = None
-        self._errors = PollErrors()
-
-    def line(self, seen: HeldUp, now: datetime) -> str | None:
-        """
-        Give the line to log, or None if there is nothing new.
-
-        :param seen: What the last polls came to.
-        :param now: The time that it is about.
-        """
-        decisions = seen.data_sources
-        news = {key: _state(decision) for key, decision in decisions.items()}
-        troubles = (decision.trouble for decision in decisions.values() if isinstance(decision, Waiting))
-        do_errors_begin = self._errors.count(next(filter(None, troubles), None))
-        is_progress = (now - self._logged_at).total_seconds() >= PROGRESS_INTERVAL
-        is_news = news != self._logged and None not in decisions.values()
-        if not is_progress and not is_news and not do_errors_begin:
-            return None
-        self._logged, self._logged_at = news, now
-        sources = f"{len(news)} data source{'' if len(news) == 1 else 's'}"
-        begin = (
-            f"{self._errors.summary('Polls')}{sources} not fresh after {int((now - self._since).total_seconds())} s: "
-        )
-        return plain(begin + seen.summary(self._condition, now, _LONGEST_LINE - len(begin)), LONGEST_MESSAGE)
-
-
-_LONGEST_LINE = 190  # characters of a progress line, unless the first name alone takes more
-
-
-def _state(decision: Outcome | Waiting | str | None) -> object:
-    """What of a decision is worth a line of its own, errors apart."""
-    if isinstance(decision, Waiting):
-        return decision.job and (decision.job.execution_id, decision.job.status)
-    return decision.job.execution_id if isinstance(decision, Satisfied) else decision
-
-
-def _visible(decision: Outcome | Waiting | str | None) -> object:
-    if isinstance(decision, Waiting):
-        return decision.job and (decision.job.execution_id, decision.job.status), decision.trouble is not None
-    return decision.job.execution_id if isinstance(decision, Satisfied) else decision
 
 
 def look_at_all(
@@ -241,7 +195,8 @@ def _results(
     """Read in several threads, until a job fails the wait or the time is over; errors are results too."""
 
     def read_source(source: DataSource) -> Outcome | Waiting:
-        return read(condition, source.pages(hook), _clock.utcnow())
+        judge: Condition[Outcome | Waiting] = condition
+        return read(judge, source.pages(hook), _clock.utcnow())
 
     results: dict[str, Outcome | Waiting | Exception] = {}
     try:
@@ -269,52 +224,30 @@ async def wait_until_fresh(
     *,
     interval: float,
     deadline: datetime | None,
-    log: Callable[[str], Awaitable[object]],
+    log: Log,
     is_connection_known: bool = False,
 ) -> AllFresh | Failed:
     """
-    Wait until all data sources are fresh at once, sharing looks with all other waits of this event loop.
+    Wait until all data sources are fresh at once, sharing polls with all other waits of this event loop.
 
     :param index: The data sources.
     :param condition: What each must fulfil.
-    :param interval: Seconds between looks; of all waits on a data source the shortest one rules.
+    :param interval: As for :class:`airflow_provider_kendra.polling.Subscriber`.
     :param deadline: When to give up; None for never.
     :param log: Takes the lines of this wait's log.
-    :param is_connection_known: As for :func:`airflow_provider_kendra.polling.wait_for`.
+    :param is_connection_known: As for :class:`airflow_provider_kendra.polling.Subscriber`.
     """
-    group = _Group(index, condition, max(interval, MIN_INTERVAL), deadline)
-    freshness_log = FreshnessLog(condition, _clock.utcnow())
-    held_up = HeldUp({})
-    now = asyncio.get_running_loop().time
-    give_up = None if deadline is None else now() + (deadline - _clock.utcnow()).total_seconds() + OVERRUN
-    try:
-        group.join(is_connection_known=is_connection_known)
-        while True:
-            try:
-                async with asyncio.timeout_at(give_up):
-                    outcome = await group.outcome()
-            except TimeoutError:
-                if not group.is_owed_a_look:
-                    break
-                give_up = now() + OVERRUN
-                continue
-            if not isinstance(outcome, HeldUp):
-                return outcome
-            held_up = outcome
-            if group.is_over:
-                break
-            if line := freshness_log.line(outcome, _clock.utcnow()):
-                await log(line)
-    finally:
-        group.leave()
-    return timed_out(held_up, condition)
+    wait = _FreshnessWait(
+        index, condition, interval=interval, deadline=deadline, is_connection_known=is_connection_known
+    )
+    return await wait.outcome(freshness_log(condition, _clock.utcnow(), wait.errors), log)
 
 
 def timed_out(held_up: HeldUp, condition: Fresh) -> Failed:
     """
     Say that the time of a wait for freshness is over.
 
-    :param held_up: What the last looks came to.
+    :param held_up: What the last polls came to.
     :param condition: What each data source was to fulfil.
     """
     return Failed(
@@ -324,128 +257,73 @@ def timed_out(held_up: HeldUp, condition: Fresh) -> Failed:
     )
 
 
-class _Member:
-    """What one data source, or the list of them, brings to a wait for all."""
-
-    __slots__ = ("condition", "deadline", "decision", "group", "interval", "is_over", "is_told", "look")
-
-    def __init__(self, group: _Group, condition: Any) -> None:
-        self.group = group
-        self.condition = condition
-        self.interval = group.interval
-        self.deadline = group.deadline
-        self.look = 0
-        self.decision: Any = Waiting()
-        self.is_told = False
-        self.is_over = False
-
-    def tell(self, decision: Any, now: datetime) -> bool:
-        """Take a decision. Only a failure or the deadline ends the membership: what is fresh can become stale."""
-        is_news = not self.is_told or _visible(decision) != _visible(self.decision)
-        self.decision, self.is_told = decision, True
-        self.is_over = isinstance(decision, Failed) or (self.deadline is not None and now >= self.deadline)
-        if is_news or self.is_over:
-            self.group.woken.set()
-        return self.is_over
-
-
 class _Listed:
-    """The condition of who only wants to know which data sources there are."""
+    """The condition of a subscription that only needs to know which data sources there are."""
 
-    subject = "the data sources"
-
-    def decide(self, history: History, now: datetime) -> Any:
+    def decide(self, history: History, now: datetime) -> Listing | NeedsOlder:
         if not history.is_complete:
             return NeedsOlder()
         return Listing(tuple(history.data_source_ids), tuple(history.creating_ids))
 
 
-class _Group:
-    """The members of one wait for several data sources."""
+class _FreshnessWait(Wait[AllFresh, HeldUp]):
+    """A wait for several data sources: a subscription to each, and one to the list of them where none are named."""
 
-    def __init__(self, index: Index, condition: Fresh, interval: float, deadline: datetime | None) -> None:
-        self.interval = interval
-        self.deadline = deadline
+    def __init__(self, index: Index, condition: Fresh, **options: Any) -> None:
+        super().__init__(**options)
         self._index = index
         self._condition = condition
-        self._poller = Poller.of_running_loop()
-        self._members: dict[str, tuple[Poll, _Member]] = {}
-        self._decisions: dict[str, Outcome | Waiting | None] = {}
-        self._lister: tuple[Poll, _Member] | None = None
+        self._members: dict[str, Subscription[Outcome | Waiting]] = {}
+        self._lister: Subscription[Listing] | None = None
         self._is_doubting = False  # whether the data sources are listed again since one was refused
-        self.woken = asyncio.Event()
-
-    def join(self, *, is_connection_known: bool) -> None:
-        if self._index.data_source_ids is not None:
-            self._set_members(self._index.data_source_ids, is_connection_known=is_connection_known)
+        self._held_up = HeldUp({})
+        if index.data_source_ids is not None:
+            self._set_members(index.data_source_ids)
         else:
-            self._list(is_connection_known=is_connection_known)
+            self._list()
 
-    def _list(self, *, is_connection_known: bool = False) -> None:
-        """List the data sources at once, and then at each interval."""
-        before, lister = self._lister, _Member(self, _Listed())
-        poll = self._poller.join(self._index.catalogue, lister, is_connection_known=is_connection_known)
-        self._lister = poll, lister
-        if before is not None:
-            self._poller.leave(*before)
-
-    def leave(self) -> None:
-        self._set_members(())
-        if self._lister is not None:
-            self._poller.leave(*self._lister)
-
-    def _set_members(self, ids: Sequence[str], *, is_connection_known: bool = False) -> None:
-        for gone in self._members.keys() - set(ids):
-            self._poller.leave(*self._members.pop(gone))
-            del self._decisions[gone]
-        for data_source_id in ids:
-            if data_source_id not in self._members:
-                self._decisions[data_source_id] = None
-                member = _Member(self, self._condition)
-                source = self._index.data_source(data_source_id)
-                poll = self._poller.join(source, member, is_connection_known=is_connection_known)
-                self._members[data_source_id] = poll, member
-
-    @property
-    def _all(self) -> list[tuple[Poll, _Member]]:
-        return [*self._members.values(), *([self._lister] if self._lister else ())]
-
-    @property
-    def is_over(self) -> bool:
-        """Whether every member has had its last look."""
-        return all(member.is_over for _, member in self._all)
-
-    @property
-    def is_owed_a_look(self) -> bool:
-        """Whether a member has had no look of its own yet."""
-        return any(poll.owes_a_look_to(member) for poll, member in self._all)
-
-    async def outcome(self) -> AllFresh | Failed | HeldUp:
-        """Wait for news, and say what all the last looks come to."""
-        try:
-            async with asyncio.timeout(PROGRESS_INTERVAL):
-                await self.woken.wait()
-        except TimeoutError:
-            pass  # time to say that the wait goes on
-        self.woken.clear()
-        if (verdict := self._take_listing()) is not None:
+    def decide(self) -> AllFresh | Failed | None:
+        verdict: AllFresh | Failed | HeldUp | None = self._take_listing()
+        if verdict is None:
+            decisions = {key: member.standing for key, member in self._members.items()}
+            verdict = self._check_listing(all_fresh(decisions, self._condition, _clock.utcnow()))
+        if not isinstance(verdict, HeldUp):
             return verdict
-        for data_source_id, (_, member) in self._members.items():
-            if member.is_told:
-                self._decisions[data_source_id] = member.decision
-        return self._check_listing(all_fresh(self._decisions, self._condition, _clock.utcnow()))
+        self._held_up = verdict
+        return None
+
+    @property
+    def standing(self) -> HeldUp:
+        return self._held_up
+
+    def timed_out(self) -> Failed:
+        return timed_out(self._held_up, self._condition)
+
+    def _list(self) -> None:
+        """List the data sources at once, and then at each interval."""
+        before = self._lister
+        self._lister = self.subscribe(self._index.catalogue, _Listed())
+        if before is not None:
+            self.unsubscribe(before)
+
+    def _set_members(self, ids: Sequence[str]) -> None:
+        if gone := [self._members.pop(key) for key in self._members.keys() - set(ids)]:
+            self.unsubscribe(*gone)
+        for key in ids:
+            if key not in self._members:
+                self._members[key] = self.subscribe(self._index.data_source(key), self._condition)
 
     def _take_listing(self) -> Failed | HeldUp | None:
         """Wait for the data sources that are listed now; decide where there is none."""
         if self._lister is None:
             return None
-        listed = self._lister[1].decision
+        listed = self._lister.standing
         if isinstance(listed, Failed):
             return listed
         if isinstance(listed, Listing):
             self._set_members(listed.usable)
             return None if listed.usable else self._index.without_data_sources(listed)
-        return None if self._members else HeldUp({"all": listed if listed.trouble else None})
+        return None if self._members else HeldUp({"all": listed})
 
     def _check_listing(self, outcome: AllFresh | Failed | HeldUp) -> AllFresh | Failed | HeldUp:
         """
@@ -456,9 +334,9 @@ class _Group:
         """
         if self._lister is None:
             return outcome
-        listed = self._lister[1].decision
+        listed = self._lister.standing
         if isinstance(outcome, AllFresh) and not isinstance(listed, Listing):
-            return HeldUp({"all": listed if listed.trouble else None})
+            return HeldUp({"all": None if isinstance(listed, Failed) else listed})
         if not isinstance(outcome, Failed) or outcome.failure is not Failure.REFUSED:
             self._is_doubting = False
             return outcome
@@ -467,45 +345,8 @@ class _Group:
             self._list()
         elif isinstance(listed, Listing):
             return outcome
-        refused = {key: each for key, each in self._decisions.items() if isinstance(each, Failed)}
-        return HeldUp({key: Waiting(trouble=each.message) for key, each in refused.items()})
-
-
-class _Watcher:
-    """A watcher's subscription to the poll of its data source."""
-
-    def __init__(self, cursor: Cursor | None, statuses: Collection[str], interval: float) -> None:
-        self.condition: Any = FinishedSince(cursor, statuses)
-        self.interval = interval
-        self.deadline: datetime | None = None
-        self.look = 0
-        self.decision: Any = Waiting()
-        self.trouble: str | None = None
-        self.woken = asyncio.Event()
-        self._finished: Finished | None = None
-
-    def tell(self, decision: Any, now: datetime) -> bool:
-        if isinstance(decision, Finished):
-            trouble = None
-            if decision.cursor != self.condition.cursor:
-                # It replaces one that was not taken, since both were decided from the same cursor.
-                self._finished = decision
-                self.woken.set()
-        else:
-            # A watcher has no task to fail: it goes on, at the pace of the poll's back-off, and says so.
-            trouble = decision.message if isinstance(decision, Failed) else decision.trouble
-        if (trouble is None) != (self.trouble is None):
-            self.woken.set()
-        self.trouble = trouble
-        self.decision = Waiting(trouble=trouble)
-        return False
-
-    def take(self) -> Finished | None:
-        """Take what has been found, and go on behind it."""
-        finished, self._finished = self._finished, None
-        if finished is not None:
-            self.condition = FinishedSince(finished.cursor, self.condition.statuses)
-        return finished
+        refused = {key: each.decision for key, each in self._members.items()}
+        return HeldUp({key: Waiting(trouble=each.message) for key, each in refused.items() if isinstance(each, Failed)})
 
 
 async def watch(
@@ -514,12 +355,13 @@ async def watch(
     *,
     statuses: Collection[str] = TERMINAL_STATUSES,
     interval: float,
-    log: Callable[[str], Awaitable[object]],
+    log: Log,
 ) -> AsyncIterator[Finished]:
     """
     Yield the jobs that finish, at most 100 at once; what is left comes with the next polls.
 
-    The first result without a cursor has no jobs, only the cursor. Jobs that do not count move the cursor too.
+    The first result without a cursor has no jobs, only the cursor. Jobs that do not count move the cursor too. A
+    watcher has no task to fail: after any error it goes on, at the pace of the poll's back-off, and says so.
 
     :param source: The data source.
     :param cursor: Where to read from; None to begin with the jobs that finish from now on.
@@ -527,22 +369,27 @@ async def watch(
     :param interval: Seconds between polls; of all waits on a data source the shortest one rules.
     :param log: Takes a line when polls begin to fail, and when they succeed again; at most one in five minutes.
     """
-    poller = Poller.of_running_loop()
-    watcher = _Watcher(cursor, statuses, max(interval, MIN_INTERVAL))
-    poll = poller.join(source, watcher)
-    told: str | None = None
-    quiet_until = _clock.utcnow()
+    watcher = Subscriber(interval)
+    subscription = watcher.subscribe(source, FinishedSince(cursor, statuses), ends_with=())
+    time = asyncio.get_running_loop().time
+    logged, quiet_until = None, time()
     try:
         while True:
-            has_news = (told is None) != (watcher.trouble is None)
-            with suppress(TimeoutError):
-                async with asyncio.timeout((quiet_until - _clock.utcnow()).total_seconds() if has_news else None):
-                    await watcher.woken.wait()
-            watcher.woken.clear()
-            if (told is None) != (watcher.trouble is None) and _clock.utcnow() >= quiet_until:
-                await log(plain(f"Watching {source.contents}: {(told := watcher.trouble) or 'polls succeed again'}"))
-                quiet_until = _clock.utcnow() + timedelta(seconds=PROGRESS_INTERVAL)
-            if (finished := watcher.take()) is not None:
+            is_to_log = (logged is None) != (_error_of(subscription) is None)
+            await watcher.news(quiet_until if is_to_log else FOREVER)
+            error = _error_of(subscription)
+            if (logged is None) != (error is None) and time() >= quiet_until:
+                await log(plain(f"Watching {source.contents}: {error or 'polls succeed again'}"))
+                logged, quiet_until = error, time() + PROGRESS_INTERVAL
+            finished = subscription.decision
+            if isinstance(finished, Finished) and finished.cursor != cursor:
+                cursor = finished.cursor
+                subscription.condition = FinishedSince(cursor, statuses)
                 yield finished
     finally:
-        poller.leave(poll, watcher)
+        watcher.unsubscribe()
+
+
+def _error_of(subscription: Subscription[Finished]) -> str | None:
+    refused = subscription.decision
+    return refused.message if isinstance(refused, Failed) else subscription.error

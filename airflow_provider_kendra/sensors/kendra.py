@@ -61,9 +61,8 @@ if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
 
     from airflow_provider_kendra import polling
-    from airflow_provider_kendra.conditions import Condition, Fresh, HeldUp, Waiting, WaitLog
+    from airflow_provider_kendra.conditions import Fresh, HeldUp, SyncJobCondition, Waiting, WaitLog
     from airflow_provider_kendra.triggers.kendra import KendraDataFreshnessTrigger, KendraSyncJobTrigger
-    from airflow_provider_kendra.watching import FreshnessLog
 
 # What only a running task needs is imported there: DAG parsing need not pay for it.
 
@@ -334,9 +333,9 @@ class KendraSyncJobSensor(RecordXComsMixin, _KendraSensor):
         self.not_found_timeout = check_seconds("not_found_timeout", not_found_timeout)
         self.deferrable = deferrable or start_from_trigger
         self._seen: Waiting | None = None
-        self._wait_log: WaitLog | None = None
+        self._wait_log: WaitLog[Waiting] | None = None
         self._check_durations()
-        self._condition: Condition | None = None
+        self._condition: SyncJobCondition | None = None
         if (execution_id is None) == (started_after is None):
             raise ValueError(
                 f"{self.task_id}: exactly one of execution_id and started_after must be given; with neither, last "
@@ -408,12 +407,12 @@ class KendraSyncJobSensor(RecordXComsMixin, _KendraSensor):
 
     def _look(self) -> Outcome | None:
         from airflow_provider_kendra import polling
-        from airflow_provider_kendra.conditions import ExecutionFinished, Waiting, WaitLog
+        from airflow_provider_kendra.conditions import ExecutionFinished, Waiting, sync_job_log
 
         # Kept from poke to poke: it knows since when the job has been missing.
         condition = self._condition = self._condition or self._make_condition()
         now = _clock.utcnow()
-        self._wait_log = self._wait_log or WaitLog(self._source.subject(condition), self._since or now)
+        self._wait_log = self._wait_log or sync_job_log(self._source.subject(condition), self._since or now)
         decision = polling.look(self.hook, self._source, condition, self._seen or Waiting())
         if isinstance(condition, ExecutionFinished) and self._must_conclude(now):
             decision = polling.confirm(
@@ -452,7 +451,7 @@ class KendraSyncJobSensor(RecordXComsMixin, _KendraSensor):
             return False
         return (now - self._since).total_seconds() >= self.not_found_timeout
 
-    def _make_condition(self) -> Condition:
+    def _make_condition(self) -> SyncJobCondition:
         from airflow_provider_kendra.conditions import sync_job_condition
 
         return sync_job_condition(
@@ -572,7 +571,7 @@ class KendraDataFreshnessSensor(_KendraSensor):
         self.deferrable = deferrable
         self._seen: dict[str, Outcome | Waiting | None] = {}
         self._held_up: HeldUp | None = None
-        self._freshness_log: FreshnessLog | None = None
+        self._freshness_log: WaitLog[HeldUp] | None = None
         self._check_durations()
         if max_age is not None:
             check_max_age(max_age)
@@ -580,12 +579,12 @@ class KendraDataFreshnessSensor(_KendraSensor):
             raise ValueError(f"{self.task_id}: exactly one of max_age and fresh_since must be given.")
 
     def _look(self) -> AllFresh | Failed | None:
-        from airflow_provider_kendra.conditions import HeldUp
-        from airflow_provider_kendra.watching import FreshnessLog, freshness_index, look_at_all
+        from airflow_provider_kendra.conditions import HeldUp, freshness_log
+        from airflow_provider_kendra.watching import freshness_index, look_at_all
 
         condition, now = self._make_condition(), _clock.utcnow()
         index = freshness_index(self.aws_parameters, self.index_id, self.data_source_ids)
-        self._freshness_log = self._freshness_log or FreshnessLog(condition, self._since or now)
+        self._freshness_log = self._freshness_log or freshness_log(condition, self._since or now)
         outcome = look_at_all(self.hook, index, condition, self._seen, self._deadline)
         if not isinstance(outcome, HeldUp):
             return outcome

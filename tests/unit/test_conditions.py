@@ -16,9 +16,9 @@ from airflow_provider_kendra.conditions import (
     Page,
     SyncedSince,
     Waiting,
-    WaitLog,
     read,
     sync_job_condition,
+    sync_job_log,
 )
 from airflow_provider_kendra.outcomes import Failed, Failure, Satisfied, outcome_from_event
 from airflow_provider_kendra.sync_job import DOCUMENT_COUNTS, Acceptance, SyncJob
@@ -458,7 +458,7 @@ THROTTLED = Waiting(job("mine", "SYNCING"), trouble=THROTTLING)
 
 class TestWaitLog:
     def lines(self, *looks):
-        log = WaitLog("sync job mine", NOW)
+        log = sync_job_log("sync job mine", NOW)
         return [log.line(seen, at(seconds)) for seconds, seen in looks]
 
     def test_the_first_line_says_status_time_and_documents(self):
@@ -543,7 +543,7 @@ class TestWaitLog:
     )
     def test_a_line_is_a_change_the_begin_of_errors_or_five_minutes_after_the_last_one(self, polls):
         seconds, logged_at, logged, are_errors_known = 0, None, None, False
-        log, failed = WaitLog("sync job mine", NOW), False
+        log, failed = sync_job_log("sync job mine", NOW), False
         for pause, seen in polls:
             seconds += pause
             failed = failed or seen.trouble is not None
@@ -561,7 +561,7 @@ class TestWaitLog:
         what = key if subject == "sync job" else "2026-11-25T00:00:00+00:00"
         counts = dict.fromkeys((f"documents_{name}" for name in DOCUMENT_COUNTS), 1_234_567)
         for seen in (Waiting(job(key, "SYNCING_INDEXING", **counts), trouble), Waiting(trouble=trouble)):
-            log = WaitLog(f"{subject} {what} on data source {key}", NOW)
+            log = sync_job_log(f"{subject} {what} on data source {key}", NOW)
             for line in (log.line(seen, at(0)), *(log.line(seen, at(86_000 + n)) for n in range(400))):
                 assert len((line or "").encode()) < 200, line
 

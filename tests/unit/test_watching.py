@@ -15,11 +15,18 @@ import pytest
 
 from airflow_provider_kendra import _clock, polling, watching
 from airflow_provider_kendra.aws import AwsParameters
-from airflow_provider_kendra.conditions import PROGRESS_INTERVAL, ExecutionFinished, Fresh, HeldUp, Waiting
+from airflow_provider_kendra.conditions import (
+    PROGRESS_INTERVAL,
+    ExecutionFinished,
+    Fresh,
+    HeldUp,
+    Waiting,
+    freshness_log,
+)
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.outcomes import AllFresh, Failed, Failure
 from airflow_provider_kendra.sync_job import Acceptance, SyncJob, SyncJobStatus
-from airflow_provider_kendra.watching import Cursor, Finished, FreshnessLog, Index, wait_until_fresh, watch
+from airflow_provider_kendra.watching import Cursor, Finished, Index, wait_until_fresh, watch
 from tests.conftest import NEWEST_START, DataSource, listed
 from tests.virtual_time import async_log, run_in_virtual_time
 
@@ -487,7 +494,7 @@ THROTTLED = Waiting(trouble="ThrottlingException: An error occurred (ThrottlingE
 
 class TestFreshnessLog:
     def lines(self, *polls: HeldUp, every: float = 60) -> list[str]:
-        log = FreshnessLog(fresh(), at(0))
+        log = freshness_log(fresh(), at(0))
         lines = (log.line(seen, at(every * n)) for n, seen in enumerate(polls))
         return [line for line in lines if line]
 
