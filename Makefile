@@ -28,6 +28,9 @@ MATRIX := $(AIRFLOWS) $(PYTHONS)
 # Several processes, each with a database and a local Kendra of its own; a file stays together, its fixtures are costly.
 PYTEST := -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
+# Where make test-system runs: .venv-3.4-pre has what it needs too.
+VENV := .venv
+
 .DEFAULT_GOAL := help
 .PHONY: help demo airflow check test $(MATRIX) test-matrix test-system test-system-quick lint docs mutation bench constraints clean
 
@@ -81,8 +84,8 @@ $(MATRIX): test-%: .venv-%/.ready .venv-awscli/.ready
 
 test-matrix: $(MATRIX) test ## All tests on Airflow 2.11 to 3.4, with the lowest and the newest requirements, and on each Python
 
-test-system: .venv/.ready ## A real Airflow on PostgreSQL: kills, chaos, load, Celery (PYTEST_ARGS='-k chaos'); installs what it needs
-	@.venv/bin/python -m pytest tests/system $(PYTEST_ARGS)
+test-system: $(VENV)/.ready ## A real Airflow on PostgreSQL: kills, chaos, load, Celery (PYTEST_ARGS='-k chaos'); installs what it needs
+	@$(VENV)/bin/python -m pytest tests/system $(PYTEST_ARGS)
 
 test-system-quick: PYTEST_ARGS = -m system_quick
 test-system-quick: test-system

@@ -27,7 +27,7 @@ resolve 2.11 'apache-airflow==2.11.*'
 resolve 3.0 'apache-airflow==3.0.* fastapi<0.117' --exclude-newer 2026-01-20
 resolve 3.1 'apache-airflow==3.1.*'
 resolve 3.2 'apache-airflow==3.2.*' --exclude-newer 2026-06-15
-resolve 3.4-pre 'apache-airflow==3.4.0b2 apache-airflow-providers-openlineage'
+resolve 3.4-pre 'apache-airflow==3.4.0b2 apache-airflow-providers-openlineage' --group system
 resolve newest 'apache-airflow<4 apache-airflow-providers-openlineage' --group lint --group mutation --group system --group docs
 resolve bench 'apache-airflow<4' --group bench
 

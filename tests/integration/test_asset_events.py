@@ -16,6 +16,7 @@ from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V
 from tests.conftest import DataSource
 from tests.integration.conftest import MakeHome, RunModule
 from tests.integration.test_triggerer import Airflow
+from tests.xcom_table import MAP_INDEX
 
 pytestmark = pytest.mark.slow
 
@@ -103,7 +104,7 @@ def test_a_mapped_sync_that_fails_does_not_start_the_dag_that_waits_for_its_data
     run_module(tmp_path, "run_dag", "sync_all", kendra=local_kendra, env=env)
 
     database = tmp_path / "airflow.db"
-    states = select(database, "SELECT map_index, state FROM task_instance WHERE dag_id = 'sync_all'")
+    states = select(database, f"SELECT {MAP_INDEX}, state FROM task_instance WHERE dag_id = 'sync_all'")
     assert sorted(states) == [(0, "success"), (1, "failed")]
     kind = "asset" if AIRFLOW_V_3_0_PLUS else "dataset"
     query = f"SELECT a.uri, e.source_map_index FROM {kind}_event e JOIN {kind} a ON a.id = e.{kind}_id"

@@ -472,7 +472,8 @@ class Run:
 
     def _task_column(self, column: str) -> Any:
         rows = self.deployment.query(
-            f"SELECT {column} FROM task_instance WHERE dag_id = %s AND run_id = %s AND task_id = %s",
+            f"SELECT {column} FROM task_instance WHERE dag_id = %s AND run_id = %s AND task_id = %s "
+            "ORDER BY try_number DESC",  # Airflow 3.4 has a row for each try
             self.dag_id,
             self.run_id,
             self.task_id,
