@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from airflow_provider_kendra import _clock
@@ -27,6 +28,7 @@ from airflow_provider_kendra.conditions import (
     Condition,
     ExecutionFinished,
     History,
+    Kept,
     NeedsOlder,
     Page,
     PollErrors,
@@ -99,9 +101,10 @@ class DataSource:
         """What a look reads here, in words."""
         return f"the sync jobs of data source {self.data_source_id}"
 
-    def pages(self, hook: KendraSyncJobsHook) -> Iterator[Page]:
-        """Read the history, newest job first, page by page."""
-        return hook.iter_pages(self.index_id, self.data_source_id)
+    def pages(self, hook: KendraSyncJobsHook, before: datetime | None = None) -> Iterator[Page]:
+        """Read the history, newest job first, page by page; only jobs that started until a moment, if one is given."""
+        filters = {} if before is None else {"started_before": before}
+        return hook.iter_pages(self.index_id, self.data_source_id, **filters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,7 @@ class Catalogue:
         """What a look reads here, in words."""
         return f"the data sources of index {self.index_id}"
 
-    def pages(self, hook: KendraSyncJobsHook) -> Iterator[Page]:
+    def pages(self, hook: KendraSyncJobsHook, before: datetime | None = None) -> Iterator[Page]:
         """Read which data sources can be judged, and which are still being created, as one page."""
         found = [(each["Id"], each.get("Status")) for each in hook.list_data_sources(self.index_id)]
         yield Page(
@@ -639,6 +642,7 @@ class Poll:
         self._looks = 0
         self._failures = 0
         self._seen: tuple[History, datetime] | None = None
+        self._kept: Kept | None = None
         self._is_reading = False
         self._latecomers: set[Subscription[Any]] = set()  # whom the poll that is under way does not serve
         # When to look next: at a time of the event loop, or earlier where the time of a wait is over.
@@ -712,38 +716,53 @@ class Poll:
                     await self._replan.wait()
 
     async def _look(self) -> None:
-        """Read the history as far as any wait needs it, and tell each wait what its condition says."""
+        """Read the history as far as any subscription needs it, and deliver to each what its condition decides."""
         self._looks += 1
         self._looked_at = self._began_at = asyncio.get_running_loop().time()
-        history, read_at = History(), _clock.utcnow()
+        history, read_at = History(self._kept), _clock.utcnow()
         hook = None
         try:
             hook = await self._client.hook()
-            pages = self.source.pages(hook)
-            needs_page = self._is_reading = True
+            self._is_reading = True
             self._latecomers.clear()
-            while undecided := self._undecided():
-                if needs_page:
-                    history.add_page(await self._call(lambda: next(pages)))
-                needs_page = False
-                for number, wait in enumerate(undecided, start=1):
-                    decision = wait.condition.decide(history, read_at)
-                    if isinstance(decision, NeedsOlder):
-                        needs_page = True
-                    else:
-                        self._deliver(wait, decision)
-                    if number % _BATCH == 0:
-                        await asyncio.sleep(0)
+            await self._read(history, hook, read_at)
         except Exception as error:
-            self._failures += 1
+            self._failures = 1 if self._keep_what_was_read(history) else self._failures + 1
             await self._deliver_error(error, hook)
         else:
             self._failures = 0
             # Whoever joined meanwhile has been served, with that exception.
             self._is_look_wanted = not self._latecomers.isdisjoint(self.waits)
+            self._kept = history.keep() if self.source.is_reusable else None
             self._seen = (history, read_at)
         finally:
             self._is_reading = False
+
+    async def _read(self, history: History, hook: KendraSyncJobsHook, read_at: datetime) -> None:
+        pages = self.source.pages(hook)
+        needs_page, is_resumed = True, False
+        while undecided := self._undecided():
+            if needs_page:
+                history.add_page(await self._call(partial(next, pages)))
+            if not is_resumed and (before := history.resumes_before) is not None:
+                pages, is_resumed = self.source.pages(hook, before), True
+            needs_page = False
+            for number, wait in enumerate(undecided, start=1):
+                decision = wait.condition.decide(history, read_at)
+                if isinstance(decision, NeedsOlder):
+                    needs_page = True
+                else:
+                    self._deliver(wait, decision)
+                if number % _BATCH == 0:
+                    await asyncio.sleep(0)
+
+    def _keep_what_was_read(self, history: History) -> bool:
+        """After an error, let the next poll go on where this one stopped; return whether this one got any further."""
+        before = 0 if self._kept is None else len(self._kept.jobs.all)
+        if not self.source.is_reusable or not (self._kept is None or history.has_met_kept):
+            return False
+        self._kept, self._seen = history.keep(), None
+        return self._kept is not None and len(self._kept.jobs.all) > before
 
     async def _deliver_error(self, error: Exception, hook: KendraSyncJobsHook | None) -> None:
         judged = judge_error(error, self.source.contents, lambda: self._client.renew(hook))

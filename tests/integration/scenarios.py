@@ -539,7 +539,7 @@ TROUBLE = [
     ),
     Scenario(
         "reads a history that turns in a circle", times_out("mine", "the same page"),
-        [[job(f"job-{n}", "SUCCEEDED", started=n) for n in range(30)]],
+        [[job(f"job-{n}", "SUCCEEDED", started=n) for n in range(90)]],
         [{"next_token": "repeated"}], execution_id="mine", arguments={"timeout": 120},
     ),
 ]  # fmt: skip

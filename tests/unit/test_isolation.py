@@ -43,18 +43,18 @@ class Calls:
         self.times: dict[str, list[float]] = defaultdict(list)
         self.most_threads = 0
 
-    def pages(self, hook: KendraSyncJobsHook, *ids: str) -> Iterator[Any]:
+    def pages(self, hook: KendraSyncJobsHook, *ids: str, **filters: Any) -> Iterator[Any]:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualTimeLoop)
-        return self._pages(loop, hook, *ids)
+        return self._pages(loop, hook, *ids, **filters)
 
-    def _pages(self, loop: VirtualTimeLoop, hook: KendraSyncJobsHook, *ids: str) -> Iterator[Any]:
+    def _pages(self, loop: VirtualTimeLoop, hook: KendraSyncJobsHook, *ids: str, **filters: Any) -> Iterator[Any]:
         self.times[ids[1]].append(loop.time())
         self.most_threads = max(self.most_threads, len(threads()))
         if ids[1].startswith("hung"):
             loop.hang(HANGS)
             raise ReadTimeoutError(endpoint_url="https://kendra", error="It never answered.")
-        yield from _iter_pages(hook, *ids)
+        yield from _iter_pages(hook, *ids, **filters)
 
 
 _iter_pages = KendraSyncJobsHook.iter_pages
@@ -63,7 +63,7 @@ _iter_pages = KendraSyncJobsHook.iter_pages
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch, data_source: DataSource) -> Calls:
     calls = Calls()
-    monkeypatch.setattr(KendraSyncJobsHook, "iter_pages", lambda hook, *ids: calls.pages(hook, *ids))
+    monkeypatch.setattr(KendraSyncJobsHook, "iter_pages", lambda hook, *ids, **more: calls.pages(hook, *ids, **more))
     monkeypatch.setattr(polling, "random", SimpleNamespace(uniform=lambda low, high: high))
     monkeypatch.setenv("AIRFLOW_CONN_HUNG", data_source.kendra.connection_json)
     return calls

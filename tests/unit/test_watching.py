@@ -576,7 +576,7 @@ class Gate:
         self._lock = threading.Lock()
         iter_pages, list_data_sources = KendraSyncJobsHook.iter_pages, KendraSyncJobsHook.list_data_sources
 
-        def pages(hook, index_id, data_source_id):
+        def pages(hook, index_id, data_source_id, **filters):
             with self._lock:
                 self.in_flight += 1
                 self.most_in_flight = max(self.most_in_flight, self.in_flight)
@@ -584,7 +584,7 @@ class Gate:
                 self.open.wait(60)
                 raise ConnectionResetError  # no call of a thread that is left may come in the next test
             try:
-                yield from iter_pages(hook, index_id, data_source_id)
+                yield from iter_pages(hook, index_id, data_source_id, **filters)
             finally:
                 with self._lock:
                     self.in_flight -= 1

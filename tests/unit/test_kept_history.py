@@ -1,0 +1,185 @@
+"""What a poll keeps of the history for the next ones: whoever reads on from there decides as if all were read anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_kendra.conditions import ExecutionFinished, Fresh, History, Kept, NeedsOlder, Page, SyncedSince
+from airflow_provider_kendra.finished import Finished, FinishedSince
+from airflow_provider_kendra.sync_job import Acceptance, SyncJob
+from tests.conftest import examples
+
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+FINISHED = ("SUCCEEDED", "FAILED", "INCOMPLETE", "ABORTED")
+
+
+def job(number: int, status: str = "SUCCEEDED") -> SyncJob:
+    """The job that started in that minute after midnight."""
+    started = NOW.replace(hour=0) + timedelta(minutes=number)
+    ended = started + timedelta(seconds=30) if status in FINISHED else None
+    return SyncJob(
+        index_id="index",
+        data_source_id="source",
+        execution_id=f"job-{number}",
+        status=status,
+        start_time=started,
+        end_time=ended,
+    )
+
+
+class Service:
+    """A data source's history as the service lists it, and the pages that were read of it."""
+
+    def __init__(self, jobs: Sequence[SyncJob] = (), size: int = 3) -> None:
+        self.jobs = list(jobs)
+        self.size = size
+        self.pages_read = 0
+
+    def pages(self, before: datetime | None = None) -> Iterator[Page]:
+        listed = [each for each in self.jobs if before is None or (each.start_time and each.start_time <= before)]
+        starts = range(0, max(len(listed), 1), self.size)
+        for start in starts:
+            self.pages_read += 1
+            yield Page(listed[start : start + self.size], is_last=start == starts[-1])
+
+
+def poll(service: Service, kept: Kept | None, *conditions, fails_after: int | None = None):
+    """Read as a poll does; give the decisions, and what the next poll gets."""
+    history, pages, is_resumed = History(kept), service.pages(), False
+    decisions = [NeedsOlder()] * len(conditions)
+    pages_read = 0
+    while any(isinstance(each, NeedsOlder) for each in decisions):
+        if pages_read == fails_after:
+            return None, history.keep() if kept is None or history.has_met_kept else kept
+        history.add_page(next(pages))
+        pages_read += 1
+        if not is_resumed and history.resumes_before is not None:
+            pages, is_resumed = service.pages(history.resumes_before), True
+        decisions = [
+            each.decide(history, NOW) if isinstance(decision, NeedsOlder) else decision
+            for each, decision in zip(conditions, decisions, strict=True)
+        ]
+    return decisions, history.keep()
+
+
+def since(minute: int) -> SyncedSince:
+    return SyncedSince(job(minute).start_time, Acceptance())
+
+
+def missing() -> ExecutionFinished:
+    return ExecutionFinished("missing", Acceptance(), 120, NOW)
+
+
+def failed(*numbers: int) -> list[SyncJob]:
+    """Newest first."""
+    return [job(number, "FAILED") for number in sorted(numbers, reverse=True)]
+
+
+def test_a_poll_reads_no_further_than_to_what_was_read_before():
+    service = Service(failed(*range(30)))
+    _, kept = poll(service, None, missing())
+    assert service.pages_read == 10
+    service.jobs = [job(30, "SYNCING"), *service.jobs]
+    poll(service, kept, missing(), since(2))
+    assert service.pages_read == 11
+
+
+def test_a_poll_that_needs_older_jobs_reads_on_where_the_others_stopped():
+    service = Service(failed(*range(30)))
+    _, kept = poll(service, None, since(20))
+    before = service.pages_read
+    _, kept = poll(service, kept, missing())
+    # The first page, then from the oldest known job to the end; that one is listed again.
+    assert service.pages_read - before == 1 + 7
+    assert [each.execution_id for each in kept.jobs.all] == [each.execution_id for each in service.jobs]
+    assert kept.is_complete
+
+
+def test_a_poll_after_one_that_failed_goes_on_behind_the_pages_that_were_read():
+    service = Service(failed(*range(30)))
+    _, kept = poll(service, None, missing(), fails_after=8)
+    assert len(kept.jobs.all) == 24
+    before = service.pages_read
+    decisions, _ = poll(service, kept, missing())
+    assert service.pages_read - before <= 4
+    assert decisions is not None
+
+
+def test_a_poll_that_fails_before_it_meets_what_was_kept_loses_none_of_it():
+    service = Service(failed(*range(30)))
+    _, kept = poll(service, None, missing())
+    service.jobs = failed(*range(40))
+    _, after = poll(service, kept, missing(), fails_after=2)
+    assert after is kept
+
+
+@pytest.mark.parametrize("change", ["status", "gone", "pruned", "inserted"])
+def test_what_no_longer_fits_the_list_is_read_anew(change):
+    service = Service(failed(*range(0, 30, 2)))
+    _, kept = poll(service, None, missing())
+    newest = service.jobs[0]
+    service.jobs = {
+        "status": [replace(newest, status="SUCCEEDED"), *service.jobs[1:]],
+        "gone": service.jobs[1:],
+        "pruned": service.jobs[:3],
+        "inserted": [newest, job(27), *service.jobs[1:]],
+    }[change]
+    decisions, kept = poll(service, kept, since(0), missing())
+    anew, _ = poll(service, None, since(0), missing())
+    assert decisions == anew
+    assert kept.jobs.all == service.jobs
+
+
+def test_jobs_that_have_not_finished_are_always_read():
+    service = Service([job(9, "SYNCING"), job(8), job(7, "STOPPING"), *failed(*range(7))])
+    _, kept = poll(service, None, missing())
+    assert [each.execution_id for each in kept.jobs.all] == [f"job-{number}" for number in reversed(range(7))]
+
+
+@st.composite
+def nights(draw):
+    """How a history grows from poll to poll: jobs that start and end, and what a poll is asked for."""
+    return draw(
+        st.lists(
+            st.tuples(
+                st.integers(0, 4),  # how many more jobs have started
+                st.sampled_from([*FINISHED, "SYNCING"]),  # how the newest stands
+                st.lists(st.integers(0, 60), max_size=3),  # since when syncs are waited for
+                st.booleans(),  # whether a job is waited for that is not there
+                st.none() | st.integers(0, 3),  # after how many pages the poll fails
+            ),
+            min_size=2,
+            max_size=8,
+        )
+    )
+
+
+@settings(max_examples=examples(300))
+@given(nights(), st.lists(st.sampled_from(FINISHED), min_size=60, max_size=60), st.integers(1, 5))
+def test_every_condition_decides_as_if_the_whole_history_were_read_anew(nights, ends, size):
+    service, kept, started, cursor = Service(size=size), None, 0, None
+    for more, newest, minutes, is_one_missing, fails_after in nights:
+        started += more
+        service.jobs = [job(number, ends[number]) for number in reversed(range(started))]
+        if service.jobs:
+            service.jobs[0] = job(started - 1, newest)
+        conditions = [since(minute) for minute in minutes]
+        conditions += [Fresh(Acceptance(), max_age=timedelta(hours=12), measured_by="end_time", fail_fast=True)]
+        conditions += [missing()] if is_one_missing else []
+        watched = [FinishedSince(cursor)]
+        decisions, kept = poll(service, kept, *watched, *conditions, fails_after=fails_after)
+        anew, _ = poll(service, None, *watched, *conditions)
+        if decisions is None:
+            continue
+        assert decisions[1:] == anew[1:]
+        finished, expected = decisions[0], anew[0]
+        assert isinstance(finished, Finished)
+        assert isinstance(expected, Finished)
+        assert finished.jobs == expected.jobs
+        cursor = finished.cursor
