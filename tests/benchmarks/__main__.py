@@ -99,6 +99,17 @@ ISOLATION_COLUMNS = {
     "exit_s": "exit (s)",
 }
 
+HISTORIES = (1000, 26_000)  # jobs; the second is 90 days of a sync every 5 minutes
+HISTORY_COLUMNS = {
+    "jobs": "jobs",
+    "first_read_s": "first read (s)",
+    "cpu_percent": "CPU then (% of a core)",
+    "longest_stall_ms": "longest stall (ms)",
+    "calls_per_interval": "calls an interval",
+    "bytes_per_job": "memory a job (bytes)",
+}
+HISTORY_TARGETS = {"cpu_percent": 10, "longest_stall_ms": 50, "calls_per_interval": 2, "bytes_per_job": 400}
+
 
 def main() -> int:
     """Measure, print, and return 1 if a target is missed."""
@@ -123,11 +134,12 @@ def main() -> int:
         waits = [(each, count, _waits(home, kendra, each, count, times)) for each, count, times in plan]
         loads = {each: _load(home, kendra, load, each) for each in load.sizes if each == "ours" or has_peer}
         isolation = _isolation(home, kendra, **(QUICK_ISOLATION if arguments.quick else ISOLATION))
+        histories = [_history(home, kendra, jobs) for jobs in HISTORIES[: 1 if arguments.quick else None]]
         soak = _soak(home, kendra, **(QUICK_SOAK if arguments.quick else SOAK))
         parse = {name: _parse(home, modules, repeats) for name, modules in {"ours": OURS, "eager": EAGER}.items()}
 
     missed = _report_waits(waits, repeats) + _report_load(loads, load) + _report_isolation(isolation)
-    missed += _report_soak(soak) + _report_parse(parse)
+    missed += _report_histories(histories) + _report_soak(soak) + _report_parse(parse)
     print("\n".join(f"MISSED: {each}" for each in missed) or "All targets are met.")
     print(f"Took {time.perf_counter() - began:.0f} s.")
     if arguments.output:
@@ -137,6 +149,7 @@ def main() -> int:
             "waits": [{"trigger": each, "waits": count, **result} for each, count, result in waits],
             "load": {"interval_s": load.interval, **loads},
             "isolation": isolation,
+            "histories": histories,
             "soak": soak,
             "parse": parse,
             "missed": missed,
@@ -200,6 +213,17 @@ def _isolation(home: str, kendra: LocalKendra, **sizes: Any) -> dict[str, Any]:
     ids = (index_id, data_source_id)
     result: dict[str, Any] = _fresh(home, "tests.benchmarks.isolation", **sizes, url=kendra.url, ids=ids)
     return result | {"exit_s": round(time.time() - result.pop("ended_at"), 1)}
+
+
+def _history(home: str, kendra: LocalKendra, jobs: int) -> dict[str, Any]:
+    print(f"… a history of {jobs:,} jobs", file=sys.stderr)
+    kendra.reset()
+    index_id = kendra.create_index()
+    ids = {"index_id": index_id, "data_source_id": kendra.create_custom_data_source(index_id)}
+    result: dict[str, Any] = _fresh(
+        home, "tests.benchmarks.history", jobs=jobs, waits=300, intervals=4, url=kendra.url, **ids
+    )
+    return result
 
 
 def _soak(home: str, kendra: LocalKendra, waits: int, waves: int, data_sources: int) -> dict[str, Any]:
@@ -318,6 +342,20 @@ def _report_isolation(isolation: dict[str, Any]) -> list[str]:
         f"isolation: {ISOLATION_COLUMNS[name]} is {isolation[name]}, target {target:g}"
         for name, target in targets.items()
         if isolation[name] > target
+    ]
+
+
+def _report_histories(histories: list[dict[str, Any]]) -> list[str]:
+    print("300 waits for freshness with different cutoffs and one for a job that is not there; no job is acceptable.\n")
+    _head(*HISTORY_COLUMNS.values())
+    for each in histories:
+        _row(*(f"{each[name]:,}" for name in HISTORY_COLUMNS))
+    print()
+    return [
+        f"a history of {each['jobs']:,} jobs: {HISTORY_COLUMNS[name]} is {each[name]}, target {target:g}"
+        for each in histories
+        for name, target in HISTORY_TARGETS.items()
+        if each[name] > target
     ]
 
 
