@@ -653,6 +653,8 @@ def news_of(decision: object) -> object:
 class PollErrors:
     """Sums up the polls that fail, for a log that says so when errors begin and then at its progress interval."""
 
+    __slots__ = ("_failed", "_is_reported", "_kind", "_polls")
+
     def __init__(self) -> None:
         self._polls = self._failed = 0
         self._kind = ""
@@ -730,6 +732,8 @@ class WaitLog(Generic[S]):
     :param now: When the wait begins.
     :param errors: Counts the polls that fail, where whoever polls does so; default None: :meth:`line` does.
     """
+
+    __slots__ = ("_errors", "_logged", "_logged_at", "_since", "_text")
 
     def __init__(
         self, text: Callable[[S, int, datetime, PollErrors], str], now: datetime, errors: PollErrors | None = None
