@@ -88,7 +88,7 @@ class DataSource:
 
     def pages(self, hook: KendraSyncJobsHook) -> Iterator[Page]:
         """Read the history, newest job first, page by page."""
-        return hook.iter_pages(self.index_id, self.data_source_id)
+        return hook._iter_pages(self.index_id, self.data_source_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ def look(
     try:
         return read(condition, source.pages(hook), _clock.utcnow())
     except Exception as error:
-        return after_error(error, source.contents, seen, hook.discard_clients)
+        return after_error(error, source.contents, seen, hook._discard_clients)
 
 
 def confirm(
@@ -626,7 +626,7 @@ def _in_empty_context(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
 
 def _make_hook(aws: AwsParameters) -> KendraSyncJobsHook:
     hook = aws.make_hook()
-    hook.use_for_polling()
+    hook._use_for_polling()
     _ = hook.conn  # looks the connection up and builds the client, here in a thread
     return hook
 
