@@ -84,5 +84,5 @@ class AwsParametersMixin(RenderedParameters):
     def hook(self) -> KendraSyncJobsHook:
         """The hook for these parameters."""
         hook = self.aws_parameters.make_hook()
-        hook.be_patient_with_look_ups()
+        hook._retry_connection_lookups()
         return hook

@@ -17,6 +17,7 @@ from airflow.cli.simple_table import AirflowConsole
 from airflow.utils.cli import suppress_logs_and_warning
 
 from airflow_provider_kendra import _clock, _output, _streams, polling
+from airflow_provider_kendra._stopping import StopState
 from airflow_provider_kendra._text import LONGEST_MESSAGE, make_plain, plain
 from airflow_provider_kendra.aws import AwsParameters
 from airflow_provider_kendra.conditions import (
@@ -31,7 +32,6 @@ from airflow_provider_kendra.exceptions import KendraError, KendraRequestError, 
 from airflow_provider_kendra.freshness import Reading, condition_for, in_words, read_index
 from airflow_provider_kendra.operators.kendra import NOT_FOUND_TIMEOUT
 from airflow_provider_kendra.outcomes import Failed, Failure, Satisfied
-from airflow_provider_kendra.stopping import StopState
 from airflow_provider_kendra.sync_job import TERMINAL_STATUSES, Acceptance, SyncJob, SyncJobStatus
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ def start(args: Namespace) -> None:
         status=SyncJobStatus.SYNCING,
     )
     with suppress(Exception):  # the sync has been started, which is what matters
-        listed = next(hook.iter_pages(*ids)).jobs
+        listed = next(hook._iter_pages(*ids)).jobs
         job = next((each for each in listed if each.execution_id == execution_id), job)
     _print_jobs([job], args.output)
 
@@ -207,7 +207,7 @@ def start(args: Namespace) -> None:
 def stop(args: Namespace) -> None:
     """Stop the running sync of a data source."""
     hook = _aws(args).make_hook()
-    stopped = hook.request_stop(args.index_id, args.data_source_id, args.execution_id)
+    stopped = hook._request_stop(args.index_id, args.data_source_id, args.execution_id)
     job = stopped.job
     if job is None or stopped.state is StopState.OVER:
         why = "no sync is running"

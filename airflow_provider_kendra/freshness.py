@@ -169,7 +169,7 @@ def read_index(
             return Reading(**reading)
         try:
             read_at = now()
-            pages = hook.iter_pages(index_id, reading["data_source_id"])
+            pages = hook._iter_pages(index_id, reading["data_source_id"])
             history = read_back(pages, condition, read_at, at_least=at_least)
             return Reading(**reading, jobs=history.jobs, freshness=assess(history, condition, read_at))
         except Exception as error:

@@ -104,7 +104,7 @@ class DataSource:
     def pages(self, hook: KendraSyncJobsHook, before: datetime | None = None) -> Iterator[Page]:
         """Read the history, newest job first, page by page; only jobs that started until a moment, if one is given."""
         filters = {} if before is None else {"started_before": before}
-        return hook.iter_pages(self.index_id, self.data_source_id, **filters)
+        return hook._iter_pages(self.index_id, self.data_source_id, **filters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,7 +378,7 @@ def look(
     try:
         return read(condition, source.pages(hook), _clock.utcnow())
     except Exception as error:
-        return after_error(error, source.contents, seen, hook.discard_clients)
+        return after_error(error, source.contents, seen, hook._discard_clients)
 
 
 def confirm(
@@ -810,7 +810,7 @@ def _in_empty_context(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
 
 def _make_hook(aws: AwsParameters) -> KendraSyncJobsHook:
     hook = aws.make_hook()
-    hook.use_for_polling()
+    hook._use_for_polling()
     _ = hook.conn  # looks the connection up and builds the client, here in a thread
     return hook
 

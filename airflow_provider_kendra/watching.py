@@ -154,7 +154,7 @@ def _read_listing(
             return timed_out(HeldUp({"all": Waiting(trouble=_NO_ANSWER)}), condition)
         page = future.result()
     except Exception as error:
-        decision = after_error(error, catalogue.contents, None, hook.discard_clients)
+        decision = after_error(error, catalogue.contents, None, hook._discard_clients)
         return decision if isinstance(decision, Failed) else HeldUp({"all": decision})
     finally:
         threads.shutdown(cancel_futures=True)
@@ -177,7 +177,7 @@ def _read_each(
     for key, source in sources.items():
         result = results.get(key)
         if isinstance(result, Exception):
-            seen[key] = after_error(result, source.contents, before.get(key), hook.discard_clients)
+            seen[key] = after_error(result, source.contents, before.get(key), hook._discard_clients)
         elif result is None and is_out_of_time:
             seen[key] = Waiting(trouble=_NO_ANSWER)
         else:

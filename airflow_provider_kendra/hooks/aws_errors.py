@@ -7,7 +7,6 @@ import socket
 import ssl
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies
 
@@ -17,24 +16,12 @@ from botocore.parsers import ResponseParserError
 from requests import RequestException
 from urllib3.exceptions import LocationValueError
 
+from airflow_provider_kendra._calls import ErrorKind as ErrorKind
 from airflow_provider_kendra._text import make_plain, plain, shown
 from airflow_provider_kendra.exceptions import KendraRequestError
 
 if TYPE_CHECKING:
     from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
-
-
-class ErrorKind(StrEnum):
-    """How callers should treat an error."""
-
-    TRANSIENT = "transient"
-    """Will pass: throttling, an error on the service's side or on the way to it."""
-    PERMANENT = "permanent"
-    """Will not pass: access denied, no such resource, an invalid request, a wrong configuration."""
-    CREDENTIALS = "credentials"
-    """May pass with a new client: expired or missing credentials."""
-    ALREADY_RUNNING = "already_running"
-    """A start that was refused since a sync job is running."""
 
 
 THROTTLING_CODES = frozenset(

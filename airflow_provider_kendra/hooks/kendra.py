@@ -1,4 +1,4 @@
-"""The one room that speaks to AWS."""
+"""The hook: the only module that calls AWS."""
 
 from __future__ import annotations
 
@@ -21,6 +21,17 @@ from botocore.parsers import ResponseParserError
 from botocore.utils import CachedProperty
 
 from airflow_provider_kendra._batches import batches_of, check_documents, prepare, sort_failures
+from airflow_provider_kendra._calls import PAUSE, ErrorKind
+from airflow_provider_kendra._starting import (
+    CallerStep,
+    Follow,
+    Remember,
+    Return,
+    Starter,
+    advance_start,
+    already_running,
+)
+from airflow_provider_kendra._stopping import Confirm, Stopped, Stopper, StopState, advance_stop
 from airflow_provider_kendra._text import plain, shown
 from airflow_provider_kendra.conditions import Page
 from airflow_provider_kendra.exceptions import (
@@ -33,7 +44,6 @@ from airflow_provider_kendra.exceptions import (
 from airflow_provider_kendra.hooks.aws_connections import fault_of, is_unreadable
 from airflow_provider_kendra.hooks.aws_errors import (
     THROTTLING_CODES,
-    ErrorKind,
     check_ca_bundle,
     classify_error,
     describe_error,
@@ -44,21 +54,6 @@ from airflow_provider_kendra.hooks.aws_errors import (
     refusal,
     secrets_of,
 )
-from airflow_provider_kendra.starting import (
-    PAUSE,
-    START_GRACE,
-    Follow,
-    GiveUp,
-    Look,
-    Refuse,
-    Return,
-    Send,
-    Skip,
-    Starter,
-    WaitOut,
-    already_running,
-)
-from airflow_provider_kendra.stopping import Stopped, Stopper, StopState
 from airflow_provider_kendra.sync_job import TERMINAL_STATUSES, Acceptance, SyncJob, as_execution_id
 from airflow_provider_kendra.validation import (
     check_connection_id,
@@ -112,7 +107,7 @@ class ConnectionLookUpError(KendraError):
 _NEVER_SENT = (aws.EndpointConnectionError, aws.ConnectTimeoutError)
 
 
-def _certainly_did_nothing(error: BaseException) -> bool:
+def _certainly_had_no_effect(error: BaseException) -> bool:
     """Whether a start request that raised this was refused, or did not reach the service."""
     if isinstance(error, aws.ClientError) and error.response.get("Error", {}).get("Code") in THROTTLING_CODES:
         return True
@@ -149,8 +144,8 @@ class KendraSyncJobsHook(AwsBaseHook):
             self._config_error = str(error)
             kwargs["config"] = None
         super().__init__(*args, **{**kwargs, "client_type": "kendra"})
-        self.look_up_pauses: Sequence[float] = ()
-        self._is_connection_known = False
+        self._lookup_pauses: Sequence[float] = ()
+        self._is_connection_expected = False
         self._defaults = _TIMEOUTS
         self._known_conn_config: Any = None
 
@@ -202,29 +197,29 @@ class KendraSyncJobsHook(AwsBaseHook):
             raise KendraRequestError(self._config_error)
         _check_connection_id(self.aws_conn_id)
         try:
-            self._known_conn_config = self._look_up_patiently()
+            self._known_conn_config = self._look_up_connection_with_retries()
         except (ConnectionLookUpError, ConnectionNotDefinedError) as error:
             if self._known_conn_config is None:
                 raise
             self.log.warning("%s Using what the last look-up gave.", error)
         return self._known_conn_config
 
-    def _look_up_patiently(self) -> Any:
+    def _look_up_connection_with_retries(self) -> Any:
         """Look the connection up, again after each pause, since Airflow says "not defined" of failed look-ups too."""
-        for pause in self.look_up_pauses if self._known_conn_config is None else ():
+        for pause in self._lookup_pauses if self._known_conn_config is None else ():
             try:
-                return self._look_up()
+                return self._look_up_connection()
             except (ConnectionLookUpError, ConnectionNotDefinedError) as error:
                 self.log.warning("%s Looking it up again in %g s, in case that is not so.", error, pause)
             time.sleep(pause)
-        return self._look_up()
+        return self._look_up_connection()
 
-    def _look_up(self) -> Any:
+    def _look_up_connection(self) -> Any:
         try:
             with self._secrets_hidden(), misconfiguration_explained(f"the connection {self.aws_conn_id!r}"):
                 return AwsBaseHook.conn_config.func(self)  # type: ignore[attr-defined]
         except ConnectionNotDefinedError as error:
-            if not self._is_connection_known:
+            if not self._is_connection_expected:
                 raise
             raise ConnectionLookUpError(
                 f"The look-up of the AWS connection {self.aws_conn_id!r} failed: Airflow says that it is not defined, "
@@ -240,22 +235,18 @@ class KendraSyncJobsHook(AwsBaseHook):
             hide_secrets(error, secrets_of(self._known_conn_config, self._config))
             raise
 
-    def be_patient_with_look_ups(self) -> None:
+    def _retry_connection_lookups(self) -> None:
         """Look the connection up several times, over a minute, before it counts as not defined."""
-        self.look_up_pauses = LOOK_UP_PAUSES
+        self._lookup_pauses = LOOK_UP_PAUSES
 
-    def use_connection_of(self, other: KendraSyncJobsHook) -> None:
-        """
-        Take the values of the connection from a hook with the same parameters, to look it up once.
-
-        :param other: The other hook.
-        """
+    def _reuse_connection_of(self, other: KendraSyncJobsHook) -> None:
+        """Take the values of the connection from a hook with the same parameters, to look it up once."""
         self.conn_config = self._known_conn_config = other.conn_config
 
-    def take_connection_as_defined(self) -> None:
-        """Take "not defined" for a failed look-up, which will pass: a process before this one had the connection."""
-        self.look_up_pauses = ()
-        self._is_connection_known = True
+    def _expect_connection(self) -> None:
+        """Treat "not defined" as a failed look-up, which will pass: an earlier process has used the connection."""
+        self._lookup_pauses = ()
+        self._is_connection_expected = True
 
     def get_client_type(self, *args: Any, **kwargs: Any) -> Any:
         """
@@ -276,28 +267,24 @@ class KendraSyncJobsHook(AwsBaseHook):
         """The botocore configuration: what the author or the connection gave, over bounded time-outs."""
         return self._defaults.merge(super().config)
 
-    def use_for_polling(self) -> None:
+    def _use_for_polling(self) -> None:
         """Make one attempt a call, with short time-outs, unless the author set these: the poller is the retry."""
         self._defaults = _POLLING
 
     @cached_property
-    def _start_client(self) -> KendraClient:
+    def _single_attempt_client(self) -> KendraClient:
         # botocore's retries would send a start again after a lost answer, and then report our own sync job as
         # "already running".
         config = self.config.merge(Config(retries={"total_max_attempts": 1}))
         client: KendraClient = self.get_client_type(self.region_name, config=config)
         return client
 
-    def iter_pages(self, index_id: str, data_source_id: str, **filters: Any) -> Iterator[Page]:
+    def _iter_pages(self, index_id: str, data_source_id: str, **filters: Any) -> Iterator[Page]:
         """
-        Read the history page by page, newest job first; a page is fetched when it is asked for.
+        Read the history page by page, newest job first; pages are fetched as they are consumed.
 
-        A page without jobs is passed over unless it is the last: the service may send one with a token. That the newest
-        job comes first is not in Kendra's reference, so each page is sorted.
-
-        :param index_id: The index.
-        :param data_source_id: The data source.
-        :param filters: As in :meth:`iter_sync_jobs`.
+        A page without jobs is skipped unless it is the last: the service may send one with a token. Kendra's reference
+        does not say that the newest job comes first, so each page is sorted.
         """
         request = self._list_request(index_id, data_source_id, **filters)
         contents = f"history of data source {data_source_id}"
@@ -359,7 +346,7 @@ class KendraSyncJobsHook(AwsBaseHook):
             None: any.
         :param page_size: Jobs in one call, 1 to 10 (``MaxResults``). Default 10.
         """
-        pages = self.iter_pages(
+        pages = self._iter_pages(
             index_id,
             data_source_id,
             status=status,
@@ -444,232 +431,69 @@ class KendraSyncJobsHook(AwsBaseHook):
         :raises KendraSyncJobAlreadyRunningError: if a sync job is running already.
         :raises KendraError: if no start could be brought about in time.
         """
-        step = self.advance_start(index_id, data_source_id, Starter(acceptance=Acceptance(TERMINAL_STATUSES)))
-        if isinstance(step, Follow):
-            return step.execution_id
-        if isinstance(step, Return):
-            return step.job.execution_id  # the answer was lost, and the job has ended meanwhile
-        raise already_running(index_id, data_source_id, step.job)
+        step = self._advance_start(index_id, data_source_id, Starter(acceptance=Acceptance(TERMINAL_STATUSES)))
+        match step:
+            case Follow(execution_id):
+                return execution_id
+            case Return(job):
+                return job.execution_id  # the answer was lost, and the job has ended meanwhile
+            case _:
+                raise already_running(index_id, data_source_id, step.job)
 
-    def advance_start(
-        self,
-        index_id: str,
-        data_source_id: str,
-        starter: Starter,
-        *,
-        remember: Callable[[dict[str, Any] | None], object] | None = None,
-    ) -> Follow | WaitOut | Return | Skip | Refuse:
-        """
-        Read the history and send requests until another step is due.
+    def _advance_start(
+        self, index_id: str, data_source_id: str, starter: Starter, *, remember: Remember | None = None
+    ) -> CallerStep:
+        """Read the history and send start requests until the caller has something to do."""
+        return advance_start(self._calls_on(index_id, data_source_id), starter, remember=remember)
 
-        :param index_id: The index.
-        :param data_source_id: The data source.
-        :param starter: Decides.
-        :param remember: Called with what a later try must know, before a start request goes out; with None once
-            it is certain that the request did nothing.
-        :raises KendraError: if no start could be brought about in time.
-        """
-        request = self._ids(index_id, data_source_id)
-        trouble: Exception | None = None
-        while True:
-            try:
-                step = starter.next_step(self._read_back(index_id, data_source_id, starter), time.monotonic())
-            except Exception as error:
-                trouble = self._bear(error)
-                starter.turned_away(time.monotonic())
-                step = GiveUp() if starter.has_lost_patience(time.monotonic()) else Look()
-            if isinstance(step, GiveUp):
-                raise KendraError(
-                    f"No sync of data source {data_source_id} (index {index_id}) could be started within "
-                    f"{START_GRACE:.0f} s. Last error: {trouble}"
-                ) from trouble
-            if not isinstance(step, Look | Send):
-                return step
-            if isinstance(step, Look) or starter.is_repeated:
-                time.sleep(PAUSE)
-            if isinstance(step, Send):
-                if remember is not None:
-                    remember(starter.memory)
-                try:
-                    send = self._start_client.start_data_source_sync_job
-                    return starter.answered(
-                        as_execution_id(self._ask("StartDataSourceSyncJob", send, **request)["ExecutionId"])
-                    )
-                except Exception as error:
-                    trouble = error
-                    if remember is not None and not starter.is_in_doubt and _certainly_did_nothing(error):
-                        remember(None)  # else a later try would take what others start for its own
-                    self._take_failed_start(error, starter)
+    def _calls_on(self, index_id: str, data_source_id: str) -> _DataSourceCalls:
+        self._ids(index_id, data_source_id)  # an error in them comes before any call
+        return _DataSourceCalls(self, index_id, data_source_id)
 
-    def _take_failed_start(self, error: Exception, starter: Starter) -> None:
-        if classify_error(error) is ErrorKind.ALREADY_RUNNING:
-            self.log.info("The start was refused: %s", plain(error))
-            return starter.refused(time.monotonic())
-        self._bear(error)
-        if _certainly_did_nothing(error):
-            return starter.turned_away(time.monotonic())
-        return starter.lost(time.monotonic())
-
-    def _bear(self, error: Exception) -> Exception:
-        """Go on after an error that may pass; raise any other."""
-        kind = classify_error(error)
-        if kind is ErrorKind.PERMANENT:
-            raise error
-        if kind is ErrorKind.CREDENTIALS:
-            self.discard_clients()
-        self.log.warning("Starting a sync: %s; trying again.", describe_error(error))
-        return error
-
-    def _read_back(self, index_id: str, data_source_id: str, starter: Starter) -> list[SyncJob]:
-        jobs: list[SyncJob] = []
-        for job in self.iter_sync_jobs(index_id, data_source_id):
-            jobs.append(job)
-            if starter.anchor in (None, job.execution_id) and not starter.needs_whole_history:
-                break
-        return jobs
-
-    def discard_clients(self) -> None:
+    def _discard_clients(self) -> None:
         """Forget connection and clients: the next call uses fresh credentials."""
-        for name in ("conn", "_client", "conn_config", "_start_client"):
+        for name in ("conn", "_client", "conn_config", "_single_attempt_client"):
             self.__dict__.pop(name, None)
 
-    def find_running(self, index_id: str, data_source_id: str) -> SyncJob | None:
-        """
-        Find the sync job that is running now, or None.
-
-        Only the newest job can be running: Kendra runs one at a time, so an older one has ended whatever its status
-        says.
-
-        :param index_id: The index.
-        :param data_source_id: The data source.
-        """
-        newest = self.get_latest_sync_job(index_id, data_source_id)
-        return None if newest is None or newest.is_finished else newest
-
-    def request_stop(
+    def _request_stop(
         self,
         index_id: str,
         data_source_id: str,
         execution_id: str | None = None,
         *,
-        confirm: Callable[[SyncJob, SyncJob | None], object] | None = None,
+        confirm: Confirm | None = None,
     ) -> Stopped:
         """
-        Stop the running sync job, once, and say what became of that. It does not wait for the job's end.
+        Stop the running sync job, once, without waiting for its end, and return how that went.
 
         A stop is sent only right after a reading of the history that shows the job as the running one. Transient
         errors are retried for up to a minute. A job that is not listed is searched for during 20 seconds, since a new
         one may not be listed at once. A CUSTOM data source that is indexing has been stopped before.
 
-        :param index_id: The index.
-        :param data_source_id: The data source.
         :param execution_id: Stop only this job. Default None: the one that runs.
-        :param confirm: Called once with the running job that was chosen, and the job before it, before a request is
-            sent; what it raises prevents that. Not called where ``execution_id`` is given.
+        :param confirm: Called before a request is sent, unless ``execution_id`` is given.
         :raises KendraSyncJobNotFoundError: if the history does not hold ``execution_id``.
         """
         if execution_id is not None:
             check_identifier("execution_id", execution_id)
-        stopped = self._advance_stop(index_id, data_source_id, Stopper(execution_id), confirm)
+        stopped = advance_stop(self._calls_on(index_id, data_source_id), Stopper(execution_id), confirm)
         if stopped.job is None and execution_id is not None:
             raise _no_such_job(index_id, data_source_id, execution_id)
         return stopped
 
-    def stop_sync_job_if_running(
+    def _stop_sync_job_if_running(
         self, index_id: str, data_source_id: str, execution_id: str, *, is_custom: bool | None = None
     ) -> bool:
         """
         Stop a sync job if it is the one that runs, and return whether it is being stopped now.
 
-        :param index_id: The index.
-        :param data_source_id: The data source.
-        :param execution_id: The job.
         :param is_custom: Whether the data source is CUSTOM. Default None: found out where it matters.
         """
-        stopped = self._advance_stop(index_id, data_source_id, Stopper(execution_id, is_custom=is_custom))
+        stopper = Stopper(execution_id, is_custom=is_custom)
+        stopped = advance_stop(self._calls_on(index_id, data_source_id), stopper)
         return stopped.state in (StopState.SENT, StopState.STOPPING)
 
-    def _advance_stop(
-        self,
-        index_id: str,
-        data_source_id: str,
-        stopper: Stopper,
-        confirm: Callable[[SyncJob, SyncJob | None], object] | None = None,
-    ) -> Stopped:
-        """Read and send until the stop has been sent, or there is nothing to send it for."""
-        while True:
-            is_choice = stopper.execution_id is None
-            step = self._read_and_decide(index_id, data_source_id, stopper)
-            if isinstance(step, Stopped):
-                return step
-            if step is not None:
-                if is_choice and confirm is not None:
-                    confirm(step, stopper.previous)
-                if self._send_stop(index_id, data_source_id, stopper):
-                    return Stopped(StopState.SENT, step)
-            time.sleep(PAUSE)
-
-    def _read_and_decide(self, index_id: str, data_source_id: str, stopper: Stopper) -> SyncJob | Stopped | None:
-        try:
-            jobs = self._read_to_stop(index_id, data_source_id, stopper.execution_id)
-            if stopper.depends_on_type(jobs):
-                stopper.is_custom = self._is_custom(index_id, data_source_id)
-        except Exception as error:
-            self._tolerate_while_stopping(error, stopper)
-            return None
-        return stopper.next_step(jobs, time.monotonic())
-
-    def _read_to_stop(self, index_id: str, data_source_id: str, execution_id: str | None) -> list[SyncJob]:
-        history = self.iter_sync_jobs(index_id, data_source_id)
-        if execution_id is None:
-            return list(itertools.islice(history, 2))
-        jobs: list[SyncJob] = []
-        for job in history:
-            jobs.append(job)
-            if job.execution_id == execution_id:
-                break
-        return jobs
-
-    def _is_custom(self, index_id: str, data_source_id: str) -> bool | None:
-        """Whether a data source is CUSTOM; None if its type cannot be found out."""
-        try:
-            kind = self.describe_data_source(index_id, data_source_id).get("Type")
-        except Exception as error:
-            if not isinstance(error, KendraError) and classify_error(error) is not ErrorKind.PERMANENT:
-                raise
-            self.log.warning(
-                "No stop is sent while documents are being indexed: the type of data source %s could not be found out, "
-                "and a CUSTOM one must not be stopped twice: %s. Allow kendra:DescribeDataSource.",
-                data_source_id,
-                plain(error),
-            )
-            return None
-        return None if kind is None else kind == "CUSTOM"
-
-    def _send_stop(self, index_id: str, data_source_id: str, stopper: Stopper) -> bool:
-        """Send a stop request in a single attempt, and return whether it was accepted."""
-        try:
-            stop = self._start_client.stop_data_source_sync_job
-            self._ask("StopDataSourceSyncJob", stop, **self._ids(index_id, data_source_id))
-        except Exception as error:
-            if classify_error(error) is ErrorKind.PERMANENT:
-                stopper.refused(error)
-            else:
-                self._tolerate_while_stopping(error, stopper)
-            return False
-        return True
-
-    def _tolerate_while_stopping(self, error: Exception, stopper: Stopper) -> None:
-        """Log a transient error; re-raise any other, and a transient one after a while."""
-        kind = classify_error(error)
-        is_final = kind is ErrorKind.PERMANENT or (kind is ErrorKind.CREDENTIALS and self._has_short_timeouts)
-        if is_final or stopper.failed(time.monotonic()):
-            raise error
-        if kind is ErrorKind.CREDENTIALS:
-            self.discard_clients()
-        self.log.warning("The sync could not be stopped yet: %s; trying again.", describe_error(error))
-
-    def hurry(self) -> None:
+    def _use_short_timeouts(self) -> None:
         """
         Use short timeouts from now on, for calls made while the task is being killed.
 
@@ -678,7 +502,8 @@ class KendraSyncJobsHook(AwsBaseHook):
         """
         connect, read = (1, 2) if AIRFLOW_V_3_0_PLUS else (3, 5)
         quick = Config(connect_timeout=connect, read_timeout=read, retries={"total_max_attempts": 1})
-        self.conn = self._start_client = self.get_client_type(self.region_name, config=self.config.merge(quick))
+        client = self.get_client_type(self.region_name, config=self.config.merge(quick))
+        self.conn = self._single_attempt_client = client
         self._has_short_timeouts = True
 
     def stop_sync_job(self, index_id: str, data_source_id: str) -> None:
@@ -813,7 +638,7 @@ class KendraSyncJobsHook(AwsBaseHook):
 
     def _ask(self, operation: str, call: Callable[P, R], /, *args: P.args, **request: P.kwargs) -> R:
         """
-        Make a call, and refuse an answer that was spoilt on its way.
+        Make a call, and reject a malformed response.
 
         botocore validates requests only. It takes a body that is not JSON for a response without members, and then an
         empty history would be believed; it lets values of any type through, and raises whatever its parser stumbles
@@ -847,6 +672,42 @@ class KendraSyncJobsHook(AwsBaseHook):
             "IndexId": check_identifier("index_id", index_id),
             "Id": check_identifier("data_source_id", data_source_id),
         }
+
+
+class _DataSourceCalls:
+    """The calls on one data source that a start (``StartCalls``) and a stop (``StopCalls``) are made of."""
+
+    def __init__(self, hook: KendraSyncJobsHook, index_id: str, data_source_id: str) -> None:
+        self._hook = hook
+        self.index_id = index_id
+        self.data_source_id = data_source_id
+        self.log = hook.log
+        self.classify_error = classify_error
+        self.describe_error = describe_error
+        self.certainly_had_no_effect = _certainly_had_no_effect
+        self.discard_clients = hook._discard_clients
+        self.monotonic = time.monotonic
+        self.sleep = time.sleep
+
+    @property
+    def has_short_timeouts(self) -> bool:
+        return self._hook._has_short_timeouts
+
+    def iter_sync_jobs(self) -> Iterator[SyncJob]:
+        return self._hook.iter_sync_jobs(self.index_id, self.data_source_id)
+
+    def get_data_source_type(self) -> str | None:
+        kind: str | None = self._hook.describe_data_source(self.index_id, self.data_source_id).get("Type")
+        return kind
+
+    def send_start(self) -> str:
+        start = self._hook._single_attempt_client.start_data_source_sync_job
+        response = self._hook._ask("StartDataSourceSyncJob", start, IndexId=self.index_id, Id=self.data_source_id)
+        return as_execution_id(response["ExecutionId"])
+
+    def send_stop(self) -> None:
+        stop = self._hook._single_attempt_client.stop_data_source_sync_job
+        self._hook._ask("StopDataSourceSyncJob", stop, IndexId=self.index_id, Id=self.data_source_id)
 
 
 def _no_such_job(index_id: str, data_source_id: str, execution_id: str) -> KendraSyncJobNotFoundError:

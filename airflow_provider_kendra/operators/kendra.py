@@ -52,9 +52,9 @@ from airflow_provider_kendra.xcoms import RecordXComsMixin
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_kendra._starting import Follow, Starter
+    from airflow_provider_kendra._stopping import Stopped
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
-    from airflow_provider_kendra.starting import Follow, Starter
-    from airflow_provider_kendra.stopping import Stopped
     from airflow_provider_kendra.triggers.kendra import KendraSyncJobTrigger
 
 # What only a running task needs is imported there: DAG parsing need not pay for it.
@@ -334,20 +334,34 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         return self._advance(context, None, deadline)
 
     def _advance(self, context: Context, remembered: dict[str, Any] | None, deadline: datetime) -> Any:
-        from airflow_provider_kendra.starting import (
-            Follow,
-            Return,
-            Skip,
-            Starter,
-            WaitOut,
-            already_running,
-            is_outdated,
-        )
+        from airflow_provider_kendra._starting import Follow, Refuse, Return, Skip, WaitOut, already_running
 
         source_type = self._find_out_type()
         may_stop = self.wait_for_completion and self.stop_on_kill and source_type is not None
+        starter = self._make_starter(context, remembered, source_type)
+        remember = partial(self._remember, self._memory(context), starter, deadline, may_stop)
+        while True:
+            with self._refusals_explained():
+                step = self.hook._advance_start(self.index_id, self.data_source_id, starter, remember=remember)
+            match step:
+                case WaitOut(job):
+                    self._wait_out(context, job, deadline, source_type)
+                case Follow():
+                    if starter.is_resumed and remembered is not None:
+                        deadline = self._resumed_deadline(remembered, deadline)
+                    return self._follow(context, starter, step, deadline, may_stop, source_type)
+                case Return(job):
+                    return self._end(context, Satisfied(job))
+                case Skip(job):
+                    raise AirflowSkipException(f"Skipping since {job.title} is {job.progress}.")
+                case Refuse(job):
+                    raise already_running(self.index_id, self.data_source_id, job)
+
+    def _make_starter(self, context: Context, remembered: dict[str, Any] | None, source_type: str | None) -> Starter:
+        from airflow_provider_kendra._starting import Starter, is_outdated
+
         # Not waiting, the task is done with a start, whatever came of it; but a CUSTOM batch must be open.
-        starter = Starter(
+        return Starter(
             self.if_running,
             self._acceptance if self.wait_for_completion else _ANY_END,
             remembered,
@@ -358,22 +372,6 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
             ),
             needs_open_batch=self._leaves_batch_open(source_type),
         )
-        remember = partial(self._remember, self._memory(context), starter, deadline, may_stop)
-        while True:
-            with self._refusals_explained():
-                step = self.hook.advance_start(self.index_id, self.data_source_id, starter, remember=remember)
-            if isinstance(step, WaitOut):
-                self._wait_out(context, step.job, deadline, source_type)
-            elif isinstance(step, Follow):
-                if starter.is_resumed and remembered is not None:
-                    deadline = self._resumed_deadline(remembered, deadline)
-                return self._follow(context, starter, step, deadline, may_stop, source_type)
-            elif isinstance(step, Return):
-                return self._end(context, Satisfied(step.job))
-            elif isinstance(step, Skip):
-                raise AirflowSkipException(f"Skipping since {step.job.title} is {step.job.progress}.")
-            else:
-                raise already_running(self.index_id, self.data_source_id, step.job)
 
     def _leaves_batch_open(self, source_type: str | None) -> bool:
         """Whether what is started takes documents until someone stops it; of a type that is not known, it may."""
@@ -381,7 +379,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
 
     @staticmethod
     def _resumed_deadline(remembered: Mapping[str, Any], deadline: datetime) -> datetime:
-        """The time that a lost try has taken counts, unless it was over: then this try has its own."""
+        """The deadline of the attempt that was lost, unless it has passed: then this attempt has its own."""
         earlier = datetime.fromisoformat(remembered["deadline"])
         return earlier if _clock.utcnow() < earlier else deadline
 
@@ -479,8 +477,8 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
             return
         try:
             hook = self.aws_parameters.make_hook()
-            hook.use_connection_of(self.hook)
-            hook.hurry()
+            hook._reuse_connection_of(self.hook)
+            hook._use_short_timeouts()
         except Exception as error:  # a sync that is started already must not be lost by this
             self.log.warning("A kill of this task would not stop its sync job: %s", plain(error))
             return
@@ -502,7 +500,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
     def _stop_if_running(self, hook: KendraSyncJobsHook, execution_id: str) -> bool:
         """Stop our sync job, if it is the one that runs; errors are only logged: the kill or time-out matters more."""
         try:
-            stopped = hook.stop_sync_job_if_running(self.index_id, self.data_source_id, execution_id, is_custom=False)
+            stopped = hook._stop_sync_job_if_running(self.index_id, self.data_source_id, execution_id, is_custom=False)
         except Exception as error:
             self.log.warning("Could not stop sync job %s: %s", plain(execution_id), plain(error))
             return False
@@ -559,7 +557,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
                 if job.execution_id == execution_id:
                     return job
         except Exception as error:  # the sync has been started: failing now would start another
-            self.log.warning("Could not look at sync job %s: %s", plain(execution_id), plain(error))
+            self.log.warning("Could not read sync job %s: %s", plain(execution_id), plain(error))
         return SyncJob(
             index_id=self.index_id,
             data_source_id=self.data_source_id,
@@ -600,7 +598,7 @@ class _Memory:
                 plain(known.get("index_id")),
             )
             return None
-        from airflow_provider_kendra.starting import check_memory
+        from airflow_provider_kendra._starting import check_memory
 
         try:
             return check_memory(known)
@@ -633,20 +631,20 @@ class _Memory:
             self._store.set(self._KEY, {**self._about, **known, **times, "max_tries": self._max_tries})
 
     def keep_if_possible(self, known: Mapping[str, Any], deadline: datetime) -> None:
-        """Keep it, unless that fails: the sync job runs already, and is worth more."""
+        """Keep it; a failure is only logged, since the sync job runs already."""
         try:
             self.keep(known, deadline)
         except Exception as error:
             self._log.warning("Could not keep the sync job for a later try: %s", plain(error))
 
     def note_stop(self, execution_id: str) -> None:
-        """Keep it that this sync job was stopped: a later try waits for its end and starts its own."""
+        """Note that this sync job was stopped: a later try waits for its end and starts its own."""
         try:
             known = self.recall()
             if known is not None and known.get("execution_id") == execution_id:
                 self._store.set(self._KEY, {**known, "is_stopped": True})
-        except Exception as error:  # the stop is worth more
-            self._log.warning("Could not tell a later try that the sync job was stopped: %s", plain(error))
+        except Exception as error:  # must not hide that the stop was sent
+            self._log.warning("Could not note for a later try that the sync job was stopped: %s", plain(error))
 
     def forget(self) -> None:
         """Let a later try start anew."""
@@ -654,7 +652,7 @@ class _Memory:
             return
         try:
             self._store.delete(self._KEY)
-        except Exception as error:  # the result is worth more
+        except Exception as error:  # must not fail a task that has its result
             self._log.warning("Could not forget the sync job; a later try may find it again: %s", plain(error))
 
 
@@ -745,7 +743,7 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
 
     def execute(self, context: Context) -> Any:
         """Stop, then wait here or in the triggerer."""
-        from airflow_provider_kendra.stopping import StopState
+        from airflow_provider_kendra._stopping import StopState
 
         self.refuse_bad_parameters()
         decided = self.execution_id
@@ -755,7 +753,7 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
             f"AWS will not stop the sync of data source {self.data_source_id} (index {self.index_id})",
             "StopDataSourceSyncJob",
         ):
-            stopped = self.hook.request_stop(
+            stopped = self.hook._request_stop(
                 self.index_id, self.data_source_id, decided, confirm=partial(self._confirm, context)
             )
         job = stopped.job
@@ -789,7 +787,7 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
 
     def _confirm(self, context: Context, job: SyncJob, previous: SyncJob | None) -> None:
         """Remember which sync this task stops, or make sure that an earlier try cannot have stopped another one."""
-        from airflow_provider_kendra.stopping import may_follow_a_stopped_job
+        from airflow_provider_kendra._stopping import may_follow_a_stopped_job
 
         if self._keep(context, job):
             return
@@ -866,7 +864,7 @@ def _task_state_store(context: Context) -> Any:
 
 def _words_for(stopped: Stopped, job: SyncJob) -> tuple[str, str, str]:
     """What became of a stop, as arguments for a log call."""
-    from airflow_provider_kendra.stopping import StopState
+    from airflow_provider_kendra._stopping import StopState
 
     words = {
         StopState.OVER: "Nothing to stop: %s is %s.",
@@ -894,7 +892,8 @@ _ANY_END = Acceptance(TERMINAL_STATUSES)
 _UPDATED = frozenset({SyncJobStatus.SUCCEEDED, SyncJobStatus.INCOMPLETE})
 
 # How long, in seconds, a kill may take on a worker. Airflow 2 kills for good after 60, Airflow 3 after 5 where the kill
-# is a user's: `hook.hurry()` makes the stop go out within these. After an execution_timeout there is no such limit.
+# is a user's: `hook._use_short_timeouts()` makes the stop go out within these. After an execution_timeout there is no
+# such limit.
 _KILL_PATIENCE = 25.0
 
 

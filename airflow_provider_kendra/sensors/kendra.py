@@ -98,7 +98,7 @@ class _KendraSensor(SyncJobLineageMixin, AwsParametersMixin, BaseSensorOperator)
                 timeout=timedelta(seconds=self.timeout) + _NET,
             )
         if self._is_later_poke(began):
-            self.hook.take_connection_as_defined()  # else the first poke would have failed
+            self.hook._expect_connection()  # else the first poke would have failed
         try:
             return super().execute(context)
         except (AirflowSensorTimeout, AirflowSkipException) as error:

@@ -284,9 +284,9 @@ class KendraSyncJobTrigger(_WaitTrigger):
 
     def _stop(self) -> bool:
         hook = self.aws_parameters.make_hook()
-        hook.hurry()
+        hook._use_short_timeouts()
         # Only a task that knows its data source not to be CUSTOM sets stop_on_kill.
-        return hook.stop_sync_job_if_running(
+        return hook._stop_sync_job_if_running(
             self.index_id, self.data_source_id, str(self.execution_id), is_custom=False
         )
 

@@ -13,12 +13,12 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipExc
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_kendra._starting import Starter, check_memory, is_outdated
 from airflow_provider_kendra.exceptions import KendraStateError
 from airflow_provider_kendra.finished import FinishedSince, check_cursor
 from airflow_provider_kendra.operators.kendra import KendraStartSyncJobOperator, KendraStopSyncJobOperator
 from airflow_provider_kendra.outcomes import Failed, Failure, Satisfied
 from airflow_provider_kendra.sensors.kendra import KendraDataFreshnessSensor, KendraSyncJobSensor
-from airflow_provider_kendra.starting import Starter, check_memory, is_outdated
 from airflow_provider_kendra.sync_job import SyncJob
 from airflow_provider_kendra.triggers.event_stream import SyncJobProducer
 from airflow_provider_kendra.triggers.kendra import KendraSyncJobEventTrigger

@@ -119,7 +119,7 @@ def hook(wire: Wire) -> Iterator[KendraSyncJobsHook]:
     with pytest.MonkeyPatch.context() as patch, Clock().in_place():
         patch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
         hook = KendraSyncJobsHook(config={"retries": {"total_max_attempts": 1}})
-        for client in (hook.conn, hook._start_client):
+        for client in (hook.conn, hook._single_attempt_client):
             client.meta.events.register("before-send", wire)
         yield hook
 

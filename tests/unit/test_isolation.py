@@ -57,13 +57,13 @@ class Calls:
         yield from _iter_pages(hook, *ids, **filters)
 
 
-_iter_pages = KendraSyncJobsHook.iter_pages
+_iter_pages = KendraSyncJobsHook._iter_pages
 
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch, data_source: DataSource) -> Calls:
     calls = Calls()
-    monkeypatch.setattr(KendraSyncJobsHook, "iter_pages", lambda hook, *ids, **more: calls.pages(hook, *ids, **more))
+    monkeypatch.setattr(KendraSyncJobsHook, "_iter_pages", lambda hook, *ids, **more: calls.pages(hook, *ids, **more))
     monkeypatch.setattr(polling, "random", SimpleNamespace(uniform=lambda low, high: high))
     monkeypatch.setenv("AIRFLOW_CONN_HUNG", data_source.kendra.connection_json)
     return calls

@@ -29,8 +29,6 @@ from airflow_provider_kendra.operators.kendra import (
 from airflow_provider_kendra.report import render_report
 from airflow_provider_kendra.sensors import kendra as sensors
 from airflow_provider_kendra.sensors.kendra import KendraDataFreshnessSensor, KendraSyncJobSensor
-from airflow_provider_kendra.starting import Starter
-from airflow_provider_kendra.sync_job import TERMINAL_STATUSES, Acceptance
 from airflow_provider_kendra.triggers import kendra as triggers
 from airflow_provider_kendra.triggers.kendra import (
     KendraDataFreshnessTrigger,
@@ -196,16 +194,10 @@ SCENARIOS: dict[str, Callable[[Place], None]] = {
     **{
         f"KendraSyncJobsHook.{name}": hook(name)
         for name in (
-            *("iter_pages", "iter_sync_jobs", "list_sync_jobs", "get_latest_sync_job", "find_running"),
-            *("start_sync_job", "describe_data_source"),
+            *("iter_sync_jobs", "list_sync_jobs", "get_latest_sync_job", "start_sync_job", "describe_data_source"),
         )
     },
     "KendraSyncJobsHook.get_sync_job": hook("get_sync_job", "job"),
-    "KendraSyncJobsHook.advance_start": hook("advance_start", Starter(acceptance=Acceptance(TERMINAL_STATUSES))),
-    "KendraSyncJobsHook.request_stop": lambda p: p.hook.request_stop(*p.ids, p.let_one_index()) and None,
-    "KendraSyncJobsHook.stop_sync_job_if_running": (
-        lambda p: p.hook.stop_sync_job_if_running(*p.ids, p.let_one_index()) and None
-    ),
     "KendraSyncJobsHook.stop_sync_job": lambda p: p.let_one_index() and p.hook.stop_sync_job(*p.ids),
     "KendraSyncJobsHook.list_data_sources": on_one(lambda p: list(p.hook.list_data_sources(p.ids[0]))),
     "KendraSyncJobsHook.put_documents": put_documents,

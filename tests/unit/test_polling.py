@@ -132,13 +132,13 @@ class Looks:
         return [round(later - earlier, 6) for earlier, later in itertools.pairwise(times)]
 
 
-_iter_pages = KendraSyncJobsHook.iter_pages
+_iter_pages = KendraSyncJobsHook._iter_pages
 
 
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Looks]:
     looks = Looks()
-    monkeypatch.setattr(KendraSyncJobsHook, "iter_pages", lambda hook, *ids, **more: looks.spy(hook, *ids, **more))
+    monkeypatch.setattr(KendraSyncJobsHook, "_iter_pages", lambda hook, *ids, **more: looks.spy(hook, *ids, **more))
     yield looks
     looks.gate.set()
 

@@ -46,7 +46,7 @@ class Service:
     def list_data_sources(self, index_id: str) -> Iterator[dict[str, Any]]:
         yield from self.summaries
 
-    def iter_pages(self, index_id: str, data_source_id: str) -> Iterator[Page]:
+    def _iter_pages(self, index_id: str, data_source_id: str) -> Iterator[Page]:
         history = self.histories[data_source_id]
         if isinstance(history, Exception):
             raise history

@@ -26,6 +26,23 @@ from hypothesis import HealthCheck, Phase, event, example, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_kendra import polling
+from airflow_provider_kendra._calls import LISTING_GRACE, PAUSE
+from airflow_provider_kendra._starting import (
+    START_GRACE,
+    Follow,
+    GiveUp,
+    Refuse,
+    Reread,
+    Return,
+    Send,
+    Skip,
+    Starter,
+    Step,
+    WaitOut,
+    advance_start,
+    already_running,
+    is_outdated,
+)
 from airflow_provider_kendra.conditions import sync_job_condition
 from airflow_provider_kendra.exceptions import (
     KendraError,
@@ -35,26 +52,11 @@ from airflow_provider_kendra.exceptions import (
 )
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.operators.kendra import KendraStartSyncJobOperator
-from airflow_provider_kendra.starting import (
-    LISTING_GRACE,
-    START_GRACE,
-    Follow,
-    GiveUp,
-    Look,
-    Refuse,
-    Return,
-    Send,
-    Skip,
-    Starter,
-    Step,
-    WaitOut,
-    already_running,
-    is_outdated,
-)
 from airflow_provider_kendra.sync_job import TERMINAL_STATUSES, Acceptance, IfRunning, SyncJob
 from airflow_provider_kendra.testing import LocalKendra
 from tests.conftest import examples
 from tests.task_runs import BEGIN, Clock, Store
+from tests.unit.sync_job_calls import ANSWER_LOST, DENIED, EXPIRED_CREDENTIALS, IN_USE, NO_EFFECT, CallError, Calls
 
 INDEX_ID = "12345678-1234-1234-1234-123456789012"
 DATA_SOURCE_ID = "source"
@@ -100,8 +102,8 @@ def test_a_job_found_in_doubt_is_not_certainly_ours():
 
 def test_a_request_is_only_repeated_once_it_would_have_been_listed():
     starter = Starter(memory=IN_DOUBT)
-    assert starter.next_step(jobs("old SUCCEEDED"), SOME_TIME) == Look()
-    assert starter.next_step(jobs("old SUCCEEDED"), SOME_TIME + LISTING_GRACE - 1) == Look()
+    assert starter.next_step(jobs("old SUCCEEDED"), SOME_TIME) == Reread()
+    assert starter.next_step(jobs("old SUCCEEDED"), SOME_TIME + LISTING_GRACE - 1) == Reread()
     assert starter.next_step(jobs("old SUCCEEDED"), SOME_TIME + LISTING_GRACE) == Send()
 
 
@@ -117,7 +119,7 @@ def test_a_request_that_is_repeated_in_doubt_keeps_its_baseline():
 
 def test_one_that_ended_badly_does_not_hide_ours():
     starter = Starter(memory=IN_DOUBT)
-    assert starter.next_step(jobs("quick FAILED", "old SUCCEEDED"), 0) == Look()
+    assert starter.next_step(jobs("quick FAILED", "old SUCCEEDED"), 0) == Reread()
     step = starter.next_step(jobs("late SYNCING", "quick FAILED", "old SUCCEEDED"), 1)
     assert step == Follow("late", is_ours=False)
 
@@ -129,17 +131,17 @@ def test_when_all_in_doubt_ended_badly_ours_did_and_is_started_anew():
     assert starter.memory["baseline"] == "ours"
 
 
-def test_a_start_that_meets_nothing_but_trouble_is_given_up():
+def test_a_start_that_meets_only_errors_is_given_up():
     starter = Starter()
-    starter.turned_away(SOME_TIME)
+    starter.failed(SOME_TIME)
     assert starter.next_step(jobs(), SOME_TIME + START_GRACE - 1) == Send()
-    starter.turned_away(SOME_TIME + START_GRACE - 1)
+    starter.failed(SOME_TIME + START_GRACE - 1)
     assert starter.next_step(jobs(), SOME_TIME + START_GRACE) == GiveUp()
 
 
 def test_a_start_whose_answer_is_lost_again_and_again_is_given_up():
     starter = Starter()
-    starter.lost(SOME_TIME)
+    starter.answer_lost(SOME_TIME)
     assert starter.next_step(jobs(), SOME_TIME + START_GRACE - 1) == Send()
     assert starter.next_step(jobs(), SOME_TIME + START_GRACE) == GiveUp()
 
@@ -152,10 +154,10 @@ def test_a_start_that_is_refused_again_and_again_though_nothing_is_listed_is_ref
     assert starter.next_step(jobs("old SUCCEEDED"), SOME_TIME + START_GRACE) == Refuse(None)
 
 
-def test_what_refused_a_start_and_was_waited_out_leaves_patience_for_the_next():
+def test_what_refused_a_start_and_was_waited_out_leaves_time_for_the_next():
     starter = Starter("wait")
     starter.refused(0)
-    starter.turned_away(0)
+    starter.failed(0)
     assert isinstance(starter.next_step(BUSY, 1), WaitOut)
     assert starter.next_step(jobs("theirs SUCCEEDED", "old SUCCEEDED"), START_GRACE * 10) == Send()
 
@@ -226,14 +228,14 @@ def test_a_job_found_in_doubt_is_not_ours_because_one_before_it_was():
     starter = Starter(memory=STARTED)
     starter.next_step(jobs("other SUCCEEDED"), 0)
     starter.next_step(jobs("other SUCCEEDED"), LISTING_GRACE)
-    starter.lost(LISTING_GRACE)
+    starter.answer_lost(LISTING_GRACE)
     step = starter.next_step(jobs("newest SYNCING", "other SUCCEEDED"), LISTING_GRACE + 1)
     assert step == Follow("newest", is_ours=False)
 
 
-def test_trouble_before_a_stopping_job_was_waited_out_leaves_patience_for_the_start():
+def test_errors_before_a_stopping_job_was_waited_out_leaves_time_for_the_start():
     starter = Starter(memory=STARTED)
-    starter.turned_away(0)
+    starter.failed(0)
     stopping = jobs("ours STOPPING", "old SUCCEEDED")
     assert starter.next_step(stopping, 2) == WaitOut(stopping[0])
     assert starter.next_step(jobs("ours ABORTED", "old SUCCEEDED"), START_GRACE * 10) == Send()
@@ -262,7 +264,7 @@ def test_what_a_try_starts_itself_is_not_outdated():
     starter = Starter(memory=IN_DOUBT, is_outdated=True)
     starter.next_step(jobs("old SUCCEEDED"), 0)
     assert starter.next_step(jobs("old SUCCEEDED"), LISTING_GRACE) == Send()
-    starter.lost(LISTING_GRACE)
+    starter.answer_lost(LISTING_GRACE)
     history = jobs("ours SUCCEEDED", "old SUCCEEDED")
     assert starter.next_step(history, LISTING_GRACE + 1) == Return(history[0])
     assert not starter.is_resumed
@@ -280,7 +282,7 @@ def test_a_job_that_was_stopped_is_waited_out_whatever_it_is_listed_with(status:
 def test_a_job_of_ours_that_is_not_the_newest_does_not_run(status: str):
     starter = Starter("attach", memory=STARTED)
     history = jobs("theirs SUCCEEDED", f"ours {status}", "old SUCCEEDED")
-    assert starter.next_step(history, 0) == Look(), "it may be listed with an older status for a while"
+    assert starter.next_step(history, 0) == Reread(), "it may be listed with an older status for a while"
     assert starter.next_step(history, LISTING_GRACE) == Send()
 
 
@@ -352,6 +354,129 @@ def test_a_refusal_by_a_sync_that_is_not_listed_says_so():
     error = already_running(INDEX_ID, DATA_SOURCE_ID, None)
     assert error.job is None
     assert "its history showed nothing running for 60 s" in str(error)
+
+
+# --- The loop, over scripted calls --------------------------------------------------------------------------------
+
+
+OLD = jobs("old SUCCEEDED")
+
+
+class Memory:
+    """What a start has had remembered, in order."""
+
+    def __init__(self) -> None:
+        self.kept: list[dict[str, Any] | None] = []
+
+    def __call__(self, memory: dict[str, Any] | None) -> None:
+        self.kept.append(memory)
+
+
+def test_a_start_is_remembered_before_it_is_sent_and_sent_at_once():
+    calls, kept = Calls([OLD]), []
+    step = advance_start(calls, Starter(), remember=lambda memory: kept.append((memory, list(calls.done))))
+    assert step == Follow("new", is_ours=True)
+    assert kept == [({"baseline": "old", "execution_id": None, "is_ours": False}, ["read"])]
+    assert calls.done == ["read", "start"]
+
+
+def test_only_the_newest_job_is_read_before_a_start():
+    calls = Calls([jobs("newest SUCCEEDED", "old SUCCEEDED")])
+    advance_start(calls, Starter())
+    assert calls.jobs_read == 1
+
+
+def test_after_a_lost_answer_the_history_is_read_back_to_the_baseline():
+    calls = Calls([OLD, jobs("new SYNCING", "old SUCCEEDED", "older SUCCEEDED")], [ANSWER_LOST])
+    assert advance_start(calls, Starter()) == Follow("new", is_ours=False)
+    assert calls.jobs_read == 1 + 2
+    assert calls.done == ["read", "start", "read"]
+
+
+def test_after_a_lost_answer_without_a_baseline_the_whole_history_is_read():
+    calls = Calls([(), jobs("second SYNCING", "first SUCCEEDED")], [ANSWER_LOST])
+    assert advance_start(calls, Starter(acceptance=Acceptance(TERMINAL_STATUSES))) == Return(jobs("first SUCCEEDED")[0])
+    assert calls.jobs_read == 2
+
+
+@pytest.mark.parametrize("error", [NO_EFFECT, EXPIRED_CREDENTIALS, IN_USE])
+def test_a_start_that_certainly_had_no_effect_is_forgotten_and_retried_after_a_pause(error: Exception):
+    calls, memory = Calls([OLD], [error, "new"]), Memory()
+    assert advance_start(calls, Starter(), remember=memory) == Follow("new", is_ours=True)
+    assert [kept and kept["baseline"] for kept in memory.kept] == ["old", None, "old"]
+    assert [each for each in calls.done if each != "discard clients"] == ["read", "start", "read", "sleep 2", "start"]
+
+
+def test_a_start_whose_answer_is_lost_stays_remembered_whatever_becomes_of_the_next_one():
+    calls, memory = Calls([OLD], [ANSWER_LOST, NO_EFFECT, "new"]), Memory()
+    assert advance_start(calls, Starter(), remember=memory) == Follow("new", is_ours=True)
+    assert None not in memory.kept
+    assert calls.elapsed >= 1000 + LISTING_GRACE
+
+
+@pytest.mark.parametrize(
+    ("histories", "answers"), [([DENIED], ["new"]), ([OLD], [DENIED])], ids=["of a reading", "of a start"]
+)
+def test_a_permanent_error_is_raised_as_it_is(histories: Any, answers: Any):
+    calls, memory = Calls(histories, answers), Memory()
+    with pytest.raises(CallError) as caught:
+        advance_start(calls, Starter(), remember=memory)
+    assert caught.value is DENIED
+    assert memory.kept in ([], [{"baseline": "old", "execution_id": None, "is_ours": False}, None])
+    assert "sleep 2" not in calls.done
+
+
+@pytest.mark.parametrize(
+    ("histories", "answers"),
+    [([EXPIRED_CREDENTIALS, OLD], ["new"]), ([OLD], [EXPIRED_CREDENTIALS, "new"])],
+    ids=["in a reading", "in a start"],
+)
+def test_expired_credentials_are_renewed(histories: Any, answers: Any):
+    calls = Calls(histories, answers)
+    assert advance_start(calls, Starter()) == Follow("new", is_ours=True)
+    assert calls.done.count("discard clients") == 1
+    assert calls.lines == ["Starting a sync: it is credentials; trying again."]
+
+
+def test_only_expired_credentials_cost_a_new_client():
+    calls = Calls([NO_EFFECT, OLD], [NO_EFFECT, IN_USE, "new"])
+    advance_start(calls, Starter())
+    assert "discard clients" not in calls.done
+    assert calls.lines == [
+        "Starting a sync: it is transient; trying again.",
+        "Starting a sync: it is transient; trying again.",
+        "The start was refused: it is already_running",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("histories", "answers"),
+    [([NO_EFFECT], ["new"]), ([OLD], [NO_EFFECT]), ([OLD], [ANSWER_LOST])],
+    ids=["readings", "starts", "answers"],
+)
+def test_after_a_minute_of_errors_the_last_one_is_named(histories: Any, answers: Any):
+    calls = Calls(histories, answers)
+    with pytest.raises(KendraError, match=r"within 60 s\. Last error: it is transient") as caught:
+        advance_start(calls, Starter())
+    assert caught.value.__cause__ in (NO_EFFECT, ANSWER_LOST)
+    assert "No sync of data source source (index index) could be started" in str(caught.value)
+    assert START_GRACE <= calls.elapsed - 1000 <= START_GRACE + 2 * PAUSE
+
+
+def test_a_start_that_is_refused_for_a_minute_though_nothing_runs_is_left_to_the_caller():
+    calls = Calls([OLD], [IN_USE])
+    assert advance_start(calls, Starter()) == Refuse(None)
+    assert START_GRACE <= calls.elapsed - 1000 <= START_GRACE + PAUSE
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [("wait", WaitOut), ("attach", Follow), ("skip", Skip), ("fail", Refuse)],
+)
+def test_what_is_running_is_left_to_the_caller(policy: IfRunning, expected: type[Step]):
+    calls = Calls([BUSY])
+    assert isinstance(advance_start(calls, Starter(policy)), expected)
+    assert calls.done == ["read"]
 
 
 # --- A model of the service ---------------------------------------------------------------------------------------
@@ -917,10 +1042,10 @@ class FakeHook(KendraSyncJobsHook):
         return self.world
 
     @property
-    def _start_client(self) -> Any:
+    def _single_attempt_client(self) -> Any:
         return self.world
 
-    def hurry(self) -> None:
+    def _use_short_timeouts(self) -> None:
         pass
 
 

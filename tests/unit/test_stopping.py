@@ -21,21 +21,23 @@ from botocore.exceptions import ClientError, ConnectionClosedError
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_kendra.exceptions import KendraError
-from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
-from airflow_provider_kendra.operators.kendra import KendraStopSyncJobOperator
-from airflow_provider_kendra.starting import LISTING_GRACE
-from airflow_provider_kendra.stopping import (
+from airflow_provider_kendra._calls import LISTING_GRACE
+from airflow_provider_kendra._stopping import (
     CLOCK_DIFFERENCE,
     STOP_GRACE,
     Stopped,
     Stopper,
     StopState,
+    advance_stop,
     may_follow_a_stopped_job,
 )
+from airflow_provider_kendra.exceptions import KendraError
+from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
+from airflow_provider_kendra.operators.kendra import KendraStopSyncJobOperator
 from airflow_provider_kendra.sync_job import TERMINAL_STATUSES, SyncJob
 from tests.conftest import examples
 from tests.task_runs import BEGIN, Clock, Store
+from tests.unit.sync_job_calls import ANSWER_LOST, DENIED, EXPIRED_CREDENTIALS, NO_EFFECT, CallError, Calls
 
 INDEX_ID = "12345678-1234-1234-1234-123456789012"
 DATA_SOURCE_ID = "source"
@@ -157,6 +159,106 @@ def test_a_retry_that_remembers_nothing_stops_only_what_an_earlier_try_can_have_
     assert may_follow_a_stopped_job(running, previous, BEGIN) is may
     assert may_follow_a_stopped_job(running, previous, None) is True
     assert may_follow_a_stopped_job(running, None, None) is False
+
+
+# --- The loop, over scripted calls --------------------------------------------------------------------------------
+
+
+RUNNING = jobs("b SYNCING", "a SUCCEEDED")
+INDEXING = jobs("b SYNCING_INDEXING", "a SUCCEEDED")
+
+
+def test_a_stop_is_confirmed_and_then_sent():
+    calls, confirmed = Calls([RUNNING]), []
+    stopped = advance_stop(calls, Stopper(), lambda *chosen: confirmed.append((*chosen, list(calls.done))))
+    assert stopped == Stopped(StopState.SENT, RUNNING[0])
+    assert confirmed == [(*RUNNING, ["read"])]
+    assert calls.done == ["read", "stop"]
+
+
+def test_a_job_that_was_given_needs_no_confirmation():
+    calls, confirmed = Calls([RUNNING]), []
+    advance_stop(calls, Stopper("b"), lambda *chosen: confirmed.append(chosen))
+    assert (confirmed, calls.done) == ([], ["read", "stop"])
+
+
+def test_what_confirming_raises_prevents_the_stop():
+    calls = Calls([RUNNING])
+    with pytest.raises(ZeroDivisionError):
+        advance_stop(calls, Stopper(), lambda *_: 1 / 0)
+    assert calls.done == ["read"]
+
+
+@pytest.mark.parametrize(("execution_id", "read"), [(None, 2), ("d", 1), ("b", 3), ("z", 4)])
+def test_the_history_is_read_no_further_than_the_decision_takes(execution_id: str | None, read: int):
+    calls = Calls([jobs("d STOPPING", "c SUCCEEDED", "b SUCCEEDED", "a SUCCEEDED"), ()])
+    advance_stop(calls, Stopper(execution_id))
+    assert calls.jobs_read == read
+
+
+@pytest.mark.parametrize("error", [NO_EFFECT, ANSWER_LOST, EXPIRED_CREDENTIALS])
+def test_a_stop_that_met_a_transient_error_is_sent_again_after_another_reading(error: Exception):
+    calls, confirmed = Calls([RUNNING], [error, "stopped"]), []
+    stopped = advance_stop(calls, Stopper(), lambda *chosen: confirmed.append(chosen))
+    assert stopped.state is StopState.SENT
+    assert [each for each in calls.done if each != "discard clients"] == ["read", "stop", "sleep 2", "read", "stop"]
+    assert len(confirmed) == 1
+    assert calls.done.count("discard clients") == (error is EXPIRED_CREDENTIALS)
+
+
+def test_a_stop_that_was_refused_since_the_job_had_ended_is_no_error():
+    calls = Calls([RUNNING, jobs("b SUCCEEDED")], [DENIED])
+    assert advance_stop(calls, Stopper()) == Stopped(StopState.OVER, jobs("b SUCCEEDED")[0])
+
+
+def test_a_stop_that_was_refused_while_the_job_runs_on_raises_the_refusal():
+    calls = Calls([RUNNING], [DENIED])
+    with pytest.raises(CallError) as caught:
+        advance_stop(calls, Stopper())
+    assert caught.value is DENIED
+    assert calls.done == ["read", "stop", "sleep 2", "read"]
+
+
+@pytest.mark.parametrize(
+    ("histories", "answers"), [([NO_EFFECT], ["stopped"]), ([RUNNING], [NO_EFFECT])], ids=["readings", "stops"]
+)
+def test_a_transient_error_that_does_not_pass_is_raised_after_a_minute(histories: Any, answers: Any):
+    calls = Calls(histories, answers)
+    with pytest.raises(CallError) as caught:
+        advance_stop(calls, Stopper())
+    assert caught.value is NO_EFFECT
+    assert calls.elapsed - 1000 == STOP_GRACE
+
+
+def test_a_reading_that_is_denied_is_an_error_at_once():
+    calls = Calls([DENIED])
+    with pytest.raises(CallError):
+        advance_stop(calls, Stopper())
+    assert calls.done == ["read"]
+
+
+def test_a_task_that_is_being_killed_has_no_time_for_new_credentials():
+    calls = Calls([EXPIRED_CREDENTIALS], has_short_timeouts=True)
+    with pytest.raises(CallError):
+        advance_stop(calls, Stopper())
+    assert calls.done == ["read"]
+
+
+@pytest.mark.parametrize(
+    ("types", "state"),
+    [
+        (["S3"], StopState.SENT),
+        (["CUSTOM"], StopState.STOPPING),
+        ([None], StopState.STOPPING),
+        ([DENIED], StopState.STOPPING),
+        ([KendraError("unreadable")], StopState.STOPPING),
+        ([NO_EFFECT, "S3"], StopState.SENT),
+    ],
+    ids=["S3", "CUSTOM", "not given", "denied", "unreadable", "throttled once"],
+)
+def test_a_job_that_is_indexing_is_stopped_only_if_its_source_is_known_not_to_be_custom(types: Any, state: StopState):
+    calls = Calls([INDEXING], types=types)
+    assert advance_stop(calls, Stopper()) == Stopped(state, INDEXING[0])
 
 
 # --- Random interleavings -----------------------------------------------------------------------------------------
@@ -421,7 +523,7 @@ class FakeHook(KendraSyncJobsHook):
         return self.world
 
     @property
-    def _start_client(self) -> Any:
+    def _single_attempt_client(self) -> Any:
         return self.world
 
 

@@ -574,7 +574,7 @@ class Gate:
         self.open = threading.Event()
         self.in_flight = self.most_in_flight = 0
         self._lock = threading.Lock()
-        iter_pages, list_data_sources = KendraSyncJobsHook.iter_pages, KendraSyncJobsHook.list_data_sources
+        iter_pages, list_data_sources = KendraSyncJobsHook._iter_pages, KendraSyncJobsHook.list_data_sources
 
         def pages(hook, index_id, data_source_id, **filters):
             with self._lock:
@@ -595,7 +595,7 @@ class Gate:
                 raise ConnectionResetError
             return list_data_sources(hook, index_id)
 
-        monkeypatch.setattr(KendraSyncJobsHook, "iter_pages", pages)
+        monkeypatch.setattr(KendraSyncJobsHook, "_iter_pages", pages)
         monkeypatch.setattr(KendraSyncJobsHook, "list_data_sources", sources)
 
 

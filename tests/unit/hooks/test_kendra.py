@@ -143,23 +143,16 @@ class TestReading:
             assert execution_ids(hook.list_sync_jobs(INDEX_ID, "documents")) == ["e"]
             stubber.assert_no_pending_responses()
 
-    def test_the_running_sync_is_found_behind_pages_without_jobs(self, hook, data_source):
+    def test_the_newest_sync_is_found_behind_pages_without_jobs(self, hook, data_source):
         execution_id = data_source.start()
         with pages_without_jobs_first():
-            assert hook.find_running(*data_source.ids).execution_id == execution_id
+            assert hook.get_latest_sync_job(*data_source.ids).execution_id == execution_id
 
     def test_only_a_history_without_jobs_has_a_page_without_any(self, hook, data_source):
         with pages_without_jobs_first():
-            assert [page.jobs for page in hook.iter_pages(*data_source.ids)] == [[]]
+            assert [page.jobs for page in hook._iter_pages(*data_source.ids)] == [[]]
             data_source.show_long_history(15)
-            assert [len(page.jobs) for page in hook.iter_pages(*data_source.ids)] == [10, 5]
-
-    @pytest.mark.parametrize("status", ["SYNCING", "SYNCING_INDEXING", "STOPPING", "PAUSED", None])
-    def test_only_the_newest_job_can_be_running(self, hook, data_source, status):
-        data_source.show([listed("newest"), listed("older", status)])
-        assert hook.find_running(*data_source.ids) is None
-        data_source.show([listed("newest", status), listed("older", "SYNCING")])
-        assert hook.find_running(*data_source.ids).execution_id == "newest"
+            assert [len(page.jobs) for page in hook._iter_pages(*data_source.ids)] == [10, 5]
 
     def test_a_page_that_is_given_again_and_again_is_an_error_and_no_endless_loop(self, hook, data_source):
         data_source.show_long_history(35)
@@ -416,14 +409,14 @@ class TestConnection:
     def test_the_client_is_made_once_until_it_is_discarded(self, hook):
         first = hook.conn
         assert hook.conn is first
-        hook.discard_clients()
+        hook._discard_clients()
         assert hook.conn is not first
 
     def test_after_discarding_the_connection_is_looked_up_anew(self, data_source, monkeypatch):
         hook = KendraSyncJobsHook()
         hook.list_sync_jobs(*data_source.ids)
         self.connect(monkeypatch, "aws_default", region_name="eu-west-1", endpoint_url=data_source.kendra.url)
-        hook.discard_clients()
+        hook._discard_clients()
         assert hook.conn.meta.region_name == "eu-west-1"
 
 
@@ -558,7 +551,7 @@ class TestLookingTheConnectionUp:
         look_ups += [None, AirflowNotFoundException("not defined")]
         hook = KendraSyncJobsHook()
         first = hook.conn
-        hook.discard_clients()
+        hook._discard_clients()
         assert hook.list_sync_jobs(*data_source.ids) == []
         assert hook.conn is not first
         assert not look_ups
@@ -566,7 +559,7 @@ class TestLookingTheConnectionUp:
     def test_a_connection_that_was_there_before_is_not_taken_for_undefined(self, look_ups, data_source):
         look_ups.append(AirflowNotFoundException("not defined"))
         hook = KendraSyncJobsHook()
-        hook.take_connection_as_defined()
+        hook._expect_connection()
         with pytest.raises(KendraError) as caught:
             _ = hook.conn
         assert classify_error(caught.value) is ErrorKind.TRANSIENT
@@ -575,7 +568,7 @@ class TestLookingTheConnectionUp:
     def test_an_environment_variable_that_is_no_json_is_said_at_once(self, monkeypatch, clock, local_kendra, value):
         monkeypatch.setenv("AIRFLOW_CONN_BROKEN", value)
         hook = KendraSyncJobsHook("broken")
-        hook.be_patient_with_look_ups()
+        hook._retry_connection_lookups()
         with pytest.raises(KendraRequestError, match="AIRFLOW_CONN_BROKEN is no valid JSON"):
             _ = hook.conn
         assert clock.now == 1000

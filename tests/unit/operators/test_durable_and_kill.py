@@ -81,7 +81,7 @@ class Task(TaskRun):
 
     def _make(self) -> KendraStartSyncJobOperator:
         operator = self.operator_class(task_id="start", **self._arguments)
-        client = operator.hook._start_client
+        client = operator.hook._single_attempt_client
 
         def request(**parameters: Any) -> Any:
             self._happen("before_request")
@@ -89,7 +89,7 @@ class Task(TaskRun):
             self._happen("after_request")
             return answer
 
-        operator.hook.__dict__["_start_client"] = SimpleNamespace(
+        operator.hook.__dict__["_single_attempt_client"] = SimpleNamespace(
             start_data_source_sync_job=request, stop_data_source_sync_job=client.stop_data_source_sync_job
         )
         return operator
@@ -496,7 +496,7 @@ class TestOldMemory:
     def test_a_wait_that_ended_since_the_sync_was_not_listed_is_taken_up_again(self, data_source):
         task = Task(data_source)
         with (
-            patch.object(KendraSyncJobsHook, "iter_pages", lambda *_, **__: iter([Page([], is_last=True)])),
+            patch.object(KendraSyncJobsHook, "_iter_pages", lambda *_, **__: iter([Page([], is_last=True)])),
             pytest.raises(KendraSyncJobNotFoundError),
         ):
             task.run()
@@ -578,7 +578,7 @@ class TestBatches:
         else:
             is_lost_in_the_request(task)
         self.stop(source)
-        assert KendraSyncJobsHook().find_running(*source.ids).status == "SYNCING_INDEXING"
+        assert KendraSyncJobsHook().get_latest_sync_job(*source.ids).status == "SYNCING_INDEXING"
         task.clock.at(100, source.finish)
         again = task.run()
         assert [again["execution_id"], again["status"]] == [source.execution_ids()[0], "SYNCING"]
@@ -709,8 +709,13 @@ class TestStoreFailures:
 class TestKillOnAWorker:
     def test_the_client_that_stops_the_sync_costs_no_look_up_of_the_connection(self, data_source, monkeypatch):
         look_ups = []
-        look_up = KendraSyncJobsHook._look_up
-        monkeypatch.setattr(KendraSyncJobsHook, "_look_up", lambda hook: look_ups.append(hook) or look_up(hook))
+        look_up = KendraSyncJobsHook._look_up_connection
+
+        def counted(hook):
+            look_ups.append(hook)
+            return look_up(hook)
+
+        monkeypatch.setattr(KendraSyncJobsHook, "_look_up_connection", counted)
         task = Task(data_source)
         task.clock.at(70, task.kill)
         task.clock.at(80, lambda: data_source.finish("ABORTED"))
@@ -867,14 +872,14 @@ class TestKillOnAWorker:
 
     def test_while_its_client_is_made_prevents_the_start(self, data_source, is_deferrable):
         task = Task(data_source, deferrable=is_deferrable)
-        hurry = KendraSyncJobsHook.hurry
+        use_short_timeouts = KendraSyncJobsHook._use_short_timeouts
 
         def interrupted(hook: KendraSyncJobsHook) -> None:
             task.kill()
-            hurry(hook)
+            use_short_timeouts(hook)
 
         with (
-            patch.object(KendraSyncJobsHook, "hurry", interrupted),
+            patch.object(KendraSyncJobsHook, "_use_short_timeouts", interrupted),
             pytest.raises(KendraError, match="killed before it started"),
         ):
             task.execute()
@@ -888,14 +893,14 @@ class TestKillOnAWorker:
         task = Task(data_source)
         is_lost_in_the_wait(task)
         task._arguments["deferrable"] = is_deferrable
-        hurry = KendraSyncJobsHook.hurry
+        use_short_timeouts = KendraSyncJobsHook._use_short_timeouts
 
         def interrupted(hook: KendraSyncJobsHook) -> None:
             task.kill()
-            hurry(hook)
+            use_short_timeouts(hook)
 
         task.clock.at(task.clock.elapsed + 10, task.lose)
-        with patch.object(KendraSyncJobsHook, "hurry", interrupted), pytest.raises((Lost, TaskDeferred)):
+        with patch.object(KendraSyncJobsHook, "_use_short_timeouts", interrupted), pytest.raises((Lost, TaskDeferred)):
             task.execute()
         assert (task.syncs, task.stops) == (1, 1)
 
@@ -946,7 +951,7 @@ class TestKillOnAWorker:
         answers = threading.Event()
         with (
             patch("airflow_provider_kendra.operators.kendra._KILL_PATIENCE", 0.01),
-            patch.object(KendraSyncJobsHook, "stop_sync_job_if_running", lambda *_, **__: answers.wait()),
+            patch.object(KendraSyncJobsHook, "_stop_sync_job_if_running", lambda *_, **__: answers.wait()),
         ):
             self.kill_in_the_wait(task)
             answers.set()
@@ -961,8 +966,8 @@ class TestKillOnAWorker:
     def test_sends_the_stop_before_airflow_kills_for_good(self, data_source):
         """5 seconds after a SIGTERM on Airflow 3, 60 on Airflow 2: to connect, read the history, and send the stop."""
         hook = KendraSyncJobsHook()
-        hook.hurry()
-        for client in (hook.conn, hook._start_client):
+        hook._use_short_timeouts()
+        for client in (hook.conn, hook._single_attempt_client):
             config = client.meta.config
             assert config.retries["total_max_attempts"] == 1
             seconds_until_sent = 2 * config.connect_timeout + config.read_timeout

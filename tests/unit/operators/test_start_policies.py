@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
+from airflow_provider_kendra._calls import PAUSE
+from airflow_provider_kendra._starting import START_GRACE
 from airflow_provider_kendra.exceptions import (
     KendraSyncJobAlreadyRunningError,
     KendraSyncJobFailedError,
     KendraSyncJobTimeoutError,
 )
 from airflow_provider_kendra.operators.kendra import KendraStartSyncJobOperator
-from airflow_provider_kendra.starting import PAUSE, START_GRACE
 from airflow_provider_kendra.sync_job import SyncJob
 from airflow_provider_kendra.testing import LocalKendra
 from tests.conftest import DataSource

@@ -13,6 +13,8 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 from botocore.client import BaseClient
 
+from airflow_provider_kendra._calls import LISTING_GRACE, PAUSE
+from airflow_provider_kendra._starting import START_GRACE
 from airflow_provider_kendra.exceptions import (
     KendraError,
     KendraRequestError,
@@ -21,7 +23,6 @@ from airflow_provider_kendra.exceptions import (
 )
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.operators.kendra import KendraStopSyncJobOperator
-from airflow_provider_kendra.starting import LISTING_GRACE, PAUSE, START_GRACE
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_3_PLUS
 from tests.conftest import DataSource, listed
 from tests.task_runs import Store, TaskRun
@@ -238,7 +239,7 @@ class TestASyncThatIsNotListedYet:
         execution_id = data_source.start()
         task = stop_on(data_source)  # for its clock
         with task.clock.in_place():
-            assert KendraSyncJobsHook().stop_sync_job_if_running(*data_source.ids, execution_id)
+            assert KendraSyncJobsHook()._stop_sync_job_if_running(*data_source.ids, execution_id)
         assert stops(data_source) == 1
 
 
@@ -539,7 +540,7 @@ class TestABatchThatIsBeingIndexed:
         execution_id = custom_data_source.start()
         hook = KendraSyncJobsHook()
         hook.stop_sync_job(*custom_data_source.ids)
-        assert hook.stop_sync_job_if_running(*custom_data_source.ids, execution_id)
+        assert hook._stop_sync_job_if_running(*custom_data_source.ids, execution_id)
         assert stops(custom_data_source) == 1
 
     def test_costs_no_description_while_a_sync_is_crawling(self, data_source):

@@ -175,13 +175,13 @@ def test_it_is_airflows_own_hook_for_a_users_action():
 @needs_task_states
 def test_the_client_that_stops_does_not_take_long(data_source):
     hurried: list[KendraSyncJobsHook] = []
-    hurry = KendraSyncJobsHook.hurry
+    use_short_timeouts = KendraSyncJobsHook._use_short_timeouts
 
     def note(hook: KendraSyncJobsHook) -> None:
         hurried.append(hook)
-        hurry(hook)
+        use_short_timeouts(hook)
 
-    with patch.object(KendraSyncJobsHook, "hurry", note):
+    with patch.object(KendraSyncJobsHook, "_use_short_timeouts", note):
         kill(trigger_on(data_source, data_source.start()), states("failed"))
     [hook] = hurried
     assert hook.conn.meta.config.read_timeout <= 5

@@ -1,13 +1,17 @@
-"""Whether a stop request is sent, and for which sync job: decisions without I/O."""
+"""Whether a stop request is sent, and for which sync job: decisions without I/O, and the loop that runs them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import islice
+from typing import Protocol
 
-from airflow_provider_kendra.starting import LISTING_GRACE
+from airflow_provider_kendra._calls import LISTING_GRACE, PAUSE, ErrorKind, SyncJobCalls
+from airflow_provider_kendra._text import plain
+from airflow_provider_kendra.exceptions import KendraError
 from airflow_provider_kendra.sync_job import SyncJob, SyncJobStatus
 
 STOP_GRACE = 60.0
@@ -100,6 +104,111 @@ class Stopper:
         """Note a transient error, and return whether it is time to give up."""
         self._failing_since = now if self._failing_since is None else self._failing_since
         return now - self._failing_since >= STOP_GRACE
+
+
+class StopCalls(SyncJobCalls, Protocol):
+    """What a stop needs of the hook, for one data source."""
+
+    @property
+    def data_source_id(self) -> str: ...
+    @property
+    def has_short_timeouts(self) -> bool:
+        """Whether the task is being killed, and there is no time for a new client."""
+
+    def send_stop(self) -> None:
+        """Send a stop request in a single attempt."""
+
+    def get_data_source_type(self) -> str | None: ...
+
+
+Confirm = Callable[[SyncJob, SyncJob | None], object]
+"""Takes the running job that was chosen, and the job before it; what it raises prevents the stop."""
+
+
+def advance_stop(calls: StopCalls, stopper: Stopper, confirm: Confirm | None = None) -> Stopped:
+    """
+    Read the history and send stop requests until one has been accepted, or there is nothing to stop.
+
+    :param calls: The hook's calls on the data source.
+    :param stopper: Decides.
+    :param confirm: Called once a job was chosen. Not called where the stopper was given one.
+    """
+    while True:
+        is_choice = stopper.execution_id is None
+        step = _read_and_decide(calls, stopper)
+        match step:
+            case Stopped():
+                return step
+            case SyncJob():
+                if is_choice and confirm is not None:
+                    confirm(step, stopper.previous)
+                if _send(calls, stopper):
+                    return Stopped(StopState.SENT, step)
+        calls.sleep(PAUSE)
+
+
+def _read_and_decide(calls: StopCalls, stopper: Stopper) -> SyncJob | Stopped | None:
+    try:
+        jobs = _read_history(calls, stopper.execution_id)
+        if stopper.depends_on_type(jobs):
+            stopper.is_custom = _is_custom(calls)
+    except Exception as error:
+        _tolerate(error, calls, stopper)
+        return None
+    return stopper.next_step(jobs, calls.monotonic())
+
+
+def _read_history(calls: StopCalls, execution_id: str | None) -> list[SyncJob]:
+    history = calls.iter_sync_jobs()
+    if execution_id is None:
+        return list(islice(history, 2))
+    jobs: list[SyncJob] = []
+    for job in history:
+        jobs.append(job)
+        if job.execution_id == execution_id:
+            break
+    return jobs
+
+
+def _is_custom(calls: StopCalls) -> bool | None:
+    """Whether a data source is CUSTOM; None if its type cannot be found out."""
+    try:
+        kind = calls.get_data_source_type()
+    except Exception as error:
+        if not isinstance(error, KendraError) and calls.classify_error(error) is not ErrorKind.PERMANENT:
+            raise
+        calls.log.warning(
+            "No stop is sent while documents are being indexed: the type of data source %s could not be found out, "
+            "and a CUSTOM one must not be stopped twice: %s. Allow kendra:DescribeDataSource.",
+            calls.data_source_id,
+            plain(error),
+        )
+        return None
+    return None if kind is None else kind == "CUSTOM"
+
+
+def _send(calls: StopCalls, stopper: Stopper) -> bool:
+    """Send a stop request, and return whether it was accepted."""
+    try:
+        calls.send_stop()
+    except Exception as error:
+        if calls.classify_error(error) is ErrorKind.PERMANENT:
+            stopper.refused(error)
+        else:
+            _tolerate(error, calls, stopper)
+        return False
+    return True
+
+
+def _tolerate(error: Exception, calls: StopCalls, stopper: Stopper) -> None:
+    """Log a transient error; re-raise others, and a transient one after a while."""
+    kind = calls.classify_error(error)
+    is_final = kind is ErrorKind.PERMANENT or (kind is ErrorKind.CREDENTIALS and calls.has_short_timeouts)
+    if is_final or stopper.failed(calls.monotonic()):
+        raise error
+    if kind is ErrorKind.CREDENTIALS:
+        calls.discard_clients()
+    calls.log.warning("The sync could not be stopped yet: %s; trying again.", calls.describe_error(error))
 
 
 def may_follow_a_stopped_job(running: SyncJob, previous: SyncJob | None, began: datetime | None) -> bool:

@@ -1,5 +1,5 @@
 """
-Whether to start a sync job, and which job is ours: a state machine without I/O, fed with histories and responses.
+Whether to start a sync job, and which job is ours: a state machine without I/O, and the loop that runs it.
 
 It makes a start happen exactly once. A start request takes no token that would make it repeatable, its answer can be
 lost, and so can the process that sent it. So before a request goes out, the newest job is noted: the *baseline*. A job
@@ -8,32 +8,27 @@ newer than the baseline shows that the request was received. No clocks are compa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import takewhile
-from typing import Any
+from typing import Any, Protocol
 
-from airflow_provider_kendra._text import shown
-from airflow_provider_kendra.exceptions import KendraSyncJobAlreadyRunningError
+from airflow_provider_kendra._calls import LISTING_GRACE, PAUSE, ErrorKind, SyncJobCalls
+from airflow_provider_kendra._text import plain, shown
+from airflow_provider_kendra.exceptions import KendraError, KendraSyncJobAlreadyRunningError
 from airflow_provider_kendra.sync_job import Acceptance, IfRunning, SyncJob, SyncJobStatus
 from airflow_provider_kendra.validation import check_time
 
-LISTING_GRACE = 20.0
-"""How long, in seconds, a sync job may have been started and not be listed yet."""
-
 START_GRACE = 60.0
-"""How long, in seconds, a start is repeated that certainly did nothing, or was refused though nothing is listed."""
-
-PAUSE = 2.0
-"""Seconds between two requests."""
+"""How long, in seconds, a start is retried that certainly had no effect, or was refused though nothing is listed."""
 
 DOUBT_LIMIT = 15 * 60.0
 """How long, in seconds, after a start whose answer was lost a job that has finished may be taken for ours."""
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Reread:
     """Read the history again after a pause."""
 
 
@@ -57,14 +52,14 @@ class Follow:
 
 @dataclass(frozen=True, slots=True)
 class WaitOut:
-    """Wait until this job has ended, however it does, then go on."""
+    """Wait until this job has ended, with whatever status, then decide again."""
 
     job: SyncJob
 
 
 @dataclass(frozen=True, slots=True)
 class Return:
-    """A lost try has done it all: this is the result."""
+    """A previous attempt already finished this job: it is the result."""
 
     job: SyncJob
 
@@ -85,19 +80,22 @@ class Refuse:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Fail, since the start could not be brought about in time."""
+    """Fail, since there were only errors for too long."""
 
 
-Step = Look | Send | Follow | WaitOut | Return | Skip | Refuse | GiveUp
+CallerStep = Follow | WaitOut | Return | Skip | Refuse
+"""A step that the loop leaves to its caller."""
+
+Step = Reread | Send | GiveUp | CallerStep
 
 
 class Starter:
     """
-    One task's way to its sync job.
+    Decides, after each reading of the history and each start request, what a task does next to get its sync job.
 
     :param if_running: What to do about a sync job that is running already.
-    :param acceptance: How a job that a lost try started must have ended to be the result.
-    :param memory: What a lost try remembered, as :attr:`memory` gave it; None if there was none.
+    :param acceptance: How a job that an earlier try started must have ended to be the result.
+    :param memory: What an earlier try remembered, as :attr:`memory` gave it; None if there was none.
     :param is_outdated: Whether the memory is too old for a job that has finished to be the result.
     :param needs_open_batch: Whether only a job that still takes documents is a result: the batch of a CUSTOM data
         source, until someone stops it.
@@ -125,7 +123,7 @@ class Starter:
         self._is_resumed = memory is not None
         self._in_doubt_since: float | None = None
         self._refused_since: float | None = None
-        self._turned_away_since: float | None = None
+        self._failing_since: float | None = None
 
     @property
     def memory(self) -> dict[str, Any]:
@@ -134,7 +132,7 @@ class Starter:
 
     @property
     def is_in_doubt(self) -> bool:
-        """Whether a start request may have been heard whose answer is not known."""
+        """Whether a start request may have been received whose answer is not known."""
         return self._in_doubt
 
     @property
@@ -180,7 +178,7 @@ class Starter:
         is_stopping = self._is_stopped or job.status == SyncJobStatus.STOPPING
         if is_stopping and SyncJobStatus.ABORTED not in self._acceptance.statuses:
             self._forget()
-            self._refused_since = self._turned_away_since = None
+            self._refused_since = self._failing_since = None
             return WaitOut(job)
         if self._is_closed_batch(job):
             self._forget()
@@ -193,8 +191,8 @@ class Starter:
         if job is None or self._in_doubt or not job.is_finished:
             self._in_doubt_since = now if self._in_doubt_since is None else self._in_doubt_since
             if now - self._in_doubt_since < LISTING_GRACE:
-                return Look()
-        if job is not None or not self._in_doubt:  # else the request was not heard
+                return Reread()
+        if job is not None or not self._in_doubt:  # else the request was not received
             self._forget()
         return None
 
@@ -225,7 +223,7 @@ class Starter:
 
     def _step_to_start(self, jobs: Sequence[SyncJob], running: SyncJob | None, now: float) -> Step:
         if running is not None:
-            self._refused_since = self._turned_away_since = None
+            self._refused_since = self._failing_since = None
             if self._if_running == "skip":
                 return Skip(running)
             if self._if_running == "fail":
@@ -237,7 +235,7 @@ class Starter:
             return WaitOut(running)
         if self._refused_since is not None and now - self._refused_since >= START_GRACE:
             return Refuse(None)
-        if self.has_lost_patience(now):
+        if self.has_failed_for_too_long(now):
             return GiveUp()
         self._baseline = jobs[0].execution_id if jobs else None
         self._is_resumed = False
@@ -250,37 +248,154 @@ class Starter:
     @property
     def is_repeated(self) -> bool:
         """Whether a start request was sent before: the next one must wait a little."""
-        return not (self._refused_since is self._turned_away_since is self._in_doubt_since is None)
+        return not (self._refused_since is self._failing_since is self._in_doubt_since is None)
 
-    def has_lost_patience(self, now: float) -> bool:
-        """Whether there have been nothing but errors for too long."""
-        return self._turned_away_since is not None and now - self._turned_away_since >= START_GRACE
+    def has_failed_for_too_long(self, now: float) -> bool:
+        """Whether there have only been errors for too long."""
+        return self._failing_since is not None and now - self._failing_since >= START_GRACE
 
     def answered(self, execution_id: str) -> Follow:
-        """Take the answer to a start request."""
+        """Note the answer to a start request."""
         self._forget()
         self._execution_id, self._is_ours = execution_id, True
         return Follow(execution_id, is_ours=True)
 
     def refused(self, now: float) -> None:
-        """Take it that a start request was refused since a sync job is running."""
+        """Note that a start request was refused since a sync job is running."""
         if self._refused_since is None:
             self._refused_since = now
 
-    def turned_away(self, now: float) -> None:
-        """Note that a read failed, or that a start request certainly did nothing: throttled, or never sent."""
-        if self._turned_away_since is None:
-            self._turned_away_since = now
+    def failed(self, now: float) -> None:
+        """Note that a read failed, or that a start request certainly had no effect: throttled, or never sent."""
+        if self._failing_since is None:
+            self._failing_since = now
 
-    def lost(self, now: float) -> None:
-        """Take it that the answer to a start request was lost: it may have been heard."""
+    def answer_lost(self, now: float) -> None:
+        """Note that the answer to a start request was lost: the request may have been received."""
         self._in_doubt, self._in_doubt_since = True, now
-        self.turned_away(now)
+        self.failed(now)
+
+
+class StartCalls(SyncJobCalls, Protocol):
+    """What a start needs of the hook, for one data source."""
+
+    @property
+    def index_id(self) -> str: ...
+    @property
+    def data_source_id(self) -> str: ...
+    def send_start(self) -> str:
+        """Send a start request in a single attempt, and return the execution id."""
+
+    def certainly_had_no_effect(self, error: BaseException) -> bool:
+        """Whether a start request that raised this was refused, or did not reach the service."""
+
+
+Remember = Callable[[dict[str, Any] | None], object]
+"""Takes what a later try must know, before a start request is sent; None once it certainly had no effect."""
+
+
+def advance_start(calls: StartCalls, starter: Starter, *, remember: Remember | None = None) -> CallerStep:
+    """
+    Read the history and send start requests until the caller has something to do.
+
+    :param calls: The hook's calls on the data source.
+    :param starter: Decides.
+    :param remember: Remembers for later tries; by default nothing is remembered.
+    :raises KendraError: if there were only errors for too long. A permanent error is raised as it is.
+    """
+    loop = _StartLoop(calls, starter, remember or _remember_nothing)
+    while True:
+        step = loop.read_and_decide()
+        match step:
+            case Reread():
+                calls.sleep(PAUSE)
+            case Send():
+                if starter.is_repeated:
+                    calls.sleep(PAUSE)
+                if (started := loop.send()) is not None:
+                    return started
+            case GiveUp():
+                raise loop.gave_up() from loop.last_error
+            case _:
+                return step
+
+
+def _remember_nothing(memory: dict[str, Any] | None) -> None:
+    pass
+
+
+class _StartLoop:
+    """The I/O of a start, with the last error that it met."""
+
+    def __init__(self, calls: StartCalls, starter: Starter, remember: Remember) -> None:
+        self._calls = calls
+        self._starter = starter
+        self._remember = remember
+        self.last_error: Exception | None = None
+
+    def read_and_decide(self) -> Step:
+        """Read as much of the history as the decision takes, and decide; a transient error counts as no news."""
+        try:
+            return self._starter.next_step(self._read_history(), self._calls.monotonic())
+        except Exception as error:
+            self._tolerate(error)
+            now = self._calls.monotonic()
+            self._starter.failed(now)
+            return GiveUp() if self._starter.has_failed_for_too_long(now) else Reread()
+
+    def _read_history(self) -> list[SyncJob]:
+        jobs: list[SyncJob] = []
+        for job in self._calls.iter_sync_jobs():
+            jobs.append(job)
+            if self._starter.anchor in (None, job.execution_id) and not self._starter.needs_whole_history:
+                break
+        return jobs
+
+    def send(self) -> Follow | None:
+        """Send a start request; None if it failed in a way that may pass, which the starter is informed of."""
+        self._remember(self._starter.memory)
+        try:
+            return self._starter.answered(self._calls.send_start())
+        except Exception as error:
+            had_no_effect = self._calls.certainly_had_no_effect(error)
+            if had_no_effect and not self._starter.is_in_doubt:
+                self._remember(None)  # else a later try would take what others start for its own
+            self._note_failed_start(error, had_no_effect)
+            return None
+
+    def _note_failed_start(self, error: Exception, had_no_effect: bool) -> None:
+        if self._calls.classify_error(error) is ErrorKind.ALREADY_RUNNING:
+            self.last_error = error
+            self._calls.log.info("The start was refused: %s", plain(error))
+            self._starter.refused(self._calls.monotonic())
+            return
+        self._tolerate(error)
+        if had_no_effect:
+            self._starter.failed(self._calls.monotonic())
+        else:
+            self._starter.answer_lost(self._calls.monotonic())
+
+    def _tolerate(self, error: Exception) -> None:
+        """Log a transient error; re-raise others."""
+        kind = self._calls.classify_error(error)
+        if kind is ErrorKind.PERMANENT:
+            raise error
+        self.last_error = error
+        if kind is ErrorKind.CREDENTIALS:
+            self._calls.discard_clients()
+        self._calls.log.warning("Starting a sync: %s; trying again.", self._calls.describe_error(error))
+
+    def gave_up(self) -> KendraError:
+        """Make the error that says so."""
+        return KendraError(
+            f"No sync of data source {self._calls.data_source_id} (index {self._calls.index_id}) could be started "
+            f"within {START_GRACE:.0f} s. Last error: {self.last_error}"
+        )
 
 
 def check_memory(memory: object) -> dict[str, Any]:
     """
-    Return what an earlier try remembered if it can be used.
+    Return what an earlier try remembered, if it can be used.
 
     :param memory: What the store gave: :attr:`Starter.memory`, with ``deadline`` and, since 1.1, ``since``.
     :raises ValueError: saying what is wrong with it.
@@ -308,7 +423,7 @@ _MEMORY: Mapping[str, Any] = {
 
 def is_outdated(memory: Mapping[str, Any], now: datetime, timeout: timedelta) -> bool:
     """
-    Say whether what an earlier try remembered is too old for a job that has finished to be the result.
+    Whether what an earlier try remembered is too old for a job that has finished to be the result.
 
     :param memory: What was remembered: its ``deadline``, and ``since`` when, in ISO 8601.
     :param now: The time.
@@ -322,7 +437,7 @@ def is_outdated(memory: Mapping[str, Any], now: datetime, timeout: timedelta) ->
 
 def already_running(index_id: str, data_source_id: str, job: SyncJob | None) -> KendraSyncJobAlreadyRunningError:
     """
-    Say that no sync job could be started since one is running.
+    Make the error that says that no sync job could be started since one is running.
 
     :param index_id: The index.
     :param data_source_id: The data source.
