@@ -48,7 +48,7 @@ def counts_of(job: SyncJob) -> list[int | None]:
 
 
 def is_plausible(count: int) -> bool:
-    """Documents cannot have any count: the service sends counts as text of any length."""
+    """Reject counts that documents cannot have: the service sends counts as text of any length."""
     return 0 <= count <= _MOST_DOCUMENTS
 
 
