@@ -28,7 +28,7 @@ def in_a_fresh_process(code: str) -> str:
 
 
 def test_operators_sensors_and_triggers_load_no_aws_library():
-    light = modules("*.py", "operators/*.py", "sensors/*.py", "triggers/*.py")
+    light = modules("*.py", "report/*.py", "operators/*.py", "sensors/*.py", "triggers/*.py")
     assert "airflow_provider_kendra.operators.kendra" in light
 
     loaded = json.loads(

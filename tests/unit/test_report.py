@@ -285,7 +285,7 @@ def test_a_data_source_that_cannot_be_shown_says_why_and_leaves_the_others_alone
         raise ZeroDivisionError(f"<b>{MEGABYTE}")
 
     service = Service(first=[job(1)], last=[job(1)])
-    monkeypatch.setattr("airflow_provider_kendra.report._facts", fail)
+    monkeypatch.setattr("airflow_provider_kendra.report._charts.durations", fail)
 
     page = shown(service)
 

@@ -1,0 +1,92 @@
+"""A page about the syncs of an index: one HTML file that needs neither network nor script."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from airflow_provider_kendra import _clock
+from airflow_provider_kendra.freshness import Reading, condition_for, read_index
+
+if TYPE_CHECKING:
+    from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
+
+LARGEST_PAGE = 10_000_000
+"""How many bytes the data sources of a page may take."""
+
+_MOST_SYNCS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """
+    The page, and what it was made from.
+
+    :param html: The page.
+    :param readings: What was read about each data source.
+    """
+
+    html: str
+    readings: Sequence[Reading]
+
+
+def render_report(
+    hook: KendraSyncJobsHook,
+    index_id: str,
+    *,
+    max_age: timedelta | None = None,
+    measured_by: str = "start_time",
+    max_documents_failed: int | None = None,
+    syncs: int = 20,
+) -> str:
+    """
+    Render a page about the syncs of an index: freshness of each data source, what runs now, charts of recent syncs.
+
+    In a task, with the extra ``report`` installed::
+
+        @task
+        def publish_report():
+            hook = KendraSyncJobsHook(aws_conn_id="aws_default")
+            page = render_report(hook, "0123…", max_age=timedelta(hours=6))
+            S3Hook().load_string(page, key="kendra.html", bucket_name="reports", replace=True)
+
+    A data source whose history cannot be read or shown says so on the page; an index that cannot be read raises. Long
+    texts are cut, counts that are not plausible are left out of the charts, and the page is no larger than 10 MB: what
+    does not fit is left out, and the page says so.
+
+    :param hook: What to read with.
+    :param index_id: The index.
+    :param max_age: How old the newest acceptable sync of a data source may be. Default None: of any age.
+    :param measured_by: Which time of a sync counts: ``start_time`` (default) or ``end_time``.
+    :param max_documents_failed: Accept INCOMPLETE too, and tolerate up to so many failed documents.
+    :param syncs: Show so many syncs of each data source, the newest. Default 20, a call for every 10. At most 500 are
+        shown.
+    :raises KendraError: if the chart library is not installed.
+    """
+    return read_report(
+        hook, index_id, max_age=max_age, measured_by=measured_by, max_documents_failed=max_documents_failed, syncs=syncs
+    ).html
+
+
+def read_report(
+    hook: KendraSyncJobsHook,
+    index_id: str,
+    *,
+    max_age: timedelta | None,
+    measured_by: str,
+    max_documents_failed: int | None,
+    syncs: int,
+) -> Report:
+    """Render the page and keep what was read; the parameters are those of :func:`render_report`."""
+    from airflow_provider_kendra.report import _charts, _page  # imported lazily: the page needs jinja2
+
+    _charts.check_library()
+    if syncs < 1:
+        raise ValueError(f"syncs is {syncs!r}, but must be 1 or more.")
+    syncs = min(syncs, _MOST_SYNCS)
+    condition = condition_for(max_age=max_age, measured_by=measured_by, max_documents_failed=max_documents_failed)
+    readings = read_index(hook, index_id, condition, _clock.utcnow, at_least=syncs)
+    page = _page.render_page(index_id, readings, condition, _clock.utcnow(), syncs=syncs, largest=LARGEST_PAGE)
+    return Report(page, readings)

@@ -1,0 +1,79 @@
+"""Renders the page from a template; no value in it can become markup."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from importlib.resources import files
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from airflow_provider_kendra._text import LONGEST, plain
+from airflow_provider_kendra.conditions import Fresh
+from airflow_provider_kendra.freshness import Reading, in_words
+from airflow_provider_kendra.report import _charts
+
+_PACKAGE = "airflow_provider_kendra.report"
+_LARGEST_SHORT_SECTION = 4_000
+
+
+def render_page(
+    index_id: str, readings: Sequence[Reading], condition: Fresh, now: datetime, *, syncs: int, largest: int
+) -> str:
+    """Render the page; its data sources take no more than ``largest`` bytes."""
+    environment = Environment(
+        loader=PackageLoader(_PACKAGE, ""),
+        autoescape=True,
+        finalize=_plain_unless_markup,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(badge=_charts.badge_of, cut=_cut, in_words=in_words, number=_number)
+    return environment.get_template("page.html.jinja").render(
+        style=Markup((files(_PACKAGE) / "page.css").read_text("utf-8")),
+        charts=_charts,
+        index_id=index_id,
+        readings=readings,
+        running=sum(bool(reading.freshness and reading.freshness.running) for reading in readings),
+        condition=condition,
+        now=now,
+        syncs=syncs,
+        fit=lambda section: _fit(section, readings, largest),
+    )
+
+
+def _plain_unless_markup(value: object) -> str:
+    """Cut each value that the template shows and make it plain; Jinja escapes it next."""
+    return value if isinstance(value, Markup) else plain(value, 200)
+
+
+def _cut(text: str, longest: int = LONGEST) -> Markup:
+    """Show a text that may be longer than the usual values."""
+    return escape(plain(text, longest))
+
+
+def _number(count: int | None) -> str:
+    if count is None:
+        return ""
+    return f"{count:,}" if _charts.is_plausible(count) else "implausible"
+
+
+def _fit(section: Callable[..., Markup], readings: Sequence[Reading], largest: int) -> tuple[list[Markup], int]:
+    """Return the sections that fit into the page, in short form where needed, and how many do not fit."""
+    sections: list[Markup] = []
+    room = largest
+    for left in range(len(readings), 0, -1):
+        reading = readings[-left]
+        try:
+            rendered = section(reading)
+        except Exception as error:  # an unexpected value of one data source must not lose the others
+            rendered = section(reading, failure=f"{type(error).__name__}: {error}")
+        if len(rendered.encode()) > room - _LARGEST_SHORT_SECTION * left:
+            rendered = section(reading, is_too_large=True)
+        room -= len(rendered.encode())
+        if room < 0:
+            return sections, left
+        sections.append(rendered)
+    return sections, 0
