@@ -233,12 +233,12 @@ class Waiting:
     Keep waiting.
 
     :param job: The job that is waited for, if one is known.
-    :param trouble: Why the last poll failed, if it did.
+    :param error: Why the last poll failed, if it did.
     :param stale: The newest acceptable job among those read, if it is too old; for the log.
     """
 
     job: SyncJob | None = None
-    trouble: str | None = None
+    error: str | None = None
     stale: SyncJob | None = field(default=None, compare=False)
 
     is_known: ClassVar[bool] = True
@@ -451,19 +451,19 @@ class HeldUp:
         return {key: news_of(decision) for key, decision in self.data_sources.items()}
 
     @property
-    def trouble(self) -> str | None:
+    def error(self) -> str | None:
         """Why the last poll of one of them failed, if any did."""
         decisions = self.data_sources.values()
-        return next((each.trouble for each in decisions if isinstance(each, Waiting) and each.trouble), None)
+        return next((each.error for each in decisions if isinstance(each, Waiting) and each.error), None)
 
     def describe(self, condition: Fresh, now: datetime) -> str:
         """Say which data sources are stale, how stale, and whether a sync runs there."""
-        told = [
+        named = [
             f"{data_source_id} ({_staleness(decision, condition, now)})"
             for data_source_id, decision in itertools.islice(self.data_sources.items(), _NAMED)
         ]
-        more = len(self.data_sources) - len(told)
-        return ", ".join(told) + (f" and {more} more" if more else "")
+        more = len(self.data_sources) - len(named)
+        return ", ".join(named) + (f" and {more} more" if more else "")
 
     def summary(self, condition: Fresh, now: datetime, room: int) -> str:
         """
@@ -513,7 +513,7 @@ def _staleness(decision: Satisfied | Waiting | str | None, condition: Fresh, now
     if isinstance(decision, str):
         return decision
     if decision is None:
-        return "not looked at yet"
+        return "not polled yet"
     stale = decision.job if isinstance(decision, Satisfied) else decision.stale
     parts = ["no acceptable sync among those read"]
     if stale is not None:
@@ -521,8 +521,8 @@ def _staleness(decision: Satisfied | Waiting | str | None, condition: Fresh, now
         parts = [f"last acceptable sync {timedelta(seconds=int((now - time).total_seconds()))} ago"]
     if isinstance(decision, Waiting):
         parts.append(f"{decision.job.execution_id} is {decision.job.progress}" if decision.job else "no sync runs")
-        if decision.trouble:
-            parts.append(f"the last poll failed: {decision.trouble}")
+        if decision.error:
+            parts.append(f"the last poll failed: {decision.error}")
     return "; ".join(parts)
 
 
@@ -532,7 +532,7 @@ def _standing(decision: Satisfied | Waiting | str | None, condition: Fresh, now:
         return decision
     if decision is None:
         return "not polled yet"
-    if isinstance(decision, Waiting) and decision.trouble:
+    if isinstance(decision, Waiting) and decision.error:
         return "poll failed"
     stale = decision.job if isinstance(decision, Satisfied) else decision.stale
     running = decision.job if isinstance(decision, Waiting) else None
@@ -660,17 +660,17 @@ class PollErrors:
         self._kind = ""
         self._is_reported = False
 
-    def count(self, trouble: str | None) -> bool:
+    def count(self, error: str | None) -> bool:
         """
         Count a poll, and say whether errors begin with it.
 
-        :param trouble: Why it failed, None if it did not.
+        :param error: Why it failed, None if it did not.
         """
         self._polls += 1
-        if trouble is not None:
+        if error is not None:
             self._failed += 1
-            self._kind = _kind_of_error(trouble)
-        return trouble is not None and self.is_new
+            self._kind = _kind_of_error(error)
+        return error is not None and self.is_new
 
     @property
     def is_new(self) -> bool:
@@ -698,10 +698,10 @@ _AWS_CODE = re.compile(r"An error occurred \(([^)]+)\)")
 _LONGEST_KIND = 28
 
 
-def _kind_of_error(trouble: str) -> str:
+def _kind_of_error(error: str) -> str:
     """Cut the description of an error to its AWS error code, or to the exception's name."""
-    code = _AWS_CODE.search(trouble)
-    return (code[1] if code else trouble.partition(":")[0])[:_LONGEST_KIND]
+    code = _AWS_CODE.search(error)
+    return (code[1] if code else error.partition(":")[0])[:_LONGEST_KIND]
 
 
 class Standing(Protocol):
@@ -716,7 +716,7 @@ class Standing(Protocol):
         """What of it is worth a line in the log when it changes."""
 
     @property
-    def trouble(self) -> str | None:
+    def error(self) -> str | None:
         """Why the last poll failed, if it did."""
 
 
@@ -730,7 +730,7 @@ class WaitLog(Generic[S]):
     :param text: Gives the line for what the last poll came to, the seconds that the wait has taken, the time, and the
         errors since the last line.
     :param now: When the wait begins.
-    :param errors: Counts the polls that fail, where whoever polls does so; default None: :meth:`line` does.
+    :param errors: Counts the polls that fail, where the poller does so; default None: :meth:`line` counts.
     """
 
     __slots__ = ("_errors", "_logged", "_logged_at", "_since", "_text")
@@ -751,32 +751,32 @@ class WaitLog(Generic[S]):
         """
         return PROGRESS_INTERVAL - (now - self._logged_at).total_seconds()
 
-    def line(self, seen: S, now: datetime) -> str | None:
+    def line(self, standing: S, now: datetime) -> str | None:
         """
         Count a poll and give the line to log, or None if there is nothing new.
 
-        :param seen: What the poll came to.
+        :param standing: What the poll came to.
         :param now: The time of that poll.
         """
-        self._errors.count(seen.trouble)
-        return self.report(seen, now)
+        self._errors.count(standing.error)
+        return self.report(standing, now)
 
-    def report(self, seen: S, now: datetime) -> str | None:
+    def report(self, standing: S, now: datetime) -> str | None:
         """
         Give the line to log, or None if there is nothing new.
 
-        :param seen: What the last poll came to.
+        :param standing: What the last poll came to.
         :param now: The time of that poll.
         """
-        if now < self._since and seen.news is None:
+        if now < self._since and standing.news is None:
             return None  # an answer from before the wait
         is_progress = self.due_in(now) <= 0
-        is_news = seen.is_known and seen.news != self._logged
+        is_news = standing.is_known and standing.news != self._logged
         if not is_news and not is_progress and not self._errors.is_new:
             return None
-        self._logged, self._logged_at = seen.news, max(now, self._since)
+        self._logged, self._logged_at = standing.news, max(now, self._since)
         elapsed = max(int((now - self._since).total_seconds()), 0)
-        return plain(self._text(seen, elapsed, now, self._errors), LONGEST_MESSAGE)
+        return plain(self._text(standing, elapsed, now, self._errors), LONGEST_MESSAGE)
 
 
 def sync_job_log(subject: str, now: datetime, errors: PollErrors | None = None) -> WaitLog[Waiting]:
@@ -788,12 +788,12 @@ def sync_job_log(subject: str, now: datetime, errors: PollErrors | None = None) 
     :param errors: As for :class:`WaitLog`.
     """
 
-    def text(seen: Waiting, elapsed: int, now: datetime, errors: PollErrors) -> str:
+    def text(standing: Waiting, elapsed: int, now: datetime, errors: PollErrors) -> str:
         failed = errors.summary()
-        if seen.job is None:
+        if standing.job is None:
             return f"{failed}No sync job listed after {elapsed} s{'' if failed else f' (waiting for {subject})'}"
-        counts = "" if failed else f": {seen.job.counts}"
-        return f"{failed}{seen.job.status} after {elapsed} s{counts} (sync job {seen.job.execution_id})"
+        counts = "" if failed else f": {standing.job.counts}"
+        return f"{failed}{standing.job.status} after {elapsed} s{counts} (sync job {standing.job.execution_id})"
 
     return WaitLog(text, now, errors)
 
@@ -807,10 +807,10 @@ def freshness_log(condition: Fresh, now: datetime, errors: PollErrors | None = N
     :param errors: As for :class:`WaitLog`.
     """
 
-    def text(seen: HeldUp, elapsed: int, now: datetime, errors: PollErrors) -> str:
-        sources = f"{len(seen.data_sources)} data source{'' if len(seen.data_sources) == 1 else 's'}"
+    def text(standing: HeldUp, elapsed: int, now: datetime, errors: PollErrors) -> str:
+        sources = f"{len(standing.data_sources)} data source{'' if len(standing.data_sources) == 1 else 's'}"
         begin = f"{errors.summary('Polls')}{sources} not fresh after {elapsed} s: "
-        return begin + seen.summary(condition, now, _LONGEST_LINE - len(begin))
+        return begin + standing.summary(condition, now, _LONGEST_LINE - len(begin))
 
     return WaitLog(text, now, errors)
 

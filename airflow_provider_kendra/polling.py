@@ -1,9 +1,9 @@
 """
 One poll for each data source, shared by every wait in the process.
 
-A wait joins the poll of its data source; the poll looks at the history, asks each wait's condition, and wakes the
-waits for which there is news. Polls run in an empty context and log nothing: Airflow routes a line to a task's log
-by the context it is written in, so that each wait, woken, logs in its own name.
+A wait subscribes to its data source. The poll reads the history, lets the condition of each subscription decide, and
+wakes the waits for which there is news. Polls run in an empty context and log nothing: Airflow routes a line to a
+task's log by the context it is written in, so each wait writes its own lines.
 """
 
 from __future__ import annotations
@@ -62,10 +62,10 @@ MAX_FAILING_CALLS = MAX_CALLS // 2
 """How many of these may be for data sources whose last poll failed: calls that hang must not take all threads."""
 
 MAX_BACKOFF = 300.0
-"""The longest pause between looks that fail, in seconds, unless the waits ask for longer ones anyway."""
+"""The longest pause between polls that fail, in seconds, unless the waits ask for longer ones."""
 
 CLIENT_LIFETIME = 900.0
-"""How long, in seconds, a client is used before the connection is looked up anew, so that an edit is noticed."""
+"""How long, in seconds, a client is used before the connection is looked up again, because it may have been edited."""
 
 KNOWN_AFTER = 300.0
 """How old, in seconds, a wait is that must have found its connection before: its triggerer was restarted since."""
@@ -78,14 +78,14 @@ RENEWAL_PATIENCE = 10.0
 
 NEVER = datetime.max.replace(tzinfo=UTC)
 
-MIN_INTERVAL = 0.1  # seconds; a wait with no pause between looks would be a storm of calls
-_FRESH = 5.0  # seconds for which a look is good enough to time a wait out
+MIN_INTERVAL = 0.1  # seconds; without a pause between polls a wait would flood the service
+_RECENT = 5.0  # seconds for which a poll is recent enough to time a wait out
 _BATCH = 100  # waits decided before the event loop gets its turn
 
 
 @dataclass(frozen=True, slots=True)
 class DataSource:
-    """What a poll looks at: all that makes one different from another."""
+    """The data source that a poll reads; equal ones share a poll."""
 
     aws: AwsParameters
     index_id: str
@@ -98,7 +98,7 @@ class DataSource:
 
     @property
     def contents(self) -> str:
-        """What a look reads here, in words."""
+        """What a poll reads, in words."""
         return f"the sync jobs of data source {self.data_source_id}"
 
     def pages(self, hook: KendraSyncJobsHook, before: datetime | None = None) -> Iterator[Page]:
@@ -109,15 +109,15 @@ class DataSource:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """The data sources of an index, which can be looked at like the history of one."""
+    """The data sources of an index, which are polled like the history of one."""
 
     aws: AwsParameters
     index_id: str
-    is_reusable: ClassVar[bool] = False  # a data source that was added since must be seen
+    is_reusable: ClassVar[bool] = False  # a data source that was added since must be standing
 
     @property
     def contents(self) -> str:
-        """What a look reads here, in words."""
+        """What a poll reads, in words."""
         return f"the data sources of index {self.index_id}"
 
     def pages(self, hook: KendraSyncJobsHook, before: datetime | None = None) -> Iterator[Page]:
@@ -170,7 +170,7 @@ class Subscription(Generic[D]):
         """What the last poll decided, or that it failed; None before the first."""
         if self.error is None or isinstance(self.decision, Failed):
             return self.decision
-        return Waiting(self.decision.job if isinstance(self.decision, Waiting) else None, trouble=self.error)
+        return Waiting(self.decision.job if isinstance(self.decision, Waiting) else None, error=self.error)
 
     def deliver(self, decision: D | Failed, now: datetime) -> bool:
         """Take what the condition decided, and return whether this ends the subscription."""
@@ -255,7 +255,7 @@ class Subscriber:
     @property
     def is_owed_a_poll(self) -> bool:
         """Whether a subscription has had no poll of its own yet."""
-        return any(poll.owes_a_look_to(subscription) for poll, subscription in self._subscriptions)
+        return any(poll.owes_a_poll_to(subscription) for poll, subscription in self._subscriptions)
 
     async def news(self, until: float) -> bool:
         """
@@ -335,7 +335,7 @@ class _SyncJobWait(Wait[Satisfied, Waiting]):
     def timed_out(self) -> Failed:
         standing = self.standing
         if not self._subscription.is_over:  # the poll that was to decide it hangs
-            standing = Waiting(standing.job, trouble="it has not returned")
+            standing = Waiting(standing.job, error="it has not returned")
         return timed_out(self._subject, standing)
 
 
@@ -364,21 +364,21 @@ async def wait_for(
     return await wait.outcome(sync_job_log(source.subject(condition), _clock.utcnow(), wait.errors), log)
 
 
-def look(
-    hook: KendraSyncJobsHook, source: DataSource, condition: SyncJobCondition, seen: Outcome | Waiting
+def poll_once(
+    hook: KendraSyncJobsHook, source: DataSource, condition: SyncJobCondition, standing: Outcome | Waiting
 ) -> Outcome | Waiting:
     """
-    Look once, from a worker.
+    Poll once, from a worker.
 
-    :param hook: What to look with.
+    :param hook: Makes the calls.
     :param source: The data source.
     :param condition: What is waited for.
-    :param seen: What the look before this one decided.
+    :param standing: What the poll before this one decided.
     """
     try:
         return read(condition, source.pages(hook), _clock.utcnow())
     except Exception as error:
-        return after_error(error, source.contents, seen, hook._discard_clients)
+        return after_error(error, source.contents, standing, hook._discard_clients)
 
 
 def confirm(
@@ -403,7 +403,7 @@ def confirm(
     pause = max(min(interval, condition.not_found_timeout / 12), MIN_INTERVAL)
     while isinstance(decision, Waiting) and condition.is_in_doubt and (now := _clock.utcnow()) < deadline:
         time.sleep(min(pause, (deadline - now).total_seconds()))
-        decision = look(hook, source, condition, decision)
+        decision = poll_once(hook, source, condition, decision)
     return decision
 
 
@@ -419,12 +419,12 @@ def wait_in_worker(
     """
     Wait until a condition is decided, holding the worker; the parameters are those of :func:`wait_for`.
 
-    :param hook: What to look with.
+    :param hook: Makes the calls.
     """
     subject = source.subject(condition)
     wait_log = sync_job_log(subject, _clock.utcnow())
     decision: Outcome | Waiting = Waiting()
-    while isinstance(decision := look(hook, source, condition, decision), Waiting):
+    while isinstance(decision := poll_once(hook, source, condition, decision), Waiting):
         now = _clock.utcnow()
         if now >= deadline:
             return timed_out(subject, decision)
@@ -435,20 +435,20 @@ def wait_in_worker(
 
 
 def after_error(
-    error: Exception, contents: str, seen: object, discard_client: Callable[[], object]
+    error: Exception, contents: str, standing: object, discard_client: Callable[[], object]
 ) -> Failed | Waiting:
     """
     Decide what the error of a poll means for a wait in a worker.
 
     :param error: What the poll raised.
     :param contents: What it was to read, in words.
-    :param seen: What the poll before decided.
+    :param standing: What the poll before decided.
     :param discard_client: Called if the next poll needs a new client.
     """
     failed = judge_error(error, contents, discard_client)
     if isinstance(failed, Failed):
         return failed
-    return Waiting(seen.job if isinstance(seen, Waiting) else None, trouble=failed)
+    return Waiting(standing.job if isinstance(standing, Waiting) else None, error=failed)
 
 
 def judge_error(error: Exception, contents: str, discard_client: Callable[[], object]) -> Failed | str:
@@ -469,19 +469,19 @@ def judge_error(error: Exception, contents: str, discard_client: Callable[[], ob
     return describe_error(error)
 
 
-def timed_out(subject: str, seen: Waiting) -> Failed:
+def timed_out(subject: str, standing: Waiting) -> Failed:
     """
     Say that a wait's time is over.
 
     :param subject: What was waited for, in words.
-    :param seen: What the last look decided.
+    :param standing: What the last poll decided.
     """
-    state = f"{seen.job.title} is {seen.job.progress}" if seen.job else "no such sync job was listed"
-    trouble = f"; the last poll failed: {seen.trouble}" if seen.trouble else ""
+    state = f"{standing.job.title} is {standing.job.progress}" if standing.job else "no such sync job was listed"
+    error = f"; the last poll failed: {standing.error}" if standing.error else ""
     return Failed(
         Failure.TIMED_OUT,
-        f"Timed out waiting for {subject}: {state}{trouble}. Raise timeout if the sync takes this long.",
-        seen.job,
+        f"Timed out waiting for {subject}: {state}{error}. Raise timeout if the sync takes this long.",
+        standing.job,
     )
 
 
@@ -632,22 +632,22 @@ class _Client:
 
 
 class Poll:
-    """The looks at one data source, for all that wait on it."""
+    """The polls of one source, for all who have subscribed to it."""
 
     def __init__(self, source: Source, client: _Client) -> None:
         self.source = source
         self.waits: set[Subscription[Any]] = set()
         self._client = client
-        self._began_at: float | None = None  # when what the look is at now began; None while it waits for a thread
-        self._looks = 0
+        self._began_at: float | None = None  # when the call under way began; None while it waits for a thread
+        self._number = 0
         self._failures = 0
-        self._seen: tuple[History, datetime] | None = None
+        self._last_reading: tuple[History, datetime] | None = None
         self._kept: Kept | None = None
         self._is_reading = False
         self._latecomers: set[Subscription[Any]] = set()  # whom the poll that is under way does not serve
-        # When to look next: at a time of the event loop, or earlier where the time of a wait is over.
-        self._is_look_wanted = True
-        self._looked_at = float("-inf")
+        # When to poll next: at a time of the event loop, or earlier where a deadline comes first.
+        self._is_poll_wanted = True
+        self._polled_at = float("-inf")
         self._interval = float("inf")
         self._deadline = NEVER
         self._replan = asyncio.Event()
@@ -657,12 +657,12 @@ class Poll:
         self.waits.add(wait)
         if self._is_reading and not self.source.is_reusable:
             self._latecomers.add(wait)  # what is being read now may be older than this wait
-        if self._seen is not None:
-            history, read_at = self._seen
+        if self._last_reading is not None:
+            history, read_at = self._last_reading
             decision = wait.condition.decide(history, read_at) if self._is_good_for(wait, read_at) else None
             if decision is None or isinstance(decision, NeedsOlder | Failed):
                 # It must read anew or further, or would fail on what was before it: it gets a poll of its own.
-                self._is_look_wanted = True
+                self._is_poll_wanted = True
                 self._replan.set()
             elif wait.deliver(decision, read_at):
                 self.waits.discard(wait)
@@ -682,43 +682,43 @@ class Poll:
     async def _run(self) -> None:
         while True:
             await self._until_due()
-            if self._is_last_look_good_enough():
+            if self._is_last_poll_recent():
                 self._time_out_waits()
             else:
-                await self._look()
+                await self._poll()
             self._interval = min((wait.interval for wait in self.waits), default=float("inf"))
             self._deadline = min((wait.deadline or NEVER for wait in self.waits), default=NEVER)
 
-    def owes_a_look_to(self, wait: Subscription[Any]) -> bool:
-        """Whether a wait has had no look of its own yet, and none hangs that was to be it."""
+    def owes_a_poll_to(self, wait: Subscription[Any]) -> bool:
+        """Whether a subscription has had no poll of its own yet, unless that poll hangs."""
         if wait.last_poll:
             return False
         return self._began_at is None or asyncio.get_running_loop().time() - self._began_at < OVERRUN
 
-    def _next_look(self) -> float:
+    def _next_poll(self) -> float:
         pause = self._interval
-        if self._is_look_wanted and not self._failures:
+        if self._is_poll_wanted and not self._failures:
             return float("-inf")
         if self._failures:
             pause = min(pause * 2.0 ** min(self._failures - 1, 16), max(pause, MAX_BACKOFF))
-        return self._looked_at + pause * self._jitter
+        return self._polled_at + pause * self._jitter
 
-    def _is_look_due(self) -> bool:
-        return asyncio.get_running_loop().time() >= self._next_look()
+    def _is_poll_due(self) -> bool:
+        return asyncio.get_running_loop().time() >= self._next_poll()
 
     async def _until_due(self) -> None:
-        self._jitter = random.uniform(0.9, 1.0)  # so that data sources polled from the same moment drift apart
-        while not self._is_look_due() and (remaining := (self._deadline - _clock.utcnow()).total_seconds()) > 0:
+        self._jitter = random.uniform(0.9, 1.0)  # data sources polled from the same moment drift apart
+        while not self._is_poll_due() and (remaining := (self._deadline - _clock.utcnow()).total_seconds()) > 0:
             self._replan.clear()
-            delay = min(self._next_look() - asyncio.get_running_loop().time(), remaining)
+            delay = min(self._next_poll() - asyncio.get_running_loop().time(), remaining)
             with suppress(TimeoutError):
                 async with asyncio.timeout(delay):
                     await self._replan.wait()
 
-    async def _look(self) -> None:
+    async def _poll(self) -> None:
         """Read the history as far as any subscription needs it, and deliver to each what its condition decides."""
-        self._looks += 1
-        self._looked_at = self._began_at = asyncio.get_running_loop().time()
+        self._number += 1
+        self._polled_at = self._began_at = asyncio.get_running_loop().time()
         history, read_at = History(self._kept), _clock.utcnow()
         hook = None
         try:
@@ -732,9 +732,9 @@ class Poll:
         else:
             self._failures = 0
             # Whoever joined meanwhile has been served, with that exception.
-            self._is_look_wanted = not self._latecomers.isdisjoint(self.waits)
+            self._is_poll_wanted = not self._latecomers.isdisjoint(self.waits)
             self._kept = history.keep() if self.source.is_reusable else None
-            self._seen = (history, read_at)
+            self._last_reading = (history, read_at)
         finally:
             self._is_reading = False
 
@@ -761,7 +761,7 @@ class Poll:
         before = 0 if self._kept is None else len(self._kept.jobs.all)
         if not self.source.is_reusable or not (self._kept is None or history.has_met_kept):
             return False
-        self._kept, self._seen = history.keep(), None
+        self._kept, self._last_reading = history.keep(), None
         return self._kept is not None and len(self._kept.jobs.all) > before
 
     async def _deliver_error(self, error: Exception, hook: KendraSyncJobsHook | None) -> None:
@@ -772,11 +772,11 @@ class Poll:
                 await asyncio.sleep(0)
 
     def _undecided(self) -> list[Subscription[Any]]:
-        return [wait for wait in self.waits - self._latecomers if wait.last_poll < self._looks]
+        return [wait for wait in self.waits - self._latecomers if wait.last_poll < self._number]
 
     def _deliver(self, wait: Subscription[Any], decision: object) -> None:
         """Deliver a decision, or the error of the poll in words."""
-        wait.last_poll = self._looks
+        wait.last_poll = self._number
         now = _clock.utcnow()
         if wait.fail(decision, now) if isinstance(decision, str) else wait.deliver(decision, now):
             self.waits.discard(wait)
@@ -784,10 +784,10 @@ class Poll:
     def _overdue(self, now: datetime) -> list[Subscription[Any]]:
         return [wait for wait in self.waits if wait.deadline and wait.deadline <= now]
 
-    def _is_last_look_good_enough(self) -> bool:
-        """Whether all waits whose time is over had a look of their own just now: many would make many calls."""
-        is_recent = asyncio.get_running_loop().time() - self._looked_at < _FRESH
-        return is_recent and not self._is_look_due() and all(wait.last_poll for wait in self._overdue(_clock.utcnow()))
+    def _is_last_poll_recent(self) -> bool:
+        """Whether each overdue subscription was polled just now; to poll again for each would make many calls."""
+        is_recent = asyncio.get_running_loop().time() - self._polled_at < _RECENT
+        return is_recent and not self._is_poll_due() and all(wait.last_poll for wait in self._overdue(_clock.utcnow()))
 
     def _time_out_waits(self) -> None:
         now = _clock.utcnow()

@@ -103,11 +103,11 @@ def freshness_index(aws: AwsParameters, index_id: str, data_source_ids: str | Se
     return Index(aws, index_id, check_identifiers("data_source_ids", data_source_ids))
 
 
-def look_at_all(
+def poll_all(
     hook: KendraSyncJobsHook,
     index: Index,
     condition: Fresh,
-    seen: dict[str, Outcome | Waiting | None],
+    known: dict[str, Outcome | Waiting | None],
     deadline: datetime,
 ) -> AllFresh | Failed | HeldUp:
     """
@@ -116,30 +116,30 @@ def look_at_all(
     :param hook: What to read with.
     :param index: The data sources.
     :param condition: What each must fulfil.
-    :param seen: What the readings before this one decided; is brought up to date.
+    :param known: What the readings before this one decided; is brought up to date.
     :param deadline: When to stop: what has not been read by then holds the wait up, which has timed out. A wait whose
         time was over before still reads each once.
     """
     remaining = (deadline - _clock.utcnow()).total_seconds()
     give_up = time.monotonic() + (remaining if remaining > 0 else OVERRUN)
     if index.data_source_ids is not None:
-        return _read_each(hook, index, condition, index.data_source_ids, seen, give_up)
+        return _read_each(hook, index, condition, index.data_source_ids, known, give_up)
     listing = _read_listing(hook, index, condition, give_up)
     if not isinstance(listing, Listing):
         return listing
     if not listing.usable:
         return index.without_data_sources(listing)
-    outcome = _read_each(hook, index, condition, listing.usable, seen, give_up)
+    outcome = _read_each(hook, index, condition, listing.usable, known, give_up)
     if not isinstance(outcome, Failed) or outcome.failure is not Failure.REFUSED:
         return outcome
     # The data source that is refused may have been deleted since it was listed.
     listing = _read_listing(hook, index, condition, give_up)
     if not isinstance(listing, Listing):
         return listing
-    decisions = {data_source_id: seen.get(data_source_id) for data_source_id in listing.usable}
-    seen.clear()
-    seen.update(decisions)
-    return all_fresh(seen, condition, _clock.utcnow()) if seen else index.without_data_sources(listing)
+    decisions = {data_source_id: known.get(data_source_id) for data_source_id in listing.usable}
+    known.clear()
+    known.update(decisions)
+    return all_fresh(known, condition, _clock.utcnow()) if known else index.without_data_sources(listing)
 
 
 def _read_listing(
@@ -151,7 +151,7 @@ def _read_listing(
         _ = hook.conn  # made here, since a connection must not be looked up in another thread
         future = threads.submit(lambda: next(catalogue.pages(hook)))
         if not wait([future], max(give_up - time.monotonic(), 0)).done:
-            return timed_out(HeldUp({"all": Waiting(trouble=_NO_ANSWER)}), condition)
+            return timed_out(HeldUp({"all": Waiting(error=_NO_ANSWER)}), condition)
         page = future.result()
     except Exception as error:
         decision = after_error(error, catalogue.contents, None, hook._discard_clients)
@@ -166,23 +166,23 @@ def _read_each(
     index: Index,
     condition: Fresh,
     ids: Iterable[str],
-    seen: dict[str, Outcome | Waiting | None],
+    known: dict[str, Outcome | Waiting | None],
     give_up: float,
 ) -> AllFresh | Failed | HeldUp:
     sources = {each: index.data_source(each) for each in ids}
     results = _results(hook, condition, sources, give_up)
     is_out_of_time = len(results) < len(sources) and time.monotonic() >= give_up
-    before = dict(seen)
-    seen.clear()
+    before = dict(known)
+    known.clear()
     for key, source in sources.items():
         result = results.get(key)
         if isinstance(result, Exception):
-            seen[key] = after_error(result, source.contents, before.get(key), hook._discard_clients)
+            known[key] = after_error(result, source.contents, before.get(key), hook._discard_clients)
         elif result is None and is_out_of_time:
-            seen[key] = Waiting(trouble=_NO_ANSWER)
+            known[key] = Waiting(error=_NO_ANSWER)
         else:
-            seen[key] = result
-    outcome = all_fresh(seen, condition, _clock.utcnow())
+            known[key] = result
+    outcome = all_fresh(known, condition, _clock.utcnow())
     return timed_out(outcome, condition) if is_out_of_time and isinstance(outcome, HeldUp) else outcome
 
 
@@ -346,7 +346,7 @@ class _FreshnessWait(Wait[AllFresh, HeldUp]):
         elif isinstance(listed, Listing):
             return outcome
         refused = {key: each.decision for key, each in self._members.items()}
-        return HeldUp({key: Waiting(trouble=each.message) for key, each in refused.items() if isinstance(each, Failed)})
+        return HeldUp({key: Waiting(error=each.message) for key, each in refused.items() if isinstance(each, Failed)})
 
 
 async def watch(

@@ -413,7 +413,7 @@ class KendraSyncJobSensor(RecordXComsMixin, _KendraSensor):
         condition = self._condition = self._condition or self._make_condition()
         now = _clock.utcnow()
         self._wait_log = self._wait_log or sync_job_log(self._source.subject(condition), self._since or now)
-        decision = polling.look(self.hook, self._source, condition, self._seen or Waiting())
+        decision = polling.poll_once(self.hook, self._source, condition, self._seen or Waiting())
         if isinstance(condition, ExecutionFinished) and self._must_conclude(now):
             decision = polling.confirm(
                 self.hook, self._source, condition, decision, interval=self.poke_interval, deadline=self._deadline
@@ -580,12 +580,12 @@ class KendraDataFreshnessSensor(_KendraSensor):
 
     def _look(self) -> AllFresh | Failed | None:
         from airflow_provider_kendra.conditions import HeldUp, freshness_log
-        from airflow_provider_kendra.watching import freshness_index, look_at_all
+        from airflow_provider_kendra.watching import freshness_index, poll_all
 
         condition, now = self._make_condition(), _clock.utcnow()
         index = freshness_index(self.aws_parameters, self.index_id, self.data_source_ids)
         self._freshness_log = self._freshness_log or freshness_log(condition, self._since or now)
-        outcome = look_at_all(self.hook, index, condition, self._seen, self._deadline)
+        outcome = poll_all(self.hook, index, condition, self._seen, self._deadline)
         if not isinstance(outcome, HeldUp):
             return outcome
         self._held_up = outcome

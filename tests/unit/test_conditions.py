@@ -453,7 +453,7 @@ SYNCING = Waiting(job("mine", "SYNCING", documents_scanned=7))
 INDEXING = Waiting(job("mine", "SYNCING_INDEXING"))
 NEXT_JOB = Waiting(job("next", "SYNCING"))
 THROTTLING = "ThrottlingException: An error occurred (ThrottlingException) when calling: slow down"
-THROTTLED = Waiting(job("mine", "SYNCING"), trouble=THROTTLING)
+THROTTLED = Waiting(job("mine", "SYNCING"), error=THROTTLING)
 
 
 class TestWaitLog:
@@ -491,7 +491,7 @@ class TestWaitLog:
             (SYNCING, SYNCING),
             (Waiting(), Waiting()),
             (SYNCING, Waiting(job("mine", "SYNCING", documents_scanned=8))),
-            (THROTTLED, Waiting(job("mine", "SYNCING"), trouble="Slow down, please.")),
+            (THROTTLED, Waiting(job("mine", "SYNCING"), error="Slow down, please.")),
             (THROTTLED, SYNCING),
         ],
     )
@@ -537,7 +537,7 @@ class TestWaitLog:
     @given(
         st.lists(
             st.tuples(
-                st.integers(0, 400), st.sampled_from([Waiting(), Waiting(trouble="E: e"), SYNCING, INDEXING, THROTTLED])
+                st.integers(0, 400), st.sampled_from([Waiting(), Waiting(error="E: e"), SYNCING, INDEXING, THROTTLED])
             )
         )
     )
@@ -546,7 +546,7 @@ class TestWaitLog:
         log, failed = sync_job_log("sync job mine", NOW), False
         for pause, seen in polls:
             seconds += pause
-            failed = failed or seen.trouble is not None
+            failed = failed or seen.error is not None
             status = seen.job and seen.job.status
             is_due = logged_at is None or logged != status or seconds - logged_at >= PROGRESS_INTERVAL
             is_due = is_due or (failed and not are_errors_known)
@@ -560,7 +560,7 @@ class TestWaitLog:
         key = "1cbcfa0b-63ba-4e9a-8d44-0b1a7c3f9e21"
         what = key if subject == "sync job" else "2026-11-25T00:00:00+00:00"
         counts = dict.fromkeys((f"documents_{name}" for name in DOCUMENT_COUNTS), 1_234_567)
-        for seen in (Waiting(job(key, "SYNCING_INDEXING", **counts), trouble), Waiting(trouble=trouble)):
+        for seen in (Waiting(job(key, "SYNCING_INDEXING", **counts), trouble), Waiting(error=trouble)):
             log = sync_job_log(f"{subject} {what} on data source {key}", NOW)
             for line in (log.line(seen, at(0)), *(log.line(seen, at(86_000 + n)) for n in range(400))):
                 assert len((line or "").encode()) < 200, line

@@ -243,7 +243,7 @@ class TestHeldUp:
     @pytest.mark.parametrize(
         ("decision", "words"),
         [
-            (None, "documents (not looked at yet)"),
+            (None, "documents (not polled yet)"),
             (Waiting(), "documents (no acceptable sync among those read; no sync runs)"),
             (
                 Waiting(stale=job("old", started=90, ended=80)),
@@ -254,7 +254,7 @@ class TestHeldUp:
                 "documents (last acceptable sync 1:30:00 ago; now is SYNCING (no documents reported))",
             ),
             (
-                Waiting(trouble="ThrottlingException: slow down"),
+                Waiting(error="ThrottlingException: slow down"),
                 "documents (no acceptable sync among those read; no sync runs; "
                 "the last poll failed: ThrottlingException: slow down)",
             ),
@@ -268,11 +268,11 @@ class TestHeldUp:
 
     def test_it_names_each_data_source(self) -> None:
         words = HeldUp({"a": None, "b": Waiting()}).describe(self.CONDITION, NOW)
-        assert words == "a (not looked at yet), b (no acceptable sync among those read; no sync runs)"
+        assert words == "a (not polled yet), b (no acceptable sync among those read; no sync runs)"
 
     def test_it_counts_those_that_are_too_many_to_name(self) -> None:
         words = HeldUp({f"source-{number}": None for number in range(50)}).describe(self.CONDITION, NOW)
-        assert words.endswith("source-9 (not looked at yet) and 40 more")
+        assert words.endswith("source-9 (not polled yet) and 40 more")
 
 
 class TestParameters:

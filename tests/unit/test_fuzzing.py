@@ -29,7 +29,7 @@ from airflow_provider_kendra.operators.kendra import (
     KendraSyncJobMetricsOperator,
 )
 from airflow_provider_kendra.outcomes import Failed, Satisfied, freshness_from_event, outcome_from_event
-from airflow_provider_kendra.polling import DataSource, look
+from airflow_provider_kendra.polling import DataSource, poll_once
 from airflow_provider_kendra.sensors.kendra import KendraDataFreshnessSensor, KendraSyncJobSensor
 from airflow_provider_kendra.sync_job import SyncJob
 from airflow_provider_kendra.triggers.kendra import KendraDataFreshnessTrigger, KendraSyncJobTrigger
@@ -155,7 +155,7 @@ def test_an_answer_is_read_or_refused_with_a_named_error(
 @fuzzed
 def test_an_answer_that_is_no_json_never_ends_a_wait(hook: KendraSyncJobsHook, wire: Wire, body: bytes) -> None:
     wire.body, wire.status = b"{" + body, 200
-    assert isinstance(look(hook, SOURCE, CONDITION, Waiting()), Waiting)
+    assert isinstance(poll_once(hook, SOURCE, CONDITION, Waiting()), Waiting)
 
 
 @given(answers=st.lists(ANSWER, min_size=1, max_size=5))
@@ -164,7 +164,7 @@ def test_a_look_at_whatever_history_is_decided(hook: KendraSyncJobsHook, wire: W
     seen: Any = Waiting()
     for answer in answers:
         wire.body, wire.status = json.dumps(answer).encode(), 200
-        seen = look(hook, SOURCE, CONDITION, seen)
+        seen = poll_once(hook, SOURCE, CONDITION, seen)
         assert isinstance(seen, Waiting | Satisfied | Failed)
 
 

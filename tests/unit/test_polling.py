@@ -1099,7 +1099,7 @@ def test_every_wait_gets_its_outcome_whatever_happens_to_others(
         if deadline < ended:
             return {"timed out"}
         # The last look may be a little older than the deadline, or may have failed.
-        is_sure = deadline >= ended + polling._FRESH and not troubles
+        is_sure = deadline >= ended + polling._RECENT and not troubles
         return {status} if is_sure else {status, "timed out"}
 
     run_in_virtual_time(main())

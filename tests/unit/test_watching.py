@@ -489,7 +489,7 @@ def test_at_its_deadline_it_names_who_holds_it_up(custom_data_source):
     run(main)
 
 
-THROTTLED = Waiting(trouble="ThrottlingException: An error occurred (ThrottlingException): slow down")
+THROTTLED = Waiting(error="ThrottlingException: An error occurred (ThrottlingException): slow down")
 
 
 class TestFreshnessLog:
@@ -517,7 +517,7 @@ class TestFreshnessLog:
             "1 data source not fresh after 600 s: one (no acceptable sync)",
         ]
 
-    @pytest.mark.parametrize("trouble", [None, THROTTLED.trouble, "x" * 500])
+    @pytest.mark.parametrize("trouble", [None, THROTTLED.error, "x" * 500])
     @pytest.mark.parametrize("sources", [1, 2, 3, 50])
     def test_a_line_takes_less_than_200_bytes_and_counts_what_it_does_not_name(
         self, sources: int, trouble: str | None
@@ -612,13 +612,13 @@ def hang(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Gate]]:
         gate.open.set()
 
 
-def look_at_all(source: DataSource, *ids: str, seconds: float = 3600, **parameters: Any) -> AllFresh | Failed | HeldUp:
+def poll_all(source: DataSource, *ids: str, seconds: float = 3600, **parameters: Any) -> AllFresh | Failed | HeldUp:
     """Read these data sources, or all of the index, once, at most until so many seconds from now."""
     hook = AWS.make_hook()
     _ = hook.conn  # made before the time begins to run
     deadline = _clock.utcnow() + timedelta(seconds=seconds)
     index = Index(AWS, source.index_id, ids or None)
-    return watching.look_at_all(hook, index, fresh(**parameters), {}, deadline)
+    return watching.poll_all(hook, index, fresh(**parameters), {}, deadline)
 
 
 @pytest.mark.parametrize("is_listed", [True, False])
@@ -627,7 +627,7 @@ def test_a_worker_stops_reading_at_its_deadline_and_says_what_gave_no_answer(cus
     custom_data_source.show([begins(0, "good")])
     hang(hanging.data_source_id)
     ids = () if is_listed else (hanging.data_source_id, custom_data_source.data_source_id)
-    outcome = look_at_all(custom_data_source, *ids, seconds=5)
+    outcome = poll_all(custom_data_source, *ids, seconds=5)
     assert outcome.failure is Failure.TIMED_OUT
     assert f"held up by {hanging.data_source_id} (" in outcome.message
     assert "no answer came before the time-out" in outcome.message
@@ -636,7 +636,7 @@ def test_a_worker_stops_reading_at_its_deadline_and_says_what_gave_no_answer(cus
 
 def test_a_worker_stops_listing_at_its_deadline(custom_data_source, hang):
     hang(custom_data_source.index_id)
-    outcome = look_at_all(custom_data_source, seconds=0.2)
+    outcome = poll_all(custom_data_source, seconds=0.2)
     assert outcome.failure is Failure.TIMED_OUT
     assert "no answer came before the time-out" in outcome.message
 
@@ -646,7 +646,7 @@ def test_a_data_source_that_hangs_does_not_delay_the_failure_of_another(custom_d
     custom_data_source.show([begins(0, "bad", "FAILED")])
     hang(hanging.data_source_id)
     ids = (hanging.data_source_id, custom_data_source.data_source_id)
-    outcome = look_at_all(custom_data_source, *ids, fail_fast=True)
+    outcome = poll_all(custom_data_source, *ids, fail_fast=True)
     assert (outcome.failure, outcome.job.execution_id) == (Failure.NOT_ACCEPTABLE, "bad")
 
 
@@ -654,7 +654,7 @@ def test_data_sources_that_hang_do_not_delay_the_failure_of_another_beyond_the_d
     hanging = [another(custom_data_source) for _ in range(2)]
     custom_data_source.show([begins(0, "bad", "FAILED")])
     hang(*(source.data_source_id for source in hanging))
-    outcome = look_at_all(custom_data_source, seconds=5, fail_fast=True)
+    outcome = poll_all(custom_data_source, seconds=5, fail_fast=True)
     assert (outcome.failure, outcome.job.execution_id) == (Failure.NOT_ACCEPTABLE, "bad")
 
 
@@ -666,7 +666,7 @@ def test_a_worker_reads_several_data_sources_at_once_and_no_more_than_a_client_h
         source.show([begins(0, "good")])
     custom_data_source.kendra.inject(LIST, delay=0.02)
     gate = hang()
-    assert len(look_at_all(custom_data_source).jobs) == 30
+    assert len(poll_all(custom_data_source).jobs) == 30
     assert 1 < gate.most_in_flight <= polling.MAX_CALLS
 
 
@@ -674,7 +674,7 @@ def test_a_worker_reads_several_data_sources_at_once_and_no_more_than_a_client_h
 def test_a_worker_whose_time_is_over_still_reads_each_data_source_once(custom_data_source, is_listed):
     custom_data_source.show([begins(0, "good")])
     ids = () if is_listed else (custom_data_source.data_source_id,)
-    assert isinstance(look_at_all(custom_data_source, *ids, seconds=-3600), AllFresh)
+    assert isinstance(poll_all(custom_data_source, *ids, seconds=-3600), AllFresh)
 
 
 def test_a_worker_lists_again_before_it_believes_that_a_data_source_is_refused(custom_data_source, monkeypatch):
@@ -689,13 +689,13 @@ def test_a_worker_lists_again_before_it_believes_that_a_data_source_is_refused(c
         return iter(found)
 
     monkeypatch.setattr(KendraSyncJobsHook, "list_data_sources", delete_once_listed)
-    assert set(look_at_all(custom_data_source).jobs) == {custom_data_source.data_source_id}
+    assert set(poll_all(custom_data_source).jobs) == {custom_data_source.data_source_id}
     assert custom_data_source.kendra.call_count(LIST_SOURCES) == 2
 
 
 def test_a_worker_believes_a_refusal_of_what_is_still_listed(custom_data_source):
     custom_data_source.kendra.inject(LIST, error="AccessDeniedException")
-    outcome = look_at_all(custom_data_source)
+    outcome = poll_all(custom_data_source)
     assert outcome.failure is Failure.REFUSED
     assert "AccessDenied" in outcome.message
     assert custom_data_source.kendra.call_count(LIST_SOURCES) == 2
@@ -712,7 +712,7 @@ def test_a_worker_does_not_believe_a_refusal_while_listing_fails(custom_data_sou
 
     monkeypatch.setattr(KendraSyncJobsHook, "list_data_sources", fail_the_second_time)
     custom_data_source.kendra.inject(LIST, error="AccessDeniedException")
-    assert isinstance(look_at_all(custom_data_source), HeldUp)
+    assert isinstance(poll_all(custom_data_source), HeldUp)
 
 
 # Watchers

@@ -69,7 +69,7 @@ class TestExecutionTimeout:
         def pass_the_limit(*args: Any) -> None:
             raise AirflowTaskTimeout("Timeout, PID: 7")
 
-        monkeypatch.setattr(polling, "look", pass_the_limit)
+        monkeypatch.setattr(polling, "poll_once", pass_the_limit)
         with pytest.raises(AirflowTaskTimeout, match="PID: 7"):
             make_sensor(execution_id="mine", deferrable=False, **soft).execute({})
 
