@@ -151,7 +151,7 @@ def _read_listing(
         _ = hook.conn  # made here, since a connection must not be looked up in another thread
         future = threads.submit(lambda: next(catalogue.pages(hook)))
         if not wait([future], max(give_up - time.monotonic(), 0)).done:
-            return timed_out(HeldUp({"all": Waiting(error=_NO_ANSWER)}), condition)
+            return freshness_timed_out(HeldUp({"all": Waiting(error=_NO_ANSWER)}), condition)
         page = future.result()
     except Exception as error:
         decision = after_error(error, catalogue.contents, None, hook._discard_clients)
@@ -183,7 +183,7 @@ def _read_each(
         else:
             known[key] = result
     outcome = all_fresh(known, condition, _clock.utcnow())
-    return timed_out(outcome, condition) if is_out_of_time and isinstance(outcome, HeldUp) else outcome
+    return freshness_timed_out(outcome, condition) if is_out_of_time and isinstance(outcome, HeldUp) else outcome
 
 
 _NO_ANSWER = "no answer came before the time-out"
@@ -243,7 +243,7 @@ async def wait_until_fresh(
     return await wait.outcome(freshness_log(condition, _clock.utcnow(), wait.errors), log)
 
 
-def timed_out(held_up: HeldUp, condition: Fresh) -> Failed:
+def freshness_timed_out(held_up: HeldUp, condition: Fresh) -> Failed:
     """
     Say that the time of a wait for freshness is over.
 
@@ -297,7 +297,7 @@ class _FreshnessWait(Wait[AllFresh, HeldUp]):
         return self._held_up
 
     def timed_out(self) -> Failed:
-        return timed_out(self._held_up, self._condition)
+        return freshness_timed_out(self._held_up, self._condition)
 
     def _list(self) -> None:
         """List the data sources at once, and then at each interval."""

@@ -599,9 +599,9 @@ class KendraDataFreshnessSensor(_KendraSensor):
 
     def _timed_out(self) -> Failed:
         from airflow_provider_kendra.conditions import HeldUp
-        from airflow_provider_kendra.watching import timed_out
+        from airflow_provider_kendra.watching import freshness_timed_out
 
-        return timed_out(self._held_up or HeldUp({}), self._make_condition())
+        return freshness_timed_out(self._held_up or HeldUp({}), self._make_condition())
 
     def _make_trigger(self, *, waiting_since: str) -> KendraDataFreshnessTrigger:
         from airflow_provider_kendra.triggers.kendra import KendraDataFreshnessTrigger

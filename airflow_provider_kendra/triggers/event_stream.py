@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from asgiref.sync import sync_to_async
 
@@ -20,8 +20,24 @@ except ImportError:  # before 3.3, where nobody makes a producer
 if TYPE_CHECKING:
     from airflow.triggers.shared_stream import AdvanceItem
 
-    from airflow_provider_kendra.finished import Cursor
-    from airflow_provider_kendra.triggers.kendra import KendraSyncJobEventTrigger
+    from airflow_provider_kendra.finished import Cursor, Finished
+
+
+class Watcher(Protocol):
+    """What the stream needs of the trigger."""
+
+    index_id: str
+    data_source_id: str
+
+    @property
+    def statuses(self) -> Sequence[str]: ...
+
+    @property
+    def asset_state_store(self) -> Any: ...
+    def watch(self, cursor: Cursor | None) -> AsyncIterator[Finished]: ...
+    @staticmethod
+    def records(finished: Finished) -> list[dict[str, Any]]: ...
+    async def write_log(self, line: str, level: str = "info") -> None: ...
 
 
 class SyncJobProducer(SharedStreamProducer):
@@ -31,7 +47,7 @@ class SyncJobProducer(SharedStreamProducer):
     :param trigger: The watcher, which has the stores of the assets that it watches.
     """
 
-    def __init__(self, trigger: KendraSyncJobEventTrigger) -> None:
+    def __init__(self, trigger: Watcher) -> None:
         self._trigger = trigger
         place = {"index_id": trigger.index_id, "data_source_id": trigger.data_source_id, "statuses": trigger.statuses}
         self._key = f"kendra_sync_jobs:{json.dumps(place, sort_keys=True)}"
