@@ -21,15 +21,14 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_kendra import _clock
+from airflow_provider_kendra._tasks import KendraOperator
 from airflow_provider_kendra._text import plain
-from airflow_provider_kendra.aws import AwsParametersMixin
 from airflow_provider_kendra.exceptions import (
     KendraRequestError,
     KendraStateError,
     KendraSyncJobNotFoundError,
     KendraSyncJobRejectedError,
 )
-from airflow_provider_kendra.lineage import SyncJobLineageMixin
 from airflow_provider_kendra.links.kendra import KendraIndexLink
 from airflow_provider_kendra.outcomes import (
     AllFresh,
@@ -49,7 +48,7 @@ from airflow_provider_kendra.validation import (
     check_seconds,
 )
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
-from airflow_provider_kendra.xcoms import RecordXComsMixin
+from airflow_provider_kendra.xcoms import RecordTask
 
 if TYPE_CHECKING or AIRFLOW_V_3_0_PLUS:
     from airflow.sdk.definitions.mappedoperator import OperatorPartial
@@ -76,14 +75,31 @@ _NET = timedelta(seconds=_clock.OVERRUN + 60)
 _TRIGGER = "airflow_provider_kendra.triggers.kendra.KendraSyncJobTrigger"
 
 
-class _KendraSensor(SyncJobLineageMixin, AwsParametersMixin, BaseSensorOperator):
-    """What the sensors share: each mode is a thin shell around the same polls and the same outcome."""
+class _KendraSensor(KendraOperator, BaseSensorOperator):
+    """
+    What the sensors share: each mode is a thin shell around the same polls and the same outcome.
 
-    index_id: str
-    deferrable: bool
+    :param deferrable: Wait in the triggerer, at no cost of a worker slot. Default: ``[operators]
+        default_deferrable``.
+    :param poke_interval: Seconds, or a ``timedelta``, between polls; more than 0. Default 60 seconds. All waits of a
+        triggerer on one data source share polls; the shortest interval rules.
+    """
+
     _rebuild: Callable[[Any], Outcome | AllFresh]
     _since: datetime | None = None
     _failed: Failed | None = None
+
+    def __init__(
+        self,
+        *,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.deferrable = deferrable
+        # BaseSensorOperator accepts more.
+        check_interval("poke_interval", self.poke_interval)
+        check_seconds("timeout", self.timeout)
 
     def execute(self, context: Context) -> Any:
         """Wait, here or in the triggerer."""
@@ -132,11 +148,6 @@ class _KendraSensor(SyncJobLineageMixin, AwsParametersMixin, BaseSensorOperator)
         except ValueError as error:
             return Failed(Failure.REFUSED, f"{self.task_id}: {error}")
         return None
-
-    def _check_durations(self) -> None:
-        """Check what ``BaseSensorOperator`` takes more loosely."""
-        check_interval("poke_interval", self.poke_interval)
-        check_seconds("timeout", self.timeout)
 
     def _get_next_poke_interval(self, started_at: Any, run_duration: Callable[[], float], poke_count: int) -> float:
         """Poke for the last time at the deadline, as the trigger does, however long ``poke_interval`` is."""
@@ -243,7 +254,7 @@ class _KendraSensor(SyncJobLineageMixin, AwsParametersMixin, BaseSensorOperator)
         return elapsed > 0 and (AIRFLOW_V_3_0_PLUS or elapsed >= self.poke_interval)
 
 
-class KendraSyncJobSensor(RecordXComsMixin, _KendraSensor):
+class KendraSyncJobSensor(RecordTask, _KendraSensor):
     """
     Wait until a sync job has finished; returns its record.
 
@@ -251,7 +262,6 @@ class KendraSyncJobSensor(RecordXComsMixin, _KendraSensor):
     own besides it: ``execution_id``, ``status`` and ``documents_failed``. So a later task can take
     ``wait.output["execution_id"]``.
 
-    :param index_id: The index (templated).
     :param data_source_id: The data source (templated).
     :param execution_id: The sync job to wait for (templated). Passes when it ended acceptably; fails at once
         when it did not.
@@ -264,20 +274,8 @@ class KendraSyncJobSensor(RecordXComsMixin, _KendraSensor):
     :param not_found_timeout: Seconds, or a ``timedelta``, for which every answer must be without ``execution_id``
         before the wait fails. Default 120 seconds. In reschedule mode, where no poke knows of those before, the last
         poke asks again for this long.
-    :param deferrable: Wait in the triggerer, at no cost of a worker slot. Default: ``[operators]
-        default_deferrable``.
     :param start_from_trigger: Go to the triggerer without a worker at all (Airflow 3.3+; ordinary deferral
         before). Not for mapped tasks.
-    :param poke_interval: Seconds, or a ``timedelta``, between polls; more than 0. Default 60 seconds. All waits of a
-        triggerer on one data source share polls; the shortest interval rules.
-    :param multiple_outputs: Which keys of the record are XComs of their own besides it: None (default) for
-        ``execution_id``, ``status`` and ``documents_failed``, True for all, False for none.
-    :param aws_conn_id: The Airflow connection for AWS, by default ``aws_default``; None for boto3's own credentials
-        (templated).
-    :param region_name: AWS region; by default that of the connection (templated).
-    :param verify: Whether, or with which CA bundle, to verify TLS certificates (templated).
-    :param botocore_config: Configuration for the botocore client: a mapping of the parameters of
-        ``botocore.config.Config`` (templated). Default: that of the connection.
     :raises KendraSyncJobRejectedError: if the job ended, but not acceptably.
     :raises KendraSyncJobNotFoundError: if there is no such job.
     :raises KendraRequestError: if AWS refuses the request.
@@ -293,7 +291,7 @@ class KendraSyncJobSensor(RecordXComsMixin, _KendraSensor):
         "data_source_id",
         "execution_id",
         "started_after",
-        *AwsParametersMixin.aws_template_fields,
+        *KendraOperator.aws_template_fields,
     )
     ui_color = "#c5e1f5"
     _rebuild = staticmethod(outcome_from_event)
@@ -301,41 +299,25 @@ class KendraSyncJobSensor(RecordXComsMixin, _KendraSensor):
     def __init__(
         self,
         *,
-        index_id: str,
         data_source_id: str,
         execution_id: str | None = None,
         started_after: datetime | str | None = None,
         target_statuses: Sequence[str] = ("SUCCEEDED",),
         max_documents_failed: int | None = None,
         not_found_timeout: float | timedelta = NOT_FOUND_TIMEOUT,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         start_from_trigger: bool = False,
-        multiple_outputs: bool | None = None,
-        aws_conn_id: str | None = "aws_default",
-        region_name: str | None = None,
-        verify: bool | str | None = None,
-        botocore_config: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            aws_conn_id=aws_conn_id,
-            region_name=region_name,
-            verify=verify,
-            botocore_config=botocore_config,
-            multiple_outputs=multiple_outputs,
-            **kwargs,
-        )
-        self.index_id = index_id
+        super().__init__(**kwargs)
         self.data_source_id = data_source_id
         self.execution_id = execution_id
         self.started_after = started_after
         self.target_statuses = target_statuses
         self.max_documents_failed = max_documents_failed
         self.not_found_timeout = check_seconds("not_found_timeout", not_found_timeout)
-        self.deferrable = deferrable or start_from_trigger
+        self.deferrable = self.deferrable or start_from_trigger
         self._seen: Waiting | None = None
         self._wait_log: WaitLog | None = None
-        self._check_durations()
         self._condition: Condition | None = None
         if (execution_id is None) == (started_after is None):
             raise ValueError(
@@ -495,7 +477,6 @@ class KendraDataFreshnessSensor(_KendraSensor):
     A data source is fresh when it has an acceptable sync job that started (or ended) at or after the cutoff, by
     whoever it was started. Exactly one of ``max_age`` and ``fresh_since`` must be given.
 
-    :param index_id: The index (templated).
     :param data_source_ids: One data source, several, or None (default) for all that are ACTIVE or UPDATING, listed
         anew at each poll (templated). All must be fresh at once. While there are only some that are CREATING, it waits.
     :param max_age: The cutoff is so long ago, and moves with the clock: a ``timedelta``, or seconds.
@@ -507,16 +488,6 @@ class KendraDataFreshnessSensor(_KendraSensor):
         Default None: only ``accepted_statuses`` count.
     :param fail_fast: Fail as soon as the newest sync job since the cutoff ended unacceptably and none is running.
         Default False: wait for the next one.
-    :param deferrable: Wait in the triggerer, at no cost of a worker slot. Default: ``[operators]
-        default_deferrable``.
-    :param poke_interval: Seconds, or a ``timedelta``, between polls; more than 0. Default 60 seconds. All waits of a
-        triggerer on one data source share polls; the shortest interval rules.
-    :param aws_conn_id: The Airflow connection for AWS, by default ``aws_default``; None for boto3's own credentials
-        (templated).
-    :param region_name: AWS region; by default that of the connection (templated).
-    :param verify: Whether, or with which CA bundle, to verify TLS certificates (templated).
-    :param botocore_config: Configuration for the botocore client: a mapping of the parameters of
-        ``botocore.config.Config`` (templated). Default: that of the connection.
     :raises KendraSyncJobRejectedError: with ``fail_fast``.
     :raises KendraRequestError: if AWS refuses the request, or there is no data source that could be fresh.
     :raises AirflowSensorTimeout: after ``timeout``. None of these is retried. With ``soft_fail`` or
@@ -530,7 +501,7 @@ class KendraDataFreshnessSensor(_KendraSensor):
         "index_id",
         "data_source_ids",
         "fresh_since",
-        *AwsParametersMixin.aws_template_fields,
+        *KendraOperator.aws_template_fields,
     )
     operator_extra_links = (KendraIndexLink(),)
     ui_color = "#c5e1f5"
@@ -539,7 +510,6 @@ class KendraDataFreshnessSensor(_KendraSensor):
     def __init__(
         self,
         *,
-        index_id: str,
         data_source_ids: str | Sequence[str] | None = None,
         max_age: timedelta | float | None = None,
         fresh_since: datetime | str | None = None,
@@ -547,21 +517,9 @@ class KendraDataFreshnessSensor(_KendraSensor):
         accepted_statuses: Sequence[str] = ("SUCCEEDED",),
         max_documents_failed: int | None = None,
         fail_fast: bool = False,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        aws_conn_id: str | None = "aws_default",
-        region_name: str | None = None,
-        verify: bool | str | None = None,
-        botocore_config: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            aws_conn_id=aws_conn_id,
-            region_name=region_name,
-            verify=verify,
-            botocore_config=botocore_config,
-            **kwargs,
-        )
-        self.index_id = index_id
+        super().__init__(**kwargs)
         self.data_source_ids = data_source_ids
         self.max_age = max_age
         self.fresh_since = fresh_since
@@ -569,11 +527,9 @@ class KendraDataFreshnessSensor(_KendraSensor):
         self.accepted_statuses = accepted_statuses
         self.max_documents_failed = max_documents_failed
         self.fail_fast = fail_fast
-        self.deferrable = deferrable
         self._seen: dict[str, Outcome | Waiting | None] = {}
         self._held_up: HeldUp | None = None
         self._freshness_log: FreshnessLog | None = None
-        self._check_durations()
         if max_age is not None:
             check_max_age(max_age)
         if (max_age is None) == (fresh_since is None):

@@ -15,12 +15,13 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_kendra import _clock
 from airflow_provider_kendra._text import plain
-from airflow_provider_kendra.aws import AwsParametersMixin
+from airflow_provider_kendra.aws import TakesAwsParameters
 from airflow_provider_kendra.conditions import freshness_condition, sync_job_condition
 from airflow_provider_kendra.exceptions import InvalidParameterError, KendraRequestError
 from airflow_provider_kendra.finished import Cursor, Finished
 from airflow_provider_kendra.outcomes import AllFresh, Failed, Failure, Outcome
 from airflow_provider_kendra.polling import KNOWN_AFTER, DataSource, wait_for
+from airflow_provider_kendra.rendering import RenderedTask
 from airflow_provider_kendra.sync_job import Acceptance
 from airflow_provider_kendra.validation import check_identifier, check_interval, check_seconds, check_time
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_4_PLUS
@@ -32,10 +33,24 @@ else:  # Airflow 2 has no event triggers; the class is there all the same, since
     BaseEventTrigger = getattr(airflow.triggers.base, "BaseEventTrigger", BaseTrigger)
 
 
-class _Rebuildable(AwsParametersMixin):
+class _Rebuildable(TakesAwsParameters, RenderedTask):
     """What the triggers share: each is rebuilt from its attributes."""
 
     _parameters: ClassVar[Sequence[str]]
+
+    def __init__(
+        self,
+        *,
+        aws_conn_id: str | None,
+        region_name: str | None,
+        verify: bool | str | None,
+        botocore_config: Mapping[str, Any] | None,
+    ) -> None:
+        super().__init__()
+        self.aws_conn_id = aws_conn_id
+        self.region_name = region_name
+        self.verify = verify
+        self.botocore_config = botocore_config
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """
