@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowException, BaseOperator
+from airflow.triggers.base import BaseTrigger
 
 from airflow_provider_kendra import _tasks, xcoms
 from airflow_provider_kendra._tasks import KendraOperator
@@ -17,6 +18,12 @@ from airflow_provider_kendra.operators import kendra as operators
 from airflow_provider_kendra.operators.kendra import KendraListSyncJobsOperator, KendraStartSyncJobOperator
 from airflow_provider_kendra.sensors import kendra as sensors
 from airflow_provider_kendra.sensors.kendra import KendraDataFreshnessSensor, KendraSyncJobSensor
+from airflow_provider_kendra.triggers import kendra as triggers
+from airflow_provider_kendra.triggers.kendra import (
+    KendraDataFreshnessTrigger,
+    KendraSyncJobEventTrigger,
+    KendraSyncJobTrigger,
+)
 
 AWS = ("aws_conn_id", "region_name", "verify", "botocore_config")
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -40,7 +47,9 @@ def tasks_of(module: Any) -> list[type[BaseOperator]]:
 
 
 TASKS = [*tasks_of(operators), *tasks_of(sensors)]
-CLASSES: list[type] = [*TASKS]
+TRIGGERS: list[type[BaseTrigger]] = [KendraSyncJobTrigger, KendraDataFreshnessTrigger, KendraSyncJobEventTrigger]
+CLASSES: list[type] = [*TASKS, *TRIGGERS]
+every_trigger = pytest.mark.parametrize("trigger", TRIGGERS)
 every_task = pytest.mark.parametrize("task", TASKS)
 every_class = pytest.mark.parametrize("cls", CLASSES)
 
@@ -103,10 +112,10 @@ class TestDocumentation:
         kinds = [re.match(r":(\w+)", line)[1] for line in lines if line.startswith(":")]  # type: ignore[index]
         assert kinds == sorted(kinds)
 
-    @pytest.mark.parametrize("name", ["multiple_outputs", "index_id", *AWS])
-    def test_the_text_is_in_the_source_once(self, name: str) -> None:
-        sources = [inspect.getsource(module) for module in (_tasks, xcoms, operators, sensors)]
-        assert sum(source.count(f":param {name}:") for source in sources) == 1
+    @pytest.mark.parametrize("modules", [(_tasks, xcoms, operators, sensors), (triggers,)], ids=["tasks", "triggers"])
+    @pytest.mark.parametrize("name", ["index_id", *AWS])
+    def test_the_text_is_in_the_source_once(self, name: str, modules: tuple[Any, ...]) -> None:
+        assert sum(inspect.getsource(module).count(f":param {name}:") for module in modules) == 1
 
     def test_a_subclass_can_document_a_parameter_in_other_words(self) -> None:
         assert "restarts included" in (KendraStartSyncJobOperator.__doc__ or "")
@@ -192,3 +201,45 @@ class TestAirflow:
         arguments = {name: value for name, value in NEEDED.get(task, IDS).items() if name != "index_id"}
         with pytest.raises((TypeError, AirflowException), match="missing keyword argument 'index_id'"):
             task(task_id="task", **arguments)
+
+
+class Bare(BaseTrigger):
+    """A trigger without anything of ours."""
+
+    def serialize(self) -> Any:
+        """Not called."""
+
+    async def run(self) -> Any:
+        """Not called."""
+
+
+class TestTriggers:
+    def make(self, trigger: type[BaseTrigger], **arguments: Any) -> Any:
+        ids = {"index_id": "i" * 36} if trigger is KendraDataFreshnessTrigger else IDS
+        return trigger(**ids, **arguments)
+
+    @every_trigger
+    def test_what_the_triggerer_fills_in_is_there(self, trigger: type[BaseTrigger]) -> None:
+        made = self.make(trigger)
+        assert vars(Bare()).keys() <= vars(made).keys()
+        assert (made.task_instance, made.trigger_id) == (None, None)
+
+    @every_trigger
+    def test_equal_triggers_are_two(self, trigger: type[BaseTrigger]) -> None:
+        assert len({self.make(trigger), self.make(trigger)}) == 2
+
+    @every_trigger
+    def test_unknown_and_positional_arguments_are_refused(self, trigger: type[BaseTrigger]) -> None:
+        with pytest.raises(TypeError, match="aws_connection"):
+            self.make(trigger, aws_connection="mine")
+        with pytest.raises(TypeError, match="positional"):
+            trigger("i" * 36)
+
+    def test_airflow_hashes_the_arguments_of_a_watcher_so_their_order_stays(self) -> None:
+        _, arguments = self.make(KendraSyncJobEventTrigger).serialize()
+        assert list(arguments) == ["index_id", "data_source_id", "statuses", "poll_interval", *AWS]
+
+    @every_trigger
+    def test_setting_an_attribute_runs_no_code_of_ours(self, trigger: type[BaseTrigger]) -> None:
+        """A triggerer makes thousands, with up to eighteen arguments each."""
+        assert not [base for base in ours(trigger) if "__setattr__" in vars(base)]
