@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -36,13 +36,9 @@ from airflow_provider_kendra.outcomes import (
     Failure,
     Outcome,
     Satisfied,
-    check_subject,
-    freshness_from_event,
-    outcome_from_event,
 )
 from airflow_provider_kendra.validation import (
     MeasuredBy,
-    check_identifiers,
     check_interval,
     check_max_age,
     check_seconds,
@@ -57,12 +53,13 @@ else:
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
-    from airflow.triggers.base import BaseTrigger
 
-    from airflow_provider_kendra import polling
-    from airflow_provider_kendra.conditions import Condition, Fresh, HeldUp, Waiting, WaitLog
-    from airflow_provider_kendra.triggers.kendra import KendraDataFreshnessTrigger, KendraSyncJobTrigger
-    from airflow_provider_kendra.watching import FreshnessLog
+    from airflow_provider_kendra._pokes import Pokes
+    from airflow_provider_kendra.triggers.kendra import (
+        KendraDataFreshnessTrigger,
+        KendraSyncJobTrigger,
+        _WaitTrigger,
+    )
 
 # What only a running task needs is imported there: DAG parsing need not pay for it.
 
@@ -85,9 +82,9 @@ class _KendraSensor(KendraOperator, BaseSensorOperator):
         triggerer on one data source share polls; the shortest interval rules.
     """
 
-    _rebuild: Callable[[Any], Outcome | AllFresh]
     _since: datetime | None = None
     _failed: Failed | None = None
+    _pokes: Pokes | None = None
 
     def __init__(
         self,
@@ -105,12 +102,14 @@ class _KendraSensor(KendraOperator, BaseSensorOperator):
         """Wait, here or in the triggerer."""
         began = _clock.utcnow()
         self._since = self._waiting_since(context)
-        if refusal := self._refusal():
-            return self._end(refusal)
+        try:
+            trigger = self._checked_trigger()
+        except ValueError as error:
+            return self._end(self._refused(error))
         if self.deferrable:
             self._show_links(context, self._execution_id)
             self.defer(
-                trigger=self._make_trigger(waiting_since=self._since.isoformat()),
+                trigger=trigger,
                 method_name="execute_complete",
                 timeout=timedelta(seconds=self.timeout) + _NET,
             )
@@ -123,11 +122,11 @@ class _KendraSensor(KendraOperator, BaseSensorOperator):
                 raise error.__cause__ from None
             if error.__cause__ is not None:  # _end has raised it, while poking
                 raise
-            return self._end(self._failed or self._timed_out())
+            return self._end(self._failed or self._polls.timed_out())
 
     def poke(self, context: Context) -> PokeReturnValue | bool:
         """Poll once."""
-        outcome = self._look()
+        outcome = self._polls.poll(self.hook)
         if outcome is None:
             self._show_links(context, self._execution_id)
             return False
@@ -135,19 +134,33 @@ class _KendraSensor(KendraOperator, BaseSensorOperator):
         self._tell(context, outcome)
         return PokeReturnValue(is_done=True, xcom_value=self._end(outcome))
 
+    @abstractmethod
+    def _make_trigger(self, *, waiting_since: str) -> _WaitTrigger:
+        """Make the trigger, which waits in the triggerer, and gives the polls of a wait in a worker."""
+
+    def _checked_trigger(self) -> _WaitTrigger:
+        """Make the trigger before any call or connection look-up; raise ValueError for parameters that can't work."""
+        self.check_rendered()
+        trigger = self._make_trigger(waiting_since=(self._since or _clock.utcnow()).isoformat())
+        trigger.check()
+        return trigger
+
+    def _refused(self, error: ValueError) -> Failed:
+        return Failed(Failure.REFUSED, f"{self.task_id}: {error}")
+
+    @property
+    def _polls(self) -> Pokes:
+        """The polls in a worker: kept from poke to poke, since they know what was found before."""
+        if self._pokes is None:
+            trigger = self._make_trigger(waiting_since=(self._since or _clock.utcnow()).isoformat())
+            self._pokes = trigger.pokes(log=self.log.info, is_rescheduled=self.reschedule)
+        return self._pokes
+
     @property
     def _execution_id(self) -> str | None:
         """The sync job that is waited for, if it is one, and known."""
-        return None
-
-    def _refusal(self) -> Failed | None:
-        """Refuse parameters that can't work, before any call or connection look-up."""
-        try:
-            self.check_rendered()
-            self._make_condition()
-        except ValueError as error:
-            return Failed(Failure.REFUSED, f"{self.task_id}: {error}")
-        return None
+        given: str | None = getattr(self, "execution_id", None)
+        return given or (self._pokes.execution_id if self._pokes else None)
 
     def _get_next_poke_interval(self, started_at: Any, run_duration: Callable[[], float], poke_count: int) -> float:
         """Poke for the last time at the deadline, as the trigger does, however long ``poke_interval`` is."""
@@ -157,38 +170,19 @@ class _KendraSensor(KendraOperator, BaseSensorOperator):
         interval: float = super()._get_next_poke_interval(started_at, run_duration, poke_count)
         return min(interval, remaining)
 
-    @abstractmethod
-    def _make_condition(self) -> Any:
-        """Build the condition; raise ValueError for parameters that can't be right together."""
-
-    @abstractmethod
-    def _look(self) -> Outcome | AllFresh | None:
-        """Poll once and log what is new; None to keep waiting."""
-
-    @abstractmethod
-    def _timed_out(self) -> Failed:
-        """Say what was waited for, and how it stood."""
-
-    @abstractmethod
-    def _make_trigger(self, *, waiting_since: str) -> BaseTrigger:
-        """Make the trigger that waits in the triggerer."""
-
     def execute_complete(self, context: Context, event: Any = None) -> Any:
         """Take what the trigger saw."""
-        if refusal := self._refusal():
-            return self._end(refusal)
         try:
-            outcome = self._rebuild(event)
-            self._check_subject(outcome)
+            trigger = self._checked_trigger()
+        except ValueError as error:
+            return self._end(self._refused(error))
+        try:
+            outcome = trigger.outcome_of(event)
         except ValueError as error:
             reason = f"The event that resumed this task can't be used: {error}. The next try of the task waits anew."
             self._raise(KendraStateError(f"{reason} ({self.task_id}, index {self.index_id})"))
         self._tell(context, outcome)
         return self._end(outcome)
-
-    @abstractmethod
-    def _check_subject(self, outcome: Outcome | AllFresh) -> None:
-        """Raise ValueError if an outcome is about something else than this sensor waits for."""
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after the deferral; what the base class does here differs from Airflow version to version."""
@@ -232,11 +226,6 @@ class _KendraSensor(KendraOperator, BaseSensorOperator):
             if getattr(self, parameter):
                 raise AirflowSkipException(f"Skipping since {parameter} is set: {error}") from error
         raise error
-
-    @property
-    def _deadline(self) -> datetime:
-        """When the wait times out."""
-        return (self._since or _clock.utcnow()) + timedelta(seconds=self.timeout)
 
     def _waiting_since(self, context: Context) -> datetime:
         """When this wait began: with reschedule mode, before the first reschedule."""
@@ -294,7 +283,6 @@ class KendraSyncJobSensor(RecordTask, _KendraSensor):
         *KendraOperator.aws_template_fields,
     )
     ui_color = "#c5e1f5"
-    _rebuild = staticmethod(outcome_from_event)
 
     def __init__(
         self,
@@ -316,9 +304,6 @@ class KendraSyncJobSensor(RecordTask, _KendraSensor):
         self.max_documents_failed = max_documents_failed
         self.not_found_timeout = check_seconds("not_found_timeout", not_found_timeout)
         self.deferrable = self.deferrable or start_from_trigger
-        self._seen: Waiting | None = None
-        self._wait_log: WaitLog | None = None
-        self._condition: Condition | None = None
         if (execution_id is None) == (started_after is None):
             raise ValueError(
                 f"{self.task_id}: exactly one of execution_id and started_after must be given; with neither, last "
@@ -388,72 +373,14 @@ class KendraSyncJobSensor(RecordTask, _KendraSensor):
             partial.refuse()
         return partial
 
-    def _look(self) -> Outcome | None:
-        from airflow_provider_kendra import polling
-        from airflow_provider_kendra.conditions import ExecutionFinished, Waiting, WaitLog
-
-        # Kept from poke to poke: it knows since when the job has been missing.
-        condition = self._condition = self._condition or self._make_condition()
-        now = _clock.utcnow()
-        self._wait_log = self._wait_log or WaitLog(self._source.subject(condition), self._since or now)
-        decision = polling.look(self.hook, self._source, condition, self._seen or Waiting())
-        if isinstance(condition, ExecutionFinished) and self._must_conclude(now):
-            decision = polling.confirm(
-                self.hook, self._source, condition, decision, interval=self.poke_interval, deadline=self._deadline
-            )
-        if not isinstance(decision, Waiting):
-            return decision
-        self._seen = decision
-        if line := self._wait_log.line(decision, now):
-            self.log.info(line)
-        return None
-
-    @property
-    def _execution_id(self) -> str | None:
-        return self.execution_id or (self._seen.job.execution_id if self._seen and self._seen.job else None)
-
     @property
     def _was_job_known(self) -> bool:
         return self.execution_id is not None
-
-    def _timed_out(self) -> Failed:
-        from airflow_provider_kendra import polling
-        from airflow_provider_kendra.conditions import Waiting
-
-        subject = self._source.subject(self._condition or self._make_condition())
-        return polling.timed_out(subject, self._seen or Waiting())
 
     def _make_trigger(self, *, waiting_since: str) -> KendraSyncJobTrigger:
         from airflow_provider_kendra.triggers.kendra import KendraSyncJobTrigger
 
         return KendraSyncJobTrigger(**self._trigger_kwargs(), **self.aws_kwargs, waiting_since=waiting_since)
-
-    def _must_conclude(self, now: datetime) -> bool:
-        """Whether this poke has to find out by itself for how long a job has been missing."""
-        if not self.reschedule or self._since is None:
-            return False
-        return (now - self._since).total_seconds() >= self.not_found_timeout
-
-    def _make_condition(self) -> Condition:
-        from airflow_provider_kendra.conditions import sync_job_condition
-
-        return sync_job_condition(
-            execution_id=self.execution_id,
-            started_after=self.started_after,
-            target_statuses=self.target_statuses,
-            max_documents_failed=self.max_documents_failed,
-            not_found_timeout=self.not_found_timeout,
-            since=_clock.utcnow(),
-        )
-
-    def _check_subject(self, outcome: Outcome | AllFresh) -> None:
-        check_subject(outcome, self.index_id, [self.data_source_id], self.execution_id)
-
-    @property
-    def _source(self) -> polling.DataSource:
-        from airflow_provider_kendra import polling
-
-        return polling.DataSource(self.aws_parameters, self.index_id, self.data_source_id)
 
     def _trigger_kwargs(self) -> dict[str, Any]:
         started_after = self.started_after
@@ -462,7 +389,7 @@ class KendraSyncJobSensor(RecordTask, _KendraSensor):
             "data_source_id": self.data_source_id,
             "execution_id": self.execution_id,
             "started_after": started_after.isoformat() if isinstance(started_after, datetime) else started_after,
-            "target_statuses": list(map(str, self.target_statuses)),
+            "target_statuses": _listed(self.target_statuses),
             "max_documents_failed": self.max_documents_failed,
             "not_found_timeout": self.not_found_timeout,
             "poll_interval": self.poke_interval,
@@ -505,7 +432,6 @@ class KendraDataFreshnessSensor(_KendraSensor):
     )
     operator_extra_links = (KendraIndexLink(),)
     ui_color = "#c5e1f5"
-    _rebuild = staticmethod(freshness_from_event)
 
     def __init__(
         self,
@@ -527,69 +453,28 @@ class KendraDataFreshnessSensor(_KendraSensor):
         self.accepted_statuses = accepted_statuses
         self.max_documents_failed = max_documents_failed
         self.fail_fast = fail_fast
-        self._seen: dict[str, Outcome | Waiting | None] = {}
-        self._held_up: HeldUp | None = None
-        self._freshness_log: FreshnessLog | None = None
         if max_age is not None:
             check_max_age(max_age)
         if (max_age is None) == (fresh_since is None):
             raise ValueError(f"{self.task_id}: exactly one of max_age and fresh_since must be given.")
 
-    def _look(self) -> AllFresh | Failed | None:
-        from airflow_provider_kendra.conditions import HeldUp
-        from airflow_provider_kendra.watching import FreshnessLog, freshness_index, look_at_all
-
-        condition, now = self._make_condition(), _clock.utcnow()
-        index = freshness_index(self.aws_parameters, self.index_id, self.data_source_ids)
-        self._freshness_log = self._freshness_log or FreshnessLog(condition, self._since or now)
-        outcome = look_at_all(self.hook, index, condition, self._seen, self._deadline)
-        if not isinstance(outcome, HeldUp):
-            return outcome
-        self._held_up = outcome
-        if line := self._freshness_log.line(outcome, now):
-            self.log.info(line)
-        return None
-
-    def _check_subject(self, outcome: Outcome | AllFresh) -> None:
-        ids = self.data_source_ids
-        check_subject(outcome, self.index_id, ids if ids is None else check_identifiers("data_source_ids", ids))
-
-    def _timed_out(self) -> Failed:
-        from airflow_provider_kendra.conditions import HeldUp
-        from airflow_provider_kendra.watching import timed_out
-
-        return timed_out(self._held_up or HeldUp({}), self._make_condition())
-
     def _make_trigger(self, *, waiting_since: str) -> KendraDataFreshnessTrigger:
         from airflow_provider_kendra.triggers.kendra import KendraDataFreshnessTrigger
 
         max_age, fresh_since = self.max_age, self.fresh_since
-        ids = self.data_source_ids
         return KendraDataFreshnessTrigger(
             index_id=self.index_id,
-            data_source_ids=ids if ids is None or isinstance(ids, str) else list(ids),
+            data_source_ids=_listed(self.data_source_ids),
             max_age=max_age.total_seconds() if isinstance(max_age, timedelta) else max_age,
             fresh_since=fresh_since.isoformat() if isinstance(fresh_since, datetime) else fresh_since,
             measured_by=self.measured_by,
-            accepted_statuses=list(map(str, self.accepted_statuses)),
+            accepted_statuses=_listed(self.accepted_statuses),
             max_documents_failed=self.max_documents_failed,
             fail_fast=self.fail_fast,
             poll_interval=self.poke_interval,
             timeout=self.timeout,
             waiting_since=waiting_since,
             **self.aws_kwargs,
-        )
-
-    def _make_condition(self) -> Fresh:
-        from airflow_provider_kendra.conditions import freshness_condition
-
-        return freshness_condition(
-            max_age=self.max_age,
-            fresh_since=self.fresh_since,
-            measured_by=self.measured_by,
-            accepted_statuses=self.accepted_statuses,
-            max_documents_failed=self.max_documents_failed,
-            fail_fast=self.fail_fast,
         )
 
 
@@ -636,3 +521,9 @@ class _SensorPartial(OperatorPartial):
 
 def _is_in_mapped_task_group(operator: BaseSensorOperator) -> bool:
     return next(iter(operator.iter_mapped_task_groups()), None) is not None
+
+
+def _listed(values: Any) -> Any:
+    """Give a collection as a list of plain text, as it can travel; all else as it is, for the trigger to refuse."""
+    is_several = isinstance(values, Collection) and not isinstance(values, str)
+    return [str(value) if isinstance(value, str) else value for value in values] if is_several else values

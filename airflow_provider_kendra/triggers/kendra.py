@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Coroutine, Hashable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -16,18 +16,33 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_kendra import _clock
 from airflow_provider_kendra._docstrings import Documented
+from airflow_provider_kendra._pokes import FreshnessPokes, Pokes, SyncJobPokes
 from airflow_provider_kendra._text import plain
 from airflow_provider_kendra.aws import TakesAwsParameters
-from airflow_provider_kendra.conditions import freshness_condition, sync_job_condition
+from airflow_provider_kendra.conditions import Condition, Fresh, freshness_condition, sync_job_condition
 from airflow_provider_kendra.exceptions import InvalidParameterError, KendraRequestError
 from airflow_provider_kendra.finished import Cursor, Finished
-from airflow_provider_kendra.outcomes import AllFresh, Failed, Failure, Outcome
-from airflow_provider_kendra.polling import KNOWN_AFTER, DataSource, wait_for
+from airflow_provider_kendra.outcomes import (
+    AllFresh,
+    Failed,
+    Failure,
+    Outcome,
+    check_subject,
+    freshness_from_event,
+    outcome_from_event,
+)
+from airflow_provider_kendra.polling import KNOWN_AFTER, NEVER, DataSource, wait_for
 from airflow_provider_kendra.rendering import RenderedParameters
 from airflow_provider_kendra.sync_job import Acceptance
-from airflow_provider_kendra.validation import check_identifier, check_interval, check_seconds, check_time
+from airflow_provider_kendra.validation import (
+    check_identifier,
+    check_identifiers,
+    check_interval,
+    check_seconds,
+    check_time,
+)
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_4_PLUS
-from airflow_provider_kendra.watching import freshness_index, wait_until_fresh, watch
+from airflow_provider_kendra.watching import Index, freshness_index, wait_until_fresh, watch
 
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseEventTrigger
@@ -116,7 +131,23 @@ def _as_json(name: str, value: Any) -> Any:
 
 
 class _WaitTrigger(_KendraTrigger):
-    """Waits once, and fires with the outcome."""
+    """Waits once, and fires with the outcome. A sensor asks it for its polls too, where it waits in a worker."""
+
+    def check(self) -> None:
+        """Raise ValueError for parameters that can't work, or not together."""
+        self._condition()
+
+    @abstractmethod
+    def _condition(self) -> Condition:
+        """Build the condition from the parameters."""
+
+    @abstractmethod
+    def pokes(self, *, log: Callable[[str], object], is_rescheduled: bool) -> Pokes:
+        """Check the parameters and give the polls of a worker that waits for the same."""
+
+    @abstractmethod
+    def outcome_of(self, event: Any) -> Outcome | AllFresh:
+        """Read the event that this trigger fired; raise ValueError if it is unreadable or about something else."""
 
     @abstractmethod
     def _wait(self) -> Coroutine[Any, Any, Outcome | AllFresh]:
@@ -178,23 +209,49 @@ class KendraSyncJobTrigger(_WaitTrigger):
     is_connection_known: bool = False
     state: Mapping[str, Any] | None = None
 
+    def pokes(self, *, log: Callable[[str], object], is_rescheduled: bool) -> Pokes:
+        """Check the parameters and give the polls of a worker that waits for the same."""
+        since = _since(self.waiting_since)
+        return SyncJobPokes(
+            self._source(),
+            self._condition(),
+            since=since,
+            deadline=_deadline(since, self.timeout) or NEVER,
+            interval=self.poll_interval,
+            is_rescheduled=is_rescheduled,
+            log=log,
+        )
+
+    def outcome_of(self, event: Any) -> Outcome:
+        """Read the event that this trigger fired; raise ValueError if it is unreadable or about something else."""
+        outcome = outcome_from_event(event)
+        check_subject(outcome, self.index_id, [self.data_source_id], self.execution_id)
+        return outcome
+
+    def _source(self) -> DataSource:
+        return DataSource(
+            self.aws_parameters,
+            check_identifier("index_id", self.index_id),
+            check_identifier("data_source_id", self.data_source_id),
+        )
+
+    def _condition(self, origin: datetime | None = None) -> Condition:
+        """Build the condition; ``origin`` is when the wait began, if that may have been in another process."""
+        return sync_job_condition(
+            execution_id=self.execution_id,
+            started_after=self.started_after,
+            target_statuses=self.target_statuses,
+            max_documents_failed=self.max_documents_failed,
+            not_found_timeout=check_seconds("not_found_timeout", self.not_found_timeout),
+            since=_clock.utcnow(),
+            origin=origin,
+        )
+
     def _wait(self) -> Coroutine[Any, Any, Outcome]:
         since = self._began
         return wait_for(
-            DataSource(
-                self.aws_parameters,
-                check_identifier("index_id", self.index_id),
-                check_identifier("data_source_id", self.data_source_id),
-            ),
-            sync_job_condition(
-                execution_id=self.execution_id,
-                started_after=self.started_after,
-                target_statuses=self.target_statuses,
-                max_documents_failed=self.max_documents_failed,
-                not_found_timeout=check_seconds("not_found_timeout", self.not_found_timeout),
-                since=_clock.utcnow(),
-                origin=since,
-            ),
+            self._source(),
+            self._condition(origin=since),
             interval=_interval(self.poll_interval),
             deadline=_deadline(since, self.timeout),
             log=self.write_log,
@@ -322,18 +379,41 @@ class KendraDataFreshnessTrigger(_WaitTrigger):
     timeout: float | None = None
     waiting_since: str | None = None
 
+    def pokes(self, *, log: Callable[[str], object], is_rescheduled: bool) -> Pokes:
+        """Check the parameters and give the polls of a worker that waits for the same, in either mode."""
+        since = _since(self.waiting_since)
+        return FreshnessPokes(
+            self._index(),
+            self._condition(),
+            since=since,
+            deadline=_deadline(since, self.timeout) or NEVER,
+            log=log,
+        )
+
+    def outcome_of(self, event: Any) -> Outcome | AllFresh:
+        """Read the event that this trigger fired; raise ValueError if it is unreadable or about something else."""
+        outcome, ids = freshness_from_event(event), self.data_source_ids
+        check_subject(outcome, self.index_id, ids if ids is None else check_identifiers("data_source_ids", ids))
+        return outcome
+
+    def _index(self) -> Index:
+        return freshness_index(self.aws_parameters, self.index_id, self.data_source_ids)
+
+    def _condition(self) -> Fresh:
+        return freshness_condition(
+            max_age=self.max_age,
+            fresh_since=self.fresh_since,
+            measured_by=self.measured_by,
+            accepted_statuses=self.accepted_statuses,
+            max_documents_failed=self.max_documents_failed,
+            fail_fast=self.fail_fast,
+        )
+
     def _wait(self) -> Coroutine[Any, Any, AllFresh | Failed]:
         since = _since(self.waiting_since)
         return wait_until_fresh(
-            freshness_index(self.aws_parameters, self.index_id, self.data_source_ids),
-            freshness_condition(
-                max_age=self.max_age,
-                fresh_since=self.fresh_since,
-                measured_by=self.measured_by,
-                accepted_statuses=self.accepted_statuses,
-                max_documents_failed=self.max_documents_failed,
-                fail_fast=self.fail_fast,
-            ),
+            self._index(),
+            self._condition(),
             interval=_interval(self.poll_interval),
             deadline=_deadline(since, self.timeout),
             log=self.write_log,

@@ -14,8 +14,10 @@ from airflow.triggers.base import BaseTrigger
 
 from airflow_provider_kendra import _tasks, xcoms
 from airflow_provider_kendra._tasks import KendraOperator
+from airflow_provider_kendra.exceptions import KendraRequestError
 from airflow_provider_kendra.operators import kendra as operators
 from airflow_provider_kendra.operators.kendra import KendraListSyncJobsOperator, KendraStartSyncJobOperator
+from airflow_provider_kendra.outcomes import Failed, Failure
 from airflow_provider_kendra.sensors import kendra as sensors
 from airflow_provider_kendra.sensors.kendra import KendraDataFreshnessSensor, KendraSyncJobSensor
 from airflow_provider_kendra.triggers import kendra as triggers
@@ -201,6 +203,29 @@ class TestAirflow:
         arguments = {name: value for name, value in NEEDED.get(task, IDS).items() if name != "index_id"}
         with pytest.raises((TypeError, AirflowException), match="missing keyword argument 'index_id'"):
             task(task_id="task", **arguments)
+
+
+class TestSensors:
+    def test_the_trigger_is_all_that_a_sensor_has_to_make(self) -> None:
+        assert sensors._KendraSensor.__abstractmethods__ == {"_make_trigger"}
+
+    @pytest.mark.parametrize("sensor", [KendraSyncJobSensor, KendraDataFreshnessSensor])
+    def test_poke_mode_asks_the_trigger(self, sensor: type[BaseOperator], monkeypatch: pytest.MonkeyPatch) -> None:
+        asked = []
+
+        class Polls:
+            execution_id = None
+
+            def poll(self, hook: object) -> Failed:
+                asked.append(hook)
+                return Failed(Failure.REFUSED, "asked")
+
+        for trigger in (KendraSyncJobTrigger, KendraDataFreshnessTrigger):
+            monkeypatch.setattr(trigger, "pokes", lambda *args, **kwargs: Polls())
+        made = make(sensor)
+        with pytest.raises(KendraRequestError, match="asked"):
+            made.poke({})
+        assert asked == [made.hook]
 
 
 class Bare(BaseTrigger):
