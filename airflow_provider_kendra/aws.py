@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_kendra.rendering import RenderedParameters
 from airflow_provider_kendra.validation import CHECKS
 
 if TYPE_CHECKING:
@@ -38,25 +36,16 @@ class AwsParameters:
         )
 
 
-class AwsParametersMixin(RenderedParameters):
-    """Takes the AWS parameters; an operator, sensor or trigger comes after it in the bases."""
+class TakesAwsParameters:
+    """What classes have in common that take the AWS parameters: operators, sensors and triggers."""
 
     aws_template_fields: ClassVar[Sequence[str]] = ("aws_conn_id", "region_name", "verify", "botocore_config")
 
-    def __init__(
-        self,
-        *,
-        aws_conn_id: str | None = "aws_default",
-        region_name: str | None = None,
-        verify: bool | str | None = None,
-        botocore_config: Mapping[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.aws_conn_id = aws_conn_id
-        self.region_name = region_name
-        self.verify = verify
-        self.botocore_config = botocore_config
+    if TYPE_CHECKING:
+        aws_conn_id: str | None
+        region_name: str | None
+        verify: bool | str | None
+        botocore_config: Mapping[str, Any] | None
 
     @property
     def aws_parameters(self) -> AwsParameters:
@@ -79,10 +68,3 @@ class AwsParametersMixin(RenderedParameters):
         """
         values = {name: getattr(self, name) for name in self.aws_template_fields}
         return {name: None if value is None else CHECKS[name](name, value) for name, value in values.items()}
-
-    @cached_property
-    def hook(self) -> KendraSyncJobsHook:
-        """The hook for these parameters."""
-        hook = self.aws_parameters.make_hook()
-        hook._retry_connection_lookups()
-        return hook

@@ -19,23 +19,6 @@ class RenderedParameters:
 
     # By parameter, the last value that was one: the template, until it has been rendered to a value.
     _given: Mapping[str, Any] = {}
-    # Parameters that Airflow passed as None when it made one task of a mapped one.
-    _passed_as_none: frozenset[str] = frozenset()
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        """Keep which parameters a mapping gives as None; ``__init__`` can't distinguish these from its defaults."""
-        self = super().__new__(cls)
-        if kwargs.get("_airflow_from_mapped"):
-            vars(self)["_passed_as_none"] = frozenset(name for name, value in kwargs.items() if value is None)
-        return self
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        if value is None or isinstance(value, bool | int | float) or name not in self._templated_parameters():
-            return  # what is no template cannot be rendered to nothing
-        if name not in self._given or not _has_no_value(self._given[name], value):
-            # A new mapping, since Airflow runs shallow copies of a task.
-            vars(self)["_given"] = {**self._given, name: value}
 
     @classmethod
     def _templated_parameters(cls) -> Sequence[str]:
@@ -57,6 +40,32 @@ class RenderedParameters:
                 raise ValueError(_no_value(name, "an element of a mapping", after))
             if (are_literals_checked or before != after) and _has_no_value(before, after):
                 raise ValueError(_no_value(name, repr(str(before)[:_SHOWN]), after))
+
+    def _mapped_to_none(self) -> frozenset[str]:
+        """Name the parameters that a mapping gives as None, without those that are None in ``partial()``."""
+        return frozenset()
+
+
+class RenderedTask(RenderedParameters):
+    """The same for an operator or sensor, which Airflow copies for each run, and can make from a mapping."""
+
+    # Parameters that Airflow passed as None when it made one task of a mapped one.
+    _passed_as_none: frozenset[str] = frozenset()
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Keep which parameters a mapping gives as None; ``__init__`` can't distinguish these from its defaults."""
+        self = super().__new__(cls)
+        if kwargs.get("_airflow_from_mapped"):
+            vars(self)["_passed_as_none"] = frozenset(name for name, value in kwargs.items() if value is None)
+        return self
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if value is None or isinstance(value, bool | int | float) or name not in self._templated_parameters():
+            return  # what is no template cannot be rendered to nothing
+        if name not in self._given or not _has_no_value(self._given[name], value):
+            # A new mapping, since Airflow runs shallow copies of a task.
+            vars(self)["_given"] = {**self._given, name: value}
 
     def check_rendered(self) -> None:
         """

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from airflow_provider_kendra._docstrings import Documented
 from airflow_provider_kendra.sync_job import SyncJob
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_1_PLUS
 
@@ -26,17 +29,17 @@ RECORD_KEYS = (*(field.name for field in fields(SyncJob)), "duration_seconds")
 _CAN_PUSH_NONE = AIRFLOW_V_3_1_PLUS or not AIRFLOW_V_3_0_PLUS
 
 
-class RecordXComsMixin:
-    """For operators and sensors that return a record; comes first in the bases."""
+class RecordTask(Documented, BaseOperator):
+    """
+    Base class of the operators and sensors that return a record; comes before the others in the bases.
 
-    if TYPE_CHECKING:
-        do_xcom_push: bool
-        task_id: str
+    :param multiple_outputs: Which keys of the record are XComs of their own besides it: None (default) for
+        ``execution_id``, ``status`` and ``documents_failed``, True for all, False for none.
+    """
 
     def __init__(self, *, multiple_outputs: bool | None = None, **kwargs: Any) -> None:
         # With True, what a skipped task did not push resolves to None downstream. With False Airflow fails there.
-        base: Any = super()
-        base.__init__(multiple_outputs=multiple_outputs is not False, **kwargs)
+        super().__init__(multiple_outputs=multiple_outputs is not False, **kwargs)
         self._pushed_keys = DEFAULT_KEYS if multiple_outputs is None else RECORD_KEYS if multiple_outputs else ()
 
     @property

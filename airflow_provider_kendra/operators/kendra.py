@@ -12,11 +12,11 @@ from itertools import islice
 from threading import Thread
 from typing import TYPE_CHECKING, Any, get_args
 
-from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, conf
+from airflow.providers.common.compat.sdk import AirflowSkipException, conf
 
 from airflow_provider_kendra import _clock
+from airflow_provider_kendra._tasks import KendraOperator
 from airflow_provider_kendra._text import plain
-from airflow_provider_kendra.aws import AwsParametersMixin
 from airflow_provider_kendra.exceptions import (
     KendraError,
     KendraRequestError,
@@ -26,7 +26,7 @@ from airflow_provider_kendra.exceptions import (
     KendraSyncJobNotFoundError,
     KendraSyncJobTimeoutError,
 )
-from airflow_provider_kendra.lineage import SyncJobLineageMixin, check_no_kendra_outlets
+from airflow_provider_kendra.lineage import check_no_kendra_outlets
 from airflow_provider_kendra.links.kendra import KendraIndexLink
 from airflow_provider_kendra.outcomes import (
     Failed,
@@ -47,7 +47,7 @@ from airflow_provider_kendra.sync_job import (
 )
 from airflow_provider_kendra.validation import check_count, check_identifier, check_interval, check_seconds
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
-from airflow_provider_kendra.xcoms import RecordXComsMixin
+from airflow_provider_kendra.xcoms import RecordTask
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -95,14 +95,31 @@ _TIME_TO_RESUME = timedelta(minutes=1)
 """How long Airflow may take from a trigger's event to the task, and the task to stop its sync."""
 
 
-class _SyncJobWaiter(RecordXComsMixin, SyncJobLineageMixin, AwsParametersMixin, BaseOperator):
-    """What the operators share that wait for a sync job: here or in the triggerer, until a deadline."""
+class _SyncJobWaiter(RecordTask, KendraOperator):
+    """
+    What the operators share that wait for a sync job: here or in the triggerer, until a deadline.
 
-    index_id: str
-    data_source_id: str
-    deferrable: bool
-    poll_interval: float
-    timeout: float
+    :param data_source_id: The data source (templated).
+    :param deferrable: Wait in the triggerer, at no cost of a worker slot. Default: ``[operators]
+        default_deferrable``.
+    :param poll_interval: Seconds, or a ``timedelta``, between polls; more than 0. Default 60 seconds.
+    :param timeout: Seconds, or a ``timedelta``, that the waiting may take. Default 24 hours.
+    """
+
+    def __init__(
+        self,
+        *,
+        data_source_id: str,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float | timedelta = 60,
+        timeout: float | timedelta = 24 * 60 * 60,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.data_source_id = data_source_id
+        self.deferrable = deferrable
+        self.poll_interval = check_interval("poll_interval", poll_interval)
+        self.timeout = check_seconds("timeout", timeout)
 
     def _wait(
         self,
@@ -215,8 +232,6 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
     Three keys of the record are XComs of their own besides it: ``execution_id``, ``status`` and
     ``documents_failed``. So a later task can take ``start.output["execution_id"]``.
 
-    :param index_id: The index (templated).
-    :param data_source_id: The data source (templated).
     :param wait_for_completion: Wait until the job has finished. With False, returns the record as known right
         after the start. A CUSTOM data source needs False, since its sync ends only when someone stops it.
     :param if_running: What to do about a sync job that is running already, since Kendra runs one at a time:
@@ -225,9 +240,6 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         raises.
     :param max_documents_failed: Accept INCOMPLETE too, and tolerate up to so many failed documents.
         Default None: only SUCCEEDED is accepted.
-    :param deferrable: Wait in the triggerer, at no cost of a worker slot. Default: ``[operators]
-        default_deferrable``.
-    :param poll_interval: Seconds, or a ``timedelta``, between polls; more than 0. Default 60 seconds.
     :param timeout: Seconds, or a ``timedelta``, that all waiting may take, restarts included. Default 24 hours.
     :param stop_on_kill: Stop the sync job when the task is killed or times out, if it is certainly the one that
         this task started, still the running one, and not of a CUSTOM data source. While the task is deferred,
@@ -236,14 +248,6 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         ``if_running`` decides). A job that has ended is returned only until the deadline of the try that started it,
         and for 15 minutes if the answer to its start was lost. With ``wait_for_completion=False`` and a CUSTOM data
         source, a batch that is still open is returned again. Default True.
-    :param multiple_outputs: Which keys of the record are XComs of their own besides it: None (default) for
-        ``execution_id``, ``status`` and ``documents_failed``, True for all, False for none.
-    :param aws_conn_id: The Airflow connection for AWS, by default ``aws_default``; None for boto3's own credentials
-        (templated).
-    :param region_name: AWS region; by default that of the connection (templated).
-    :param verify: Whether, or with which CA bundle, to verify TLS certificates (templated).
-    :param botocore_config: Configuration for the botocore client: a mapping of the parameters of
-        ``botocore.config.Config`` (templated). Default: that of the connection.
     :raises KendraSyncJobFailedError: if the job ended, but not acceptably.
     :raises KendraSyncJobAlreadyRunningError: if a sync job is running and ``if_running`` is ``"fail"``, or the
         data source is in use though no job is listed.
@@ -251,45 +255,23 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
     :raises KendraRequestError: if AWS refuses, or the data source is CUSTOM and ``wait_for_completion`` is set.
     """
 
-    template_fields: Sequence[str] = ("index_id", "data_source_id", *AwsParametersMixin.aws_template_fields)
+    template_fields: Sequence[str] = ("index_id", "data_source_id", *KendraOperator.aws_template_fields)
     ui_color = "#c5e1f5"
 
     def __init__(
         self,
         *,
-        index_id: str,
-        data_source_id: str,
         wait_for_completion: bool = True,
         if_running: IfRunning = "wait",
         max_documents_failed: int | None = None,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poll_interval: float | timedelta = 60,
-        timeout: float | timedelta = 24 * 60 * 60,
         stop_on_kill: bool = True,
         durable: bool = True,
-        multiple_outputs: bool | None = None,
-        aws_conn_id: str | None = "aws_default",
-        region_name: str | None = None,
-        verify: bool | str | None = None,
-        botocore_config: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            aws_conn_id=aws_conn_id,
-            region_name=region_name,
-            verify=verify,
-            botocore_config=botocore_config,
-            multiple_outputs=multiple_outputs,
-            **kwargs,
-        )
-        self.index_id = index_id
-        self.data_source_id = data_source_id
+        super().__init__(**kwargs)
         self.wait_for_completion = wait_for_completion
         self.if_running = if_running
         self.max_documents_failed = max_documents_failed
-        self.deferrable = deferrable
-        self.poll_interval = check_interval("poll_interval", poll_interval)
-        self.timeout = check_seconds("timeout", timeout)
         self.stop_on_kill = stop_on_kill
         self.durable = durable
         self._acceptance = Acceptance(max_documents_failed=max_documents_failed)
@@ -673,24 +655,10 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
     ``execution_id`` is given. ``execution_id``, ``status`` and ``documents_failed`` are XComs of their own besides the
     record.
 
-    :param index_id: The index (templated).
-    :param data_source_id: The data source (templated).
     :param execution_id: Stop only this sync job, if it is the one that runs (templated). Recommended: each try then
         means the same sync. Default None: whichever runs.
     :param wait_for_completion: Wait until the job has ended. With False, returns the record as it was when the
         stop was sent.
-    :param deferrable: Wait in the triggerer, at no cost of a worker slot. Default: ``[operators]
-        default_deferrable``.
-    :param poll_interval: Seconds, or a ``timedelta``, between polls; more than 0. Default 60 seconds.
-    :param timeout: Seconds, or a ``timedelta``, that the waiting may take. Default 24 hours.
-    :param multiple_outputs: Which keys of the record are XComs of their own besides it: None (default) for
-        ``execution_id``, ``status`` and ``documents_failed``, True for all, False for none.
-    :param aws_conn_id: The Airflow connection for AWS, by default ``aws_default``; None for boto3's own credentials
-        (templated).
-    :param region_name: AWS region; by default that of the connection (templated).
-    :param verify: Whether, or with which CA bundle, to verify TLS certificates (templated).
-    :param botocore_config: Configuration for the botocore client: a mapping of the parameters of
-        ``botocore.config.Config`` (templated). Default: that of the connection.
     :raises KendraSyncJobNotFoundError: if the history does not hold ``execution_id``. Not retried.
     :raises KendraSyncJobTimeoutError: after ``timeout``.
     :raises KendraRequestError: if AWS refuses, or a retry below Airflow 3.3 cannot be sure which sync the first try
@@ -701,42 +669,20 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
         "index_id",
         "data_source_id",
         "execution_id",
-        *AwsParametersMixin.aws_template_fields,
+        *KendraOperator.aws_template_fields,
     )
     ui_color = "#c5e1f5"
 
     def __init__(
         self,
         *,
-        index_id: str,
-        data_source_id: str,
         execution_id: str | None = None,
         wait_for_completion: bool = True,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poll_interval: float | timedelta = 60,
-        timeout: float | timedelta = 24 * 60 * 60,
-        multiple_outputs: bool | None = None,
-        aws_conn_id: str | None = "aws_default",
-        region_name: str | None = None,
-        verify: bool | str | None = None,
-        botocore_config: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            aws_conn_id=aws_conn_id,
-            region_name=region_name,
-            verify=verify,
-            botocore_config=botocore_config,
-            multiple_outputs=multiple_outputs,
-            **kwargs,
-        )
-        self.index_id = index_id
-        self.data_source_id = data_source_id
+        super().__init__(**kwargs)
         self.execution_id = execution_id
         self.wait_for_completion = wait_for_completion
-        self.deferrable = deferrable
-        self.poll_interval = check_interval("poll_interval", poll_interval)
-        self.timeout = check_seconds("timeout", timeout)
         check_no_kendra_outlets(self)
 
     _KEY = "kendra_stop"
@@ -915,7 +861,7 @@ def _advice_on_batch(job: SyncJob | None, source_type: str | None) -> str:
     )
 
 
-class KendraSyncJobMetricsOperator(RecordXComsMixin, SyncJobLineageMixin, AwsParametersMixin, BaseOperator):
+class KendraSyncJobMetricsOperator(RecordTask, KendraOperator):
     """
     Push the record of a finished sync job to XCom.
 
@@ -924,21 +870,12 @@ class KendraSyncJobMetricsOperator(RecordXComsMixin, SyncJobLineageMixin, AwsPar
     With thresholds it is a gate: one error names all that are not met, after the XComs were pushed.
     FAILED and ABORTED jobs pass no threshold, and a count that was not reported meets none.
 
-    :param index_id: The index (templated).
     :param data_source_id: The data source (templated).
     :param execution_id: The sync job (templated). Default None: the newest finished one.
     :param max_documents_failed: At most so many documents failed. Default None, as of the others: no threshold.
     :param max_failed_ratio: At most this share of documents failed, from 0 to 1: of those scanned or, where
         Kendra does not report these, of those added, modified, deleted and failed.
     :param min_documents_scanned: At least so many documents were scanned.
-    :param multiple_outputs: Which keys of the record are XComs of their own besides it: None (default) for
-        ``execution_id``, ``status`` and ``documents_failed``, True for all, False for none.
-    :param aws_conn_id: The Airflow connection for AWS, by default ``aws_default``; None for boto3's own credentials
-        (templated).
-    :param region_name: AWS region; by default that of the connection (templated).
-    :param verify: Whether, or with which CA bundle, to verify TLS certificates (templated).
-    :param botocore_config: Configuration for the botocore client: a mapping of the parameters of
-        ``botocore.config.Config`` (templated). Default: that of the connection.
     :raises KendraRequestError: if AWS refuses. Not retried.
     :raises KendraSyncJobMetricsError: if a threshold is not met. Not retried.
     :raises KendraSyncJobNotFoundError: if there is no such job, or none has finished. Not retried.
@@ -948,35 +885,21 @@ class KendraSyncJobMetricsOperator(RecordXComsMixin, SyncJobLineageMixin, AwsPar
         "index_id",
         "data_source_id",
         "execution_id",
-        *AwsParametersMixin.aws_template_fields,
+        *KendraOperator.aws_template_fields,
     )
     ui_color = "#c5e1f5"
 
     def __init__(
         self,
         *,
-        index_id: str,
         data_source_id: str,
         execution_id: str | None = None,
         max_documents_failed: int | None = None,
         max_failed_ratio: float | None = None,
         min_documents_scanned: int | None = None,
-        multiple_outputs: bool | None = None,
-        aws_conn_id: str | None = "aws_default",
-        region_name: str | None = None,
-        verify: bool | str | None = None,
-        botocore_config: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            aws_conn_id=aws_conn_id,
-            region_name=region_name,
-            verify=verify,
-            botocore_config=botocore_config,
-            multiple_outputs=multiple_outputs,
-            **kwargs,
-        )
-        self.index_id = index_id
+        super().__init__(**kwargs)
         self.data_source_id = data_source_id
         self.execution_id = execution_id
         self.max_documents_failed = max_documents_failed
@@ -1085,26 +1008,19 @@ def _documents(job: SyncJob) -> int:
 _MANY_JOBS = 1000  # each takes about 500 bytes of the XCom
 
 
-class KendraListSyncJobsOperator(SyncJobLineageMixin, AwsParametersMixin, BaseOperator):
+class KendraListSyncJobsOperator(KendraOperator):
     """
     List sync jobs; returns their records, newest first, ready for ``.expand`` and ``.map``.
 
     Pushes the XCom ``totals`` besides: the sum of each document count (``documents_added`` and so on), the
     number of ``jobs``, and under ``statuses`` the number of jobs with each status.
 
-    :param index_id: The index (templated).
     :param data_source_id: The data source (templated).
     :param status: Only jobs with this status (templated).
     :param started_after: Only jobs that started at or after this time: a ``datetime`` or ISO 8601 text, with a
         time zone (templated).
     :param started_before: Only jobs that started at or before this time (templated).
     :param limit: At most so many jobs, the newest. Default None: all, with a warning if these are more than 1,000.
-    :param aws_conn_id: The Airflow connection for AWS, by default ``aws_default``; None for boto3's own credentials
-        (templated).
-    :param region_name: AWS region; by default that of the connection (templated).
-    :param verify: Whether, or with which CA bundle, to verify TLS certificates (templated).
-    :param botocore_config: Configuration for the botocore client: a mapping of the parameters of
-        ``botocore.config.Config`` (templated). Default: that of the connection.
     :raises KendraRequestError: if AWS refuses. Not retried.
     """
 
@@ -1114,7 +1030,7 @@ class KendraListSyncJobsOperator(SyncJobLineageMixin, AwsParametersMixin, BaseOp
         "status",
         "started_after",
         "started_before",
-        *AwsParametersMixin.aws_template_fields,
+        *KendraOperator.aws_template_fields,
     )
     operator_extra_links = (KendraIndexLink(),)
     ui_color = "#c5e1f5"
@@ -1122,26 +1038,14 @@ class KendraListSyncJobsOperator(SyncJobLineageMixin, AwsParametersMixin, BaseOp
     def __init__(
         self,
         *,
-        index_id: str,
         data_source_id: str,
         status: str | None = None,
         started_after: datetime | str | None = None,
         started_before: datetime | str | None = None,
         limit: int | None = None,
-        aws_conn_id: str | None = "aws_default",
-        region_name: str | None = None,
-        verify: bool | str | None = None,
-        botocore_config: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            aws_conn_id=aws_conn_id,
-            region_name=region_name,
-            verify=verify,
-            botocore_config=botocore_config,
-            **kwargs,
-        )
-        self.index_id = index_id
+        super().__init__(**kwargs)
         self.data_source_id = data_source_id
         self.status = status
         self.started_after = started_after

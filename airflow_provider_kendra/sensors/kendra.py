@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -21,15 +21,14 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_kendra import _clock
+from airflow_provider_kendra._tasks import KendraOperator
 from airflow_provider_kendra._text import plain
-from airflow_provider_kendra.aws import AwsParametersMixin
 from airflow_provider_kendra.exceptions import (
     KendraRequestError,
     KendraStateError,
     KendraSyncJobNotFoundError,
     KendraSyncJobRejectedError,
 )
-from airflow_provider_kendra.lineage import SyncJobLineageMixin
 from airflow_provider_kendra.links.kendra import KendraIndexLink
 from airflow_provider_kendra.outcomes import (
     AllFresh,
@@ -37,19 +36,15 @@ from airflow_provider_kendra.outcomes import (
     Failure,
     Outcome,
     Satisfied,
-    check_subject,
-    freshness_from_event,
-    outcome_from_event,
 )
 from airflow_provider_kendra.validation import (
     MeasuredBy,
-    check_identifiers,
     check_interval,
     check_max_age,
     check_seconds,
 )
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
-from airflow_provider_kendra.xcoms import RecordXComsMixin
+from airflow_provider_kendra.xcoms import RecordTask
 
 if TYPE_CHECKING or AIRFLOW_V_3_0_PLUS:
     from airflow.sdk.definitions.mappedoperator import OperatorPartial
@@ -58,11 +53,13 @@ else:
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
-    from airflow.triggers.base import BaseTrigger
 
-    from airflow_provider_kendra import polling
-    from airflow_provider_kendra.conditions import Fresh, HeldUp, SyncJobCondition, Waiting, WaitLog
-    from airflow_provider_kendra.triggers.kendra import KendraDataFreshnessTrigger, KendraSyncJobTrigger
+    from airflow_provider_kendra._pokes import Pokes
+    from airflow_provider_kendra.triggers.kendra import (
+        KendraDataFreshnessTrigger,
+        KendraSyncJobTrigger,
+        _WaitTrigger,
+    )
 
 # What only a running task needs is imported there: DAG parsing need not pay for it.
 
@@ -75,25 +72,44 @@ _NET = timedelta(seconds=_clock.OVERRUN + 60)
 _TRIGGER = "airflow_provider_kendra.triggers.kendra.KendraSyncJobTrigger"
 
 
-class _KendraSensor(SyncJobLineageMixin, AwsParametersMixin, BaseSensorOperator):
-    """What the sensors share: each mode is a thin shell around the same polls and the same outcome."""
+class _KendraSensor(KendraOperator, BaseSensorOperator):
+    """
+    What the sensors share: each mode is a thin shell around the same polls and the same outcome.
 
-    index_id: str
-    deferrable: bool
-    _rebuild: Callable[[Any], Outcome | AllFresh]
+    :param deferrable: Wait in the triggerer, at no cost of a worker slot. Default: ``[operators]
+        default_deferrable``.
+    :param poke_interval: Seconds, or a ``timedelta``, between polls; more than 0. Default 60 seconds. All waits of a
+        triggerer on one data source share polls; the shortest interval rules.
+    """
+
     _since: datetime | None = None
     _failed: Failed | None = None
+    _pokes: Pokes | None = None
+
+    def __init__(
+        self,
+        *,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.deferrable = deferrable
+        # BaseSensorOperator accepts more.
+        check_interval("poke_interval", self.poke_interval)
+        check_seconds("timeout", self.timeout)
 
     def execute(self, context: Context) -> Any:
         """Wait, here or in the triggerer."""
         began = _clock.utcnow()
         self._since = self._waiting_since(context)
-        if refusal := self._refusal():
-            return self._end(refusal)
+        try:
+            trigger = self._checked_trigger()
+        except ValueError as error:
+            return self._end(self._refused(error))
         if self.deferrable:
             self._show_links(context, self._execution_id)
             self.defer(
-                trigger=self._make_trigger(waiting_since=self._since.isoformat()),
+                trigger=trigger,
                 method_name="execute_complete",
                 timeout=timedelta(seconds=self.timeout) + _NET,
             )
@@ -106,11 +122,11 @@ class _KendraSensor(SyncJobLineageMixin, AwsParametersMixin, BaseSensorOperator)
                 raise error.__cause__ from None
             if error.__cause__ is not None:  # _end has raised it, while poking
                 raise
-            return self._end(self._failed or self._timed_out())
+            return self._end(self._failed or self._polls.timed_out())
 
     def poke(self, context: Context) -> PokeReturnValue | bool:
         """Poll once."""
-        outcome = self._look()
+        outcome = self._polls.poll(self.hook)
         if outcome is None:
             self._show_links(context, self._execution_id)
             return False
@@ -118,24 +134,33 @@ class _KendraSensor(SyncJobLineageMixin, AwsParametersMixin, BaseSensorOperator)
         self._tell(context, outcome)
         return PokeReturnValue(is_done=True, xcom_value=self._end(outcome))
 
+    @abstractmethod
+    def _make_trigger(self, *, waiting_since: str) -> _WaitTrigger:
+        """Make the trigger, which waits in the triggerer, and gives the polls of a wait in a worker."""
+
+    def _checked_trigger(self) -> _WaitTrigger:
+        """Make the trigger before any call or connection look-up; raise ValueError for parameters that can't work."""
+        self.check_rendered()
+        trigger = self._make_trigger(waiting_since=(self._since or _clock.utcnow()).isoformat())
+        trigger.check()
+        return trigger
+
+    def _refused(self, error: ValueError) -> Failed:
+        return Failed(Failure.REFUSED, f"{self.task_id}: {error}")
+
+    @property
+    def _polls(self) -> Pokes:
+        """The polls in a worker: kept from poke to poke, since they know what was found before."""
+        if self._pokes is None:
+            trigger = self._make_trigger(waiting_since=(self._since or _clock.utcnow()).isoformat())
+            self._pokes = trigger.pokes(log=self.log.info, is_rescheduled=self.reschedule)
+        return self._pokes
+
     @property
     def _execution_id(self) -> str | None:
         """The sync job that is waited for, if it is one, and known."""
-        return None
-
-    def _refusal(self) -> Failed | None:
-        """Refuse parameters that can't work, before any call or connection look-up."""
-        try:
-            self.check_rendered()
-            self._make_condition()
-        except ValueError as error:
-            return Failed(Failure.REFUSED, f"{self.task_id}: {error}")
-        return None
-
-    def _check_durations(self) -> None:
-        """Check what ``BaseSensorOperator`` takes more loosely."""
-        check_interval("poke_interval", self.poke_interval)
-        check_seconds("timeout", self.timeout)
+        given: str | None = getattr(self, "execution_id", None)
+        return given or (self._pokes.execution_id if self._pokes else None)
 
     def _get_next_poke_interval(self, started_at: Any, run_duration: Callable[[], float], poke_count: int) -> float:
         """Poke for the last time at the deadline, as the trigger does, however long ``poke_interval`` is."""
@@ -145,38 +170,19 @@ class _KendraSensor(SyncJobLineageMixin, AwsParametersMixin, BaseSensorOperator)
         interval: float = super()._get_next_poke_interval(started_at, run_duration, poke_count)
         return min(interval, remaining)
 
-    @abstractmethod
-    def _make_condition(self) -> Any:
-        """Build the condition; raise ValueError for parameters that can't be right together."""
-
-    @abstractmethod
-    def _look(self) -> Outcome | AllFresh | None:
-        """Poll once and log what is new; None to keep waiting."""
-
-    @abstractmethod
-    def _timed_out(self) -> Failed:
-        """Say what was waited for, and how it stood."""
-
-    @abstractmethod
-    def _make_trigger(self, *, waiting_since: str) -> BaseTrigger:
-        """Make the trigger that waits in the triggerer."""
-
     def execute_complete(self, context: Context, event: Any = None) -> Any:
         """Take what the trigger saw."""
-        if refusal := self._refusal():
-            return self._end(refusal)
         try:
-            outcome = self._rebuild(event)
-            self._check_subject(outcome)
+            trigger = self._checked_trigger()
+        except ValueError as error:
+            return self._end(self._refused(error))
+        try:
+            outcome = trigger.outcome_of(event)
         except ValueError as error:
             reason = f"The event that resumed this task can't be used: {error}. The next try of the task waits anew."
             self._raise(KendraStateError(f"{reason} ({self.task_id}, index {self.index_id})"))
         self._tell(context, outcome)
         return self._end(outcome)
-
-    @abstractmethod
-    def _check_subject(self, outcome: Outcome | AllFresh) -> None:
-        """Raise ValueError if an outcome is about something else than this sensor waits for."""
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after the deferral; what the base class does here differs from Airflow version to version."""
@@ -221,11 +227,6 @@ class _KendraSensor(SyncJobLineageMixin, AwsParametersMixin, BaseSensorOperator)
                 raise AirflowSkipException(f"Skipping since {parameter} is set: {error}") from error
         raise error
 
-    @property
-    def _deadline(self) -> datetime:
-        """When the wait times out."""
-        return (self._since or _clock.utcnow()) + timedelta(seconds=self.timeout)
-
     def _waiting_since(self, context: Context) -> datetime:
         """When this wait began: with reschedule mode, before the first reschedule."""
         started: datetime | None = None
@@ -242,7 +243,7 @@ class _KendraSensor(SyncJobLineageMixin, AwsParametersMixin, BaseSensorOperator)
         return elapsed > 0 and (AIRFLOW_V_3_0_PLUS or elapsed >= self.poke_interval)
 
 
-class KendraSyncJobSensor(RecordXComsMixin, _KendraSensor):
+class KendraSyncJobSensor(RecordTask, _KendraSensor):
     """
     Wait until a sync job has finished; returns its record.
 
@@ -250,7 +251,6 @@ class KendraSyncJobSensor(RecordXComsMixin, _KendraSensor):
     own besides it: ``execution_id``, ``status`` and ``documents_failed``. So a later task can take
     ``wait.output["execution_id"]``.
 
-    :param index_id: The index (templated).
     :param data_source_id: The data source (templated).
     :param execution_id: The sync job to wait for (templated). Passes when it ended acceptably; fails at once
         when it did not.
@@ -263,20 +263,8 @@ class KendraSyncJobSensor(RecordXComsMixin, _KendraSensor):
     :param not_found_timeout: Seconds, or a ``timedelta``, for which every answer must be without ``execution_id``
         before the wait fails. Default 120 seconds. In reschedule mode, where no poke knows of those before, the last
         poke asks again for this long.
-    :param deferrable: Wait in the triggerer, at no cost of a worker slot. Default: ``[operators]
-        default_deferrable``.
     :param start_from_trigger: Go to the triggerer without a worker at all (Airflow 3.3+; ordinary deferral
         before). Not for mapped tasks.
-    :param poke_interval: Seconds, or a ``timedelta``, between polls; more than 0. Default 60 seconds. All waits of a
-        triggerer on one data source share polls; the shortest interval rules.
-    :param multiple_outputs: Which keys of the record are XComs of their own besides it: None (default) for
-        ``execution_id``, ``status`` and ``documents_failed``, True for all, False for none.
-    :param aws_conn_id: The Airflow connection for AWS, by default ``aws_default``; None for boto3's own credentials
-        (templated).
-    :param region_name: AWS region; by default that of the connection (templated).
-    :param verify: Whether, or with which CA bundle, to verify TLS certificates (templated).
-    :param botocore_config: Configuration for the botocore client: a mapping of the parameters of
-        ``botocore.config.Config`` (templated). Default: that of the connection.
     :raises KendraSyncJobRejectedError: if the job ended, but not acceptably.
     :raises KendraSyncJobNotFoundError: if there is no such job.
     :raises KendraRequestError: if AWS refuses the request.
@@ -292,50 +280,30 @@ class KendraSyncJobSensor(RecordXComsMixin, _KendraSensor):
         "data_source_id",
         "execution_id",
         "started_after",
-        *AwsParametersMixin.aws_template_fields,
+        *KendraOperator.aws_template_fields,
     )
     ui_color = "#c5e1f5"
-    _rebuild = staticmethod(outcome_from_event)
 
     def __init__(
         self,
         *,
-        index_id: str,
         data_source_id: str,
         execution_id: str | None = None,
         started_after: datetime | str | None = None,
         target_statuses: Sequence[str] = ("SUCCEEDED",),
         max_documents_failed: int | None = None,
         not_found_timeout: float | timedelta = NOT_FOUND_TIMEOUT,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         start_from_trigger: bool = False,
-        multiple_outputs: bool | None = None,
-        aws_conn_id: str | None = "aws_default",
-        region_name: str | None = None,
-        verify: bool | str | None = None,
-        botocore_config: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            aws_conn_id=aws_conn_id,
-            region_name=region_name,
-            verify=verify,
-            botocore_config=botocore_config,
-            multiple_outputs=multiple_outputs,
-            **kwargs,
-        )
-        self.index_id = index_id
+        super().__init__(**kwargs)
         self.data_source_id = data_source_id
         self.execution_id = execution_id
         self.started_after = started_after
         self.target_statuses = target_statuses
         self.max_documents_failed = max_documents_failed
         self.not_found_timeout = check_seconds("not_found_timeout", not_found_timeout)
-        self.deferrable = deferrable or start_from_trigger
-        self._seen: Waiting | None = None
-        self._wait_log: WaitLog[Waiting] | None = None
-        self._check_durations()
-        self._condition: SyncJobCondition | None = None
+        self.deferrable = self.deferrable or start_from_trigger
         if (execution_id is None) == (started_after is None):
             raise ValueError(
                 f"{self.task_id}: exactly one of execution_id and started_after must be given; with neither, last "
@@ -405,72 +373,14 @@ class KendraSyncJobSensor(RecordXComsMixin, _KendraSensor):
             partial.refuse()
         return partial
 
-    def _look(self) -> Outcome | None:
-        from airflow_provider_kendra import polling
-        from airflow_provider_kendra.conditions import ExecutionFinished, Waiting, sync_job_log
-
-        # Kept from poke to poke: it knows since when the job has been missing.
-        condition = self._condition = self._condition or self._make_condition()
-        now = _clock.utcnow()
-        self._wait_log = self._wait_log or sync_job_log(self._source.subject(condition), self._since or now)
-        decision = polling.poll_once(self.hook, self._source, condition, self._seen or Waiting())
-        if isinstance(condition, ExecutionFinished) and self._must_conclude(now):
-            decision = polling.confirm(
-                self.hook, self._source, condition, decision, interval=self.poke_interval, deadline=self._deadline
-            )
-        if not isinstance(decision, Waiting):
-            return decision
-        self._seen = decision
-        if line := self._wait_log.line(decision, now):
-            self.log.info(line)
-        return None
-
-    @property
-    def _execution_id(self) -> str | None:
-        return self.execution_id or (self._seen.job.execution_id if self._seen and self._seen.job else None)
-
     @property
     def _was_job_known(self) -> bool:
         return self.execution_id is not None
-
-    def _timed_out(self) -> Failed:
-        from airflow_provider_kendra import polling
-        from airflow_provider_kendra.conditions import Waiting
-
-        subject = self._source.subject(self._condition or self._make_condition())
-        return polling.timed_out(subject, self._seen or Waiting())
 
     def _make_trigger(self, *, waiting_since: str) -> KendraSyncJobTrigger:
         from airflow_provider_kendra.triggers.kendra import KendraSyncJobTrigger
 
         return KendraSyncJobTrigger(**self._trigger_kwargs(), **self.aws_kwargs, waiting_since=waiting_since)
-
-    def _must_conclude(self, now: datetime) -> bool:
-        """Whether this poke has to find out by itself for how long a job has been missing."""
-        if not self.reschedule or self._since is None:
-            return False
-        return (now - self._since).total_seconds() >= self.not_found_timeout
-
-    def _make_condition(self) -> SyncJobCondition:
-        from airflow_provider_kendra.conditions import sync_job_condition
-
-        return sync_job_condition(
-            execution_id=self.execution_id,
-            started_after=self.started_after,
-            target_statuses=self.target_statuses,
-            max_documents_failed=self.max_documents_failed,
-            not_found_timeout=self.not_found_timeout,
-            since=_clock.utcnow(),
-        )
-
-    def _check_subject(self, outcome: Outcome | AllFresh) -> None:
-        check_subject(outcome, self.index_id, [self.data_source_id], self.execution_id)
-
-    @property
-    def _source(self) -> polling.DataSource:
-        from airflow_provider_kendra import polling
-
-        return polling.DataSource(self.aws_parameters, self.index_id, self.data_source_id)
 
     def _trigger_kwargs(self) -> dict[str, Any]:
         started_after = self.started_after
@@ -479,7 +389,7 @@ class KendraSyncJobSensor(RecordXComsMixin, _KendraSensor):
             "data_source_id": self.data_source_id,
             "execution_id": self.execution_id,
             "started_after": started_after.isoformat() if isinstance(started_after, datetime) else started_after,
-            "target_statuses": list(map(str, self.target_statuses)),
+            "target_statuses": _listed(self.target_statuses),
             "max_documents_failed": self.max_documents_failed,
             "not_found_timeout": self.not_found_timeout,
             "poll_interval": self.poke_interval,
@@ -494,7 +404,6 @@ class KendraDataFreshnessSensor(_KendraSensor):
     A data source is fresh when it has an acceptable sync job that started (or ended) at or after the cutoff, by
     whoever it was started. Exactly one of ``max_age`` and ``fresh_since`` must be given.
 
-    :param index_id: The index (templated).
     :param data_source_ids: One data source, several, or None (default) for all that are ACTIVE or UPDATING, listed
         anew at each poll (templated). All must be fresh at once. While there are only some that are CREATING, it waits.
     :param max_age: The cutoff is so long ago, and moves with the clock: a ``timedelta``, or seconds.
@@ -506,16 +415,6 @@ class KendraDataFreshnessSensor(_KendraSensor):
         Default None: only ``accepted_statuses`` count.
     :param fail_fast: Fail as soon as the newest sync job since the cutoff ended unacceptably and none is running.
         Default False: wait for the next one.
-    :param deferrable: Wait in the triggerer, at no cost of a worker slot. Default: ``[operators]
-        default_deferrable``.
-    :param poke_interval: Seconds, or a ``timedelta``, between polls; more than 0. Default 60 seconds. All waits of a
-        triggerer on one data source share polls; the shortest interval rules.
-    :param aws_conn_id: The Airflow connection for AWS, by default ``aws_default``; None for boto3's own credentials
-        (templated).
-    :param region_name: AWS region; by default that of the connection (templated).
-    :param verify: Whether, or with which CA bundle, to verify TLS certificates (templated).
-    :param botocore_config: Configuration for the botocore client: a mapping of the parameters of
-        ``botocore.config.Config`` (templated). Default: that of the connection.
     :raises KendraSyncJobRejectedError: with ``fail_fast``.
     :raises KendraRequestError: if AWS refuses the request, or there is no data source that could be fresh.
     :raises AirflowSensorTimeout: after ``timeout``. None of these is retried. With ``soft_fail`` or
@@ -529,16 +428,14 @@ class KendraDataFreshnessSensor(_KendraSensor):
         "index_id",
         "data_source_ids",
         "fresh_since",
-        *AwsParametersMixin.aws_template_fields,
+        *KendraOperator.aws_template_fields,
     )
     operator_extra_links = (KendraIndexLink(),)
     ui_color = "#c5e1f5"
-    _rebuild = staticmethod(freshness_from_event)
 
     def __init__(
         self,
         *,
-        index_id: str,
         data_source_ids: str | Sequence[str] | None = None,
         max_age: timedelta | float | None = None,
         fresh_since: datetime | str | None = None,
@@ -546,21 +443,9 @@ class KendraDataFreshnessSensor(_KendraSensor):
         accepted_statuses: Sequence[str] = ("SUCCEEDED",),
         max_documents_failed: int | None = None,
         fail_fast: bool = False,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        aws_conn_id: str | None = "aws_default",
-        region_name: str | None = None,
-        verify: bool | str | None = None,
-        botocore_config: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            aws_conn_id=aws_conn_id,
-            region_name=region_name,
-            verify=verify,
-            botocore_config=botocore_config,
-            **kwargs,
-        )
-        self.index_id = index_id
+        super().__init__(**kwargs)
         self.data_source_ids = data_source_ids
         self.max_age = max_age
         self.fresh_since = fresh_since
@@ -568,71 +453,28 @@ class KendraDataFreshnessSensor(_KendraSensor):
         self.accepted_statuses = accepted_statuses
         self.max_documents_failed = max_documents_failed
         self.fail_fast = fail_fast
-        self.deferrable = deferrable
-        self._seen: dict[str, Outcome | Waiting | None] = {}
-        self._held_up: HeldUp | None = None
-        self._freshness_log: WaitLog[HeldUp] | None = None
-        self._check_durations()
         if max_age is not None:
             check_max_age(max_age)
         if (max_age is None) == (fresh_since is None):
             raise ValueError(f"{self.task_id}: exactly one of max_age and fresh_since must be given.")
 
-    def _look(self) -> AllFresh | Failed | None:
-        from airflow_provider_kendra.conditions import HeldUp, freshness_log
-        from airflow_provider_kendra.watching import freshness_index, poll_all
-
-        condition, now = self._make_condition(), _clock.utcnow()
-        index = freshness_index(self.aws_parameters, self.index_id, self.data_source_ids)
-        self._freshness_log = self._freshness_log or freshness_log(condition, self._since or now)
-        outcome = poll_all(self.hook, index, condition, self._seen, self._deadline)
-        if not isinstance(outcome, HeldUp):
-            return outcome
-        self._held_up = outcome
-        if line := self._freshness_log.line(outcome, now):
-            self.log.info(line)
-        return None
-
-    def _check_subject(self, outcome: Outcome | AllFresh) -> None:
-        ids = self.data_source_ids
-        check_subject(outcome, self.index_id, ids if ids is None else check_identifiers("data_source_ids", ids))
-
-    def _timed_out(self) -> Failed:
-        from airflow_provider_kendra.conditions import HeldUp
-        from airflow_provider_kendra.watching import freshness_timed_out
-
-        return freshness_timed_out(self._held_up or HeldUp({}), self._make_condition())
-
     def _make_trigger(self, *, waiting_since: str) -> KendraDataFreshnessTrigger:
         from airflow_provider_kendra.triggers.kendra import KendraDataFreshnessTrigger
 
         max_age, fresh_since = self.max_age, self.fresh_since
-        ids = self.data_source_ids
         return KendraDataFreshnessTrigger(
             index_id=self.index_id,
-            data_source_ids=ids if ids is None or isinstance(ids, str) else list(ids),
+            data_source_ids=_listed(self.data_source_ids),
             max_age=max_age.total_seconds() if isinstance(max_age, timedelta) else max_age,
             fresh_since=fresh_since.isoformat() if isinstance(fresh_since, datetime) else fresh_since,
             measured_by=self.measured_by,
-            accepted_statuses=list(map(str, self.accepted_statuses)),
+            accepted_statuses=_listed(self.accepted_statuses),
             max_documents_failed=self.max_documents_failed,
             fail_fast=self.fail_fast,
             poll_interval=self.poke_interval,
             timeout=self.timeout,
             waiting_since=waiting_since,
             **self.aws_kwargs,
-        )
-
-    def _make_condition(self) -> Fresh:
-        from airflow_provider_kendra.conditions import freshness_condition
-
-        return freshness_condition(
-            max_age=self.max_age,
-            fresh_since=self.fresh_since,
-            measured_by=self.measured_by,
-            accepted_statuses=self.accepted_statuses,
-            max_documents_failed=self.max_documents_failed,
-            fail_fast=self.fail_fast,
         )
 
 
@@ -679,3 +521,9 @@ class _SensorPartial(OperatorPartial):
 
 def _is_in_mapped_task_group(operator: BaseSensorOperator) -> bool:
     return next(iter(operator.iter_mapped_task_groups()), None) is not None
+
+
+def _listed(values: Any) -> Any:
+    """Give a collection as a list of plain text, as it can travel; all else as it is, for the trigger to refuse."""
+    is_several = isinstance(values, Collection) and not isinstance(values, str)
+    return [str(value) if isinstance(value, str) else value for value in values] if is_several else values

@@ -6,25 +6,43 @@ import asyncio
 import json
 import os
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Coroutine, Hashable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import airflow.triggers.base
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_kendra import _clock
+from airflow_provider_kendra._docstrings import Documented
+from airflow_provider_kendra._pokes import FreshnessPokes, Pokes, SyncJobPokes
 from airflow_provider_kendra._text import plain
-from airflow_provider_kendra.aws import AwsParametersMixin
-from airflow_provider_kendra.conditions import freshness_condition, sync_job_condition
+from airflow_provider_kendra.aws import TakesAwsParameters
+from airflow_provider_kendra.conditions import Fresh, SyncJobCondition, freshness_condition, sync_job_condition
 from airflow_provider_kendra.exceptions import InvalidParameterError, KendraRequestError
 from airflow_provider_kendra.finished import Cursor, Finished
-from airflow_provider_kendra.outcomes import AllFresh, Failed, Failure, Outcome
-from airflow_provider_kendra.polling import KNOWN_AFTER, DataSource, wait_for
+from airflow_provider_kendra.outcomes import (
+    AllFresh,
+    Failed,
+    Failure,
+    Outcome,
+    check_subject,
+    freshness_from_event,
+    outcome_from_event,
+)
+from airflow_provider_kendra.polling import KNOWN_AFTER, NEVER, DataSource, wait_for
+from airflow_provider_kendra.rendering import RenderedParameters
 from airflow_provider_kendra.sync_job import Acceptance
-from airflow_provider_kendra.validation import check_identifier, check_interval, check_seconds, check_time
+from airflow_provider_kendra.validation import (
+    check_identifier,
+    check_identifiers,
+    check_interval,
+    check_seconds,
+    check_time,
+)
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_4_PLUS
-from airflow_provider_kendra.watching import freshness_index, wait_until_fresh, watch
+from airflow_provider_kendra.watching import Index, freshness_index, wait_until_fresh, watch
 
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseEventTrigger
@@ -32,10 +50,27 @@ else:  # Airflow 2 has no event triggers; the class is there all the same, since
     BaseEventTrigger = getattr(airflow.triggers.base, "BaseEventTrigger", BaseTrigger)
 
 
-class _Rebuildable(AwsParametersMixin):
-    """What the triggers share: each is rebuilt from its attributes."""
+@dataclass(kw_only=True, eq=False, repr=False)
+class _KendraTrigger(Documented, TakesAwsParameters, RenderedParameters, BaseTrigger):
+    """
+    Base class of the triggers: each is rebuilt from its fields.
 
-    _parameters: ClassVar[Sequence[str]]
+    :param index_id: The index.
+    :param aws_conn_id: The Airflow connection for AWS.
+    :param region_name: AWS region.
+    :param verify: Whether, or with which CA bundle, to verify TLS certificates.
+    :param botocore_config: Configuration for the botocore client.
+    """
+
+    index_id: str
+    aws_conn_id: str | None = "aws_default"
+    region_name: str | None = None
+    verify: bool | str | None = None
+    botocore_config: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        # Airflow's, which sets what the triggerer fills in.
+        super().__init__()  # type: ignore[no-untyped-call]
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """
@@ -43,19 +78,24 @@ class _Rebuildable(AwsParametersMixin):
 
         :raises KendraRequestError: for an argument that is not JSON, since Airflow could not store it.
         """
-        kwargs = {name: getattr(self, name) for name in (*self._parameters, *self.aws_template_fields)}
-        return f"{type(self).__module__}.{type(self).__qualname__}", {
-            name: _as_json(name, value) for name, value in kwargs.items()
-        }
+        kwargs = {name: _as_json(name, getattr(self, name)) for name in self._arguments()}
+        return f"{type(self).__module__}.{type(self).__qualname__}", kwargs
+
+    @classmethod
+    def _arguments(cls) -> list[str]:
+        """Name the fields that Airflow stores as arguments; the order stays, since Airflow hashes a watcher's."""
+        names = [each.name for each in fields(cls) if each.metadata.get("is_argument", True)]
+        return sorted(names, key=lambda name: name in cls.aws_template_fields)
+
+    def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
+        """Render the templates of a trigger that a task starts from, and keep what they were."""
+        self._given = {name: getattr(self, name) for name in self._arguments()}
+        super().render_template_fields(context, jinja_env)
 
     def __repr__(self) -> str:
         """Show the arguments, without a configuration that can hold passwords."""
         classpath, arguments = self.serialize()
         return f"<{classpath} {_shown(arguments)}>"
-
-    @classmethod
-    def _templated_parameters(cls) -> Sequence[str]:
-        return (*cls._parameters, *cls.aws_template_fields)
 
     async def write_log(self, line: str, level: str = "info") -> None:
         """
@@ -90,10 +130,24 @@ def _as_json(name: str, value: Any) -> Any:
         ) from error
 
 
-class _WaitTrigger(_Rebuildable, BaseTrigger):
-    """Waits once, and fires with the outcome."""
+class _WaitTrigger(_KendraTrigger):
+    """Waits once, and fires with the outcome. A sensor asks it for its polls too, where it waits in a worker."""
 
-    state: Mapping[str, Any] | None = None
+    def check(self) -> None:
+        """Raise ValueError for parameters that can't work, or not together."""
+        self._condition()
+
+    @abstractmethod
+    def _condition(self) -> SyncJobCondition:
+        """Build the condition from the parameters."""
+
+    @abstractmethod
+    def pokes(self, *, log: Callable[[str], object], is_rescheduled: bool) -> Pokes:
+        """Check the parameters and give the polls of a worker that waits for the same."""
+
+    @abstractmethod
+    def outcome_of(self, event: Any) -> Outcome | AllFresh:
+        """Read the event that this trigger fired; raise ValueError if it is unreadable or about something else."""
 
     @abstractmethod
     def _wait(self) -> Coroutine[Any, Any, Outcome | AllFresh]:
@@ -103,17 +157,18 @@ class _WaitTrigger(_Rebuildable, BaseTrigger):
         """Wait, then fire."""
         try:
             # What 1.0.0 stored can hold "" for boto3's own credential chain, so only what rendering changed counts.
-            self.check_templates(are_literals_checked=False)
+            self.check_templates(tuple(self._given), are_literals_checked=False)
             wait = self._wait()
         except ValueError as error:  # reached only with start_from_trigger: else the worker has checked
             outcome: Outcome | AllFresh = Failed(Failure.REFUSED, str(error))
         else:
             outcome = await wait
         # In the event, since dag.test() passes nothing else on to the resumed task.
-        state = {} if self.state is None else {"state": self.state}
-        yield TriggerEvent({**outcome.to_event(), **state})
+        state = getattr(self, "state", None)
+        yield TriggerEvent({**outcome.to_event(), **({} if state is None else {"state": state})})
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class KendraSyncJobTrigger(_WaitTrigger):
     """
     Wait until a sync job has finished, sharing polls with all other waits on its data source.
@@ -121,7 +176,6 @@ class KendraSyncJobTrigger(_WaitTrigger):
     Fires once, with what :func:`airflow_provider_kendra.outcomes.outcome_from_event` takes. All parameters
     are JSON types.
 
-    :param index_id: The index.
     :param data_source_id: The data source.
     :param execution_id: The sync job that is waited for. Exclusive with ``started_after``.
     :param started_after: Any sync job that started at or after this time, ISO 8601 with a time zone.
@@ -139,86 +193,65 @@ class KendraSyncJobTrigger(_WaitTrigger):
         connection is taken for one that failed.
     :param state: What the task needs once it is resumed, a mapping of JSON types; comes back in the event under
         ``state``. Default None: the event has no such key.
-    :param aws_conn_id: The Airflow connection for AWS.
-    :param region_name: AWS region.
-    :param verify: Whether, or with which CA bundle, to verify TLS certificates.
-    :param botocore_config: Configuration for the botocore client.
     """
 
-    _parameters = (
-        "index_id",
-        "data_source_id",
-        "execution_id",
-        "started_after",
-        "target_statuses",
-        "max_documents_failed",
-        "not_found_timeout",
-        "poll_interval",
-        "timeout",
-        "waiting_since",
-        "deferral_timeout",
-        "stop_on_kill",
-        "is_connection_known",
-        "state",
-    )
+    data_source_id: str
+    execution_id: str | None = None
+    started_after: str | None = None
+    target_statuses: Sequence[str] = ("SUCCEEDED",)
+    max_documents_failed: int | None = None
+    not_found_timeout: float = 120
+    poll_interval: float = 60
+    timeout: float | None = None
+    waiting_since: str | None = None
+    deferral_timeout: float | None = None
+    stop_on_kill: bool = False
+    is_connection_known: bool = False
+    state: Mapping[str, Any] | None = None
 
-    def __init__(
-        self,
-        *,
-        index_id: str,
-        data_source_id: str,
-        execution_id: str | None = None,
-        started_after: str | None = None,
-        target_statuses: Sequence[str] = ("SUCCEEDED",),
-        max_documents_failed: int | None = None,
-        not_found_timeout: float = 120,
-        poll_interval: float = 60,
-        timeout: float | None = None,
-        waiting_since: str | None = None,
-        deferral_timeout: float | None = None,
-        stop_on_kill: bool = False,
-        is_connection_known: bool = False,
-        state: Mapping[str, Any] | None = None,
-        aws_conn_id: str | None = "aws_default",
-        region_name: str | None = None,
-        verify: bool | str | None = None,
-        botocore_config: Mapping[str, Any] | None = None,
-    ) -> None:
-        super().__init__(
-            aws_conn_id=aws_conn_id, region_name=region_name, verify=verify, botocore_config=botocore_config
+    def pokes(self, *, log: Callable[[str], object], is_rescheduled: bool) -> Pokes:
+        """Check the parameters and give the polls of a worker that waits for the same."""
+        since = _since(self.waiting_since)
+        return SyncJobPokes(
+            self._source(),
+            self._condition(),
+            since=since,
+            deadline=_deadline(since, self.timeout) or NEVER,
+            interval=self.poll_interval,
+            is_rescheduled=is_rescheduled,
+            log=log,
         )
-        self.index_id = index_id
-        self.data_source_id = data_source_id
-        self.execution_id = execution_id
-        self.started_after = started_after
-        self.target_statuses = target_statuses
-        self.max_documents_failed = max_documents_failed
-        self.not_found_timeout = not_found_timeout
-        self.poll_interval = poll_interval
-        self.timeout = timeout
-        self.waiting_since = waiting_since
-        self.deferral_timeout = deferral_timeout
-        self.stop_on_kill = stop_on_kill
-        self.is_connection_known = is_connection_known
-        self.state = state
+
+    def outcome_of(self, event: Any) -> Outcome:
+        """Read the event that this trigger fired; raise ValueError if it is unreadable or about something else."""
+        outcome = outcome_from_event(event)
+        check_subject(outcome, self.index_id, [self.data_source_id], self.execution_id)
+        return outcome
+
+    def _source(self) -> DataSource:
+        return DataSource(
+            self.aws_parameters,
+            check_identifier("index_id", self.index_id),
+            check_identifier("data_source_id", self.data_source_id),
+        )
+
+    def _condition(self, origin: datetime | None = None) -> SyncJobCondition:
+        """Build the condition; ``origin`` is when the wait began, if that may have been in another process."""
+        return sync_job_condition(
+            execution_id=self.execution_id,
+            started_after=self.started_after,
+            target_statuses=self.target_statuses,
+            max_documents_failed=self.max_documents_failed,
+            not_found_timeout=check_seconds("not_found_timeout", self.not_found_timeout),
+            since=_clock.utcnow(),
+            origin=origin,
+        )
 
     def _wait(self) -> Coroutine[Any, Any, Outcome]:
         since = self._began
         return wait_for(
-            DataSource(
-                self.aws_parameters,
-                check_identifier("index_id", self.index_id),
-                check_identifier("data_source_id", self.data_source_id),
-            ),
-            sync_job_condition(
-                execution_id=self.execution_id,
-                started_after=self.started_after,
-                target_statuses=self.target_statuses,
-                max_documents_failed=self.max_documents_failed,
-                not_found_timeout=check_seconds("not_found_timeout", self.not_found_timeout),
-                since=_clock.utcnow(),
-                origin=since,
-            ),
+            self._source(),
+            self._condition(origin=since),
             interval=_interval(self.poll_interval),
             deadline=_deadline(since, self.timeout),
             log=self.write_log,
@@ -315,6 +348,7 @@ def _deadline(since: datetime, timeout: float | None) -> datetime | None:
     return None if timeout is None else since + timedelta(seconds=check_seconds("timeout", timeout))
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class KendraDataFreshnessTrigger(_WaitTrigger):
     """
     Wait until data sources are fresh, sharing polls with all other waits on them.
@@ -322,7 +356,6 @@ class KendraDataFreshnessTrigger(_WaitTrigger):
     Fires once, with what :func:`airflow_provider_kendra.outcomes.freshness_from_event` takes. All
     parameters are JSON types.
 
-    :param index_id: The index.
     :param data_source_ids: One data source, several, or None for all that are ACTIVE or UPDATING.
     :param max_age: The cutoff, in seconds before each poll. Exclusive with ``fresh_since``.
     :param fresh_since: The cutoff, ISO 8601 with a time zone.
@@ -333,72 +366,54 @@ class KendraDataFreshnessTrigger(_WaitTrigger):
     :param poll_interval: Seconds between polls.
     :param timeout: Seconds after which the wait gives up; None for never.
     :param waiting_since: When the wait began, ISO 8601; None for when the trigger first runs.
-    :param aws_conn_id: The Airflow connection for AWS.
-    :param region_name: AWS region.
-    :param verify: Whether, or with which CA bundle, to verify TLS certificates.
-    :param botocore_config: Configuration for the botocore client.
     """
 
-    _parameters = (
-        "index_id",
-        "data_source_ids",
-        "max_age",
-        "fresh_since",
-        "measured_by",
-        "accepted_statuses",
-        "max_documents_failed",
-        "fail_fast",
-        "poll_interval",
-        "timeout",
-        "waiting_since",
-    )
+    data_source_ids: str | Sequence[str] | None = None
+    max_age: float | None = None
+    fresh_since: str | None = None
+    measured_by: str = "start_time"
+    accepted_statuses: Sequence[str] = ("SUCCEEDED",)
+    max_documents_failed: int | None = None
+    fail_fast: bool = False
+    poll_interval: float = 60
+    timeout: float | None = None
+    waiting_since: str | None = None
 
-    def __init__(
-        self,
-        *,
-        index_id: str,
-        data_source_ids: str | Sequence[str] | None = None,
-        max_age: float | None = None,
-        fresh_since: str | None = None,
-        measured_by: str = "start_time",
-        accepted_statuses: Sequence[str] = ("SUCCEEDED",),
-        max_documents_failed: int | None = None,
-        fail_fast: bool = False,
-        poll_interval: float = 60,
-        timeout: float | None = None,
-        waiting_since: str | None = None,
-        aws_conn_id: str | None = "aws_default",
-        region_name: str | None = None,
-        verify: bool | str | None = None,
-        botocore_config: Mapping[str, Any] | None = None,
-    ) -> None:
-        super().__init__(
-            aws_conn_id=aws_conn_id, region_name=region_name, verify=verify, botocore_config=botocore_config
+    def pokes(self, *, log: Callable[[str], object], is_rescheduled: bool) -> Pokes:
+        """Check the parameters and give the polls of a worker that waits for the same, in either mode."""
+        since = _since(self.waiting_since)
+        return FreshnessPokes(
+            self._index(),
+            self._condition(),
+            since=since,
+            deadline=_deadline(since, self.timeout) or NEVER,
+            log=log,
         )
-        self.index_id = index_id
-        self.data_source_ids = data_source_ids
-        self.max_age = max_age
-        self.fresh_since = fresh_since
-        self.measured_by = measured_by
-        self.accepted_statuses = accepted_statuses
-        self.max_documents_failed = max_documents_failed
-        self.fail_fast = fail_fast
-        self.poll_interval = poll_interval
-        self.timeout = timeout
-        self.waiting_since = waiting_since
+
+    def outcome_of(self, event: Any) -> Outcome | AllFresh:
+        """Read the event that this trigger fired; raise ValueError if it is unreadable or about something else."""
+        outcome, ids = freshness_from_event(event), self.data_source_ids
+        check_subject(outcome, self.index_id, ids if ids is None else check_identifiers("data_source_ids", ids))
+        return outcome
+
+    def _index(self) -> Index:
+        return freshness_index(self.aws_parameters, self.index_id, self.data_source_ids)
+
+    def _condition(self) -> Fresh:
+        return freshness_condition(
+            max_age=self.max_age,
+            fresh_since=self.fresh_since,
+            measured_by=self.measured_by,
+            accepted_statuses=self.accepted_statuses,
+            max_documents_failed=self.max_documents_failed,
+            fail_fast=self.fail_fast,
+        )
 
     def _wait(self) -> Coroutine[Any, Any, AllFresh | Failed]:
         since = _since(self.waiting_since)
         return wait_until_fresh(
-            freshness_index(self.aws_parameters, self.index_id, self.data_source_ids),
-            freshness_condition(
-                max_age=self.max_age,
-                fresh_since=self.fresh_since,
-                measured_by=self.measured_by,
-                accepted_statuses=self.accepted_statuses,
-                max_documents_failed=self.max_documents_failed,
-                fail_fast=self.fail_fast,
-            ),
+            self._index(),
+            self._condition(),
             interval=_interval(self.poll_interval),
             deadline=_deadline(since, self.timeout),
             log=self.write_log,
@@ -406,7 +421,8 @@ class KendraDataFreshnessTrigger(_WaitTrigger):
         )
 
 
-class KendraSyncJobEventTrigger(_Rebuildable, BaseEventTrigger):
+@dataclass(kw_only=True, eq=False, repr=False)
+class KendraSyncJobEventTrigger(_KendraTrigger, BaseEventTrigger):
     """
     Watch for sync jobs that finish, no matter who started them: for an ``AssetWatcher`` (Airflow 3.0+).
 
@@ -419,46 +435,32 @@ class KendraSyncJobEventTrigger(_Rebuildable, BaseEventTrigger):
     recognised by its ``execution_id``. Without a cursor, or with one that cannot be read, only jobs that finish from
     then on count.
 
-    :param index_id: The index.
     :param data_source_id: The data source.
     :param statuses: Statuses that count; some of SUCCEEDED (default), INCOMPLETE, FAILED, ABORTED.
     :param poll_interval: Seconds, or a ``timedelta``, between polls; more than 0. Default 60 seconds. All watchers and
         waits of a triggerer on one data source share polls; the shortest interval rules.
-    :param aws_conn_id: The Airflow connection for AWS.
-    :param region_name: AWS region.
-    :param verify: Whether, or with which CA bundle, to verify TLS certificates.
-    :param botocore_config: Configuration for the botocore client.
     :param queue: The queue of triggers that this one is for (Airflow 3.4+). Default None: any triggerer runs it.
     :raises InvalidParameterError: for a ``queue`` before Airflow 3.4, and for a value that can't be used.
     """
 
-    _parameters = ("index_id", "data_source_id", "statuses", "poll_interval")
-
     _has_stream = False
 
-    def __init__(
-        self,
-        *,
-        index_id: str,
-        data_source_id: str,
-        statuses: Sequence[str] = ("SUCCEEDED",),
-        poll_interval: float | timedelta = 60,
-        aws_conn_id: str | None = "aws_default",
-        region_name: str | None = None,
-        verify: bool | str | None = None,
-        botocore_config: Mapping[str, Any] | None = None,
-        queue: str | None = None,
-    ) -> None:
-        super().__init__(
-            aws_conn_id=aws_conn_id, region_name=region_name, verify=verify, botocore_config=botocore_config
-        )
+    data_source_id: str
+    statuses: Sequence[str] = ("SUCCEEDED",)
+    poll_interval: float | timedelta = 60
+    # Airflow reads it when it stores the trigger, and keeps it beside the arguments.
+    queue: str | None = field(default=None, metadata={"is_argument": False})
+
+    def __post_init__(self) -> None:
+        queue = self.queue
+        super().__post_init__()  # which resets the queue
+        self.queue = queue
         if queue is not None and not AIRFLOW_V_3_4_PLUS:
             raise InvalidParameterError(f"queue is {queue!r}, but only Airflow 3.4 and newer give triggers a queue")
-        self.queue = queue  # Airflow reads it when it stores the trigger, and keeps it beside the arguments
-        self.index_id = check_identifier("index_id", index_id)
-        self.data_source_id = check_identifier("data_source_id", data_source_id)
-        self.statuses = sorted(Acceptance.of(statuses).statuses)
-        self.poll_interval = check_interval("poll_interval", poll_interval)
+        self.index_id = check_identifier("index_id", self.index_id)
+        self.data_source_id = check_identifier("data_source_id", self.data_source_id)
+        self.statuses = sorted(Acceptance.of(self.statuses).statuses)
+        self.poll_interval = check_interval("poll_interval", self.poll_interval)
         _ = self.aws_parameters  # raises for what no client can be made with
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -507,7 +509,13 @@ class KendraSyncJobEventTrigger(_Rebuildable, BaseEventTrigger):
     def watch(self, cursor: Cursor | None) -> AsyncIterator[Finished]:
         """Watch from a place in the history on."""
         source = DataSource(self.aws_parameters, self.index_id, self.data_source_id)
-        return watch(source, cursor, statuses=self.statuses, interval=self.poll_interval, log=self.write_log)
+        return watch(
+            source,
+            cursor,
+            statuses=self.statuses,
+            interval=check_interval("poll_interval", self.poll_interval),
+            log=self.write_log,
+        )
 
     @staticmethod
     def records(finished: Finished) -> list[dict[str, Any]]:

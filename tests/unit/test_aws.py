@@ -1,16 +1,16 @@
 """The AWS parameters arrive at the hook as they were given, and equal ones are equal."""
 
 import pytest
-from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_kendra.aws import AwsParameters, AwsParametersMixin
+from airflow_provider_kendra._tasks import KendraOperator
+from airflow_provider_kendra.aws import AwsParameters
 
 
-class Operator(AwsParametersMixin, BaseOperator):
-    template_fields = AwsParametersMixin.aws_template_fields
+class Operator(KendraOperator):
+    template_fields = KendraOperator.aws_template_fields
 
     def __init__(self, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(index_id="i" * 36, **kwargs)
 
 
 def test_the_hook_gets_all_four_parameters():

@@ -11,6 +11,13 @@ import airflow_provider_kendra
 
 PACKAGE = Path(airflow_provider_kendra.__file__).parent
 HEAVY = ("boto3", "botocore", "moto")
+ONLY_WHEN_RUN = (
+    "airflow.triggers",
+    *(
+        f"airflow_provider_kendra.{name}"
+        for name in ("triggers", "conditions", "polling", "watching", "finished", "starting", "hooks", "_pokes")
+    ),
+)
 
 # Airflow's parser has loaded this much before it comes to a DAG file.
 BARE_DAG = "import airflow; from airflow.providers.common.compat.sdk import DAG"
@@ -45,6 +52,18 @@ print(json.dumps(loaded))
     )
 
     assert {module: heavy for module, heavy in loaded.items() if heavy} == {}
+
+
+def test_operators_and_sensors_load_nothing_that_only_a_running_task_needs():
+    loaded = in_a_fresh_process(f"""
+{BARE_DAG}
+import sys
+before = set(sys.modules)
+import airflow_provider_kendra.operators.kendra, airflow_provider_kendra.sensors.kendra
+print([module for module in sorted(set(sys.modules) - before) if module.startswith({ONLY_WHEN_RUN})])
+""")
+
+    assert loaded == "[]"
 
 
 def test_the_pytest_plugin_loads_nothing_heavy():

@@ -11,7 +11,7 @@ import airflow_provider_kendra
 
 NAME = "airflow_provider_kendra"
 ROOT = Path(airflow_provider_kendra.__file__).parent
-AT_MOST = 12
+AT_MOST = 13
 
 
 def module_of(path: Path) -> str:

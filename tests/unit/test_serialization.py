@@ -24,7 +24,7 @@ from airflow.providers.common.compat.sdk import (
 from airflow.triggers.base import BaseTrigger
 
 from airflow_provider_kendra import operators, sensors, triggers
-from airflow_provider_kendra.aws import AwsParametersMixin
+from airflow_provider_kendra.aws import TakesAwsParameters
 from airflow_provider_kendra.sensors.kendra import KendraSyncJobSensor
 from airflow_provider_kendra.triggers.kendra import KendraSyncJobTrigger
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
@@ -95,7 +95,7 @@ TRIGGERS = list(_classes(triggers, BaseTrigger))
 every_operator = pytest.mark.parametrize("operator", OPERATORS)
 every_trigger = pytest.mark.parametrize("trigger", TRIGGERS)
 every_deferrable_operator = pytest.mark.parametrize(
-    "operator", [each for each in OPERATORS if "deferrable" in inspect.signature(each.__init__).parameters]
+    "operator", [each for each in OPERATORS if "deferrable" in inspect.signature(each).parameters]
 )
 
 
@@ -103,7 +103,7 @@ BESIDE_THE_ARGUMENTS = {"queue"}  # of a trigger: Airflow stores it in a column 
 
 
 def _parameters(cls: type) -> dict[str, inspect.Parameter]:
-    parameters = inspect.signature(cls.__init__).parameters
+    parameters = inspect.signature(cls).parameters
     return {
         name: parameter
         for name, parameter in parameters.items()
@@ -183,7 +183,7 @@ class TestTriggers:
         assert json.loads(json.dumps(kwargs)) == kwargs
 
     @every_trigger
-    def test_the_aws_parameters_reach_the_hook(self, trigger: type[AwsParametersMixin], other_connection: None) -> None:
+    def test_the_aws_parameters_reach_the_hook(self, trigger: type[TakesAwsParameters], other_connection: None) -> None:
         _check_hook(trigger(**_all_changed(trigger)).aws_parameters.make_hook())
 
 
