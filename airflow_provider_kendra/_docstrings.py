@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 _FIELD = re.compile(r"^(?=:)", re.MULTILINE)
 _PARAM = ":param "
-_FIRST = ("index_id", "data_source_id")
+_FIRST = ("index_id", "data_source_id", "data_source_ids")
 
 
 class _Signature:
