@@ -16,18 +16,20 @@ from typing import TYPE_CHECKING, Any, TextIO
 from airflow.cli.simple_table import AirflowConsole
 from airflow.utils.cli import suppress_logs_and_warning
 
-from airflow_provider_kendra import _clock, _output, _streams, polling
+from airflow_provider_kendra import _clock, _output, _streams
 from airflow_provider_kendra._stopping import StopState
 from airflow_provider_kendra._text import LONGEST_MESSAGE, make_plain, plain
-from airflow_provider_kendra.aws import AwsParameters
-from airflow_provider_kendra.conditions import (
+from airflow_provider_kendra._waiting.conditions import (
     Decision,
     ExecutionFinished,
-    History,
     SyncJobCondition,
     Waiting,
     sync_job_condition,
 )
+from airflow_provider_kendra._waiting.history import History
+from airflow_provider_kendra._waiting.poller import DataSource
+from airflow_provider_kendra._waiting.wait import wait_in_worker
+from airflow_provider_kendra.aws import AwsParameters
 from airflow_provider_kendra.exceptions import KendraError, KendraRequestError, KendraSyncJobAlreadyRunningError
 from airflow_provider_kendra.freshness import Reading, condition_for, in_words, read_index
 from airflow_provider_kendra.operators.kendra import NOT_FOUND_TIMEOUT
@@ -275,10 +277,10 @@ def _execution(execution_id: str, acceptance: Acceptance) -> ExecutionFinished:
 def _wait(args: Namespace, condition: SyncJobCondition, hook: Any) -> None:
     """Wait, print the job as it ended, and end with the status that the outcome has."""
     progress = _Progress(sys.stderr)
-    source = polling.DataSource(_aws(args), args.index_id, args.data_source_id)
+    source = DataSource(_aws(args), args.index_id, args.data_source_id)
     began = _clock.utcnow()
     try:
-        outcome = polling.wait_in_worker(
+        outcome = wait_in_worker(
             hook,
             source,
             _Watched(condition, progress, began) if progress.is_shown else condition,

@@ -10,7 +10,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_kendra._text import plain, storable
-from airflow_provider_kendra.conditions import NOT_JUDGED, Fresh, History, NeedsOlder, Page, freshness_condition
+from airflow_provider_kendra._waiting.conditions import NOT_JUDGED, Fresh, NeedsOlder, freshness_condition
+from airflow_provider_kendra._waiting.history import History, Page
 from airflow_provider_kendra.outcomes import Satisfied
 from airflow_provider_kendra.sync_job import SyncJob, SyncJobStatus
 

@@ -33,7 +33,7 @@ from airflow_provider_kendra._starting import (
 )
 from airflow_provider_kendra._stopping import Confirm, Stopped, Stopper, StopState, advance_stop
 from airflow_provider_kendra._text import plain, shown
-from airflow_provider_kendra.conditions import Page
+from airflow_provider_kendra._waiting.history import Page
 from airflow_provider_kendra.exceptions import (
     KendraDocumentsError,
     KendraDocumentsRequestError,

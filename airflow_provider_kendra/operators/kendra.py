@@ -141,12 +141,13 @@ class _SyncJobWaiter(RecordTask, KendraOperator):
                 method_name="execute_complete",
                 timeout=timedelta(seconds=remaining) + _NET,
             )
-        from airflow_provider_kendra import polling
-        from airflow_provider_kendra.conditions import ExecutionFinished
+        from airflow_provider_kendra._waiting.conditions import ExecutionFinished
+        from airflow_provider_kendra._waiting.poller import DataSource
+        from airflow_provider_kendra._waiting.wait import wait_in_worker
 
-        return polling.wait_in_worker(
+        return wait_in_worker(
             self.hook,
-            polling.DataSource(self.aws_parameters, self.index_id, self.data_source_id),
+            DataSource(self.aws_parameters, self.index_id, self.data_source_id),
             ExecutionFinished(execution_id, acceptance, NOT_FOUND_TIMEOUT, now),
             interval=self.poll_interval,
             deadline=deadline,

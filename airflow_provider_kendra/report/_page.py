@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from airflow_provider_kendra._text import LONGEST, plain
-from airflow_provider_kendra.conditions import Fresh
+from airflow_provider_kendra._waiting.conditions import Fresh
 from airflow_provider_kendra.freshness import Reading, in_words
 from airflow_provider_kendra.report import _charts
 

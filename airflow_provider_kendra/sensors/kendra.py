@@ -54,7 +54,7 @@ else:
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_kendra._pokes import Pokes
+    from airflow_provider_kendra._waiting.pokes import Pokes
     from airflow_provider_kendra.triggers.kendra import (
         KendraDataFreshnessTrigger,
         KendraSyncJobTrigger,

@@ -16,12 +16,16 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_kendra import _clock
 from airflow_provider_kendra._docstrings import Documented
-from airflow_provider_kendra._pokes import FreshnessPokes, Pokes, SyncJobPokes
 from airflow_provider_kendra._text import plain
+from airflow_provider_kendra._waiting.client import KNOWN_AFTER
+from airflow_provider_kendra._waiting.conditions import Fresh, SyncJobCondition, freshness_condition, sync_job_condition
+from airflow_provider_kendra._waiting.freshness import Index, freshness_index, wait_until_fresh
+from airflow_provider_kendra._waiting.pokes import FreshnessPokes, Pokes, SyncJobPokes
+from airflow_provider_kendra._waiting.poller import NEVER, DataSource
+from airflow_provider_kendra._waiting.wait import wait_for
+from airflow_provider_kendra._waiting.watcher import Cursor, Finished, watch
 from airflow_provider_kendra.aws import TakesAwsParameters
-from airflow_provider_kendra.conditions import Fresh, SyncJobCondition, freshness_condition, sync_job_condition
 from airflow_provider_kendra.exceptions import InvalidParameterError, KendraRequestError
-from airflow_provider_kendra.finished import Cursor, Finished
 from airflow_provider_kendra.outcomes import (
     AllFresh,
     Failed,
@@ -31,7 +35,6 @@ from airflow_provider_kendra.outcomes import (
     freshness_from_event,
     outcome_from_event,
 )
-from airflow_provider_kendra.polling import KNOWN_AFTER, NEVER, DataSource, wait_for
 from airflow_provider_kendra.rendering import RenderedParameters
 from airflow_provider_kendra.sync_job import Acceptance
 from airflow_provider_kendra.validation import (
@@ -42,7 +45,6 @@ from airflow_provider_kendra.validation import (
     check_time,
 )
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_4_PLUS
-from airflow_provider_kendra.watching import Index, freshness_index, wait_until_fresh, watch
 
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseEventTrigger

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from airflow_provider_kendra.polling import MAX_CALLS
+from airflow_provider_kendra._waiting.client import MAX_CALLS
 from airflow_provider_kendra.testing import LocalKendra
 
 OURS = ["airflow_provider_kendra.operators.kendra", "airflow_provider_kendra.sensors.kendra"]

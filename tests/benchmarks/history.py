@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow_provider_kendra.conditions import Jobs
+from airflow_provider_kendra._waiting.history import Jobs
 from airflow_provider_kendra.sync_job import SyncJob
 from airflow_provider_kendra.testing import LocalKendra
 from airflow_provider_kendra.triggers.kendra import KendraDataFreshnessTrigger, KendraSyncJobTrigger

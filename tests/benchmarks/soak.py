@@ -16,7 +16,8 @@ from typing import Any
 
 from botocore.client import BaseClient
 
-from airflow_provider_kendra.polling import MAX_CALLS, Poller
+from airflow_provider_kendra._waiting.client import MAX_CALLS
+from airflow_provider_kendra._waiting.poller import Poller
 from airflow_provider_kendra.testing import LocalKendra
 from airflow_provider_kendra.triggers.kendra import KendraSyncJobTrigger
 from tests.benchmarks.loop import Stalls, maker, rss, run, seen_by_their_logs

@@ -16,7 +16,8 @@ from airflow.providers.common.compat.sdk import DAG
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_kendra.conditions import ExecutionFinished, Page, read
+from airflow_provider_kendra._waiting.conditions import ExecutionFinished, read
+from airflow_provider_kendra._waiting.history import Page
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.outcomes import Failed
 from airflow_provider_kendra.sensors.kendra import KendraDataFreshnessSensor, KendraSyncJobSensor

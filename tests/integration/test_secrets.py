@@ -19,7 +19,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_kendra import cli, polling
+from airflow_provider_kendra import cli
+from airflow_provider_kendra._waiting import poller
+from airflow_provider_kendra._waiting.freshness import freshness_index
 from airflow_provider_kendra.assets.kendra import create_asset
 from airflow_provider_kendra.aws import AwsParameters
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
@@ -36,7 +38,6 @@ from airflow_provider_kendra.triggers.kendra import (
     KendraSyncJobTrigger,
 )
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS
-from airflow_provider_kendra.watching import freshness_index
 from tests.conftest import DataSource, listed
 from tests.task_runs import TaskRun
 from tests.virtual_time import VirtualTimeLoop
@@ -261,7 +262,7 @@ def test_no_repr_shows_a_configuration(source: DataSource) -> None:
     watcher = triggers[-1]
     stream = [watcher.shared_stream_key(), watcher.serialize()] if AIRFLOW_V_3_0_PLUS else []
     assert_none_in(
-        repr(aws), repr(polling.DataSource(aws, *source.ids)), repr(index), repr(index.catalogue),
+        repr(aws), repr(poller.DataSource(aws, *source.ids)), repr(index), repr(index.catalogue),
         *map(repr, triggers), *map(str, triggers), *map(repr, stream),
     )  # fmt: skip
     assert "botocore_config=***" in repr(watcher)

@@ -8,18 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_kendra.conditions import (
-    PROGRESS_INTERVAL,
+from airflow_provider_kendra._waiting.conditions import (
     ExecutionFinished,
-    History,
     NeedsOlder,
-    Page,
     SyncedSince,
     Waiting,
     read,
     sync_job_condition,
-    sync_job_log,
 )
+from airflow_provider_kendra._waiting.history import History, Page
+from airflow_provider_kendra._waiting.log import PROGRESS_INTERVAL, sync_job_log
 from airflow_provider_kendra.outcomes import Failed, Failure, Satisfied, outcome_from_event
 from airflow_provider_kendra.sync_job import DOCUMENT_COUNTS, Acceptance, SyncJob
 from tests.conftest import examples

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_kendra import finished
-from airflow_provider_kendra.conditions import History, NeedsOlder, Page
-from airflow_provider_kendra.finished import Finished, FinishedSince, check_cursor
+from airflow_provider_kendra._waiting.conditions import NeedsOlder
+from airflow_provider_kendra._waiting.history import History, Page
+from airflow_provider_kendra._waiting.watcher import Finished, FinishedSince, check_cursor
 from airflow_provider_kendra.sync_job import SyncJob
 from tests.conftest import examples
 

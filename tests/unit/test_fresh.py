@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_kendra.conditions import Fresh, HeldUp, Page, Waiting, all_fresh, freshness_condition, read
+from airflow_provider_kendra._waiting.conditions import Fresh, HeldUp, Waiting, all_fresh, freshness_condition, read
+from airflow_provider_kendra._waiting.history import Page
 from airflow_provider_kendra.outcomes import AllFresh, Failed, Failure, Outcome, Satisfied, freshness_from_event
 from airflow_provider_kendra.sync_job import Acceptance, SyncJob
 from airflow_provider_kendra.validation import MeasuredBy

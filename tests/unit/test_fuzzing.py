@@ -18,8 +18,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_kendra import cli
+from airflow_provider_kendra._waiting.conditions import Waiting, sync_job_condition
+from airflow_provider_kendra._waiting.poller import DataSource
+from airflow_provider_kendra._waiting.wait import poll_once
 from airflow_provider_kendra.aws import AwsParameters
-from airflow_provider_kendra.conditions import Waiting, sync_job_condition
 from airflow_provider_kendra.exceptions import KendraError
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.operators.kendra import (
@@ -29,7 +31,6 @@ from airflow_provider_kendra.operators.kendra import (
     KendraSyncJobMetricsOperator,
 )
 from airflow_provider_kendra.outcomes import Failed, Satisfied, freshness_from_event, outcome_from_event
-from airflow_provider_kendra.polling import DataSource, poll_once
 from airflow_provider_kendra.sensors.kendra import KendraDataFreshnessSensor, KendraSyncJobSensor
 from airflow_provider_kendra.sync_job import SyncJob
 from airflow_provider_kendra.triggers.kendra import KendraDataFreshnessTrigger, KendraSyncJobTrigger

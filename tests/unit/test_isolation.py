@@ -17,11 +17,13 @@ from typing import Any
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from airflow_provider_kendra import _clock, polling
-from airflow_provider_kendra.conditions import freshness_condition
+from airflow_provider_kendra import _clock
+from airflow_provider_kendra._waiting import client as poll_client
+from airflow_provider_kendra._waiting import poller
+from airflow_provider_kendra._waiting.conditions import freshness_condition
+from airflow_provider_kendra._waiting.freshness import freshness_index, wait_until_fresh
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.outcomes import Failed, Failure, Satisfied
-from airflow_provider_kendra.watching import freshness_index, wait_until_fresh
 from tests.conftest import DataSource, listed
 from tests.unit.test_polling import AWS, RUNNING, SUCCEEDED, cancel, look_up_with, until, wait
 from tests.virtual_time import VirtualTimeLoop, async_log, run_in_virtual_time
@@ -64,7 +66,7 @@ _iter_pages = KendraSyncJobsHook._iter_pages
 def calls(monkeypatch: pytest.MonkeyPatch, data_source: DataSource) -> Calls:
     calls = Calls()
     monkeypatch.setattr(KendraSyncJobsHook, "_iter_pages", lambda hook, *ids, **more: calls.pages(hook, *ids, **more))
-    monkeypatch.setattr(polling, "random", SimpleNamespace(uniform=lambda low, high: high))
+    monkeypatch.setattr(poller, "random", SimpleNamespace(uniform=lambda low, high: high))
     monkeypatch.setenv("AIRFLOW_CONN_HUNG", data_source.kendra.connection_json)
     return calls
 
@@ -90,7 +92,7 @@ def test_calls_that_hang_on_one_connection_delay_no_poll_on_another(data_source,
 
     run_in_virtual_time(main())
     assert calls.times[data_source.data_source_id] == [0, 60, 120, 180, 240, 300, 360]
-    assert calls.most_threads <= 2 * (polling.MAX_CALLS + 1)
+    assert calls.most_threads <= 2 * (poll_client.MAX_CALLS + 1)
 
 
 def test_a_wait_whose_job_had_succeeded_never_times_out_without_a_poll_of_its_own(data_source, calls):
@@ -143,10 +145,10 @@ def test_a_data_source_is_polled_in_good_time_though_many_on_its_connection_hang
 
     run_in_virtual_time(main())
     times = calls.times[data_source.data_source_id]
-    assert times[0] <= 48 / polling.MAX_CALLS * HANGS
+    assert times[0] <= 48 / poll_client.MAX_CALLS * HANGS
     # Those that are known to hang leave threads free.
     assert {later - earlier for earlier, later in pairwise(times[1:])} == {60}
-    assert calls.most_threads <= polling.MAX_CALLS + 1
+    assert calls.most_threads <= poll_client.MAX_CALLS + 1
 
 
 def test_a_look_up_that_hangs_delays_no_poll_on_another_connection(data_source, calls, monkeypatch):
@@ -199,8 +201,8 @@ def test_a_client_stays_in_use_while_its_renewal_hangs_or_fails(data_source, cal
 
     run_in_virtual_time(main())
     times = calls.times[data_source.data_source_id]
-    assert max(later - earlier for earlier, later in pairwise(times)) <= 60 + polling.RENEWAL_PATIENCE
-    assert look_ups[:2] == [0, polling.CLIENT_LIFETIME]
+    assert max(later - earlier for earlier, later in pairwise(times)) <= 60 + poll_client.RENEWAL_PATIENCE
+    assert look_ups[:2] == [0, poll_client.CLIENT_LIFETIME]
     assert len(look_ups) == 4
 
 
@@ -222,7 +224,7 @@ def test_threads_go_with_the_last_wait_of_their_client(data_source, calls, monke
 
 def test_the_poller_makes_one_short_attempt_unless_the_author_says_otherwise(data_source):
     def config(**given: Any) -> Any:
-        return polling._make_hook(replace(AWS, botocore_config=json.dumps(given))).conn.meta.config
+        return poll_client._make_hook(replace(AWS, botocore_config=json.dumps(given))).conn.meta.config
 
     assert (config().retries["total_max_attempts"], config().connect_timeout, config().read_timeout) == (1, 5, 10)
     assert config(retries={"total_max_attempts": 4}).retries["total_max_attempts"] == 4
@@ -231,9 +233,12 @@ def test_the_poller_makes_one_short_attempt_unless_the_author_says_otherwise(dat
 
 SCRIPT = """
 import asyncio, json, os, socket
-from airflow_provider_kendra import _clock, polling
+from airflow_provider_kendra import _clock
+from airflow_provider_kendra._waiting import client as poll_client
+from airflow_provider_kendra._waiting import poller
+from airflow_provider_kendra._waiting import wait as waits
 from airflow_provider_kendra.aws import AwsParameters
-from airflow_provider_kendra.conditions import ExecutionFinished
+from airflow_provider_kendra._waiting.conditions import ExecutionFinished
 from airflow_provider_kendra.sync_job import Acceptance
 
 server = socket.create_server(("127.0.0.1", 0), backlog=100)
@@ -251,10 +256,10 @@ async def show(line):
 
 async def main():
     for number in range(48):
-        source = polling.DataSource(AwsParameters(aws_conn_id="hung"), "i" * 36, f"source-{number}")
+        source = poller.DataSource(AwsParameters(aws_conn_id="hung"), "i" * 36, f"source-{number}")
         condition = ExecutionFinished("job", Acceptance(), 120, _clock.utcnow())
         waiting.append(asyncio.create_task(
-            polling.wait_for(source, condition, interval=60, deadline=None, log=show)
+            waits.wait_for(source, condition, interval=60, deadline=None, log=show)
         ))
     connections.append(await asyncio.to_thread(server.accept))
 

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_kendra.conditions import ExecutionFinished, Fresh, History, Kept, NeedsOlder, Page, SyncedSince
-from airflow_provider_kendra.finished import Finished, FinishedSince
+from airflow_provider_kendra._waiting.conditions import ExecutionFinished, Fresh, NeedsOlder, SyncedSince
+from airflow_provider_kendra._waiting.history import History, Kept, Page
+from airflow_provider_kendra._waiting.watcher import Finished, FinishedSince
 from airflow_provider_kendra.sync_job import Acceptance, SyncJob
 from tests.conftest import examples
 

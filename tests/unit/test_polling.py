@@ -20,9 +20,13 @@ from botocore.client import BaseClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_kendra import _clock, polling
+from airflow_provider_kendra import _clock
+from airflow_provider_kendra._waiting import client as poll_client
+from airflow_provider_kendra._waiting import poller
+from airflow_provider_kendra._waiting import wait as waits
+from airflow_provider_kendra._waiting.conditions import Condition, Decision, ExecutionFinished, SyncedSince, Waiting
+from airflow_provider_kendra._waiting.history import History
 from airflow_provider_kendra.aws import AwsParameters
-from airflow_provider_kendra.conditions import Condition, Decision, ExecutionFinished, History, SyncedSince, Waiting
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.outcomes import Failed, Failure, Outcome, Satisfied, outcome_from_event
 from airflow_provider_kendra.sync_job import Acceptance
@@ -71,8 +75,8 @@ def wait(
 ) -> asyncio.Task[Outcome]:
     """Begin to wait."""
     return asyncio.create_task(
-        polling.wait_for(
-            polling.DataSource(aws, *source.ids),
+        waits.wait_for(
+            poller.DataSource(aws, *source.ids),
             condition or finished(),
             interval=interval,
             deadline=None if timeout is None else _clock.utcnow() + timedelta(seconds=timeout),
@@ -161,26 +165,26 @@ class Clients:
 
 
 _close = BaseClient.close
-_make_hook = polling._make_hook
+_make_hook = poll_client._make_hook
 
 
 @pytest.fixture
 def clients(monkeypatch: pytest.MonkeyPatch) -> Clients:
     clients = Clients()
     monkeypatch.setattr(BaseClient, "close", lambda client: clients.close(client))
-    monkeypatch.setattr(polling, "_make_hook", clients.make_hook)
+    monkeypatch.setattr(poll_client, "_make_hook", clients.make_hook)
     return clients
 
 
 @pytest.fixture
 def even(monkeypatch: pytest.MonkeyPatch) -> None:
     """No jitter: a pause is as long as it says."""
-    monkeypatch.setattr(polling, "random", SimpleNamespace(uniform=lambda low, high: high))
+    monkeypatch.setattr(poller, "random", SimpleNamespace(uniform=lambda low, high: high))
 
 
 async def assert_nothing_is_left(clients: Clients) -> None:
     await asyncio.sleep(60)  # a client that is still being made is closed when it is done
-    assert not polling.Poller._of_loop
+    assert not poller.Poller._of_loop
     assert asyncio.all_tasks() == {asyncio.current_task()}
     assert Counter(map(id, clients.closed)) == Counter(map(id, clients.made))
     for thread in threading.enumerate():
@@ -295,7 +299,7 @@ def test_data_sources_polled_from_the_same_moment_drift_apart(data_source, looks
 
 
 def test_calls_in_flight_are_bounded_however_many_data_sources_are_polled(data_source, looks):
-    sources = [data_source, *(another(data_source) for _ in range(4 * polling.MAX_CALLS))]
+    sources = [data_source, *(another(data_source) for _ in range(4 * poll_client.MAX_CALLS))]
     for source in sources:
         source.show(SUCCEEDED)
     data_source.kendra.inject(LIST, delay=0.02)
@@ -304,7 +308,7 @@ def test_calls_in_flight_are_bounded_however_many_data_sources_are_polled(data_s
         await asyncio.gather(*(wait(source) for source in sources))
 
     run_in_virtual_time(main())
-    assert 1 < looks.most_in_flight <= polling.MAX_CALLS
+    assert 1 < looks.most_in_flight <= poll_client.MAX_CALLS
 
 
 def test_two_event_loops_share_nothing(data_source, even, clients):
@@ -699,7 +703,7 @@ def test_clients_are_rebuilt_after_a_while_so_that_an_edited_connection_is_notic
         await until(60)
         edited = data_source.kendra.connection_json.replace("us-east-1", "us-west-2")
         monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", edited)
-        await until(polling.CLIENT_LIFETIME - 1)
+        await until(poll_client.CLIENT_LIFETIME - 1)
         assert [client.meta.region_name for client in clients.made] == ["us-east-1"]
         assert isinstance(await waiting, Failed)  # there is no such data source in the other region
         assert [client.meta.region_name for client in clients.made] == ["us-east-1", "us-west-2"]
@@ -859,9 +863,9 @@ def wait_in_worker(
     timeout: float = 600,
     log: Callable[[str], object] = lambda line: None,
 ) -> Outcome:
-    return polling.wait_in_worker(
+    return waits.wait_in_worker(
         hook or AWS.make_hook(),
-        polling.DataSource(AWS, *source.ids),
+        poller.DataSource(AWS, *source.ids),
         finished(),
         interval=interval,
         deadline=_clock.utcnow() + timedelta(seconds=timeout),
@@ -896,7 +900,7 @@ def test_a_worker_that_times_out_has_looked_at_its_deadline_and_says_what_it_saw
 def test_a_worker_always_pauses_between_looks(data_source, clock):
     data_source.show(RUNNING, SUCCEEDED)
     wait_in_worker(data_source, interval=0)
-    assert clock.sleeps == [polling.MIN_INTERVAL]
+    assert clock.sleeps == [poller.MIN_INTERVAL]
 
 
 def test_a_worker_whose_looks_fail_still_knows_the_job_and_says_what_failed(data_source, clock):
@@ -1099,7 +1103,7 @@ def test_every_wait_gets_its_outcome_whatever_happens_to_others(
         if deadline < ended:
             return {"timed out"}
         # The last look may be a little older than the deadline, or may have failed.
-        is_sure = deadline >= ended + polling._RECENT and not troubles
+        is_sure = deadline >= ended + poller._RECENT and not troubles
         return {status} if is_sure else {status, "timed out"}
 
     run_in_virtual_time(main())
@@ -1161,7 +1165,7 @@ def test_a_client_is_made_in_the_name_of_no_wait(data_source, monkeypatch):
         contexts.append(task_id.get())
         return _make_hook(aws)
 
-    monkeypatch.setattr(polling, "_make_hook", make_hook)
+    monkeypatch.setattr(poll_client, "_make_hook", make_hook)
 
     async def main() -> None:
         token = task_id.set("task")
@@ -1212,7 +1216,7 @@ def test_of_a_failed_look_a_thousand_waits_hear_at_one_time_and_the_loop_has_its
 
     run_in_virtual_time(main())
     assert len(set(times)) == 1
-    assert len(set(turns)) >= 1000 / polling._BATCH
+    assert len(set(turns)) >= 1000 / poller._BATCH
 
 
 def test_a_time_out_while_looks_fail_says_in_which_state_the_job_was_last(data_source, even):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_kendra.conditions import Page
+from airflow_provider_kendra._waiting.history import Page
 from airflow_provider_kendra.exceptions import KendraError
 from airflow_provider_kendra.report import render_report
 from airflow_provider_kendra.sync_job import TERMINAL_STATUSES, SyncJob

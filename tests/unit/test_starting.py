@@ -25,7 +25,6 @@ from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConn
 from hypothesis import HealthCheck, Phase, event, example, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_kendra import polling
 from airflow_provider_kendra._calls import LISTING_GRACE, PAUSE
 from airflow_provider_kendra._starting import (
     START_GRACE,
@@ -43,7 +42,9 @@ from airflow_provider_kendra._starting import (
     already_running,
     is_outdated,
 )
-from airflow_provider_kendra.conditions import sync_job_condition
+from airflow_provider_kendra._waiting import poller
+from airflow_provider_kendra._waiting import wait as waits
+from airflow_provider_kendra._waiting.conditions import sync_job_condition
 from airflow_provider_kendra.exceptions import (
     KendraError,
     KendraSyncJobAlreadyRunningError,
@@ -1009,9 +1010,9 @@ class World:
         )
         self.is_deferred = True
         try:
-            outcome = polling.wait_in_worker(
+            outcome = waits.wait_in_worker(
                 FakeHook(self),
-                polling.DataSource(trigger.aws_parameters, *self.ids.values()),
+                poller.DataSource(trigger.aws_parameters, *self.ids.values()),
                 condition,
                 interval=told["poll_interval"],
                 deadline=since + timedelta(seconds=told["timeout"]),

@@ -9,7 +9,7 @@ from concurrent.futures import CancelledError, wait
 import pytest
 
 from airflow_provider_kendra import threads
-from airflow_provider_kendra.threads import DaemonThreads
+from airflow_provider_kendra._waiting.threads import DaemonThreads
 
 NAME = "kendra-test"
 

@@ -13,20 +13,19 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_kendra import _clock, polling, watching
+from airflow_provider_kendra import _clock
+from airflow_provider_kendra._waiting import client as poll_client
+from airflow_provider_kendra._waiting import freshness as freshness_waits
+from airflow_provider_kendra._waiting import poller
+from airflow_provider_kendra._waiting import wait as waits
+from airflow_provider_kendra._waiting.conditions import ExecutionFinished, Fresh, HeldUp, Waiting
+from airflow_provider_kendra._waiting.freshness import Index, wait_until_fresh
+from airflow_provider_kendra._waiting.log import PROGRESS_INTERVAL, freshness_log
+from airflow_provider_kendra._waiting.watcher import Cursor, Finished, watch
 from airflow_provider_kendra.aws import AwsParameters
-from airflow_provider_kendra.conditions import (
-    PROGRESS_INTERVAL,
-    ExecutionFinished,
-    Fresh,
-    HeldUp,
-    Waiting,
-    freshness_log,
-)
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.outcomes import AllFresh, Failed, Failure
 from airflow_provider_kendra.sync_job import Acceptance, SyncJob, SyncJobStatus
-from airflow_provider_kendra.watching import Cursor, Finished, Index, wait_until_fresh, watch
 from tests.conftest import NEWEST_START, DataSource, listed
 from tests.virtual_time import async_log, run_in_virtual_time
 
@@ -40,7 +39,7 @@ AWS = AwsParameters(botocore_config='{"retries": {"total_max_attempts": 1}}')
 @pytest.fixture(autouse=True)
 def _even(monkeypatch: pytest.MonkeyPatch) -> None:
     """No jitter: a pause is as long as it says."""
-    monkeypatch.setattr(polling, "random", SimpleNamespace(uniform=lambda low, high: high))
+    monkeypatch.setattr(poller, "random", SimpleNamespace(uniform=lambda low, high: high))
 
 
 def at(seconds: float) -> datetime:
@@ -111,7 +110,7 @@ class Watched:
 
     async def _run(self) -> None:
         stream = watch(
-            polling.DataSource(AWS, *self.source.ids), self.cursor, interval=60, log=async_log(self.lines.append)
+            poller.DataSource(AWS, *self.source.ids), self.cursor, interval=60, log=async_log(self.lines.append)
         )
         assert isinstance(stream, AsyncIterator)
         async for finished in stream:
@@ -128,7 +127,7 @@ class Watched:
 
 async def assert_nothing_is_left() -> None:
     await asyncio.sleep(60)  # a client that is still being made is closed when it is done
-    assert not polling.Poller._of_loop
+    assert not poller.Poller._of_loop
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
@@ -261,8 +260,8 @@ def test_when_a_data_source_is_refused_the_others_are_listed_at_once_and_not_at_
         await until(1)
         # Another wait lets the poll of this one data source look at other times: the second time at 46.
         condition = ExecutionFinished("never", Acceptance(), 120, _clock.utcnow())
-        other = polling.wait_for(
-            polling.DataSource(AWS, *deleted.ids),
+        other = waits.wait_for(
+            poller.DataSource(AWS, *deleted.ids),
             condition,
             interval=46,
             deadline=None,
@@ -618,7 +617,7 @@ def poll_all(source: DataSource, *ids: str, seconds: float = 3600, **parameters:
     _ = hook.conn  # made before the time begins to run
     deadline = _clock.utcnow() + timedelta(seconds=seconds)
     index = Index(AWS, source.index_id, ids or None)
-    return watching.poll_all(hook, index, fresh(**parameters), {}, deadline)
+    return freshness_waits.poll_all(hook, index, fresh(**parameters), {}, deadline)
 
 
 @pytest.mark.parametrize("is_listed", [True, False])
@@ -667,7 +666,7 @@ def test_a_worker_reads_several_data_sources_at_once_and_no_more_than_a_client_h
     custom_data_source.kendra.inject(LIST, delay=0.02)
     gate = hang()
     assert len(poll_all(custom_data_source).jobs) == 30
-    assert 1 < gate.most_in_flight <= polling.MAX_CALLS
+    assert 1 < gate.most_in_flight <= poll_client.MAX_CALLS
 
 
 @pytest.mark.parametrize("is_listed", [True, False])
@@ -836,7 +835,7 @@ def test_a_slow_reader_gets_what_several_looks_have_found_at_once(custom_data_so
 
     async def main():
         custom_data_source.show([job(1)])
-        stream = watch(polling.DataSource(AWS, *custom_data_source.ids), {}, interval=60, log=async_log(print))
+        stream = watch(poller.DataSource(AWS, *custom_data_source.ids), {}, interval=60, log=async_log(print))
         assert [each.execution_id for each in (await anext(stream)).jobs] == ["job-1"]
         await until(30)
         custom_data_source.show([job(2), job(1)])

@@ -16,7 +16,7 @@ import certifi
 import pytest
 from airflow.providers.common.compat.sdk import AirflowSkipException, TaskDeferred
 
-from airflow_provider_kendra.conditions import Page
+from airflow_provider_kendra._waiting.history import Page
 from airflow_provider_kendra.exceptions import (
     KendraError,
     KendraRequestError,

@@ -15,7 +15,8 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 
-from airflow_provider_kendra import _clock, polling
+from airflow_provider_kendra import _clock
+from airflow_provider_kendra._waiting import wait as waits
 from airflow_provider_kendra.exceptions import KendraRequestError
 from airflow_provider_kendra.sensors.kendra import KendraSyncJobSensor
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
@@ -69,7 +70,7 @@ class TestExecutionTimeout:
         def pass_the_limit(*args: Any) -> None:
             raise AirflowTaskTimeout("Timeout, PID: 7")
 
-        monkeypatch.setattr(polling, "poll_once", pass_the_limit)
+        monkeypatch.setattr(waits, "poll_once", pass_the_limit)
         with pytest.raises(AirflowTaskTimeout, match="PID: 7"):
             make_sensor(execution_id="mine", deferrable=False, **soft).execute({})
 

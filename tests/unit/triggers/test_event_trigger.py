@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_kendra import polling
+from airflow_provider_kendra._waiting import poller
 from airflow_provider_kendra.sync_job import SyncJob
 from airflow_provider_kendra.triggers.kendra import KendraSyncJobEventTrigger
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_3_PLUS, AIRFLOW_V_3_4_PLUS
@@ -27,7 +27,7 @@ with_kept_cursor = pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="a watcher'
 @pytest.fixture(autouse=True)
 def _even(monkeypatch: pytest.MonkeyPatch) -> None:
     """No jitter: a pause is as long as it says."""
-    monkeypatch.setattr(polling, "random", SimpleNamespace(uniform=lambda low, high: high))
+    monkeypatch.setattr(poller, "random", SimpleNamespace(uniform=lambda low, high: high))
 
 
 def job(number: int, status: str = "SUCCEEDED", **members: Any) -> dict[str, Any]:

@@ -9,12 +9,9 @@ task's log by the context it is written in, so each wait writes its own lines.
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import random
-import time
-from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, nullcontext, suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -22,64 +19,46 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from airflow_provider_kendra import _clock
 from airflow_provider_kendra._clock import OVERRUN
-from airflow_provider_kendra.aws import AwsParameters
-from airflow_provider_kendra.conditions import (
+from airflow_provider_kendra._waiting.client import Client, T, in_empty_context
+from airflow_provider_kendra._waiting.conditions import (
     NOT_JUDGED,
     Condition,
-    ExecutionFinished,
-    History,
-    Kept,
     NeedsOlder,
-    Page,
-    PollErrors,
-    S,
     SyncJobCondition,
     Waiting,
-    WaitLog,
-    news_of,
-    read,
-    sync_job_log,
 )
-from airflow_provider_kendra.outcomes import Failed, Failure, Outcome, Satisfied
-from airflow_provider_kendra.threads import DaemonThreads
+from airflow_provider_kendra._waiting.history import History, Kept, Page
+from airflow_provider_kendra._waiting.log import PollErrors, news_of
+from airflow_provider_kendra.aws import AwsParameters
+from airflow_provider_kendra.outcomes import Failed, Failure
 
 if TYPE_CHECKING:
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 
-T = TypeVar("T")
+
 D = TypeVar("D")
-Result = TypeVar("Result")
+
 
 Log = Callable[[str], Awaitable[object]]
 """Takes a line of a wait's log, without blocking the event loop."""
 
+
 FOREVER = float("inf")
 
-MAX_CALLS = 8
-"""How many AWS calls of a client are in flight at once; botocore's connection pool holds 10."""
-
-MAX_FAILING_CALLS = MAX_CALLS // 2
-"""How many of these may be for data sources whose last poll failed: calls that hang must not take all threads."""
 
 MAX_BACKOFF = 300.0
 """The longest pause between polls that fail, in seconds, unless the waits ask for longer ones."""
 
-CLIENT_LIFETIME = 900.0
-"""How long, in seconds, a client is used before the connection is looked up again, because it may have been edited."""
-
-KNOWN_AFTER = 300.0
-"""How old, in seconds, a wait is that must have found its connection before: its triggerer was restarted since."""
-
-RENEWAL_PAUSE = 60.0
-"""How long, in seconds, a client whose renewal failed is used before the next attempt."""
-
-RENEWAL_PATIENCE = 10.0
-"""How long, in seconds, a poll waits for the renewal of a client before it uses the old one."""
 
 NEVER = datetime.max.replace(tzinfo=UTC)
 
+
 MIN_INTERVAL = 0.1  # seconds; without a pause between polls a wait would flood the service
+
+
 _RECENT = 5.0  # seconds for which a poll is recent enough to time a wait out
+
+
 _BATCH = 100  # waits decided before the event loop gets its turn
 
 
@@ -272,185 +251,6 @@ class Subscriber:
         return True
 
 
-class Wait(Subscriber, ABC, Generic[Result, S]):
-    """The wait of one task in the event loop, which ends with an outcome."""
-
-    @abstractmethod
-    def decide(self) -> Result | Failed | None:
-        """Give the outcome by what the last polls decided; None to wait on."""
-
-    @property
-    @abstractmethod
-    def standing(self) -> S:
-        """How the wait stands that goes on."""
-
-    @abstractmethod
-    def timed_out(self) -> Failed:
-        """Say that the time of the wait is over."""
-
-    async def outcome(self, wait_log: WaitLog[S], log: Log) -> Result | Failed:
-        """
-        Wait for the outcome.
-
-        :param wait_log: Gives the lines of this wait's log.
-        :param log: Takes them.
-        """
-        time = asyncio.get_running_loop().time
-        give_up = FOREVER
-        if self.deadline is not None:
-            give_up = time() + max((self.deadline - _clock.utcnow()).total_seconds(), 0.0) + OVERRUN
-        try:
-            while True:
-                progress = time() + max(wait_log.due_in(_clock.utcnow()), 1.0)
-                if not await self.news(min(give_up, progress)) and time() >= give_up:
-                    if not self.is_owed_a_poll:
-                        return self.timed_out()
-                    give_up = time() + OVERRUN
-                    continue
-                if (outcome := self.decide()) is not None:
-                    return outcome
-                if self.is_over:
-                    return self.timed_out()
-                if line := wait_log.report(self.standing, _clock.utcnow()):
-                    await log(line)
-        finally:
-            self.unsubscribe()
-
-
-class _SyncJobWait(Wait[Satisfied, Waiting]):
-    def __init__(self, source: DataSource, condition: SyncJobCondition, **options: Any) -> None:
-        super().__init__(**options)
-        self._subject = source.subject(condition)
-        self._subscription = self.subscribe(source, condition, (Satisfied, Failed))
-
-    def decide(self) -> Outcome | None:
-        decision = self._subscription.decision
-        return decision if isinstance(decision, Satisfied | Failed) else None
-
-    @property
-    def standing(self) -> Waiting:
-        standing = self._subscription.standing
-        return standing if isinstance(standing, Waiting) else Waiting()
-
-    def timed_out(self) -> Failed:
-        standing = self.standing
-        if not self._subscription.is_over:  # the poll that was to decide it hangs
-            standing = Waiting(standing.job, error="it has not returned")
-        return timed_out(self._subject, standing)
-
-
-async def wait_for(
-    source: DataSource,
-    condition: SyncJobCondition,
-    *,
-    interval: float,
-    deadline: datetime | None,
-    log: Log,
-    is_connection_known: bool = False,
-) -> Outcome:
-    """
-    Wait until a condition is decided, sharing polls with all other waits of this event loop.
-
-    :param source: The data source.
-    :param condition: What is waited for.
-    :param interval: As for :class:`Subscriber`.
-    :param deadline: When to give up; None for never.
-    :param log: Takes the lines of this wait's log.
-    :param is_connection_known: As for :class:`Subscriber`.
-    """
-    wait = _SyncJobWait(
-        source, condition, interval=interval, deadline=deadline, is_connection_known=is_connection_known
-    )
-    return await wait.outcome(sync_job_log(source.subject(condition), _clock.utcnow(), wait.errors), log)
-
-
-def poll_once(
-    hook: KendraSyncJobsHook, source: DataSource, condition: SyncJobCondition, standing: Outcome | Waiting
-) -> Outcome | Waiting:
-    """
-    Poll once, from a worker.
-
-    :param hook: Makes the calls.
-    :param source: The data source.
-    :param condition: What is waited for.
-    :param standing: What the poll before this one decided.
-    """
-    try:
-        return read(condition, source.pages(hook), _clock.utcnow())
-    except Exception as error:
-        return after_error(error, source.contents, standing, hook._discard_clients)
-
-
-def confirm(
-    hook: KendraSyncJobsHook,
-    source: DataSource,
-    condition: ExecutionFinished,
-    decision: Outcome | Waiting,
-    *,
-    interval: float,
-    deadline: datetime,
-) -> Outcome | Waiting:
-    """
-    Poll on while the job is in doubt, for a caller that will have forgotten this by its next poll.
-
-    :param hook: What to poll with.
-    :param source: The data source.
-    :param condition: What is waited for.
-    :param decision: What the poll before this decided.
-    :param interval: Seconds between the caller's polls; these here are closer together.
-    :param deadline: When to give up.
-    """
-    pause = max(min(interval, condition.not_found_timeout / 12), MIN_INTERVAL)
-    while isinstance(decision, Waiting) and condition.is_in_doubt and (now := _clock.utcnow()) < deadline:
-        time.sleep(min(pause, (deadline - now).total_seconds()))
-        decision = poll_once(hook, source, condition, decision)
-    return decision
-
-
-def wait_in_worker(
-    hook: KendraSyncJobsHook,
-    source: DataSource,
-    condition: SyncJobCondition,
-    *,
-    interval: float,
-    deadline: datetime,
-    log: Callable[[str], object],
-) -> Outcome:
-    """
-    Wait until a condition is decided, holding the worker; the parameters are those of :func:`wait_for`.
-
-    :param hook: Makes the calls.
-    """
-    subject = source.subject(condition)
-    wait_log = sync_job_log(subject, _clock.utcnow())
-    decision: Outcome | Waiting = Waiting()
-    while isinstance(decision := poll_once(hook, source, condition, decision), Waiting):
-        now = _clock.utcnow()
-        if now >= deadline:
-            return timed_out(subject, decision)
-        if line := wait_log.line(decision, now):
-            log(line)
-        time.sleep(min(max(interval, MIN_INTERVAL), (deadline - now).total_seconds()))
-    return decision
-
-
-def after_error(
-    error: Exception, contents: str, standing: object, discard_client: Callable[[], object]
-) -> Failed | Waiting:
-    """
-    Decide what the error of a poll means for a wait in a worker.
-
-    :param error: What the poll raised.
-    :param contents: What it was to read, in words.
-    :param standing: What the poll before decided.
-    :param discard_client: Called if the next poll needs a new client.
-    """
-    failed = judge_error(error, contents, discard_client)
-    if isinstance(failed, Failed):
-        return failed
-    return Waiting(standing.job if isinstance(standing, Waiting) else None, error=failed)
-
-
 def judge_error(error: Exception, contents: str, discard_client: Callable[[], object]) -> Failed | str:
     """
     Fail a wait for an error that will not pass; describe any other.
@@ -469,22 +269,6 @@ def judge_error(error: Exception, contents: str, discard_client: Callable[[], ob
     return describe_error(error)
 
 
-def timed_out(subject: str, standing: Waiting) -> Failed:
-    """
-    Say that a wait's time is over.
-
-    :param subject: What was waited for, in words.
-    :param standing: What the last poll decided.
-    """
-    state = f"{standing.job.title} is {standing.job.progress}" if standing.job else "no such sync job was listed"
-    error = f"; the last poll failed: {standing.error}" if standing.error else ""
-    return Failed(
-        Failure.TIMED_OUT,
-        f"Timed out waiting for {subject}: {state}{error}. Raise timeout if the sync takes this long.",
-        standing.job,
-    )
-
-
 class Poller:
     """All polls of one event loop, and what they share; it goes with the last wait."""
 
@@ -493,7 +277,7 @@ class Poller:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._polls: dict[Source, Poll] = {}
-        self._clients: dict[AwsParameters, _Client] = {}
+        self._clients: dict[AwsParameters, Client] = {}
 
     @classmethod
     def of_running_loop(cls) -> Poller:
@@ -509,7 +293,7 @@ class Poller:
         if poll is None:
             client = self._clients.get(source.aws)
             if client is None:
-                client = self._clients[source.aws] = _Client(source.aws)
+                client = self._clients[source.aws] = Client(source.aws)
             poll = self._polls[source] = Poll(source, client)
         if is_connection_known:
             self._clients[source.aws].is_connection_known = True
@@ -529,112 +313,10 @@ class Poller:
             del self._of_loop[self._loop]
 
 
-class _Client:
-    """
-    The client that all polls with the same AWS parameters share, and the threads in which it is made and used.
-
-    What hangs or fails here delays no poll of another client.
-    """
-
-    def __init__(self, aws: AwsParameters) -> None:
-        self._aws = aws
-        self._hook: KendraSyncJobsHook | None = None
-        self._renew_at = 0.0
-        self._making: asyncio.Task[KendraSyncJobsHook] | None = None
-        self._is_discarded = False
-        self.is_connection_known = False
-        # Not the loop's own executor, which others can fill with what blocks.
-        self.threads = DaemonThreads(MAX_CALLS, "kendra-poll")
-        self._maker_thread = DaemonThreads(1, "kendra-poll-client")
-        self._turns = asyncio.Semaphore(MAX_CALLS)
-        self._turns_of_failing = asyncio.Semaphore(MAX_FAILING_CALLS)
-
-    @asynccontextmanager
-    async def turn(self, *, is_failing: bool) -> AsyncIterator[None]:
-        """Wait for the turn to make a call; polls get theirs in the order they come."""
-        async with self._turns_of_failing if is_failing else nullcontext(), self._turns:
-            yield
-
-    async def hook(self) -> KendraSyncJobsHook:
-        """Give the hook to poll with. Once there is one, a renewal that fails or hangs leaves it in use."""
-        if self._hook is not None and asyncio.get_running_loop().time() < self._renew_at:
-            return self._hook
-        if self._making is None:
-            self._making = _in_empty_context(self._make())
-            self._making.add_done_callback(_retrieve)
-        making = self._making
-        if self._hook is None:
-            # Shielded: a connection look-up that is cancelled half-way upsets the triggerer's messages.
-            return await asyncio.shield(making)
-        await asyncio.wait({making}, timeout=RENEWAL_PATIENCE)
-        return self._hook
-
-    def discard(self) -> None:
-        """Close the client, now or as soon as it has been made."""
-        self._is_discarded = True
-        if self._hook is not None:
-            self._hook.conn.close()
-        self.threads.shutdown()
-        if self._making is None:
-            self._maker_thread.shutdown()
-
-    def renew(self, hook: KendraSyncJobsHook | None) -> None:
-        """Renew this client before the next poll, if it is still the one in use."""
-        if hook is not None and self._hook is hook:
-            self._renew_at = 0.0
-
-    async def _make(self) -> KendraSyncJobsHook:
-        loop = asyncio.get_running_loop()
-        try:
-            hook = await self._look_up()
-        except Exception:
-            if self._hook is None:
-                raise
-            self._renew_at = loop.time() + RENEWAL_PAUSE
-            return self._hook
-        finally:
-            self._making = None
-            if self._is_discarded:
-                self._maker_thread.shutdown()
-        if self._is_discarded:
-            hook.conn.close()
-            return hook
-        if self._hook is not None:
-            self._hook.conn.close()
-        self._hook, self._renew_at = hook, loop.time() + CLIENT_LIFETIME
-        return hook
-
-    async def _look_up(self) -> KendraSyncJobsHook:
-        from asgiref.sync import sync_to_async  # imported lazily to keep DAG parsing fast
-
-        from airflow_provider_kendra.hooks.kendra import (
-            LOOK_UP_PAUSES,
-            ConnectionLookUpError,
-            ConnectionNotDefinedError,
-        )
-
-        # Through asgiref, for in Airflow before 3.2.2 a look-up from any other thread breaks the order of the
-        # triggerer's messages.
-        make: Callable[[AwsParameters], Awaitable[KendraSyncJobsHook]] = sync_to_async(  # type: ignore[call-overload]
-            _make_hook, thread_sensitive=False, executor=self._maker_thread
-        )
-        for pause in LOOK_UP_PAUSES if self._hook is None else ():
-            # Airflow 3.1 to 3.3 say "not defined" of a connection whose look-up failed for any reason.
-            with suppress(ConnectionNotDefinedError):
-                return await make(self._aws)
-            await asyncio.sleep(pause)
-        try:
-            return await make(self._aws)
-        except ConnectionNotDefinedError as error:
-            if not self.is_connection_known:
-                raise
-            raise ConnectionLookUpError(f"The look-up of the AWS connection failed: {error}") from error
-
-
 class Poll:
     """The polls of one source, for all who have subscribed to it."""
 
-    def __init__(self, source: Source, client: _Client) -> None:
+    def __init__(self, source: Source, client: Client) -> None:
         self.source = source
         self.waits: set[Subscription[Any]] = set()
         self._client = client
@@ -651,7 +333,7 @@ class Poll:
         self._interval = float("inf")
         self._deadline = NEVER
         self._replan = asyncio.Event()
-        self.task = _in_empty_context(self._run())
+        self.task = in_empty_context(self._run())
 
     def join(self, wait: Subscription[Any]) -> None:
         self.waits.add(wait)
@@ -801,21 +483,3 @@ class Poll:
         async with self._client.turn(is_failing=self._failures > 0):
             self._began_at = loop.time()
             return await loop.run_in_executor(self._client.threads, call)
-
-
-def _in_empty_context(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-    """Run it outside the log of the wait that happened to start it."""
-    return asyncio.get_running_loop().create_task(coroutine, context=contextvars.Context())
-
-
-def _make_hook(aws: AwsParameters) -> KendraSyncJobsHook:
-    hook = aws.make_hook()
-    hook._use_for_polling()
-    _ = hook.conn  # looks the connection up and builds the client, here in a thread
-    return hook
-
-
-def _retrieve(making: asyncio.Task[KendraSyncJobsHook]) -> None:
-    """Take the error of a client that nobody waits for any more, or asyncio would log it."""
-    if not making.cancelled():
-        making.exception()

@@ -10,7 +10,10 @@ from threading import Condition, Thread
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
+
+
 T = TypeVar("T")
+
 
 IDLE = 5.0
 """How long, in seconds, a thread without work waits for more before it ends."""

@@ -1,10 +1,9 @@
-"""Waits that outlast a single decision: several data sources that must be fresh at once, and watchers."""
+"""Waits for data sources that must be fresh, several at once."""
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import as_completed, wait
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,34 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_kendra import _clock
 from airflow_provider_kendra._clock import OVERRUN
-from airflow_provider_kendra._text import plain
-from airflow_provider_kendra.conditions import (
-    PROGRESS_INTERVAL,
-    Condition,
-    Fresh,
-    HeldUp,
-    History,
-    NeedsOlder,
-    Waiting,
-    all_fresh,
-    freshness_log,
-    read,
-)
-from airflow_provider_kendra.finished import Cursor, Finished, FinishedSince
+from airflow_provider_kendra._waiting.client import MAX_CALLS
+from airflow_provider_kendra._waiting.conditions import Condition, Fresh, HeldUp, NeedsOlder, Waiting, all_fresh, read
+from airflow_provider_kendra._waiting.history import History
+from airflow_provider_kendra._waiting.log import freshness_log
+from airflow_provider_kendra._waiting.poller import Catalogue, DataSource, Log, Subscription
+from airflow_provider_kendra._waiting.threads import DaemonThreads
+from airflow_provider_kendra._waiting.wait import Wait, after_error
 from airflow_provider_kendra.outcomes import AllFresh, Failed, Failure, Outcome
-from airflow_provider_kendra.polling import (
-    FOREVER,
-    MAX_CALLS,
-    Catalogue,
-    DataSource,
-    Log,
-    Subscriber,
-    Subscription,
-    Wait,
-    after_error,
-)
-from airflow_provider_kendra.sync_job import TERMINAL_STATUSES
-from airflow_provider_kendra.threads import DaemonThreads
 from airflow_provider_kendra.validation import check_identifier, check_identifiers
 
 if TYPE_CHECKING:
@@ -347,49 +326,3 @@ class _FreshnessWait(Wait[AllFresh, HeldUp]):
             return outcome
         refused = {key: each.decision for key, each in self._members.items()}
         return HeldUp({key: Waiting(error=each.message) for key, each in refused.items() if isinstance(each, Failed)})
-
-
-async def watch(
-    source: DataSource,
-    cursor: Cursor | None,
-    *,
-    statuses: Collection[str] = TERMINAL_STATUSES,
-    interval: float,
-    log: Log,
-) -> AsyncIterator[Finished]:
-    """
-    Yield the jobs that finish, at most 100 at once; what is left comes with the next polls.
-
-    The first result without a cursor has no jobs, only the cursor. Jobs that do not count move the cursor too. A
-    watcher has no task to fail: after any error it goes on, at the pace of the poll's back-off, and says so.
-
-    :param source: The data source.
-    :param cursor: Where to read from; None to begin with the jobs that finish from now on.
-    :param statuses: The final statuses that count.
-    :param interval: Seconds between polls; of all waits on a data source the shortest one rules.
-    :param log: Takes a line when polls begin to fail, and when they succeed again; at most one in five minutes.
-    """
-    watcher = Subscriber(interval)
-    subscription = watcher.subscribe(source, FinishedSince(cursor, statuses), ends_with=())
-    time = asyncio.get_running_loop().time
-    logged, quiet_until = None, time()
-    try:
-        while True:
-            is_to_log = (logged is None) != (_error_of(subscription) is None)
-            await watcher.news(quiet_until if is_to_log else FOREVER)
-            error = _error_of(subscription)
-            if (logged is None) != (error is None) and time() >= quiet_until:
-                await log(plain(f"Watching {source.contents}: {error or 'polls succeed again'}"))
-                logged, quiet_until = error, time() + PROGRESS_INTERVAL
-            finished = subscription.decision
-            if isinstance(finished, Finished) and finished.cursor != cursor:
-                cursor = finished.cursor
-                subscription.condition = FinishedSince(cursor, statuses)
-                yield finished
-    finally:
-        watcher.unsubscribe()
-
-
-def _error_of(subscription: Subscription[Finished]) -> str | None:
-    refused = subscription.decision
-    return refused.message if isinstance(refused, Failed) else subscription.error

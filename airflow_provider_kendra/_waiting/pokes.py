@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from airflow_provider_kendra import _clock, polling
-from airflow_provider_kendra.conditions import (
-    ExecutionFinished,
-    Fresh,
-    HeldUp,
-    SyncJobCondition,
-    Waiting,
-    freshness_log,
-    sync_job_log,
-)
-from airflow_provider_kendra.watching import Index, freshness_timed_out, poll_all
+from airflow_provider_kendra import _clock
+from airflow_provider_kendra._waiting.conditions import ExecutionFinished, Fresh, HeldUp, SyncJobCondition, Waiting
+from airflow_provider_kendra._waiting.freshness import Index, freshness_timed_out, poll_all
+from airflow_provider_kendra._waiting.log import freshness_log, sync_job_log
+from airflow_provider_kendra._waiting.poller import DataSource
+from airflow_provider_kendra._waiting.wait import confirm, poll_once, timed_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +46,7 @@ class SyncJobPokes:
 
     def __init__(
         self,
-        source: polling.DataSource,
+        source: DataSource,
         condition: SyncJobCondition,
         *,
         since: datetime,
@@ -78,9 +73,9 @@ class SyncJobPokes:
     def poll(self, hook: KendraSyncJobsHook) -> Outcome | None:
         """Poll once and log what is new; None to keep waiting."""
         condition, now = self._condition, _clock.utcnow()
-        decision = polling.poll_once(hook, self._source, condition, self._last)
+        decision = poll_once(hook, self._source, condition, self._last)
         if isinstance(condition, ExecutionFinished) and self._must_conclude(condition, now):
-            decision = polling.confirm(
+            decision = confirm(
                 hook, self._source, condition, decision, interval=self._interval, deadline=self._deadline
             )
         if not isinstance(decision, Waiting):
@@ -96,7 +91,7 @@ class SyncJobPokes:
 
     def timed_out(self) -> Failed:
         """Say what was waited for, and how it stood."""
-        return polling.timed_out(self._source.subject(self._condition), self._last)
+        return timed_out(self._source.subject(self._condition), self._last)
 
 
 class FreshnessPokes:

@@ -1,20 +1,78 @@
-"""Which sync jobs have finished since a watcher's cursor: a pure decision over the history of a data source."""
+"""Watchers: which sync jobs have finished since a cursor. They never end."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_kendra.conditions import History, NeedsOlder
+from airflow_provider_kendra._text import plain
+from airflow_provider_kendra._waiting.conditions import NeedsOlder
+from airflow_provider_kendra._waiting.history import History
+from airflow_provider_kendra._waiting.log import PROGRESS_INTERVAL
+from airflow_provider_kendra._waiting.poller import FOREVER, DataSource, Log, Subscriber, Subscription
+from airflow_provider_kendra.outcomes import Failed
 from airflow_provider_kendra.sync_job import TERMINAL_STATUSES, SyncJob
 from airflow_provider_kendra.validation import check_time
+
+if TYPE_CHECKING:
+    pass
+
+
+async def watch(
+    source: DataSource,
+    cursor: Cursor | None,
+    *,
+    statuses: Collection[str] = TERMINAL_STATUSES,
+    interval: float,
+    log: Log,
+) -> AsyncIterator[Finished]:
+    """
+    Yield the jobs that finish, at most 100 at once; what is left comes with the next polls.
+
+    The first result without a cursor has no jobs, only the cursor. Jobs that do not count move the cursor too. A
+    watcher has no task to fail: after any error it goes on, at the pace of the poll's back-off, and says so.
+
+    :param source: The data source.
+    :param cursor: Where to read from; None to begin with the jobs that finish from now on.
+    :param statuses: The final statuses that count.
+    :param interval: Seconds between polls; of all waits on a data source the shortest one rules.
+    :param log: Takes a line when polls begin to fail, and when they succeed again; at most one in five minutes.
+    """
+    watcher = Subscriber(interval)
+    subscription = watcher.subscribe(source, FinishedSince(cursor, statuses), ends_with=())
+    time = asyncio.get_running_loop().time
+    logged, quiet_until = None, time()
+    try:
+        while True:
+            is_to_log = (logged is None) != (_error_of(subscription) is None)
+            await watcher.news(quiet_until if is_to_log else FOREVER)
+            error = _error_of(subscription)
+            if (logged is None) != (error is None) and time() >= quiet_until:
+                await log(plain(f"Watching {source.contents}: {error or 'polls succeed again'}"))
+                logged, quiet_until = error, time() + PROGRESS_INTERVAL
+            finished = subscription.decision
+            if isinstance(finished, Finished) and finished.cursor != cursor:
+                cursor = finished.cursor
+                subscription.condition = FinishedSince(cursor, statuses)
+                yield finished
+    finally:
+        watcher.unsubscribe()
+
+
+def _error_of(subscription: Subscription[Finished]) -> str | None:
+    refused = subscription.decision
+    return refused.message if isinstance(refused, Failed) else subscription.error
+
 
 MAX_JOBS = 100
 """How many jobs one event holds at most."""
 
+
 _RECENT = 20  # ids that a cursor keeps, to find its place when jobs are gone or start times change
+
 
 Cursor = dict[str, Any]
 """

@@ -1,0 +1,162 @@
+"""The boto3 client that the polls with the same AWS parameters share, and the threads that it is used in."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager, nullcontext, suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow_provider_kendra._waiting.threads import DaemonThreads
+from airflow_provider_kendra.aws import AwsParameters
+
+if TYPE_CHECKING:
+    from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
+
+
+T = TypeVar("T")
+
+
+MAX_CALLS = 8
+"""How many AWS calls of a client are in flight at once; botocore's connection pool holds 10."""
+
+
+MAX_FAILING_CALLS = MAX_CALLS // 2
+"""How many of these may be for data sources whose last poll failed: calls that hang must not take all threads."""
+
+
+CLIENT_LIFETIME = 900.0
+"""How long, in seconds, a client is used before the connection is looked up again, because it may have been edited."""
+
+
+KNOWN_AFTER = 300.0
+"""How old, in seconds, a wait is that must have found its connection before: its triggerer was restarted since."""
+
+
+RENEWAL_PAUSE = 60.0
+"""How long, in seconds, a client whose renewal failed is used before the next attempt."""
+
+
+RENEWAL_PATIENCE = 10.0
+"""How long, in seconds, a poll waits for the renewal of a client before it uses the old one."""
+
+
+class Client:
+    """
+    The client that all polls with the same AWS parameters share, and the threads in which it is made and used.
+
+    What hangs or fails here delays no poll of another client.
+    """
+
+    def __init__(self, aws: AwsParameters) -> None:
+        self._aws = aws
+        self._hook: KendraSyncJobsHook | None = None
+        self._renew_at = 0.0
+        self._making: asyncio.Task[KendraSyncJobsHook] | None = None
+        self._is_discarded = False
+        self.is_connection_known = False
+        # Not the loop's own executor, which others can fill with what blocks.
+        self.threads = DaemonThreads(MAX_CALLS, "kendra-poll")
+        self._maker_thread = DaemonThreads(1, "kendra-poll-client")
+        self._turns = asyncio.Semaphore(MAX_CALLS)
+        self._turns_of_failing = asyncio.Semaphore(MAX_FAILING_CALLS)
+
+    @asynccontextmanager
+    async def turn(self, *, is_failing: bool) -> AsyncIterator[None]:
+        """Wait for the turn to make a call; polls get theirs in the order they come."""
+        async with self._turns_of_failing if is_failing else nullcontext(), self._turns:
+            yield
+
+    async def hook(self) -> KendraSyncJobsHook:
+        """Give the hook to poll with. Once there is one, a renewal that fails or hangs leaves it in use."""
+        if self._hook is not None and asyncio.get_running_loop().time() < self._renew_at:
+            return self._hook
+        if self._making is None:
+            self._making = in_empty_context(self._make())
+            self._making.add_done_callback(_retrieve)
+        making = self._making
+        if self._hook is None:
+            # Shielded: a connection look-up that is cancelled half-way upsets the triggerer's messages.
+            return await asyncio.shield(making)
+        await asyncio.wait({making}, timeout=RENEWAL_PATIENCE)
+        return self._hook
+
+    def discard(self) -> None:
+        """Close the client, now or as soon as it has been made."""
+        self._is_discarded = True
+        if self._hook is not None:
+            self._hook.conn.close()
+        self.threads.shutdown()
+        if self._making is None:
+            self._maker_thread.shutdown()
+
+    def renew(self, hook: KendraSyncJobsHook | None) -> None:
+        """Renew this client before the next poll, if it is still the one in use."""
+        if hook is not None and self._hook is hook:
+            self._renew_at = 0.0
+
+    async def _make(self) -> KendraSyncJobsHook:
+        loop = asyncio.get_running_loop()
+        try:
+            hook = await self._look_up()
+        except Exception:
+            if self._hook is None:
+                raise
+            self._renew_at = loop.time() + RENEWAL_PAUSE
+            return self._hook
+        finally:
+            self._making = None
+            if self._is_discarded:
+                self._maker_thread.shutdown()
+        if self._is_discarded:
+            hook.conn.close()
+            return hook
+        if self._hook is not None:
+            self._hook.conn.close()
+        self._hook, self._renew_at = hook, loop.time() + CLIENT_LIFETIME
+        return hook
+
+    async def _look_up(self) -> KendraSyncJobsHook:
+        from asgiref.sync import sync_to_async  # imported lazily to keep DAG parsing fast
+
+        from airflow_provider_kendra.hooks.kendra import (
+            LOOK_UP_PAUSES,
+            ConnectionLookUpError,
+            ConnectionNotDefinedError,
+        )
+
+        # Through asgiref, for in Airflow before 3.2.2 a look-up from any other thread breaks the order of the
+        # triggerer's messages.
+        make: Callable[[AwsParameters], Awaitable[KendraSyncJobsHook]] = sync_to_async(  # type: ignore[call-overload]
+            _make_hook, thread_sensitive=False, executor=self._maker_thread
+        )
+        for pause in LOOK_UP_PAUSES if self._hook is None else ():
+            # Airflow 3.1 to 3.3 say "not defined" of a connection whose look-up failed for any reason.
+            with suppress(ConnectionNotDefinedError):
+                return await make(self._aws)
+            await asyncio.sleep(pause)
+        try:
+            return await make(self._aws)
+        except ConnectionNotDefinedError as error:
+            if not self.is_connection_known:
+                raise
+            raise ConnectionLookUpError(f"The look-up of the AWS connection failed: {error}") from error
+
+
+def in_empty_context(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Run it outside the log of the wait that happened to start it."""
+    return asyncio.get_running_loop().create_task(coroutine, context=contextvars.Context())
+
+
+def _make_hook(aws: AwsParameters) -> KendraSyncJobsHook:
+    hook = aws.make_hook()
+    hook._use_for_polling()
+    _ = hook.conn  # looks the connection up and builds the client, here in a thread
+    return hook
+
+
+def _retrieve(making: asyncio.Task[KendraSyncJobsHook]) -> None:
+    """Take the error of a client that nobody waits for any more, or asyncio would log it."""
+    if not making.cancelled():
+        making.exception()

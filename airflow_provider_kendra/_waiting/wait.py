@@ -1,0 +1,225 @@
+"""The wait of one task: in the event loop, where it shares polls, and in a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from airflow_provider_kendra import _clock
+from airflow_provider_kendra._clock import OVERRUN
+from airflow_provider_kendra._waiting.conditions import ExecutionFinished, SyncJobCondition, Waiting, read
+from airflow_provider_kendra._waiting.log import S, WaitLog, sync_job_log
+from airflow_provider_kendra._waiting.poller import (
+    FOREVER,
+    MIN_INTERVAL,
+    DataSource,
+    Log,
+    Subscriber,
+    judge_error,
+)
+from airflow_provider_kendra.outcomes import Failed, Failure, Outcome, Satisfied
+
+if TYPE_CHECKING:
+    from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
+
+
+Result = TypeVar("Result")
+
+
+class Wait(Subscriber, ABC, Generic[Result, S]):
+    """The wait of one task in the event loop, which ends with an outcome."""
+
+    @abstractmethod
+    def decide(self) -> Result | Failed | None:
+        """Give the outcome by what the last polls decided; None to wait on."""
+
+    @property
+    @abstractmethod
+    def standing(self) -> S:
+        """How the wait stands that goes on."""
+
+    @abstractmethod
+    def timed_out(self) -> Failed:
+        """Say that the time of the wait is over."""
+
+    async def outcome(self, wait_log: WaitLog[S], log: Log) -> Result | Failed:
+        """
+        Wait for the outcome.
+
+        :param wait_log: Gives the lines of this wait's log.
+        :param log: Takes them.
+        """
+        time = asyncio.get_running_loop().time
+        give_up = FOREVER
+        if self.deadline is not None:
+            give_up = time() + max((self.deadline - _clock.utcnow()).total_seconds(), 0.0) + OVERRUN
+        try:
+            while True:
+                progress = time() + max(wait_log.due_in(_clock.utcnow()), 1.0)
+                if not await self.news(min(give_up, progress)) and time() >= give_up:
+                    if not self.is_owed_a_poll:
+                        return self.timed_out()
+                    give_up = time() + OVERRUN
+                    continue
+                if (outcome := self.decide()) is not None:
+                    return outcome
+                if self.is_over:
+                    return self.timed_out()
+                if line := wait_log.report(self.standing, _clock.utcnow()):
+                    await log(line)
+        finally:
+            self.unsubscribe()
+
+
+class _SyncJobWait(Wait[Satisfied, Waiting]):
+    def __init__(self, source: DataSource, condition: SyncJobCondition, **options: Any) -> None:
+        super().__init__(**options)
+        self._subject = source.subject(condition)
+        self._subscription = self.subscribe(source, condition, (Satisfied, Failed))
+
+    def decide(self) -> Outcome | None:
+        decision = self._subscription.decision
+        return decision if isinstance(decision, Satisfied | Failed) else None
+
+    @property
+    def standing(self) -> Waiting:
+        standing = self._subscription.standing
+        return standing if isinstance(standing, Waiting) else Waiting()
+
+    def timed_out(self) -> Failed:
+        standing = self.standing
+        if not self._subscription.is_over:  # the poll that was to decide it hangs
+            standing = Waiting(standing.job, error="it has not returned")
+        return timed_out(self._subject, standing)
+
+
+async def wait_for(
+    source: DataSource,
+    condition: SyncJobCondition,
+    *,
+    interval: float,
+    deadline: datetime | None,
+    log: Log,
+    is_connection_known: bool = False,
+) -> Outcome:
+    """
+    Wait until a condition is decided, sharing polls with all other waits of this event loop.
+
+    :param source: The data source.
+    :param condition: What is waited for.
+    :param interval: As for :class:`Subscriber`.
+    :param deadline: When to give up; None for never.
+    :param log: Takes the lines of this wait's log.
+    :param is_connection_known: As for :class:`Subscriber`.
+    """
+    wait = _SyncJobWait(
+        source, condition, interval=interval, deadline=deadline, is_connection_known=is_connection_known
+    )
+    return await wait.outcome(sync_job_log(source.subject(condition), _clock.utcnow(), wait.errors), log)
+
+
+def poll_once(
+    hook: KendraSyncJobsHook, source: DataSource, condition: SyncJobCondition, standing: Outcome | Waiting
+) -> Outcome | Waiting:
+    """
+    Poll once, from a worker.
+
+    :param hook: Makes the calls.
+    :param source: The data source.
+    :param condition: What is waited for.
+    :param standing: What the poll before this one decided.
+    """
+    try:
+        return read(condition, source.pages(hook), _clock.utcnow())
+    except Exception as error:
+        return after_error(error, source.contents, standing, hook._discard_clients)
+
+
+def confirm(
+    hook: KendraSyncJobsHook,
+    source: DataSource,
+    condition: ExecutionFinished,
+    decision: Outcome | Waiting,
+    *,
+    interval: float,
+    deadline: datetime,
+) -> Outcome | Waiting:
+    """
+    Poll on while the job is in doubt, for a caller that will have forgotten this by its next poll.
+
+    :param hook: What to poll with.
+    :param source: The data source.
+    :param condition: What is waited for.
+    :param decision: What the poll before this decided.
+    :param interval: Seconds between the caller's polls; these here are closer together.
+    :param deadline: When to give up.
+    """
+    pause = max(min(interval, condition.not_found_timeout / 12), MIN_INTERVAL)
+    while isinstance(decision, Waiting) and condition.is_in_doubt and (now := _clock.utcnow()) < deadline:
+        time.sleep(min(pause, (deadline - now).total_seconds()))
+        decision = poll_once(hook, source, condition, decision)
+    return decision
+
+
+def wait_in_worker(
+    hook: KendraSyncJobsHook,
+    source: DataSource,
+    condition: SyncJobCondition,
+    *,
+    interval: float,
+    deadline: datetime,
+    log: Callable[[str], object],
+) -> Outcome:
+    """
+    Wait until a condition is decided, holding the worker; the parameters are those of :func:`wait_for`.
+
+    :param hook: Makes the calls.
+    """
+    subject = source.subject(condition)
+    wait_log = sync_job_log(subject, _clock.utcnow())
+    decision: Outcome | Waiting = Waiting()
+    while isinstance(decision := poll_once(hook, source, condition, decision), Waiting):
+        now = _clock.utcnow()
+        if now >= deadline:
+            return timed_out(subject, decision)
+        if line := wait_log.line(decision, now):
+            log(line)
+        time.sleep(min(max(interval, MIN_INTERVAL), (deadline - now).total_seconds()))
+    return decision
+
+
+def after_error(
+    error: Exception, contents: str, standing: object, discard_client: Callable[[], object]
+) -> Failed | Waiting:
+    """
+    Decide what the error of a poll means for a wait in a worker.
+
+    :param error: What the poll raised.
+    :param contents: What it was to read, in words.
+    :param standing: What the poll before decided.
+    :param discard_client: Called if the next poll needs a new client.
+    """
+    failed = judge_error(error, contents, discard_client)
+    if isinstance(failed, Failed):
+        return failed
+    return Waiting(standing.job if isinstance(standing, Waiting) else None, error=failed)
+
+
+def timed_out(subject: str, standing: Waiting) -> Failed:
+    """
+    Say that a wait's time is over.
+
+    :param subject: What was waited for, in words.
+    :param standing: What the last poll decided.
+    """
+    state = f"{standing.job.title} is {standing.job.progress}" if standing.job else "no such sync job was listed"
+    error = f"; the last poll failed: {standing.error}" if standing.error else ""
+    return Failed(
+        Failure.TIMED_OUT,
+        f"Timed out waiting for {subject}: {state}{error}. Raise timeout if the sync takes this long.",
+        standing.job,
+    )
