@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
+from airflow_provider_kendra._aws import TakesAwsParameters
 from airflow_provider_kendra._docstrings import Documented
-from airflow_provider_kendra.aws import TakesAwsParameters
-from airflow_provider_kendra.lineage import SyncJobLineageMixin
-from airflow_provider_kendra.rendering import RenderedTask
+from airflow_provider_kendra._lineage import SyncJobLineageMixin
+from airflow_provider_kendra._rendering import RenderedTask
 
 if TYPE_CHECKING:
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook

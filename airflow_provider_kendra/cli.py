@@ -16,7 +16,7 @@ from airflow.cli.cli_config import (
     lazy_load_command,
 )
 
-from airflow_provider_kendra.validation import MAX_SECONDS, check_time
+from airflow_provider_kendra._validation import MAX_SECONDS, check_time
 
 # Airflow imports this module whenever `airflow` is called: what the commands do is in `cli_commands`.
 
@@ -170,7 +170,7 @@ def _command(
         help=help,
         description=f"{help}.\n\n{more}",
         epilog=f"Example:\n  airflow kendra {example}\n\n{status}",
-        func=lazy_load_command(f"airflow_provider_kendra.cli_commands.{name}"),
+        func=lazy_load_command(f"airflow_provider_kendra._cli_commands.{name}"),
         args=args,
     )
 

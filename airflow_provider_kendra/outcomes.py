@@ -8,8 +8,8 @@ from enum import StrEnum
 from typing import Any
 
 from airflow_provider_kendra._text import LONGEST_MESSAGE, plain, shown
+from airflow_provider_kendra._validation import check_time
 from airflow_provider_kendra.sync_job import SyncJob
-from airflow_provider_kendra.validation import check_time
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,13 +61,13 @@ class Clock:
         with ExitStack() as patches:
             for target, replacement in {
                 "airflow_provider_kendra.hooks.kendra.time": self,
-                "airflow_provider_kendra.polling.time": self,
+                "airflow_provider_kendra._waiting.wait.time": self,
                 "airflow_provider_kendra._clock.utcnow": self.utcnow,
                 # Data sources drift apart by chance; here each look is to come at its time.
-                "airflow_provider_kendra.polling.random": SimpleNamespace(uniform=lambda low, high: high),
+                "airflow_provider_kendra._waiting.poller.random": SimpleNamespace(uniform=lambda low, high: high),
                 f"{OPERATOR_MODULE}.ExecutorSafeguard.test_mode": True,
                 # There is no Airflow that could store links.
-                "airflow_provider_kendra.lineage.store_link": lambda ti, key, url: None,
+                "airflow_provider_kendra._lineage.store_link": lambda ti, key, url: None,
             }.items():
                 patches.enter_context(patch(target, replacement))
             yield

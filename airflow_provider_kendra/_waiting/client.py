@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from airflow_provider_kendra._aws import AwsParameters
 from airflow_provider_kendra._waiting.threads import DaemonThreads
-from airflow_provider_kendra.aws import AwsParameters
 
 if TYPE_CHECKING:
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook

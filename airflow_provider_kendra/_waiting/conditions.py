@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar, Protocol, TypeVar, get_args
 
+from airflow_provider_kendra._validation import MeasuredBy, check_identifier, check_max_age, check_time
 from airflow_provider_kendra._waiting.history import History, Page
-from airflow_provider_kendra._waiting.log import news_of
 from airflow_provider_kendra.outcomes import AllFresh, Failed, Failure, Outcome, Satisfied
 from airflow_provider_kendra.sync_job import TERMINAL_STATUSES, Acceptance, SyncJob
-from airflow_provider_kendra.validation import MeasuredBy, check_identifier, check_max_age, check_time
 
 NOT_JUDGED = frozenset({"CREATING", "DELETING", "FAILED"})
 """Statuses of data sources that cannot be synced, and so are not asked to be fresh."""
@@ -225,6 +224,11 @@ class Fresh:
         if ended is None or not self.is_fresh(ended, now):
             return Waiting(running, stale=good)
         return _judge(ended, self.acceptance)
+
+
+def news_of(decision: object) -> object:
+    """What of a decision, or of whatever stands for one, is worth a line in the log when it changes."""
+    return getattr(decision, "news", decision)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import as_completed, wait
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_kendra import _clock
 from airflow_provider_kendra._clock import OVERRUN
+from airflow_provider_kendra._validation import check_identifier, check_identifiers
 from airflow_provider_kendra._waiting.client import MAX_CALLS
 from airflow_provider_kendra._waiting.conditions import Condition, Fresh, HeldUp, NeedsOlder, Waiting, all_fresh, read
 from airflow_provider_kendra._waiting.history import History
@@ -19,10 +20,9 @@ from airflow_provider_kendra._waiting.poller import Catalogue, DataSource, Log, 
 from airflow_provider_kendra._waiting.threads import DaemonThreads
 from airflow_provider_kendra._waiting.wait import Wait, after_error
 from airflow_provider_kendra.outcomes import AllFresh, Failed, Failure, Outcome
-from airflow_provider_kendra.validation import check_identifier, check_identifiers
 
 if TYPE_CHECKING:
-    from airflow_provider_kendra.aws import AwsParameters
+    from airflow_provider_kendra._aws import AwsParameters
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 
 
@@ -211,10 +211,10 @@ async def wait_until_fresh(
 
     :param index: The data sources.
     :param condition: What each must fulfil.
-    :param interval: As for :class:`airflow_provider_kendra.polling.Subscriber`.
+    :param interval: As for :class:`airflow_provider_kendra._waiting.poller.Subscriber`.
     :param deadline: When to give up; None for never.
     :param log: Takes the lines of this wait's log.
-    :param is_connection_known: As for :class:`airflow_provider_kendra.polling.Subscriber`.
+    :param is_connection_known: As for :class:`airflow_provider_kendra._waiting.poller.Subscriber`.
     """
     wait = _FreshnessWait(
         index, condition, interval=interval, deadline=deadline, is_connection_known=is_connection_known
@@ -326,3 +326,40 @@ class _FreshnessWait(Wait[AllFresh, HeldUp]):
             return outcome
         refused = {key: each.decision for key, each in self._members.items()}
         return HeldUp({key: Waiting(error=each.message) for key, each in refused.items() if isinstance(each, Failed)})
+
+
+class FreshnessPokes:
+    """
+    Polls until data sources are fresh; ``since``, ``deadline`` and ``log`` are those of :class:`SyncJobPokes`.
+
+    :param index: The data sources.
+    :param condition: What each must fulfil.
+    """
+
+    execution_id = None
+
+    def __init__(
+        self, index: Index, condition: Fresh, *, since: datetime, deadline: datetime, log: Callable[[str], object]
+    ) -> None:
+        self._index = index
+        self._condition = condition
+        self._deadline = deadline
+        self._log = log
+        self._decisions: dict[str, Outcome | Waiting | None] = {}
+        self._held_up = HeldUp({})
+        self._freshness_log = freshness_log(condition, since)
+
+    def poll(self, hook: KendraSyncJobsHook) -> AllFresh | Failed | None:
+        """Poll each data source once and log what is new; None to keep waiting."""
+        now = _clock.utcnow()
+        outcome = poll_all(hook, self._index, self._condition, self._decisions, self._deadline)
+        if not isinstance(outcome, HeldUp):
+            return outcome
+        self._held_up = outcome
+        if line := self._freshness_log.line(outcome, now):
+            self._log(line)
+        return None
+
+    def timed_out(self) -> Failed:
+        """Say what was waited for, and how it stood."""
+        return freshness_timed_out(self._held_up, self._condition)

@@ -8,8 +8,8 @@ from datetime import datetime
 from functools import cached_property
 from typing import get_args
 
+from airflow_provider_kendra._validation import MeasuredBy
 from airflow_provider_kendra.sync_job import Acceptance, SyncJob
-from airflow_provider_kendra.validation import MeasuredBy
 
 
 class Jobs:

@@ -14,11 +14,6 @@ from airflow_provider_kendra._waiting.conditions import Fresh, HeldUp, Waiting
 PROGRESS_INTERVAL = 300.0
 
 
-def news_of(decision: object) -> object:
-    """What of a decision, or of whatever stands for one, is worth a line in the log when it changes."""
-    return getattr(decision, "news", decision)
-
-
 class PollErrors:
     """Sums up the polls that fail, for a log that says so when errors begin and then at its progress interval."""
 

@@ -18,6 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from airflow_provider_kendra import _clock
+from airflow_provider_kendra._aws import AwsParameters
 from airflow_provider_kendra._clock import OVERRUN
 from airflow_provider_kendra._waiting.client import Client, T, in_empty_context
 from airflow_provider_kendra._waiting.conditions import (
@@ -26,10 +27,10 @@ from airflow_provider_kendra._waiting.conditions import (
     NeedsOlder,
     SyncJobCondition,
     Waiting,
+    news_of,
 )
 from airflow_provider_kendra._waiting.history import History, Kept, Page
-from airflow_provider_kendra._waiting.log import PollErrors, news_of
-from airflow_provider_kendra.aws import AwsParameters
+from airflow_provider_kendra._waiting.log import PollErrors
 from airflow_provider_kendra.outcomes import Failed, Failure
 
 if TYPE_CHECKING:
@@ -259,7 +260,7 @@ def judge_error(error: Exception, contents: str, discard_client: Callable[[], ob
     :param contents: What it was to read, in words.
     :param discard_client: Called if the next poll needs a new client.
     """
-    from airflow_provider_kendra.hooks.aws_errors import ErrorKind, classify_error, describe_error, refusal
+    from airflow_provider_kendra.hooks._aws_errors import ErrorKind, classify_error, describe_error, refusal
 
     kind = classify_error(error)
     if kind is ErrorKind.PERMANENT:

@@ -9,13 +9,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kendra._text import plain
+from airflow_provider_kendra._validation import check_time
 from airflow_provider_kendra._waiting.conditions import NeedsOlder
 from airflow_provider_kendra._waiting.history import History
 from airflow_provider_kendra._waiting.log import PROGRESS_INTERVAL
 from airflow_provider_kendra._waiting.poller import FOREVER, DataSource, Log, Subscriber, Subscription
 from airflow_provider_kendra.outcomes import Failed
 from airflow_provider_kendra.sync_job import TERMINAL_STATUSES, SyncJob
-from airflow_provider_kendra.validation import check_time
 
 if TYPE_CHECKING:
     pass

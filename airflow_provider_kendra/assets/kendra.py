@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from airflow_provider_kendra._text import shown
-from airflow_provider_kendra.validation import check_identifier
+from airflow_provider_kendra._validation import check_identifier
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.openlineage.facet import Dataset as OpenLineageDataset

@@ -33,6 +33,13 @@ from airflow_provider_kendra._starting import (
 )
 from airflow_provider_kendra._stopping import Confirm, Stopped, Stopper, StopState, advance_stop
 from airflow_provider_kendra._text import plain, shown
+from airflow_provider_kendra._validation import (
+    check_connection_id,
+    check_count,
+    check_identifier,
+    check_status,
+    check_time,
+)
 from airflow_provider_kendra._waiting.history import Page
 from airflow_provider_kendra.exceptions import (
     KendraDocumentsError,
@@ -41,8 +48,8 @@ from airflow_provider_kendra.exceptions import (
     KendraRequestError,
     KendraSyncJobNotFoundError,
 )
-from airflow_provider_kendra.hooks.aws_connections import fault_of, is_unreadable
-from airflow_provider_kendra.hooks.aws_errors import (
+from airflow_provider_kendra.hooks._aws_connections import fault_of, is_unreadable
+from airflow_provider_kendra.hooks._aws_errors import (
     THROTTLING_CODES,
     check_ca_bundle,
     classify_error,
@@ -55,13 +62,6 @@ from airflow_provider_kendra.hooks.aws_errors import (
     secrets_of,
 )
 from airflow_provider_kendra.sync_job import TERMINAL_STATUSES, Acceptance, SyncJob, as_execution_id
-from airflow_provider_kendra.validation import (
-    check_connection_id,
-    check_count,
-    check_identifier,
-    check_status,
-    check_time,
-)
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS
 
 if TYPE_CHECKING:

@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING, Any, get_args
 from airflow.providers.common.compat.sdk import AirflowSkipException, conf
 
 from airflow_provider_kendra import _clock
+from airflow_provider_kendra._lineage import check_no_kendra_outlets
 from airflow_provider_kendra._tasks import KendraOperator
 from airflow_provider_kendra._text import plain
+from airflow_provider_kendra._validation import check_count, check_identifier, check_interval, check_seconds
+from airflow_provider_kendra._xcoms import RecordTask
 from airflow_provider_kendra.exceptions import (
     KendraError,
     KendraRequestError,
@@ -26,7 +29,6 @@ from airflow_provider_kendra.exceptions import (
     KendraSyncJobNotFoundError,
     KendraSyncJobTimeoutError,
 )
-from airflow_provider_kendra.lineage import check_no_kendra_outlets
 from airflow_provider_kendra.links.kendra import KendraIndexLink
 from airflow_provider_kendra.outcomes import (
     Failed,
@@ -45,9 +47,7 @@ from airflow_provider_kendra.sync_job import (
     SyncJob,
     SyncJobStatus,
 )
-from airflow_provider_kendra.validation import check_count, check_identifier, check_interval, check_seconds
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
-from airflow_provider_kendra.xcoms import RecordTask
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -68,7 +68,7 @@ def _aws_errors_explained(refusal: str, *calls: str) -> Iterator[None]:
     :param refusal: What AWS does not do, in words.
     :param calls: The API calls that the connection needs permission for, besides ListDataSourceSyncJobs.
     """
-    from airflow_provider_kendra.hooks.aws_errors import ErrorKind, classify_error, is_aws_error
+    from airflow_provider_kendra.hooks._aws_errors import ErrorKind, classify_error, is_aws_error
 
     try:
         yield

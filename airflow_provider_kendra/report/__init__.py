@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from airflow_provider_kendra import _clock
-from airflow_provider_kendra.freshness import Reading, condition_for, read_index
+from airflow_provider_kendra._overview import Reading, condition_for, read_index
 
 if TYPE_CHECKING:
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook

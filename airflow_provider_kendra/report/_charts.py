@@ -10,8 +10,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from airflow_provider_kendra._overview import in_words
 from airflow_provider_kendra.exceptions import KendraError
-from airflow_provider_kendra.freshness import in_words
 from airflow_provider_kendra.sync_job import SyncJob
 
 

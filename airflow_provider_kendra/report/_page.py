@@ -9,10 +9,10 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+import airflow_provider_kendra.report._charts as _charts
+from airflow_provider_kendra._overview import Reading, in_words
 from airflow_provider_kendra._text import LONGEST, plain
 from airflow_provider_kendra._waiting.conditions import Fresh
-from airflow_provider_kendra.freshness import Reading, in_words
-from airflow_provider_kendra.report import _charts
 
 _PACKAGE = "airflow_provider_kendra.report"
 _LARGEST_SHORT_SECTION = 4_000

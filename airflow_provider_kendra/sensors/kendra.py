@@ -23,6 +23,13 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_kendra import _clock
 from airflow_provider_kendra._tasks import KendraOperator
 from airflow_provider_kendra._text import plain
+from airflow_provider_kendra._validation import (
+    MeasuredBy,
+    check_interval,
+    check_max_age,
+    check_seconds,
+)
+from airflow_provider_kendra._xcoms import RecordTask
 from airflow_provider_kendra.exceptions import (
     KendraRequestError,
     KendraStateError,
@@ -37,14 +44,7 @@ from airflow_provider_kendra.outcomes import (
     Outcome,
     Satisfied,
 )
-from airflow_provider_kendra.validation import (
-    MeasuredBy,
-    check_interval,
-    check_max_age,
-    check_seconds,
-)
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
-from airflow_provider_kendra.xcoms import RecordTask
 
 if TYPE_CHECKING or AIRFLOW_V_3_0_PLUS:
     from airflow.sdk.definitions.mappedoperator import OperatorPartial
@@ -54,7 +54,7 @@ else:
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_kendra._waiting.pokes import Pokes
+    from airflow_provider_kendra._waiting.wait import Pokes
     from airflow_provider_kendra.triggers.kendra import (
         KendraDataFreshnessTrigger,
         KendraSyncJobTrigger,

@@ -15,16 +15,23 @@ import airflow.triggers.base
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_kendra import _clock
+from airflow_provider_kendra._aws import TakesAwsParameters
 from airflow_provider_kendra._docstrings import Documented
+from airflow_provider_kendra._rendering import RenderedParameters
 from airflow_provider_kendra._text import plain
+from airflow_provider_kendra._validation import (
+    check_identifier,
+    check_identifiers,
+    check_interval,
+    check_seconds,
+    check_time,
+)
 from airflow_provider_kendra._waiting.client import KNOWN_AFTER
 from airflow_provider_kendra._waiting.conditions import Fresh, SyncJobCondition, freshness_condition, sync_job_condition
-from airflow_provider_kendra._waiting.freshness import Index, freshness_index, wait_until_fresh
-from airflow_provider_kendra._waiting.pokes import FreshnessPokes, Pokes, SyncJobPokes
+from airflow_provider_kendra._waiting.freshness import FreshnessPokes, Index, freshness_index, wait_until_fresh
 from airflow_provider_kendra._waiting.poller import NEVER, DataSource
-from airflow_provider_kendra._waiting.wait import wait_for
+from airflow_provider_kendra._waiting.wait import Pokes, SyncJobPokes, wait_for
 from airflow_provider_kendra._waiting.watcher import Cursor, Finished, watch
-from airflow_provider_kendra.aws import TakesAwsParameters
 from airflow_provider_kendra.exceptions import InvalidParameterError, KendraRequestError
 from airflow_provider_kendra.outcomes import (
     AllFresh,
@@ -35,15 +42,7 @@ from airflow_provider_kendra.outcomes import (
     freshness_from_event,
     outcome_from_event,
 )
-from airflow_provider_kendra.rendering import RenderedParameters
 from airflow_provider_kendra.sync_job import Acceptance
-from airflow_provider_kendra.validation import (
-    check_identifier,
-    check_identifiers,
-    check_interval,
-    check_seconds,
-    check_time,
-)
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_4_PLUS
 
 if TYPE_CHECKING:
@@ -490,7 +489,7 @@ class KendraSyncJobEventTrigger(_KendraTrigger, BaseEventTrigger):
 
         :param kwargs: What ``serialize`` of the running watcher gave.
         """
-        from airflow_provider_kendra.triggers.event_stream import SyncJobProducer
+        from airflow_provider_kendra.triggers._event_stream import SyncJobProducer
 
         if not isinstance(kwargs, _OwnArguments):
             raise TypeError("Airflow did not pass on what serialize() of the running watcher gave.")

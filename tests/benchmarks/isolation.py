@@ -13,7 +13,7 @@ import time
 from itertools import pairwise
 from typing import Any
 
-from airflow_provider_kendra.aws import AwsParameters
+from airflow_provider_kendra._aws import AwsParameters
 from airflow_provider_kendra.testing import LocalKendra
 from airflow_provider_kendra.triggers.kendra import KendraSyncJobTrigger
 from tests.benchmarks.loop import LIST, run, seen_by_their_logs

@@ -200,9 +200,9 @@ class Wait:
             replace(f"{SENSOR_MODULE}.timezone", SimpleNamespace(utcnow=clock.utcnow))
             replace("airflow_provider_kendra._clock.utcnow", clock.utcnow)
             replace("airflow_provider_kendra.hooks.kendra.time", clock)
-            replace("airflow_provider_kendra.polling.time", clock)
+            replace("airflow_provider_kendra._waiting.wait.time", clock)
             # Data sources drift apart by chance; here each look is to come at its time.
-            replace("airflow_provider_kendra.polling.random", SimpleNamespace(uniform=lambda low, high: high))
+            replace("airflow_provider_kendra._waiting.poller.random", SimpleNamespace(uniform=lambda low, high: high))
             # Who calls execute here is the task runner, as far as Airflow can tell.
             replace(f"{OPERATOR_MODULE}.ExecutorSafeguard.test_mode", True)
             if not AIRFLOW_V_3_0_PLUS:

@@ -19,7 +19,7 @@ MODULES = (
     "airflow.providers.standard.operators.python",
     "airflow.sdk.execution_time.supervisor",
     "airflow.sdk.execution_time.task_runner",
-    "airflow_provider_kendra.cli_commands",
+    "airflow_provider_kendra._cli_commands",
     "airflow_provider_kendra.operators.kendra",
     "airflow_provider_kendra.sensors.kendra",
     "airflow_provider_kendra.triggers.kendra",

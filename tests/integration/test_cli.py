@@ -57,7 +57,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr("airflow_provider_kendra._clock.utcnow", clock.utcnow)
-    monkeypatch.setattr("airflow_provider_kendra.polling.time", SimpleNamespace(sleep=clock.sleep))
+    monkeypatch.setattr("airflow_provider_kendra._waiting.wait.time", SimpleNamespace(sleep=clock.sleep))
     monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     return clock

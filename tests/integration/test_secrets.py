@@ -20,10 +20,10 @@ from typing import Any
 import pytest
 
 from airflow_provider_kendra import cli
+from airflow_provider_kendra._aws import AwsParameters
 from airflow_provider_kendra._waiting import poller
 from airflow_provider_kendra._waiting.freshness import freshness_index
 from airflow_provider_kendra.assets.kendra import create_asset
-from airflow_provider_kendra.aws import AwsParameters
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.operators.kendra import (
     KendraListSyncJobsOperator,

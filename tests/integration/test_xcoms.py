@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_kendra._xcoms import DEFAULT_KEYS, RECORD_KEYS
 from airflow_provider_kendra.testing import LocalKendra
-from airflow_provider_kendra.xcoms import DEFAULT_KEYS, RECORD_KEYS
 from tests.integration import processes
 from tests.integration.conftest import MakeHome
 from tests.integration.scenarios import job

@@ -20,7 +20,7 @@ from airflow_provider_kendra.operators.kendra import KendraStartSyncJobOperator,
 from airflow_provider_kendra.outcomes import Failed, Failure, Satisfied
 from airflow_provider_kendra.sensors.kendra import KendraDataFreshnessSensor, KendraSyncJobSensor
 from airflow_provider_kendra.sync_job import SyncJob
-from airflow_provider_kendra.triggers.event_stream import SyncJobProducer
+from airflow_provider_kendra.triggers._event_stream import SyncJobProducer
 from airflow_provider_kendra.triggers.kendra import KendraSyncJobEventTrigger
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_3_PLUS
 from tests.conftest import DataSource, examples

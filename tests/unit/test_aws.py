@@ -2,8 +2,8 @@
 
 import pytest
 
+from airflow_provider_kendra._aws import AwsParameters
 from airflow_provider_kendra._tasks import KendraOperator
-from airflow_provider_kendra.aws import AwsParameters
 
 
 class Operator(KendraOperator):

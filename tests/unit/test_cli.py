@@ -170,5 +170,5 @@ print(json.dumps(sorted(set(sys.modules) - before)))
         "airflow_provider_kendra",
         "airflow_provider_kendra.cli",
         "airflow_provider_kendra._text",
-        "airflow_provider_kendra.validation",
+        "airflow_provider_kendra._validation",
     }

@@ -12,7 +12,7 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowException, BaseOperator
 from airflow.triggers.base import BaseTrigger
 
-from airflow_provider_kendra import _tasks, xcoms
+from airflow_provider_kendra import _tasks, _xcoms
 from airflow_provider_kendra._tasks import KendraOperator
 from airflow_provider_kendra.exceptions import KendraRequestError
 from airflow_provider_kendra.operators import kendra as operators
@@ -114,7 +114,7 @@ class TestDocumentation:
         kinds = [re.match(r":(\w+)", line)[1] for line in lines if line.startswith(":")]  # type: ignore[index]
         assert kinds == sorted(kinds)
 
-    @pytest.mark.parametrize("modules", [(_tasks, xcoms, operators, sensors), (triggers,)], ids=["tasks", "triggers"])
+    @pytest.mark.parametrize("modules", [(_tasks, _xcoms, operators, sensors), (triggers,)], ids=["tasks", "triggers"])
     @pytest.mark.parametrize("name", ["index_id", *AWS])
     def test_the_text_is_in_the_source_once(self, name: str, modules: tuple[Any, ...]) -> None:
         assert sum(inspect.getsource(module).count(f":param {name}:") for module in modules) == 1

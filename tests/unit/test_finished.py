@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_kendra import finished
+from airflow_provider_kendra._waiting import watcher
 from airflow_provider_kendra._waiting.conditions import NeedsOlder
 from airflow_provider_kendra._waiting.history import History, Page
 from airflow_provider_kendra._waiting.watcher import Finished, FinishedSince, check_cursor
@@ -251,7 +251,7 @@ class World:
         self.unkept = self.unkept - set(found) | set(found)
         # What is not due any more, since it was gone before a poll, is in nobody's list.
         missing = finished_ids - self.before - set(self.reported)
-        assert not missing or len(found) == finished.MAX_JOBS
+        assert not missing or len(found) == watcher.MAX_JOBS
 
     def keep(self) -> None:
         """What was reported is persisted, and the cursor behind it kept."""
@@ -289,7 +289,7 @@ def test_every_job_that_finishes_is_reported_and_no_restart_repeats_what_was_kep
     before: list[Any], steps: list[Any], page_size: int, limit: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(finished, "MAX_JOBS", limit)
+        patch.setattr(watcher, "MAX_JOBS", limit)
         world = World(page_size)
         for shows, same_moment, status in before:
             world.start(shows, same_moment, below=False)

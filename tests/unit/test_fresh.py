@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_kendra._validation import MeasuredBy
 from airflow_provider_kendra._waiting.conditions import Fresh, HeldUp, Waiting, all_fresh, freshness_condition, read
 from airflow_provider_kendra._waiting.history import Page
 from airflow_provider_kendra.outcomes import AllFresh, Failed, Failure, Outcome, Satisfied, freshness_from_event
 from airflow_provider_kendra.sync_job import Acceptance, SyncJob
-from airflow_provider_kendra.validation import MeasuredBy
 from tests.conftest import examples
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)

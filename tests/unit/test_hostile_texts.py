@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_kendra import cli
 from airflow_provider_kendra._text import make_plain
-from airflow_provider_kendra.hooks.aws_errors import hide_secrets, secrets_of
+from airflow_provider_kendra.hooks._aws_errors import hide_secrets, secrets_of
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.operators.kendra import (
     KendraListSyncJobsOperator,

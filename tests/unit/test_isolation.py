@@ -237,7 +237,7 @@ from airflow_provider_kendra import _clock
 from airflow_provider_kendra._waiting import client as poll_client
 from airflow_provider_kendra._waiting import poller
 from airflow_provider_kendra._waiting import wait as waits
-from airflow_provider_kendra.aws import AwsParameters
+from airflow_provider_kendra._aws import AwsParameters
 from airflow_provider_kendra._waiting.conditions import ExecutionFinished
 from airflow_provider_kendra.sync_job import Acceptance
 

@@ -83,7 +83,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
         ti.links[key] = url
         ti.stores += 1
 
-    monkeypatch.setattr("airflow_provider_kendra.lineage.store_link", store)
+    monkeypatch.setattr("airflow_provider_kendra._lineage.store_link", store)
     return run
 
 
@@ -443,9 +443,9 @@ class TestLinks:
         def call(*_: Any) -> Any:
             raise AssertionError("This is a call of the api-server.")
 
-        monkeypatch.setattr("airflow_provider_kendra.lineage._region_of_connection", call)
+        monkeypatch.setattr("airflow_provider_kendra._lineage._region_of_connection", call)
         monkeypatch.setattr("airflow_provider_kendra.links.kendra._read", call)
-        monkeypatch.setattr("airflow_provider_kendra.lineage.store_link", call)
+        monkeypatch.setattr("airflow_provider_kendra._lineage.store_link", call)
         task = make(deferrable=True)
 
         assert task.resume_execution("execute_complete", {"event": event()}, run.context) == JOB.to_dict()

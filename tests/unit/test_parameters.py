@@ -15,7 +15,7 @@ from airflow.providers.common.compat.sdk import DAG, AirflowSkipException, BaseH
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_kendra.aws import AwsParameters
+from airflow_provider_kendra._aws import AwsParameters
 from airflow_provider_kendra.exceptions import KendraRequestError
 from airflow_provider_kendra.operators.kendra import (
     KendraListSyncJobsOperator,

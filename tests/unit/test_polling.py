@@ -21,12 +21,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_kendra import _clock
+from airflow_provider_kendra._aws import AwsParameters
 from airflow_provider_kendra._waiting import client as poll_client
 from airflow_provider_kendra._waiting import poller
 from airflow_provider_kendra._waiting import wait as waits
 from airflow_provider_kendra._waiting.conditions import Condition, Decision, ExecutionFinished, SyncedSince, Waiting
 from airflow_provider_kendra._waiting.history import History
-from airflow_provider_kendra.aws import AwsParameters
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.outcomes import Failed, Failure, Outcome, Satisfied, outcome_from_event
 from airflow_provider_kendra.sync_job import Acceptance

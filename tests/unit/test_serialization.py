@@ -24,7 +24,7 @@ from airflow.providers.common.compat.sdk import (
 from airflow.triggers.base import BaseTrigger
 
 from airflow_provider_kendra import operators, sensors, triggers
-from airflow_provider_kendra.aws import TakesAwsParameters
+from airflow_provider_kendra._aws import TakesAwsParameters
 from airflow_provider_kendra.sensors.kendra import KendraSyncJobSensor
 from airflow_provider_kendra.triggers.kendra import KendraSyncJobTrigger
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS

@@ -8,7 +8,7 @@ from concurrent.futures import CancelledError, wait
 
 import pytest
 
-from airflow_provider_kendra import threads
+from airflow_provider_kendra._waiting import threads
 from airflow_provider_kendra._waiting.threads import DaemonThreads
 
 NAME = "kendra-test"

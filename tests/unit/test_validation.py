@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_kendra.validation import check_connection_id, check_identifier, check_time
+from airflow_provider_kendra._validation import check_connection_id, check_identifier, check_time
 
 INDEX_ID = "0a1b2c3d-4e5f-6789-abcd-ef0123456789"
 WORD = string.ascii_letters + string.digits

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_kendra import _clock
+from airflow_provider_kendra._aws import AwsParameters
 from airflow_provider_kendra._waiting import client as poll_client
 from airflow_provider_kendra._waiting import freshness as freshness_waits
 from airflow_provider_kendra._waiting import poller
@@ -22,7 +23,6 @@ from airflow_provider_kendra._waiting.conditions import ExecutionFinished, Fresh
 from airflow_provider_kendra._waiting.freshness import Index, wait_until_fresh
 from airflow_provider_kendra._waiting.log import PROGRESS_INTERVAL, freshness_log
 from airflow_provider_kendra._waiting.watcher import Cursor, Finished, watch
-from airflow_provider_kendra.aws import AwsParameters
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.outcomes import AllFresh, Failed, Failure
 from airflow_provider_kendra.sync_job import Acceptance, SyncJob, SyncJobStatus

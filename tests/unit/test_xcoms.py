@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.providers.common.compat.sdk import DAG, BaseOperator
 
+from airflow_provider_kendra._xcoms import RECORD_KEYS
 from airflow_provider_kendra.operators.kendra import (
     KendraStartSyncJobOperator,
     KendraStopSyncJobOperator,
@@ -17,7 +18,6 @@ from airflow_provider_kendra.outcomes import Satisfied
 from airflow_provider_kendra.sensors.kendra import KendraSyncJobSensor
 from airflow_provider_kendra.sync_job import SyncJob
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_1_PLUS
-from airflow_provider_kendra.xcoms import RECORD_KEYS
 from tests.conftest import counts, listed
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from urllib.parse import quote
 import pytest
 
 from airflow_provider_kendra import cli
-from airflow_provider_kendra.aws import AwsParameters
+from airflow_provider_kendra._aws import AwsParameters
 from airflow_provider_kendra.exceptions import KendraRequestError
-from airflow_provider_kendra.hooks.aws_errors import without_secrets
+from airflow_provider_kendra.hooks._aws_errors import without_secrets
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.operators.kendra import (
     KendraListSyncJobsOperator,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_kendra.exceptions import KendraError
-from airflow_provider_kendra.hooks.aws_errors import ErrorKind, classify_error
+from airflow_provider_kendra.hooks._aws_errors import ErrorKind, classify_error
 from airflow_provider_kendra.hooks.kendra import MAX_EMPTY_PAGES, KendraSyncJobsHook
 
 INDEX, SOURCE = "i" * 36, "source"

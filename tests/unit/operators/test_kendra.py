@@ -81,7 +81,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr("airflow_provider_kendra.polling.time", clock)
+    monkeypatch.setattr("airflow_provider_kendra._waiting.wait.time", clock)
     monkeypatch.setattr("airflow_provider_kendra._clock.utcnow", clock.utcnow)
     monkeypatch.setattr("airflow_provider_kendra.hooks.kendra.time", clock)
     return clock

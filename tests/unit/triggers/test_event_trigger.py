@@ -268,7 +268,7 @@ class TestCursor:
     ) -> None:
         from airflow.triggers.shared_stream import AdvanceItem, AdvanceOutcome
 
-        from airflow_provider_kendra.triggers.event_stream import SyncJobProducer
+        from airflow_provider_kendra.triggers._event_stream import SyncJobProducer
 
         trigger = make_trigger(custom_data_source)
         trigger.asset_state_store = store

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_kendra.validation import CHECKS
+from airflow_provider_kendra._validation import CHECKS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

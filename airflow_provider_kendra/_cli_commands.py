@@ -17,6 +17,8 @@ from airflow.cli.simple_table import AirflowConsole
 from airflow.utils.cli import suppress_logs_and_warning
 
 from airflow_provider_kendra import _clock, _output, _streams
+from airflow_provider_kendra._aws import AwsParameters
+from airflow_provider_kendra._overview import Reading, condition_for, in_words, read_index
 from airflow_provider_kendra._stopping import StopState
 from airflow_provider_kendra._text import LONGEST_MESSAGE, make_plain, plain
 from airflow_provider_kendra._waiting.conditions import (
@@ -29,9 +31,7 @@ from airflow_provider_kendra._waiting.conditions import (
 from airflow_provider_kendra._waiting.history import History
 from airflow_provider_kendra._waiting.poller import DataSource
 from airflow_provider_kendra._waiting.wait import wait_in_worker
-from airflow_provider_kendra.aws import AwsParameters
 from airflow_provider_kendra.exceptions import KendraError, KendraRequestError, KendraSyncJobAlreadyRunningError
-from airflow_provider_kendra.freshness import Reading, condition_for, in_words, read_index
 from airflow_provider_kendra.operators.kendra import NOT_FOUND_TIMEOUT
 from airflow_provider_kendra.outcomes import Failed, Failure, Satisfied
 from airflow_provider_kendra.sync_job import TERMINAL_STATUSES, Acceptance, SyncJob, SyncJobStatus

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kendra._text import plain
-from airflow_provider_kendra.hooks.aws_errors import endpoints_of, is_misread_url
+from airflow_provider_kendra.hooks._aws_errors import endpoints_of, is_misread_url
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
+from airflow_provider_kendra._validation import CHECKS, REQUIRED, is_nothing
 from airflow_provider_kendra.exceptions import InvalidParameterError
-from airflow_provider_kendra.validation import CHECKS, REQUIRED, is_nothing
 
 
 class RenderedParameters:
