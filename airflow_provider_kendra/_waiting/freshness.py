@@ -15,7 +15,7 @@ from airflow_provider_kendra._validation import check_identifier, check_identifi
 from airflow_provider_kendra._waiting.client import MAX_CALLS
 from airflow_provider_kendra._waiting.conditions import Condition, Fresh, HeldUp, NeedsOlder, Waiting, all_fresh, read
 from airflow_provider_kendra._waiting.history import History
-from airflow_provider_kendra._waiting.log import freshness_log
+from airflow_provider_kendra._waiting.log import WaitLog, freshness_log
 from airflow_provider_kendra._waiting.poller import Catalogue, DataSource, Log, Subscription
 from airflow_provider_kendra._waiting.threads import DaemonThreads
 from airflow_provider_kendra._waiting.wait import Wait, after_error
@@ -219,7 +219,7 @@ async def wait_until_fresh(
     wait = _FreshnessWait(
         index, condition, interval=interval, deadline=deadline, is_connection_known=is_connection_known
     )
-    return await wait.outcome(freshness_log(condition, _clock.utcnow(), wait.errors), log)
+    return await wait.outcome(freshness_log(condition, _clock.utcnow()), log)
 
 
 def freshness_timed_out(held_up: HeldUp, condition: Fresh) -> Failed:
@@ -274,6 +274,10 @@ class _FreshnessWait(Wait[AllFresh, HeldUp]):
     @property
     def standing(self) -> HeldUp:
         return self._held_up
+
+    def line(self, wait_log: WaitLog[HeldUp], now: datetime) -> str | None:
+        # By what each data source came to last: some are polled more often than others.
+        return wait_log.line(self._held_up, now)
 
     def timed_out(self) -> Failed:
         return freshness_timed_out(self._held_up, self._condition)

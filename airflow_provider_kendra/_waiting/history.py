@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import get_args
 
@@ -88,7 +88,8 @@ class History:
     """
     The part of a data source's history that one poll has read so far, newest job first.
 
-    Finished jobs do not change, so a poll reads only until it meets those that polls before it have read.
+    Finished jobs do not change, so a poll reads only until it meets those that polls before it have read. For older
+    ones it goes on behind these, by a filter that leaves out jobs without a start time; Kendra reports one for each.
 
     :param kept: What polls before this one have read: the end of the history of one of them.
     """
@@ -97,9 +98,10 @@ class History:
         self.data_source_ids: list[str] = []
         self.creating_ids: list[str] = []
         self.is_complete = False
-        self._read = Jobs()
         self._kept = kept
+        self._read = Jobs()
         self._tail: Jobs | None = None  # that of what was kept, once the pages have met it
+        self._older = Jobs()  # what was read behind it
 
     def add_page(self, page: Page) -> None:
         """Add the next older page."""
@@ -108,50 +110,93 @@ class History:
         self.is_complete = page.is_last
         self.__dict__.pop("jobs", None)
         if self._tail is not None:
-            self._tail.add_older(job for job in page.jobs if self._tail.get(job.execution_id) is None)
-            return
-        newer = None if self._kept is None else self._kept.newer(page)
-        if newer is None or self._kept is None:
+            self._add_older(page.jobs)
+        elif self._kept is None or not self._meet(self._kept, page):
             self._read.add_older(page.jobs)
-            return
-        self._read.add_older(page.jobs[:newer])
-        self._tail = self._kept.jobs
-        self._tail.add_older(page.jobs[newer + len(self._tail.all) :])
-        self.is_complete = page.is_last or self._kept.is_complete
+
+    def _meet(self, kept: Kept, page: Page) -> bool:
+        """
+        Take what was kept, if this page lists it unchanged, behind what is newer; forget it if it does not fit.
+
+        One job that is the same could be a coincidence of the order, so the page after that has to fit as well.
+        """
+        known = kept.jobs.all
+        places = {job.execution_id: place for place, job in enumerate(known[:_OVERLAP]) if job.execution_id}
+        first = next((number for number, job in enumerate(page.jobs) if kept.jobs.get(job.execution_id)), None)
+        if first is None:
+            oldest = min((job.start_time for job in page.jobs if job.start_time), default=None)
+            is_passed = oldest is not None and known[0].start_time is not None and oldest < known[0].start_time
+            self._kept = None if is_passed or page.is_last else kept
+            return False
+        place = places.get(page.jobs[first].execution_id)
+        if place is None or (place and (first or self._read.all[-place:] != known[:place])):
+            self._kept = None
+            return False
+        listed = [*known[:place], *page.jobs[first:]]
+        is_cut = page.is_last and len(listed) < len(known)  # the service lists older jobs no more
+        if is_cut or listed[: len(known)] != known[: len(listed)]:
+            self._kept = None
+            return False
+        if not page.is_last and all(job.start_time == known[0].start_time for job in listed):
+            return False
+        newer = self._read.all[: len(self._read.all) - place] + page.jobs[:first]
+        self._read, self._tail = Jobs(newer), kept.jobs
+        self._add_older(page.jobs[first + len(known) - place :])
+        self.is_complete = page.is_last or kept.is_complete
+        return True
+
+    def _add_older(self, jobs: Iterable[SyncJob]) -> None:
+        """Add jobs behind what was kept; the first of them are listed twice."""
+        tail = self._tail or Jobs()
+        known = [*tail.all[-_OVERLAP:], *self._older.all[-_OVERLAP:]]
+        for job in jobs:
+            is_known = tail.get(job.execution_id) or self._older.get(job.execution_id)
+            if job not in known if not job.execution_id else not is_known:
+                self._older.add_older([job])
+
+    @property
+    def _parts(self) -> list[Jobs]:
+        return [self._read] if self._tail is None else [self._read, self._tail, self._older]
 
     @cached_property
     def jobs(self) -> list[SyncJob]:
         """The jobs."""
-        return [*self._read.all, *(self._tail.all if self._tail else ())]
+        return [job for part in self._parts for job in part.all]
 
     @property
     def resumes_before(self) -> datetime | None:
         """When the last job started that is known, if the history goes on behind what was kept."""
-        return self._tail.all[-1].start_time if self._tail is not None and not self.is_complete else None
+        if self._tail is None or self.is_complete:
+            return None
+        started = self._tail.all[-1].start_time
+        # Older versions of botocore send whole seconds.
+        return started and started.replace(microsecond=0) + timedelta(seconds=1 if started.microsecond else 0)
 
     @property
-    def has_met_kept(self) -> bool:
-        """Whether the pages have reached what was kept."""
-        return self._tail is not None
+    def can_be_kept(self) -> bool:
+        """Whether nothing that was kept before would be lost with :meth:`keep`."""
+        return self._kept is None or self._tail is not None
 
     def keep(self) -> Kept | None:
         """Give what the next poll need not read: the finished jobs at the end. Call it once all has been read."""
-        read = self._read.all
+        read, older = self._read.all, self._older.all
         running = next((number for number in range(len(read), 0, -1) if not read[number - 1].is_finished), 0)
         # Pages overlap when a sync starts while they are read.
         ended = [job for job in read[running:] if self._read.get(job.execution_id) is job]
-        oldest = (ended if self._tail is None else self._tail.all)[-1:]
-        if not all(job.execution_id for job in ended) or not oldest or oldest[0].start_time is None:
+        changing = (number for number, job in enumerate(older) if not job.is_finished or not _can_be_found(job))
+        cut = next(changing, len(older))
+        if not all(map(_can_be_found, ended)) or not (ended or self._tail is not None):
             return None
         tail = Jobs() if self._tail is None else self._tail
         tail.add_newer(job for job in ended if tail.get(job.execution_id) is None)
-        self._read, self._tail = Jobs(read[:running]), tail
+        tail.add_older(older[:cut])
+        self._read, self._tail, self._older = Jobs(read[:running]), tail, Jobs(older[cut:])
         self.__dict__.pop("jobs", None)
-        return Kept(tail, self.is_complete)
+        return Kept(tail, self.is_complete and cut == len(older))
 
     def get(self, execution_id: str) -> SyncJob | None:
         """Find a job among those read so far."""
-        return self._read.get(execution_id) or (self._tail.get(execution_id) if self._tail else None)
+        return next((job for part in self._parts if (job := part.get(execution_id)) is not None), None)
 
     def latest(self, acceptance: Acceptance | None, measured_by: MeasuredBy) -> SyncJob | None:
         """
@@ -160,13 +205,12 @@ class History:
         :param acceptance: Only among finished jobs that are acceptable; None: among all.
         :param measured_by: Which of the job's times counts.
         """
-        found = [part.latest(acceptance, measured_by) for part in (self._read, self._tail) if part is not None]
-        return _latest(filter(None, found), None, measured_by)
+        return _latest(filter(None, (part.latest(acceptance, measured_by) for part in self._parts)), None, measured_by)
 
     @property
     def newest(self) -> SyncJob | None:
         """The newest job, the only one that can be running, whatever the status of others says."""
-        first = next(iter(self._read.all or (self._tail.all if self._tail else ())), None)
+        first = next((part.all[0] for part in self._parts if part.all), None)
         if first is None or first.start_time is None:
             return first
         return self.latest(None, "start_time")  # a page may come unsorted
@@ -179,8 +223,15 @@ class History:
 
     def reaches(self, moment: datetime, measured_by: MeasuredBy) -> bool:
         """Whether every job that started (or ended) at or after this moment has been read."""
-        parts = (self._read, self._tail)
-        return self.is_complete or any(part.is_any_before(moment, measured_by) for part in parts if part is not None)
+        return self.is_complete or any(part.is_any_before(moment, measured_by) for part in self._parts)
+
+
+_OVERLAP = 20  # jobs, twice as many as a page has
+
+
+def _can_be_found(job: SyncJob) -> bool:
+    """Whether a later page can be compared with this job, and read on behind it."""
+    return bool(job.execution_id) and job.start_time is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,21 +240,6 @@ class Kept:
 
     jobs: Jobs
     is_complete: bool
-
-    def newer(self, page: Page) -> int | None:
-        """
-        Say how many jobs of a page are newer than those kept, if the page meets them and lists them unchanged.
-
-        :param page: The page.
-        """
-        kept, listed = self.jobs.all, page.jobs
-        known = (number for number, job in enumerate(listed) if self.jobs.get(job.execution_id) is not None)
-        newer = next(known, None)
-        if newer is None:
-            return None
-        met = listed[newer:]
-        is_cut = page.is_last and len(met) < len(kept)  # the service lists older jobs no more
-        return None if is_cut or met[: len(kept)] != kept[: len(met)] else newer
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,9 @@ MAX_BACKOFF = 300.0
 """The longest pause between polls that fail, in seconds, unless the waits ask for longer ones."""
 
 
+KEPT_LIFETIME = 86_400.0
+"""How long, in seconds, a poll keeps jobs before it reads all anew: old ones may be gone, and memory is bounded."""
+
 NEVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -155,7 +158,7 @@ class Subscription(Generic[D]):
     def deliver(self, decision: D | Failed, now: datetime) -> bool:
         """Take what the condition decided, and return whether this ends the subscription."""
         news = news_of(decision)
-        is_from_before = now < self._wait.since and news is None
+        is_from_before = self._wait.ignores_absence_before and now < self._wait.since and news is None
         is_news = not self._is_announced or self.error is not None or news != news_of(self.decision)
         self.decision, self.error = decision, None
         self._is_announced = self._is_announced or not is_from_before
@@ -190,6 +193,8 @@ class Subscriber:
     :param is_connection_known: The connection has been found before: that it is not defined counts as a failed
         look-up, which will pass.
     """
+
+    ignores_absence_before = False  # whether "no such job" in an answer from before the wait is no news
 
     def __init__(self, interval: float, deadline: datetime | None = None, *, is_connection_known: bool = False) -> None:
         self.interval = max(interval, MIN_INTERVAL)
@@ -326,6 +331,7 @@ class Poll:
         self._failures = 0
         self._last_reading: tuple[History, datetime] | None = None
         self._kept: Kept | None = None
+        self._kept_since = asyncio.get_running_loop().time()
         self._is_reading = False
         self._latecomers: set[Subscription[Any]] = set()  # whom the poll that is under way does not serve
         # When to poll next: at a time of the event loop, or earlier where a deadline comes first.
@@ -337,12 +343,11 @@ class Poll:
         self.task = in_empty_context(self._run())
 
     def join(self, wait: Subscription[Any]) -> None:
-        self.waits.add(wait)
         if self._is_reading and not self.source.is_reusable:
             self._latecomers.add(wait)  # what is being read now may be older than this wait
-        if self._last_reading is not None:
-            history, read_at = self._last_reading
-            decision = wait.condition.decide(history, read_at) if self._is_good_for(wait, read_at) else None
+        decision, read_at = self._decide_by_last_reading(wait)
+        self.waits.add(wait)
+        if read_at is not None:
             if decision is None or isinstance(decision, NeedsOlder | Failed):
                 # It must read anew or further, or would fail on what was before it: it gets a poll of its own.
                 self._is_poll_wanted = True
@@ -355,6 +360,13 @@ class Poll:
             self._interval = min(wait.interval, self._interval)
             self._deadline = min(deadline, self._deadline)
             self._replan.set()
+
+    def _decide_by_last_reading(self, wait: Subscription[D]) -> tuple[D | NeedsOlder | None, datetime | None]:
+        """Return what the condition decides, None if the reading is not good for it, and when it was read, if ever."""
+        if self._last_reading is None:
+            return None, None
+        history, read_at = self._last_reading
+        return (wait.condition.decide(history, read_at) if self._is_good_for(wait, read_at) else None), read_at
 
     def _is_good_for(self, wait: Subscription[Any], read_at: datetime) -> bool:
         """Whether a wait that joins may be decided on the last reading: it would not have polled since itself."""
@@ -402,7 +414,10 @@ class Poll:
         """Read the history as far as any subscription needs it, and deliver to each what its condition decides."""
         self._number += 1
         self._polled_at = self._began_at = asyncio.get_running_loop().time()
+        if self._polled_at - self._kept_since > KEPT_LIFETIME:
+            self._kept, self._kept_since = None, self._polled_at
         history, read_at = History(self._kept), _clock.utcnow()
+        kept = 0 if self._kept is None else len(self._kept.jobs.all)
         hook = None
         try:
             hook = await self._client.hook()
@@ -410,7 +425,7 @@ class Poll:
             self._latecomers.clear()
             await self._read(history, hook, read_at)
         except Exception as error:
-            self._failures = 1 if self._keep_what_was_read(history) else self._failures + 1
+            self._failures = 1 if self._keep_what_was_read(history) > kept else self._failures + 1
             await self._deliver_error(error, hook)
         else:
             self._failures = 0
@@ -439,13 +454,12 @@ class Poll:
                 if number % _BATCH == 0:
                     await asyncio.sleep(0)
 
-    def _keep_what_was_read(self, history: History) -> bool:
-        """After an error, let the next poll go on where this one stopped; return whether this one got any further."""
-        before = 0 if self._kept is None else len(self._kept.jobs.all)
-        if not self.source.is_reusable or not (self._kept is None or history.has_met_kept):
-            return False
+    def _keep_what_was_read(self, history: History) -> int:
+        """After an error, let the next poll go on where this one stopped; return how many jobs it need not read."""
+        if not self.source.is_reusable or not history.can_be_kept:
+            return 0
         self._kept, self._last_reading = history.keep(), None
-        return self._kept is not None and len(self._kept.jobs.all) > before
+        return 0 if self._kept is None else len(self._kept.jobs.all)
 
     async def _deliver_error(self, error: Exception, hook: KendraSyncJobsHook | None) -> None:
         judged = judge_error(error, self.source.contents, lambda: self._client.renew(hook))

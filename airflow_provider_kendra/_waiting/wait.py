@@ -46,6 +46,10 @@ class Wait(Subscriber, ABC, Generic[Result, S]):
     def timed_out(self) -> Failed:
         """Say that the time of the wait is over."""
 
+    @abstractmethod
+    def line(self, wait_log: WaitLog[S], now: datetime) -> str | None:
+        """Give the line to log, or None if there is nothing new."""
+
     async def outcome(self, wait_log: WaitLog[S], log: Log) -> Result | Failed:
         """
         Wait for the outcome.
@@ -69,13 +73,17 @@ class Wait(Subscriber, ABC, Generic[Result, S]):
                     return outcome
                 if self.is_over:
                     return self.timed_out()
-                if line := wait_log.report(self.standing, _clock.utcnow()):
+                now = _clock.utcnow()
+                is_last_poll_due = self.deadline is not None and now >= self.deadline
+                if not is_last_poll_due and (line := self.line(wait_log, now)):
                     await log(line)
         finally:
             self.unsubscribe()
 
 
 class _SyncJobWait(Wait[Satisfied, Waiting]):
+    ignores_absence_before = True
+
     def __init__(self, source: DataSource, condition: SyncJobCondition, **options: Any) -> None:
         super().__init__(**options)
         self._subject = source.subject(condition)
@@ -89,6 +97,9 @@ class _SyncJobWait(Wait[Satisfied, Waiting]):
     def standing(self) -> Waiting:
         standing = self._subscription.standing
         return standing if isinstance(standing, Waiting) else Waiting()
+
+    def line(self, wait_log: WaitLog[Waiting], now: datetime) -> str | None:
+        return wait_log.report(self.standing, now) if self._subscription.standing is not None else None
 
     def timed_out(self) -> Failed:
         standing = self.standing

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_kendra._waiting.conditions import ExecutionFinished, Fresh, NeedsOlder, SyncedSince
+from airflow_provider_kendra._waiting.conditions import ExecutionFinished, Fresh, NeedsOlder, SyncedSince, Waiting
 from airflow_provider_kendra._waiting.history import History, Kept, Page
 from airflow_provider_kendra._waiting.watcher import Finished, FinishedSince
+from airflow_provider_kendra.outcomes import Satisfied
 from airflow_provider_kendra.sync_job import Acceptance, SyncJob
 from tests.conftest import examples
 
@@ -57,7 +58,7 @@ def poll(service: Service, kept: Kept | None, *conditions, fails_after: int | No
     pages_read = 0
     while any(isinstance(each, NeedsOlder) for each in decisions):
         if pages_read == fails_after:
-            return None, history.keep() if kept is None or history.has_met_kept else kept
+            return None, history.keep() if history.can_be_kept else kept
         history.add_page(next(pages))
         pages_read += 1
         if not is_resumed and history.resumes_before is not None:
@@ -141,6 +142,76 @@ def test_jobs_that_have_not_finished_are_always_read():
     service = Service([job(9, "SYNCING"), job(8), job(7, "STOPPING"), *failed(*range(7))])
     _, kept = poll(service, None, missing())
     assert [each.execution_id for each in kept.jobs.all] == [f"job-{number}" for number in reversed(range(7))]
+
+
+def test_a_job_that_has_not_finished_is_read_again_also_behind_what_was_kept():
+    service = Service([*failed(*range(10, 30)), job(9, "SYNCING"), *failed(*range(9))])
+    waits_for_it = ExecutionFinished("job-9", Acceptance(), 120, NOW)
+    _, kept = poll(service, None, since(25))
+    decisions, kept = poll(service, kept, waits_for_it)
+    assert decisions == [Waiting(service.jobs[20])]
+    service.jobs[20] = job(9)
+    decisions, _ = poll(service, kept, waits_for_it)
+    assert decisions == [Satisfied(job(9))]
+
+
+def test_polls_that_fail_get_further_also_after_the_list_has_changed():
+    service = Service(failed(*range(30)))
+    _, kept = poll(service, None, missing(), fails_after=8)
+    service.jobs[0] = replace(service.jobs[0], documents_failed=7)
+    _, kept = poll(service, kept, missing(), fails_after=4)
+    assert len(kept.jobs.all) == 12
+    _, kept = poll(service, kept, missing(), fails_after=4)
+    assert len(kept.jobs.all) > 12
+
+
+def test_a_poll_changes_nothing_of_the_last_reading():
+    service = Service(failed(*range(30)))
+    history = History()
+    history.add_page(next(service.pages()))
+    kept = history.keep()
+    before = list(history.jobs)
+    longer, pages = History(kept), service.pages()
+    longer.add_page(next(pages))
+    for page in service.pages(longer.resumes_before):
+        longer.add_page(page)
+    assert len(longer.jobs) == 30
+    assert history.jobs == before
+    assert [job for job in before if history.get(job.execution_id) is None] == []
+    assert history.get("job-3") is None
+
+
+def test_a_poll_resumes_at_a_whole_second_which_every_botocore_can_send():
+    started = [NOW + timedelta(seconds=number, milliseconds=700) for number in reversed(range(9))]
+    service = Service([replace(job(number, "FAILED"), start_time=each) for number, each in enumerate(started)])
+    _, kept = poll(service, None, SyncedSince(started[2], Acceptance()))
+    history = History(kept)
+    history.add_page(next(service.pages()))
+    assert history.resumes_before == kept.jobs.all[-1].start_time + timedelta(milliseconds=300)
+
+
+def test_jobs_without_an_execution_id_are_neither_lost_nor_repeated_when_a_poll_resumes():
+    without = [replace(each, execution_id="") for each in failed(*range(6))]
+    service = Service([*failed(*range(6, 12)), *without])
+    _, kept = poll(service, None, since(7))
+    history, pages = History(kept), service.pages()
+    history.add_page(next(pages))
+    for page in service.pages(history.resumes_before):
+        history.add_page(page)
+    assert history.jobs == service.jobs
+
+
+def test_one_job_at_the_end_of_a_page_is_not_enough_to_read_no_further():
+    same = job(5).start_time
+    three, four, five = (replace(job(number, "FAILED"), start_time=same) for number in (3, 4, 5))
+    service = Service([five, four, three, *failed(0, 1, 2)])
+    _, kept = poll(service, None, missing())
+    newer = [replace(job(number, "FAILED"), start_time=same) for number in (6, 7)]
+    service.jobs = [*failed(8, 9), five, *newer, four, three, *failed(0, 1, 2)]
+    history, pages = History(kept), service.pages()
+    while not history.is_complete:
+        history.add_page(next(pages))
+    assert history.jobs == service.jobs
 
 
 @st.composite

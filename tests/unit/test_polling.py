@@ -1252,6 +1252,48 @@ def test_errors_are_logged_at_once_and_their_end_with_the_progress(data_source, 
     assert end.startswith("Polls succeed again. SYNCING after ")
 
 
+def test_before_its_first_poll_a_wait_does_not_say_that_no_job_is_listed(data_source, even, looks):
+    data_source.show(RUNNING)
+    lines: list[str] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualTimeLoop)
+        looks.gate.clear()
+        waiting = wait(data_source, log=lines.append)
+        await until(0)
+        loop.hold_no_more()
+        await until(700)
+        assert lines == []
+        looks.gate.set()
+        await cancel(waiting)
+
+    run_in_virtual_time(main())
+
+
+def test_polls_that_get_further_each_time_do_not_back_off(data_source, even, monkeypatch):
+    data_source.show(pages(120))
+    times: list[float] = []
+
+    def fail_after_three(hook: KendraSyncJobsHook, *ids: str, **filters: Any) -> Iterator[Any]:
+        if not filters:
+            times.append(now())
+        return three_pages(_iter_pages(hook, *ids, **filters))
+
+    def three_pages(pages: Iterator[Any]) -> Iterator[Any]:
+        yield from itertools.islice(pages, 3)
+        raise ConnectionResetError
+
+    monkeypatch.setattr(KendraSyncJobsHook, "_iter_pages", fail_after_three)
+
+    async def main() -> None:
+        outcome = await wait(data_source, finished("job-120"))
+        assert isinstance(outcome, Satisfied)
+        assert times == [60 * number for number in range(len(times))]
+
+    run_in_virtual_time(main())
+
+
 # The connection
 
 

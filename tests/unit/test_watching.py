@@ -565,6 +565,22 @@ def test_its_log_names_who_holds_it_up_at_each_change_and_is_no_storm(custom_dat
 # In a worker
 
 
+def test_a_wait_that_joins_others_says_at_once_who_holds_it_up(custom_data_source):
+    custom_data_source.show([])
+
+    async def main() -> None:
+        ids = custom_data_source.index_id, (custom_data_source.data_source_id,)
+        first = wait(*ids, fresh(1), interval=300)
+        await until(5)
+        joining = wait(*ids, fresh(1), interval=300)
+        await until(10)
+        assert len(joining.lines) == 1
+        await first.cancel()
+        await joining.cancel()
+
+    run(main)
+
+
 class Gate:
     """Readings of some data sources that hang until the end of the test."""
 
