@@ -6,12 +6,31 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_kendra._validation import CHECKS
+from airflow_provider_kendra._validation import check_botocore_config, check_connection_id, check_text, check_verify
+from airflow_provider_kendra.exceptions import KendraError, KendraRequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
+LOOK_UP_PAUSES = (1.0, 4.0, 15.0, 40.0)
+"""How long, in seconds, to pause between look-ups of a connection that is reported as not defined."""
+
+
+class ConnectionNotDefinedError(KendraRequestError):
+    """Airflow says that there is no such connection, which it also says of one whose look-up failed (3.1 to 3.3)."""
+
+
+class ConnectionLookUpError(KendraError):
+    """The look-up of a connection failed; a later one may succeed."""
+
+
+AWS_CHECKS: Mapping[str, Callable[[str, Any], object]] = {
+    "aws_conn_id": check_connection_id,
+    "region_name": check_text,
+    "verify": check_verify,
+    "botocore_config": check_botocore_config,
+}
+"""How each AWS parameter is checked once it is rendered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,22 +43,11 @@ class AwsParameters:
     # It can hold passwords, of proxies for one.
     botocore_config: str = field(default="{}", repr=False)
 
-    def make_hook(self) -> KendraSyncJobsHook:
-        """Make a hook. It is imported here, since boto3 is what DAG parsing must not pay for."""
-        from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
-
-        return KendraSyncJobsHook(
-            aws_conn_id=self.aws_conn_id,
-            region_name=self.region_name,
-            verify=self.verify,
-            config=json.loads(self.botocore_config) or None,
-        )
-
 
 class TakesAwsParameters:
     """What classes have in common that take the AWS parameters: operators, sensors and triggers."""
 
-    aws_template_fields: ClassVar[Sequence[str]] = ("aws_conn_id", "region_name", "verify", "botocore_config")
+    aws_template_fields: ClassVar[Sequence[str]] = tuple(AWS_CHECKS)
 
     if TYPE_CHECKING:
         aws_conn_id: str | None
@@ -67,4 +75,4 @@ class TakesAwsParameters:
         :raises ValueError: if no client can be made with them.
         """
         values = {name: getattr(self, name) for name in self.aws_template_fields}
-        return {name: None if value is None else CHECKS[name](name, value) for name, value in values.items()}
+        return {name: None if value is None else AWS_CHECKS[name](name, value) for name, value in values.items()}

@@ -18,18 +18,20 @@ from airflow.utils.cli import suppress_logs_and_warning
 
 from airflow_provider_kendra import _clock, _output, _streams
 from airflow_provider_kendra._aws import AwsParameters
-from airflow_provider_kendra._overview import Reading, condition_for, in_words, read_index
+from airflow_provider_kendra._calls import ErrorKind
+from airflow_provider_kendra._clock import in_words
+from airflow_provider_kendra._decisions import Waiting
+from airflow_provider_kendra._overview import Reading, condition_for, read_index
 from airflow_provider_kendra._stopping import StopState
 from airflow_provider_kendra._text import LONGEST_MESSAGE, make_plain, plain
 from airflow_provider_kendra._waiting.conditions import (
     Decision,
     ExecutionFinished,
     SyncJobCondition,
-    Waiting,
     sync_job_condition,
 )
 from airflow_provider_kendra._waiting.history import History
-from airflow_provider_kendra._waiting.poller import DataSource
+from airflow_provider_kendra._waiting.sources import DataSource
 from airflow_provider_kendra._waiting.wait import wait_in_worker
 from airflow_provider_kendra.exceptions import KendraError, KendraRequestError, KendraSyncJobAlreadyRunningError
 from airflow_provider_kendra.operators.kendra import NOT_FOUND_TIMEOUT
@@ -38,6 +40,8 @@ from airflow_provider_kendra.sync_job import TERMINAL_STATUSES, Acceptance, Sync
 
 if TYPE_CHECKING:
     from argparse import Namespace
+
+    from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 
 BAD_ANSWER = 1
 NO_ANSWER = 2
@@ -106,7 +110,7 @@ def _say(message: str) -> None:
 def _in_a_sentence(error: Exception) -> str:
     from botocore.exceptions import BotoCoreError, ClientError
 
-    from airflow_provider_kendra.hooks.kendra import ErrorKind, classify_error
+    from airflow_provider_kendra.hooks._aws_errors import classify_error
 
     kind = classify_error(error)
     if isinstance(error, ClientError):
@@ -133,21 +137,23 @@ def _aws(args: Namespace) -> AwsParameters:
     return AwsParameters(aws_conn_id=args.aws_conn_id or None, region_name=args.region)
 
 
+def _make_hook(args: Namespace) -> KendraSyncJobsHook:
+    from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook  # imported lazily: it needs boto3
+
+    return KendraSyncJobsHook._of(_aws(args))
+
+
 @_command
 def jobs(args: Namespace) -> None:
     """List the sync jobs of a data source."""
     if args.status is not None and args.status.upper() not in set(SyncJobStatus):
         raise ValueError(f"--status is {args.status!r}, but must be one of {', '.join(SyncJobStatus)}.")
-    found = (
-        _aws(args)
-        .make_hook()
-        .list_sync_jobs(
-            args.index_id,
-            args.data_source_id,
-            status=args.status and args.status.upper(),
-            started_after=_moment(args.since),
-            limit=args.limit or None,
-        )
+    found = _make_hook(args).list_sync_jobs(
+        args.index_id,
+        args.data_source_id,
+        status=args.status and args.status.upper(),
+        started_after=_moment(args.since),
+        limit=args.limit or None,
     )
     _print_jobs(found, args.output)
 
@@ -158,7 +164,7 @@ def freshness(args: Namespace) -> None:
     condition = condition_for(
         max_age=args.max_age, measured_by=args.measured_by, max_documents_failed=args.max_documents_failed
     )
-    read = read_index(_aws(args).make_hook(), args.index_id, condition, _clock.utcnow)
+    read = read_index(_make_hook(args), args.index_id, condition, _clock.utcnow)
     readings = [reading for reading in read if reading.state != "inactive"]
     if not readings:
         raise _Exit(NO_ANSWER, f"Index {args.index_id} has no active data source, so that nothing in it can be fresh.")
@@ -174,7 +180,7 @@ def freshness(args: Namespace) -> None:
 @_command
 def start(args: Namespace) -> None:
     """Start a sync of a data source."""
-    hook = _aws(args).make_hook()
+    hook = _make_hook(args)
     ids = (args.index_id, args.data_source_id)
     if args.wait:
         try:
@@ -208,7 +214,7 @@ def start(args: Namespace) -> None:
 @_command
 def stop(args: Namespace) -> None:
     """Stop the running sync of a data source."""
-    hook = _aws(args).make_hook()
+    hook = _make_hook(args)
     stopped = hook._request_stop(args.index_id, args.data_source_id, args.execution_id)
     job = stopped.job
     if job is None or stopped.state is StopState.OVER:
@@ -241,7 +247,7 @@ def wait(args: Namespace) -> None:
         not_found_timeout=NOT_FOUND_TIMEOUT,
         since=_clock.utcnow(),
     )
-    _wait(args, condition, _aws(args).make_hook())
+    _wait(args, condition, _make_hook(args))
 
 
 @_command
@@ -251,7 +257,7 @@ def report(args: Namespace) -> None:
 
     file = _output.check(args.file)
     done = read_report(
-        _aws(args).make_hook(),
+        _make_hook(args),
         args.index_id,
         max_age=args.max_age,
         measured_by=args.measured_by,

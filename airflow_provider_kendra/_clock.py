@@ -1,8 +1,9 @@
-"""The clock that all waits go by, and the one thing that tests replace to let hours pass."""
+"""The clock that all waits go by, the one thing that tests replace to let hours pass; and durations in words."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 OVERRUN = 120.0
 """
@@ -15,3 +16,20 @@ Airflow's own time-out of a deferral leaves room for this.
 def utcnow() -> datetime:
     """Return the current time in UTC."""
     return datetime.now(UTC)
+
+
+def in_words(duration: timedelta | float | None) -> str:
+    """
+    Say a duration as people do, in its two largest units.
+
+    :param duration: A ``timedelta`` or seconds; None says nothing.
+    """
+    if duration is None:
+        return ""
+    seconds = int(duration.total_seconds() if isinstance(duration, timedelta) else duration)
+    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+    for (name, size), (smaller, smaller_size) in pairwise(units):
+        if seconds >= size:
+            rest = seconds % size // smaller_size
+            return f"{seconds // size} {name} {rest} {smaller}" if rest else f"{seconds // size} {name}"
+    return f"{seconds} s"

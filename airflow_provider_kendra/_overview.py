@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from airflow_provider_kendra._decisions import NeedsOlder, Satisfied
 from airflow_provider_kendra._text import plain, storable
-from airflow_provider_kendra._waiting.conditions import NOT_JUDGED, Fresh, NeedsOlder, freshness_condition
+from airflow_provider_kendra._waiting.conditions import Fresh, freshness_condition
 from airflow_provider_kendra._waiting.history import History, Page
-from airflow_provider_kendra.outcomes import Satisfied
+from airflow_provider_kendra._waiting.sources import NOT_JUDGED
 from airflow_provider_kendra.sync_job import SyncJob, SyncJobStatus
 
 if TYPE_CHECKING:
@@ -194,20 +194,3 @@ _MEMBERS = {"data_source_id": "Id", "name": "Name", "status": "Status"}
 def _newest_acceptable(condition: Fresh) -> Fresh:
     """With no cutoff, the condition of a wait is met by the newest acceptable job, and reads back to it."""
     return Fresh(condition.acceptance, fresh_since=_EVER, measured_by=condition.measured_by)
-
-
-def in_words(duration: timedelta | float | None) -> str:
-    """
-    Say a duration as people do, in its two largest units.
-
-    :param duration: A ``timedelta`` or seconds; None says nothing.
-    """
-    if duration is None:
-        return ""
-    seconds = int(duration.total_seconds() if isinstance(duration, timedelta) else duration)
-    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
-    for (name, size), (smaller, smaller_size) in pairwise(units):
-        if seconds >= size:
-            rest = seconds % size // smaller_size
-            return f"{seconds // size} {name} {rest} {smaller}" if rest else f"{seconds // size} {name}"
-    return f"{seconds} s"

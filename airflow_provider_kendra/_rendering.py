@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
-from airflow_provider_kendra._validation import CHECKS, REQUIRED, is_nothing
+from airflow_provider_kendra._aws import AWS_CHECKS
+from airflow_provider_kendra._validation import check_identifier, check_identifiers, check_time, is_nothing
 from airflow_provider_kendra.exceptions import InvalidParameterError
+from airflow_provider_kendra.sync_job import check_status
+
+CHECKS: Mapping[str, Callable[[str, Any], object]] = {
+    "index_id": check_identifier,
+    "data_source_id": check_identifier,
+    "data_source_ids": check_identifiers,
+    "execution_id": check_identifier,
+    "started_after": check_time,
+    "started_before": check_time,
+    "fresh_since": check_time,
+    "status": check_status,
+    **AWS_CHECKS,
+}
+"""How each templated parameter is checked once it is rendered."""
+
+REQUIRED = frozenset({"index_id", "data_source_id"})
+"""Templated parameters that may not be None."""
 
 
 class RenderedParameters:

@@ -51,6 +51,11 @@ class KendraOperator(Documented, SyncJobLineageMixin, TakesAwsParameters, Render
     @cached_property
     def hook(self) -> KendraSyncJobsHook:
         """The hook for these parameters."""
-        hook = self.aws_parameters.make_hook()
+        hook = self._make_hook()
         hook._retry_connection_lookups()
         return hook
+
+    def _make_hook(self) -> KendraSyncJobsHook:
+        from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook  # imported lazily: it needs boto3
+
+        return KendraSyncJobsHook._of(self.aws_parameters)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -185,21 +185,6 @@ def check_count(name: str, value: object) -> int | None:
     raise ValueError(f"{name} is {shown(value)}, but must be 1 or more as a whole number, or None for all.")
 
 
-def check_status(name: str, value: object) -> str:
-    """
-    Return the status of a sync job.
-
-    :param name: Which parameter it is.
-    :param value: One of :class:`SyncJobStatus`, or its text.
-    :raises ValueError: for anything else.
-    """
-    from airflow_provider_kendra.sync_job import SyncJobStatus  # here: the command line is defined without it
-
-    if isinstance(value, str) and value in set(SyncJobStatus):
-        return str(value)
-    raise ValueError(f"{name} is {shown(value)}, but must be one of {', '.join(SyncJobStatus)}.")
-
-
 def check_text(name: str, value: object) -> str:
     """
     Return a value that must be text.
@@ -270,23 +255,3 @@ def check_botocore_config(name: str, value: object) -> Mapping[str, Any]:
     except (TypeError, ValueError):
         raise ValueError(f"{name} holds a value that is not JSON: pass text, numbers, booleans and lists.") from None
     return dict(value)
-
-
-CHECKS: Mapping[str, Callable[[str, Any], object]] = {
-    "index_id": check_identifier,
-    "data_source_id": check_identifier,
-    "data_source_ids": check_identifiers,
-    "execution_id": check_identifier,
-    "started_after": check_time,
-    "started_before": check_time,
-    "fresh_since": check_time,
-    "status": check_status,
-    "aws_conn_id": check_connection_id,
-    "region_name": check_text,
-    "verify": check_verify,
-    "botocore_config": check_botocore_config,
-}
-"""How each templated parameter is checked once it is rendered."""
-
-REQUIRED = frozenset({"index_id", "data_source_id"})
-"""Templated parameters that may not be None."""

@@ -3,74 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
-from airflow_provider_kendra._text import LONGEST_MESSAGE, plain, shown
+from airflow_provider_kendra._decisions import AllFresh, Failed, Failure, Outcome, Satisfied
+from airflow_provider_kendra._text import plain, shown
 from airflow_provider_kendra._validation import check_time
 from airflow_provider_kendra.sync_job import SyncJob
 
-
-@dataclass(frozen=True, slots=True)
-class Satisfied:
-    """The wait is over, and well."""
-
-    job: SyncJob
-
-    @property
-    def news(self) -> str:
-        """What of it is worth a line in the log when it changes."""
-        return self.job.execution_id
-
-    def to_event(self) -> dict[str, Any]:
-        """Give it in JSON types, for a trigger event."""
-        return {"failure": None, "message": None, "job": self.job.to_dict()}
-
-
-class Failure(StrEnum):
-    """Why a wait ended badly."""
-
-    NOT_ACCEPTABLE = "not_acceptable"
-    NOT_FOUND = "not_found"
-    REFUSED = "refused"
-    TIMED_OUT = "timed_out"
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The wait is over, and not well."""
-
-    failure: Failure
-    message: str
-    job: SyncJob | None = None
-
-    def __post_init__(self) -> None:
-        # It travels in events, and ends in errors and logs.
-        object.__setattr__(self, "message", plain(self.message, LONGEST_MESSAGE))
-
-    def to_event(self) -> dict[str, Any]:
-        """Give it in JSON types, for a trigger event."""
-        return {
-            "failure": self.failure.value,
-            "message": self.message,
-            "job": self.job and self.job.to_dict(),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class AllFresh:
-    """The wait for several data sources is over, and well."""
-
-    jobs: Mapping[str, SyncJob]
-
-    def to_event(self) -> dict[str, Any]:
-        """Give it in JSON types, for a trigger event."""
-        jobs = {data_source_id: job.to_dict() for data_source_id, job in self.jobs.items()}
-        return {"failure": None, "message": None, "jobs": jobs}
-
-
-Outcome = Satisfied | Failed
+__all__ = [
+    "AllFresh",
+    "Failed",
+    "Failure",
+    "Outcome",
+    "Satisfied",
+    "check_subject",
+    "freshness_from_event",
+    "outcome_from_event",
+    "state_from_event",
+]
 
 
 def outcome_from_event(event: Any) -> Outcome:

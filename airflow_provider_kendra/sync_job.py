@@ -42,6 +42,20 @@ TERMINAL_STATUSES = frozenset(
     {SyncJobStatus.SUCCEEDED, SyncJobStatus.FAILED, SyncJobStatus.INCOMPLETE, SyncJobStatus.ABORTED}
 )
 
+
+def check_status(name: str, value: object) -> str:
+    """
+    Return the status of a sync job.
+
+    :param name: Which parameter it is.
+    :param value: One of :class:`SyncJobStatus`, or its text.
+    :raises ValueError: for anything else.
+    """
+    if isinstance(value, str) and value in set(SyncJobStatus):
+        return str(value)
+    raise ValueError(f"{name} is {shown(value)}, but must be one of {', '.join(SyncJobStatus)}.")
+
+
 IfRunning = Literal["wait", "attach", "skip", "fail"]
 """What a start does about a sync job that is running already, since Kendra runs one at a time."""
 

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, nullcontext, suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING
 
-from airflow_provider_kendra._aws import AwsParameters
-from airflow_provider_kendra._waiting.threads import DaemonThreads
+from airflow_provider_kendra._aws import (
+    LOOK_UP_PAUSES,
+    AwsParameters,
+    ConnectionLookUpError,
+    ConnectionNotDefinedError,
+)
+from airflow_provider_kendra._waiting.threads import MAX_CALLS, DaemonThreads, in_empty_context
 
 if TYPE_CHECKING:
+    from airflow_provider_kendra._decisions import Failed
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 
-
-T = TypeVar("T")
-
-
-MAX_CALLS = 8
-"""How many AWS calls of a client are in flight at once; botocore's connection pool holds 10."""
-
+MakeHook = Callable[[AwsParameters], "KendraSyncJobsHook"]
 
 MAX_FAILING_CALLS = MAX_CALLS // 2
 """How many of these may be for data sources whose last poll failed: calls that hang must not take all threads."""
@@ -47,10 +47,13 @@ class Client:
     The client that all polls with the same AWS parameters share, and the threads in which it is made and used.
 
     What hangs or fails here delays no poll of another client.
+
+    :param aws: The parameters.
+    :param make_hook: Makes a hook for them; called in a thread, since it may import boto3.
     """
 
-    def __init__(self, aws: AwsParameters) -> None:
-        self._aws = aws
+    def __init__(self, aws: AwsParameters, make_hook: MakeHook) -> None:
+        self._make_polling_hook = partial(_make_polling_hook, make_hook, aws)
         self._hook: KendraSyncJobsHook | None = None
         self._renew_at = 0.0
         self._making: asyncio.Task[KendraSyncJobsHook] | None = None
@@ -91,7 +94,13 @@ class Client:
         if self._making is None:
             self._maker_thread.shutdown()
 
-    def renew(self, hook: KendraSyncJobsHook | None) -> None:
+    def judge(self, error: Exception, contents: str, hook: KendraSyncJobsHook | None) -> Failed | str:
+        """Fail a wait for an error that will not pass; describe any other."""
+        from airflow_provider_kendra.hooks._aws_errors import judge_poll_error  # imported when the hook was made
+
+        return judge_poll_error(error, contents, partial(self._renew, hook))
+
+    def _renew(self, hook: KendraSyncJobsHook | None) -> None:
         """Renew this client before the next poll, if it is still the one in use."""
         if hook is not None and self._hook is hook:
             self._renew_at = 0.0
@@ -120,37 +129,26 @@ class Client:
     async def _look_up(self) -> KendraSyncJobsHook:
         from asgiref.sync import sync_to_async  # imported lazily to keep DAG parsing fast
 
-        from airflow_provider_kendra.hooks.kendra import (
-            LOOK_UP_PAUSES,
-            ConnectionLookUpError,
-            ConnectionNotDefinedError,
-        )
-
         # Through asgiref, for in Airflow before 3.2.2 a look-up from any other thread breaks the order of the
         # triggerer's messages.
-        make: Callable[[AwsParameters], Awaitable[KendraSyncJobsHook]] = sync_to_async(  # type: ignore[call-overload]
-            _make_hook, thread_sensitive=False, executor=self._maker_thread
+        make: Callable[[], Awaitable[KendraSyncJobsHook]] = sync_to_async(  # type: ignore[call-overload]
+            self._make_polling_hook, thread_sensitive=False, executor=self._maker_thread
         )
         for pause in LOOK_UP_PAUSES if self._hook is None else ():
             # Airflow 3.1 to 3.3 say "not defined" of a connection whose look-up failed for any reason.
             with suppress(ConnectionNotDefinedError):
-                return await make(self._aws)
+                return await make()
             await asyncio.sleep(pause)
         try:
-            return await make(self._aws)
+            return await make()
         except ConnectionNotDefinedError as error:
             if not self.is_connection_known:
                 raise
             raise ConnectionLookUpError(f"The look-up of the AWS connection failed: {error}") from error
 
 
-def in_empty_context(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-    """Run it outside the log of the wait that happened to start it."""
-    return asyncio.get_running_loop().create_task(coroutine, context=contextvars.Context())
-
-
-def _make_hook(aws: AwsParameters) -> KendraSyncJobsHook:
-    hook = aws.make_hook()
+def _make_polling_hook(make_hook: MakeHook, aws: AwsParameters) -> KendraSyncJobsHook:
+    hook = make_hook(aws)
     hook._use_for_polling()
     _ = hook.conn  # looks the connection up and builds the client, here in a thread
     return hook

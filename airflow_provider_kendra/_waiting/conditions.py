@@ -2,52 +2,29 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import ClassVar, Protocol, TypeVar, get_args
+from typing import Protocol, TypeVar, get_args
 
+from airflow_provider_kendra._decisions import (
+    AllFresh,
+    Failed,
+    Failure,
+    HeldUp,
+    NeedsOlder,
+    Outcome,
+    Satisfied,
+    Waiting,
+)
 from airflow_provider_kendra._validation import MeasuredBy, check_identifier, check_max_age, check_time
 from airflow_provider_kendra._waiting.history import History, Page
-from airflow_provider_kendra.outcomes import AllFresh, Failed, Failure, Outcome, Satisfied
 from airflow_provider_kendra.sync_job import TERMINAL_STATUSES, Acceptance, SyncJob
-
-NOT_JUDGED = frozenset({"CREATING", "DELETING", "FAILED"})
-"""Statuses of data sources that cannot be synced, and so are not asked to be fresh."""
-
 
 D_co = TypeVar("D_co", covariant=True)
 
 
 ANY_END = Acceptance(TERMINAL_STATUSES)
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """
-    Keep waiting.
-
-    :param job: The job that is waited for, if one is known.
-    :param error: Why the last poll failed, if it did.
-    :param stale: The newest acceptable job among those read, if it is too old; for the log.
-    """
-
-    job: SyncJob | None = None
-    error: str | None = None
-    stale: SyncJob | None = field(default=None, compare=False)
-
-    is_known: ClassVar[bool] = True
-
-    @property
-    def news(self) -> tuple[str, str] | None:
-        """What of it is worth a line in the log when it changes."""
-        return (self.job.execution_id, self.job.status) if self.job is not None else None
-
-
-@dataclass(frozen=True, slots=True)
-class NeedsOlder:
-    """What was read is not enough: read the next older page."""
 
 
 Decision = Outcome | Waiting | NeedsOlder
@@ -226,64 +203,6 @@ class Fresh:
         return _judge(ended, self.acceptance)
 
 
-def news_of(decision: object) -> object:
-    """What of a decision, or of whatever stands for one, is worth a line in the log when it changes."""
-    return getattr(decision, "news", decision)
-
-
-@dataclass(frozen=True, slots=True)
-class HeldUp:
-    """
-    Keep waiting: these data sources hold it up.
-
-    :param data_sources: What the last poll of each decided, None before the first, or why there is none, in words.
-    """
-
-    data_sources: Mapping[str, Satisfied | Waiting | str | None]
-
-    @property
-    def is_known(self) -> bool:
-        """Whether each of them has been polled."""
-        return None not in self.data_sources.values()
-
-    @property
-    def news(self) -> Mapping[str, object]:
-        """What of it is worth a line in the log when it changes."""
-        return {key: news_of(decision) for key, decision in self.data_sources.items()}
-
-    @property
-    def error(self) -> str | None:
-        """Why the last poll of one of them failed, if any did."""
-        decisions = self.data_sources.values()
-        return next((each.error for each in decisions if isinstance(each, Waiting) and each.error), None)
-
-    def describe(self, condition: Fresh, now: datetime) -> str:
-        """Say which data sources are stale, how stale, and whether a sync runs there."""
-        named = [
-            f"{data_source_id} ({_staleness(decision, condition, now)})"
-            for data_source_id, decision in itertools.islice(self.data_sources.items(), _NAMED)
-        ]
-        more = len(self.data_sources) - len(named)
-        return ", ".join(named) + (f" and {more} more" if more else "")
-
-    def summary(self, condition: Fresh, now: datetime, room: int) -> str:
-        """
-        Name data sources that are not fresh, at least one and as many as there is room for.
-
-        :param condition: What each must fulfil.
-        :param now: The time that it is about.
-        :param room: How many characters there are.
-        """
-        named = ""
-        for count, (data_source_id, decision) in enumerate(self.data_sources.items(), 1):
-            more = f" and {len(self.data_sources) - count} more" if count < len(self.data_sources) else ""
-            next_one = f"{', ' if named else ''}{data_source_id} ({_standing(decision, condition, now)})"
-            if named and len(named + next_one + more) > room:
-                return f"{named} and {len(self.data_sources) - count + 1} more"
-            named += next_one
-        return named
-
-
 def all_fresh(
     decisions: Mapping[str, Outcome | Waiting | None], condition: Fresh, now: datetime
 ) -> AllFresh | Failed | HeldUp:
@@ -305,46 +224,6 @@ def all_fresh(
         else:
             held_up[data_source_id] = decision
     return HeldUp(held_up) if held_up else AllFresh(jobs)
-
-
-_NAMED = 10  # data sources that a log line names
-
-
-def _staleness(decision: Satisfied | Waiting | str | None, condition: Fresh, now: datetime) -> str:
-    if isinstance(decision, str):
-        return decision
-    if decision is None:
-        return "not polled yet"
-    stale = decision.job if isinstance(decision, Satisfied) else decision.stale
-    parts = ["no acceptable sync among those read"]
-    if stale is not None:
-        time: datetime = getattr(stale, condition.measured_by)
-        parts = [f"last acceptable sync {timedelta(seconds=int((now - time).total_seconds()))} ago"]
-    if isinstance(decision, Waiting):
-        parts.append(f"{decision.job.execution_id} is {decision.job.progress}" if decision.job else "no sync runs")
-        if decision.error:
-            parts.append(f"the last poll failed: {decision.error}")
-    return "; ".join(parts)
-
-
-def _standing(decision: Satisfied | Waiting | str | None, condition: Fresh, now: datetime) -> str:
-    """Say in a few words how a data source stands that is not fresh."""
-    if isinstance(decision, str):
-        return decision
-    if decision is None:
-        return "not polled yet"
-    if isinstance(decision, Waiting) and decision.error:
-        return "poll failed"
-    stale = decision.job if isinstance(decision, Satisfied) else decision.stale
-    running = decision.job if isinstance(decision, Waiting) else None
-    words = "no acceptable sync"
-    if stale is not None:
-        age = now - getattr(stale, condition.measured_by)
-        words = f"last acceptable sync {f'{age.days} days' if age.days > 1 else timedelta(seconds=age // _SECOND)} ago"
-    return f"{words}, {running.status}" if running else words
-
-
-_SECOND = timedelta(seconds=1)
 
 
 def freshness_condition(

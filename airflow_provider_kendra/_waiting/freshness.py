@@ -11,15 +11,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_kendra import _clock
 from airflow_provider_kendra._clock import OVERRUN
+from airflow_provider_kendra._decisions import (
+    AllFresh,
+    Failed,
+    Failure,
+    HeldUp,
+    NeedsOlder,
+    Outcome,
+    Waiting,
+    timed_out,
+)
 from airflow_provider_kendra._validation import check_identifier, check_identifiers
-from airflow_provider_kendra._waiting.client import MAX_CALLS
-from airflow_provider_kendra._waiting.conditions import Condition, Fresh, HeldUp, NeedsOlder, Waiting, all_fresh, read
+from airflow_provider_kendra._waiting.conditions import Condition, Fresh, all_fresh, read
 from airflow_provider_kendra._waiting.history import History
 from airflow_provider_kendra._waiting.log import WaitLog, freshness_log
-from airflow_provider_kendra._waiting.poller import Catalogue, DataSource, Log, Subscription
-from airflow_provider_kendra._waiting.threads import DaemonThreads
-from airflow_provider_kendra._waiting.wait import Wait, after_error
-from airflow_provider_kendra.outcomes import AllFresh, Failed, Failure, Outcome
+from airflow_provider_kendra._waiting.poller import Connect, Log, Subscription, Wait
+from airflow_provider_kendra._waiting.sources import Catalogue, DataSource
+from airflow_provider_kendra._waiting.threads import MAX_CALLS, DaemonThreads
 
 if TYPE_CHECKING:
     from airflow_provider_kendra._aws import AwsParameters
@@ -130,10 +138,10 @@ def _read_listing(
         _ = hook.conn  # made here, since a connection must not be looked up in another thread
         future = threads.submit(lambda: next(catalogue.pages(hook)))
         if not wait([future], max(give_up - time.monotonic(), 0)).done:
-            return freshness_timed_out(HeldUp({"all": Waiting(error=_NO_ANSWER)}), condition)
+            return _timed_out(HeldUp({"all": Waiting(error=_NO_ANSWER)}), condition)
         page = future.result()
     except Exception as error:
-        decision = after_error(error, catalogue.contents, None, hook._discard_clients)
+        decision = Waiting.after_error(hook._judge_poll_error(error, catalogue.contents), None)
         return decision if isinstance(decision, Failed) else HeldUp({"all": decision})
     finally:
         threads.shutdown(cancel_futures=True)
@@ -156,13 +164,13 @@ def _read_each(
     for key, source in sources.items():
         result = results.get(key)
         if isinstance(result, Exception):
-            known[key] = after_error(result, source.contents, before.get(key), hook._discard_clients)
+            known[key] = Waiting.after_error(hook._judge_poll_error(result, source.contents), before.get(key))
         elif result is None and is_out_of_time:
             known[key] = Waiting(error=_NO_ANSWER)
         else:
             known[key] = result
     outcome = all_fresh(known, condition, _clock.utcnow())
-    return freshness_timed_out(outcome, condition) if is_out_of_time and isinstance(outcome, HeldUp) else outcome
+    return _timed_out(outcome, condition) if is_out_of_time and isinstance(outcome, HeldUp) else outcome
 
 
 _NO_ANSWER = "no answer came before the time-out"
@@ -204,6 +212,7 @@ async def wait_until_fresh(
     interval: float,
     deadline: datetime | None,
     log: Log,
+    connect: Connect,
     is_connection_known: bool = False,
 ) -> AllFresh | Failed:
     """
@@ -214,26 +223,23 @@ async def wait_until_fresh(
     :param interval: As for :class:`airflow_provider_kendra._waiting.poller.Subscriber`.
     :param deadline: When to give up; None for never.
     :param log: Takes the lines of this wait's log.
+    :param connect: As for :class:`airflow_provider_kendra._waiting.poller.Subscriber`.
     :param is_connection_known: As for :class:`airflow_provider_kendra._waiting.poller.Subscriber`.
     """
     wait = _FreshnessWait(
-        index, condition, interval=interval, deadline=deadline, is_connection_known=is_connection_known
+        index,
+        condition,
+        interval=interval,
+        deadline=deadline,
+        connect=connect,
+        is_connection_known=is_connection_known,
     )
-    return await wait.outcome(freshness_log(condition, _clock.utcnow()), log)
+    return await wait.outcome(freshness_log(condition.measured_by, _clock.utcnow()), log)
 
 
-def freshness_timed_out(held_up: HeldUp, condition: Fresh) -> Failed:
-    """
-    Say that the time of a wait for freshness is over.
-
-    :param held_up: What the last polls came to.
-    :param condition: What each data source was to fulfil.
-    """
-    return Failed(
-        Failure.TIMED_OUT,
-        f"Timed out waiting for {condition.subject}, held up by {held_up.describe(condition, _clock.utcnow())}. Raise "
-        "timeout if syncs take this long.",
-    )
+def _timed_out(held_up: HeldUp, condition: Fresh) -> Failed:
+    """Say that the time of a wait for freshness is over; ``held_up`` is what the last polls came to."""
+    return timed_out(condition.subject, f"not fresh: {held_up.describe(condition.measured_by, _clock.utcnow())}")
 
 
 class _Listed:
@@ -280,7 +286,7 @@ class _FreshnessWait(Wait[AllFresh, HeldUp]):
         return wait_log.line(self._held_up, now)
 
     def timed_out(self) -> Failed:
-        return freshness_timed_out(self._held_up, self._condition)
+        return _timed_out(self._held_up, self._condition)
 
     def _list(self) -> None:
         """List the data sources at once, and then at each interval."""
@@ -351,7 +357,7 @@ class FreshnessPokes:
         self._log = log
         self._decisions: dict[str, Outcome | Waiting | None] = {}
         self._held_up = HeldUp({})
-        self._freshness_log = freshness_log(condition, since)
+        self._freshness_log = freshness_log(condition.measured_by, since)
 
     def poll(self, hook: KendraSyncJobsHook) -> AllFresh | Failed | None:
         """Poll each data source once and log what is new; None to keep waiting."""
@@ -366,4 +372,4 @@ class FreshnessPokes:
 
     def timed_out(self) -> Failed:
         """Say what was waited for, and how it stood."""
-        return freshness_timed_out(self._held_up, self._condition)
+        return _timed_out(self._held_up, self._condition)

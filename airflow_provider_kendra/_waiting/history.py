@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import cached_property
-from typing import get_args
+from typing import TYPE_CHECKING
 
-from airflow_provider_kendra._validation import MeasuredBy
-from airflow_provider_kendra.sync_job import Acceptance, SyncJob
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from airflow_provider_kendra._validation import MeasuredBy
+    from airflow_provider_kendra.sync_job import Acceptance, SyncJob
 
 
 class Jobs:
@@ -70,7 +73,7 @@ class Jobs:
             self._latest[key] = _latest(filter(None, both if is_newer else reversed(both)), None, key[1])
 
 
-_MEASURES: tuple[MeasuredBy, ...] = get_args(MeasuredBy)
+_MEASURES: tuple[MeasuredBy, ...] = ("start_time", "end_time")
 
 
 def _latest(jobs: Iterable[SyncJob], acceptance: Acceptance | None, measured_by: MeasuredBy) -> SyncJob | None:

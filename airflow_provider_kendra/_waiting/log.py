@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import datetime
-from typing import Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from airflow_provider_kendra._text import LONGEST_MESSAGE, plain
-from airflow_provider_kendra._waiting.conditions import Fresh, HeldUp, Waiting
+
+if TYPE_CHECKING:
+    from airflow_provider_kendra._decisions import HeldUp, Waiting
+    from airflow_provider_kendra._validation import MeasuredBy
 
 # How often a wait says that it still waits, in seconds.
 PROGRESS_INTERVAL = 300.0
@@ -164,11 +167,11 @@ def sync_job_log(subject: str, now: datetime, errors: PollErrors | None = None) 
     return WaitLog(text, now, errors)
 
 
-def freshness_log(condition: Fresh, now: datetime, errors: PollErrors | None = None) -> WaitLog[HeldUp]:
+def freshness_log(measured_by: MeasuredBy, now: datetime, errors: PollErrors | None = None) -> WaitLog[HeldUp]:
     """
     Make the log of a wait for freshness, which names the data sources that are waited for.
 
-    :param condition: What each must fulfil.
+    :param measured_by: Which of a job's times counts.
     :param now: When the wait begins.
     :param errors: As for :class:`WaitLog`.
     """
@@ -176,7 +179,7 @@ def freshness_log(condition: Fresh, now: datetime, errors: PollErrors | None = N
     def text(standing: HeldUp, elapsed: int, now: datetime, errors: PollErrors) -> str:
         sources = f"{len(standing.data_sources)} data source{'' if len(standing.data_sources) == 1 else 's'}"
         begin = f"{errors.summary('Polls')}{sources} not fresh after {elapsed} s: "
-        return begin + standing.summary(condition, now, _LONGEST_LINE - len(begin))
+        return begin + standing.summary(measured_by, now, _LONGEST_LINE - len(begin))
 
     return WaitLog(text, now, errors)
 

@@ -10,34 +10,31 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, suppress
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from airflow_provider_kendra import _clock
-from airflow_provider_kendra._aws import AwsParameters
 from airflow_provider_kendra._clock import OVERRUN
-from airflow_provider_kendra._waiting.client import Client, T, in_empty_context
-from airflow_provider_kendra._waiting.conditions import (
-    NOT_JUDGED,
-    Condition,
-    NeedsOlder,
-    SyncJobCondition,
-    Waiting,
-    news_of,
-)
-from airflow_provider_kendra._waiting.history import History, Kept, Page
-from airflow_provider_kendra._waiting.log import PollErrors
-from airflow_provider_kendra.outcomes import Failed, Failure
+from airflow_provider_kendra._decisions import Failed, NeedsOlder, Waiting, news_of
+from airflow_provider_kendra._waiting.history import History, Kept
+from airflow_provider_kendra._waiting.log import PollErrors, S, WaitLog
+from airflow_provider_kendra._waiting.threads import in_empty_context
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from airflow_provider_kendra._aws import AwsParameters
+    from airflow_provider_kendra._waiting.conditions import Condition
+    from airflow_provider_kendra._waiting.sources import Source
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 
-
 D = TypeVar("D")
+T = TypeVar("T")
+Result = TypeVar("Result")
 
 
 Log = Callable[[str], Awaitable[object]]
@@ -66,55 +63,28 @@ _RECENT = 5.0  # seconds for which a poll is recent enough to time a wait out
 _BATCH = 100  # waits decided before the event loop gets its turn
 
 
-@dataclass(frozen=True, slots=True)
-class DataSource:
-    """The data source that a poll reads; equal ones share a poll."""
+class PollClient(Protocol):
+    """The client of all polls with the same AWS parameters, and the threads that it is used in."""
 
-    aws: AwsParameters
-    index_id: str
-    data_source_id: str
-    is_reusable: ClassVar[bool] = True
-
-    def subject(self, condition: SyncJobCondition) -> str:
-        """Say what a wait waits for here."""
-        return f"{condition.subject} on data source {self.data_source_id}"
+    is_connection_known: bool
 
     @property
-    def contents(self) -> str:
-        """What a poll reads, in words."""
-        return f"the sync jobs of data source {self.data_source_id}"
+    def threads(self) -> Executor: ...
+    def turn(self, *, is_failing: bool) -> AbstractAsyncContextManager[None]:
+        """Wait for the turn to make a call."""
 
-    def pages(self, hook: KendraSyncJobsHook, before: datetime | None = None) -> Iterator[Page]:
-        """Read the history, newest job first, page by page; only jobs that started until a moment, if one is given."""
-        filters = {} if before is None else {"started_before": before}
-        return hook._iter_pages(self.index_id, self.data_source_id, **filters)
+    async def hook(self) -> KendraSyncJobsHook:
+        """Give the hook to poll with, now or once it has been made in a thread."""
 
+    def judge(self, error: Exception, contents: str, hook: KendraSyncJobsHook | None) -> Failed | str:
+        """Fail a wait for an error that will not pass; describe any other."""
 
-@dataclass(frozen=True, slots=True)
-class Catalogue:
-    """The data sources of an index, which are polled like the history of one."""
-
-    aws: AwsParameters
-    index_id: str
-    is_reusable: ClassVar[bool] = False  # a data source that was added since must be standing
-
-    @property
-    def contents(self) -> str:
-        """What a poll reads, in words."""
-        return f"the data sources of index {self.index_id}"
-
-    def pages(self, hook: KendraSyncJobsHook, before: datetime | None = None) -> Iterator[Page]:
-        """Read which data sources can be judged, and which are still being created, as one page."""
-        found = [(each["Id"], each.get("Status")) for each in hook.list_data_sources(self.index_id)]
-        yield Page(
-            [],
-            is_last=True,
-            data_source_ids=[key for key, status in found if status not in NOT_JUDGED],
-            creating_ids=[key for key, status in found if status == "CREATING"],
-        )
+    def discard(self) -> None:
+        """Close the client: nobody polls with it any more."""
 
 
-Source = DataSource | Catalogue
+Connect = Callable[["AwsParameters"], PollClient]
+"""Makes the client for polls: what starts a wait passes it down, since only the hook's module may call AWS."""
 
 
 class Subscription(Generic[D]):
@@ -153,7 +123,7 @@ class Subscription(Generic[D]):
         """What the last poll decided, or that it failed; None before the first."""
         if self.error is None or isinstance(self.decision, Failed):
             return self.decision
-        return Waiting(self.decision.job if isinstance(self.decision, Waiting) else None, error=self.error)
+        return Waiting.after_error(self.error, self.decision)
 
     def deliver(self, decision: D | Failed, now: datetime) -> bool:
         """Take what the condition decided, and return whether this ends the subscription."""
@@ -189,6 +159,7 @@ class Subscriber:
     The subscriptions of one wait, or of one watcher.
 
     :param interval: Seconds between polls; of all subscriptions to a source the shortest one rules.
+    :param connect: Makes the client, where no other wait of the event loop has one for the same AWS parameters.
     :param deadline: When the wait gives up; None for never.
     :param is_connection_known: The connection has been found before: that it is not defined counts as a failed
         look-up, which will pass.
@@ -196,12 +167,20 @@ class Subscriber:
 
     ignores_absence_before = False  # whether "no such job" in an answer from before the wait is no news
 
-    def __init__(self, interval: float, deadline: datetime | None = None, *, is_connection_known: bool = False) -> None:
+    def __init__(
+        self,
+        interval: float,
+        connect: Connect,
+        deadline: datetime | None = None,
+        *,
+        is_connection_known: bool = False,
+    ) -> None:
         self.interval = max(interval, MIN_INTERVAL)
         self.deadline = deadline
         self.since = _clock.utcnow()
         self.errors = PollErrors()
         self.woken = asyncio.Event()
+        self._connect = connect
         self._is_connection_known = is_connection_known
         self._poller = Poller.of_running_loop()
         self._subscriptions: list[tuple[Poll, Subscription[Any]]] = []
@@ -217,7 +196,7 @@ class Subscriber:
         :param ends_with: Decisions of these types end the subscription.
         """
         subscription = Subscription(self, condition, ends_with)
-        poll = self._poller.join(source, subscription, is_connection_known=self._is_connection_known)
+        poll = self._poller.join(source, subscription, self._connect, is_connection_known=self._is_connection_known)
         self._subscriptions.append((poll, subscription))
         return subscription
 
@@ -257,22 +236,55 @@ class Subscriber:
         return True
 
 
-def judge_error(error: Exception, contents: str, discard_client: Callable[[], object]) -> Failed | str:
-    """
-    Fail a wait for an error that will not pass; describe any other.
+class Wait(Subscriber, ABC, Generic[Result, S]):
+    """The wait of one task in the event loop, which ends with an outcome."""
 
-    :param error: What a poll raised.
-    :param contents: What it was to read, in words.
-    :param discard_client: Called if the next poll needs a new client.
-    """
-    from airflow_provider_kendra.hooks._aws_errors import ErrorKind, classify_error, describe_error, refusal
+    @abstractmethod
+    def decide(self) -> Result | Failed | None:
+        """Give the outcome by what the last polls decided; None to wait on."""
 
-    kind = classify_error(error)
-    if kind is ErrorKind.PERMANENT:
-        return Failed(Failure.REFUSED, refusal(error, contents))
-    if kind is ErrorKind.CREDENTIALS:
-        discard_client()
-    return describe_error(error)
+    @property
+    @abstractmethod
+    def standing(self) -> S:
+        """How the wait stands that goes on."""
+
+    @abstractmethod
+    def timed_out(self) -> Failed:
+        """Say that the time of the wait is over."""
+
+    @abstractmethod
+    def line(self, wait_log: WaitLog[S], now: datetime) -> str | None:
+        """Give the line to log, or None if there is nothing new."""
+
+    async def outcome(self, wait_log: WaitLog[S], log: Log) -> Result | Failed:
+        """
+        Wait for the outcome.
+
+        :param wait_log: Gives the lines of this wait's log.
+        :param log: Takes them.
+        """
+        time = asyncio.get_running_loop().time
+        give_up = FOREVER
+        if self.deadline is not None:
+            give_up = time() + max((self.deadline - _clock.utcnow()).total_seconds(), 0.0) + OVERRUN
+        try:
+            while True:
+                progress = time() + max(wait_log.due_in(_clock.utcnow()), 1.0)
+                if not await self.news(min(give_up, progress)) and time() >= give_up:
+                    if not self.is_owed_a_poll:
+                        return self.timed_out()
+                    give_up = time() + OVERRUN
+                    continue
+                if (outcome := self.decide()) is not None:
+                    return outcome
+                if self.is_over:
+                    return self.timed_out()
+                now = _clock.utcnow()
+                is_last_poll_due = self.deadline is not None and now >= self.deadline
+                if not is_last_poll_due and (line := self.line(wait_log, now)):
+                    await log(line)
+        finally:
+            self.unsubscribe()
 
 
 class Poller:
@@ -283,7 +295,7 @@ class Poller:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._polls: dict[Source, Poll] = {}
-        self._clients: dict[AwsParameters, Client] = {}
+        self._clients: dict[AwsParameters, PollClient] = {}
 
     @classmethod
     def of_running_loop(cls) -> Poller:
@@ -293,13 +305,15 @@ class Poller:
             cls._of_loop[loop] = cls(loop)
         return cls._of_loop[loop]
 
-    def join(self, source: Source, wait: Subscription[Any], *, is_connection_known: bool = False) -> Poll:
+    def join(
+        self, source: Source, wait: Subscription[Any], connect: Connect, *, is_connection_known: bool = False
+    ) -> Poll:
         """Let a wait share the poll of its data source."""
         poll = self._polls.get(source)
         if poll is None:
             client = self._clients.get(source.aws)
             if client is None:
-                client = self._clients[source.aws] = Client(source.aws)
+                client = self._clients[source.aws] = connect(source.aws)
             poll = self._polls[source] = Poll(source, client)
         if is_connection_known:
             self._clients[source.aws].is_connection_known = True
@@ -322,7 +336,7 @@ class Poller:
 class Poll:
     """The polls of one source, for all who have subscribed to it."""
 
-    def __init__(self, source: Source, client: Client) -> None:
+    def __init__(self, source: Source, client: PollClient) -> None:
         self.source = source
         self.waits: set[Subscription[Any]] = set()
         self._client = client
@@ -462,7 +476,7 @@ class Poll:
         return 0 if self._kept is None else len(self._kept.jobs.all)
 
     async def _deliver_error(self, error: Exception, hook: KendraSyncJobsHook | None) -> None:
-        judged = judge_error(error, self.source.contents, lambda: self._client.renew(hook))
+        judged = self._client.judge(error, self.source.contents, hook)
         for number, wait in enumerate(self._undecided(), start=1):
             self._deliver(wait, judged)
             if number % _BATCH == 0:

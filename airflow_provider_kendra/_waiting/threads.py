@@ -1,9 +1,11 @@
-"""Threads for calls that may hang: bounded, and never in the way of the process's exit."""
+"""What polls run in: threads for calls that may hang, and tasks of their own."""
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor, Future
 from functools import partial
 from threading import Condition, Thread
@@ -13,6 +15,10 @@ P = ParamSpec("P")
 
 
 T = TypeVar("T")
+
+
+MAX_CALLS = 8
+"""How many AWS calls of a client are in flight at once; botocore's connection pool holds 10."""
 
 
 IDLE = 5.0
@@ -79,3 +85,8 @@ class DaemonThreads(Executor):
                 return self._waiting.popleft()
             self._threads -= 1
             return None
+
+
+def in_empty_context(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Run it outside the log of the wait that happened to start it."""
+    return asyncio.get_running_loop().create_task(coroutine, context=contextvars.Context())

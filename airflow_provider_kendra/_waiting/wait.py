@@ -2,83 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_kendra import _clock
-from airflow_provider_kendra._clock import OVERRUN
-from airflow_provider_kendra._waiting.conditions import ExecutionFinished, SyncJobCondition, Waiting, read
-from airflow_provider_kendra._waiting.log import S, WaitLog, sync_job_log
-from airflow_provider_kendra._waiting.poller import (
-    FOREVER,
-    MIN_INTERVAL,
-    DataSource,
-    Log,
-    Subscriber,
-    judge_error,
-)
-from airflow_provider_kendra.outcomes import AllFresh, Failed, Failure, Outcome, Satisfied
+from airflow_provider_kendra._decisions import AllFresh, Failed, Outcome, Satisfied, Waiting, timed_out
+from airflow_provider_kendra._waiting.conditions import ExecutionFinished, SyncJobCondition, read
+from airflow_provider_kendra._waiting.log import WaitLog, sync_job_log
+from airflow_provider_kendra._waiting.poller import MIN_INTERVAL, Connect, Log, Wait
 
 if TYPE_CHECKING:
+    from airflow_provider_kendra._waiting.sources import DataSource
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
-
-
-Result = TypeVar("Result")
-
-
-class Wait(Subscriber, ABC, Generic[Result, S]):
-    """The wait of one task in the event loop, which ends with an outcome."""
-
-    @abstractmethod
-    def decide(self) -> Result | Failed | None:
-        """Give the outcome by what the last polls decided; None to wait on."""
-
-    @property
-    @abstractmethod
-    def standing(self) -> S:
-        """How the wait stands that goes on."""
-
-    @abstractmethod
-    def timed_out(self) -> Failed:
-        """Say that the time of the wait is over."""
-
-    @abstractmethod
-    def line(self, wait_log: WaitLog[S], now: datetime) -> str | None:
-        """Give the line to log, or None if there is nothing new."""
-
-    async def outcome(self, wait_log: WaitLog[S], log: Log) -> Result | Failed:
-        """
-        Wait for the outcome.
-
-        :param wait_log: Gives the lines of this wait's log.
-        :param log: Takes them.
-        """
-        time = asyncio.get_running_loop().time
-        give_up = FOREVER
-        if self.deadline is not None:
-            give_up = time() + max((self.deadline - _clock.utcnow()).total_seconds(), 0.0) + OVERRUN
-        try:
-            while True:
-                progress = time() + max(wait_log.due_in(_clock.utcnow()), 1.0)
-                if not await self.news(min(give_up, progress)) and time() >= give_up:
-                    if not self.is_owed_a_poll:
-                        return self.timed_out()
-                    give_up = time() + OVERRUN
-                    continue
-                if (outcome := self.decide()) is not None:
-                    return outcome
-                if self.is_over:
-                    return self.timed_out()
-                now = _clock.utcnow()
-                is_last_poll_due = self.deadline is not None and now >= self.deadline
-                if not is_last_poll_due and (line := self.line(wait_log, now)):
-                    await log(line)
-        finally:
-            self.unsubscribe()
 
 
 class _SyncJobWait(Wait[Satisfied, Waiting]):
@@ -105,7 +42,7 @@ class _SyncJobWait(Wait[Satisfied, Waiting]):
         standing = self.standing
         if not self._subscription.is_over:  # the poll that was to decide it hangs
             standing = Waiting(standing.job, error="it has not returned")
-        return timed_out(self._subject, standing)
+        return _timed_out(self._subject, standing)
 
 
 async def wait_for(
@@ -115,6 +52,7 @@ async def wait_for(
     interval: float,
     deadline: datetime | None,
     log: Log,
+    connect: Connect,
     is_connection_known: bool = False,
 ) -> Outcome:
     """
@@ -125,10 +63,16 @@ async def wait_for(
     :param interval: As for :class:`Subscriber`.
     :param deadline: When to give up; None for never.
     :param log: Takes the lines of this wait's log.
+    :param connect: As for :class:`Subscriber`.
     :param is_connection_known: As for :class:`Subscriber`.
     """
     wait = _SyncJobWait(
-        source, condition, interval=interval, deadline=deadline, is_connection_known=is_connection_known
+        source,
+        condition,
+        interval=interval,
+        deadline=deadline,
+        connect=connect,
+        is_connection_known=is_connection_known,
     )
     return await wait.outcome(sync_job_log(source.subject(condition), _clock.utcnow(), wait.errors), log)
 
@@ -147,7 +91,7 @@ def poll_once(
     try:
         return read(condition, source.pages(hook), _clock.utcnow())
     except Exception as error:
-        return after_error(error, source.contents, standing, hook._discard_clients)
+        return Waiting.after_error(hook._judge_poll_error(error, source.contents), standing)
 
 
 def confirm(
@@ -196,44 +140,18 @@ def wait_in_worker(
     while isinstance(decision := poll_once(hook, source, condition, decision), Waiting):
         now = _clock.utcnow()
         if now >= deadline:
-            return timed_out(subject, decision)
+            return _timed_out(subject, decision)
         if line := wait_log.line(decision, now):
             log(line)
         time.sleep(min(max(interval, MIN_INTERVAL), (deadline - now).total_seconds()))
     return decision
 
 
-def after_error(
-    error: Exception, contents: str, standing: object, discard_client: Callable[[], object]
-) -> Failed | Waiting:
-    """
-    Decide what the error of a poll means for a wait in a worker.
-
-    :param error: What the poll raised.
-    :param contents: What it was to read, in words.
-    :param standing: What the poll before decided.
-    :param discard_client: Called if the next poll needs a new client.
-    """
-    failed = judge_error(error, contents, discard_client)
-    if isinstance(failed, Failed):
-        return failed
-    return Waiting(standing.job if isinstance(standing, Waiting) else None, error=failed)
-
-
-def timed_out(subject: str, standing: Waiting) -> Failed:
-    """
-    Say that a wait's time is over.
-
-    :param subject: What was waited for, in words.
-    :param standing: What the last poll decided.
-    """
+def _timed_out(subject: str, standing: Waiting) -> Failed:
+    """Say that a wait's time is over; ``standing`` is what the last poll decided."""
     state = f"{standing.job.title} is {standing.job.progress}" if standing.job else "no such sync job was listed"
     error = f"; the last poll failed: {standing.error}" if standing.error else ""
-    return Failed(
-        Failure.TIMED_OUT,
-        f"Timed out waiting for {subject}: {state}{error}. Raise timeout if the sync takes this long.",
-        standing.job,
-    )
+    return timed_out(subject, f"{state}{error}", standing.job)
 
 
 class Pokes(Protocol):
@@ -308,4 +226,4 @@ class SyncJobPokes:
 
     def timed_out(self) -> Failed:
         """Say what was waited for, and how it stood."""
-        return timed_out(self._source.subject(self._condition), self._last)
+        return _timed_out(self._source.subject(self._condition), self._last)

@@ -6,19 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
 
+from airflow_provider_kendra._decisions import Failed, NeedsOlder
 from airflow_provider_kendra._text import plain
-from airflow_provider_kendra._validation import check_time
-from airflow_provider_kendra._waiting.conditions import NeedsOlder
+from airflow_provider_kendra._waiting.cursor import Cursor, start_time_of
 from airflow_provider_kendra._waiting.history import History
 from airflow_provider_kendra._waiting.log import PROGRESS_INTERVAL
-from airflow_provider_kendra._waiting.poller import FOREVER, DataSource, Log, Subscriber, Subscription
-from airflow_provider_kendra.outcomes import Failed
+from airflow_provider_kendra._waiting.poller import FOREVER, Connect, Log, Subscriber, Subscription
+from airflow_provider_kendra._waiting.sources import DataSource
 from airflow_provider_kendra.sync_job import TERMINAL_STATUSES, SyncJob
-
-if TYPE_CHECKING:
-    pass
 
 
 async def watch(
@@ -28,6 +24,7 @@ async def watch(
     statuses: Collection[str] = TERMINAL_STATUSES,
     interval: float,
     log: Log,
+    connect: Connect,
 ) -> AsyncIterator[Finished]:
     """
     Yield the jobs that finish, at most 100 at once; what is left comes with the next polls.
@@ -40,8 +37,9 @@ async def watch(
     :param statuses: The final statuses that count.
     :param interval: Seconds between polls; of all waits on a data source the shortest one rules.
     :param log: Takes a line when polls begin to fail, and when they succeed again; at most one in five minutes.
+    :param connect: As for :class:`Subscriber`.
     """
-    watcher = Subscriber(interval)
+    watcher = Subscriber(interval, connect)
     subscription = watcher.subscribe(source, FinishedSince(cursor, statuses), ends_with=())
     time = asyncio.get_running_loop().time
     logged, quiet_until = None, time()
@@ -74,52 +72,12 @@ MAX_JOBS = 100
 _RECENT = 20  # ids that a cursor keeps, to find its place when jobs are gone or start times change
 
 
-Cursor = dict[str, Any]
-"""
-How far a watcher has come, in JSON types. Empty if no job had finished yet; else:
-
-- ``execution_id``: the newest finished job that was handled.
-- ``start_time``: the latest start time of the handled jobs, ISO 8601; None if none of them had one.
-- ``recent``: execution ids of handled jobs, newest first. Cursors of 1.0.0 have no ``recent`` and no ``open``.
-- ``open``: execution ids of jobs that a newer finished job has overtaken, though they were not finished themselves.
-"""
-
-
 @dataclass(frozen=True, slots=True)
 class Finished:
     """The jobs that have finished since the cursor, oldest first, and the cursor behind them."""
 
     jobs: tuple[SyncJob, ...]
     cursor: Cursor
-
-
-def check_cursor(value: object) -> Cursor:
-    """
-    Return a stored cursor if it is one.
-
-    :param value: What the store gave.
-    :raises ValueError: saying what is wrong with it.
-    """
-    if not isinstance(value, dict):
-        raise ValueError(f"it is {type(value).__name__}, not a mapping")
-    if not value:
-        return value
-    execution_id, start_time = value.get("execution_id"), value.get("start_time")
-    if not isinstance(execution_id, str):
-        raise ValueError("its execution_id is not text")
-    if start_time is not None:
-        check_time("its start_time", start_time)
-    for name in ("recent", "open"):
-        ids = value.get(name, [])
-        if not isinstance(ids, list) or not all(isinstance(each, str) for each in ids):
-            raise ValueError(f"its {name} is not a list of execution ids")
-    return value
-
-
-def start_time_of(cursor: Cursor) -> datetime | None:
-    """Read the latest start time that a cursor has handled."""
-    start_time = cursor.get("start_time")
-    return check_time("start_time", start_time) if start_time is not None else None
 
 
 @dataclass(slots=True)

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kendra._text import plain
-from airflow_provider_kendra.hooks._aws_errors import endpoints_of, is_misread_url
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
@@ -137,3 +136,26 @@ def _json_object(text: str) -> Mapping[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def endpoints_of(extra: Mapping[str, Any]) -> list[Any]:
+    """
+    Collect the URLs of endpoints in a connection's extra: of all services, and of single ones.
+
+    :param extra: The extra.
+    """
+    services = extra.get("service_config")
+    each = services.values() if isinstance(services, Mapping) else ()
+    return [extra.get("endpoint_url"), *(one.get("endpoint_url") for one in each if isinstance(one, Mapping))]
+
+
+def is_misread_url(url: object) -> bool:
+    """
+    Whether a reader takes part of the user information of a URL for its path or fragment.
+
+    :param url: The URL of a proxy or an endpoint.
+    """
+    if not isinstance(url, str):
+        return False
+    user_information, _, _ = (url.partition("//")[2] or url).rpartition("@")
+    return re.search(r"[#/?\s'\"]", user_information) is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import ssl
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies
@@ -17,8 +17,10 @@ from requests import RequestException
 from urllib3.exceptions import LocationValueError
 
 from airflow_provider_kendra._calls import ErrorKind as ErrorKind
+from airflow_provider_kendra._decisions import Failed, Failure
 from airflow_provider_kendra._text import make_plain, plain, shown
 from airflow_provider_kendra.exceptions import KendraRequestError
+from airflow_provider_kendra.hooks._aws_connections import endpoints_of, is_misread_url
 
 if TYPE_CHECKING:
     from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
@@ -168,6 +170,22 @@ def refusal(error: BaseException, contents: str) -> str:
     if isinstance(error, aws.ConnectionError | aws.HTTPClientError):
         return f"{_without_credentials(str(error))} Check botocore_config, verify, region_name and the connection."
     return without_secrets(str(error))
+
+
+def judge_poll_error(error: Exception, contents: str, discard_client: Callable[[], object]) -> Failed | str:
+    """
+    Fail a wait for an error that will not pass; describe any other.
+
+    :param error: What a poll raised.
+    :param contents: What it was to read, in words.
+    :param discard_client: Called if the next poll needs a new client.
+    """
+    kind = classify_error(error)
+    if kind is ErrorKind.PERMANENT:
+        return Failed(Failure.REFUSED, refusal(error, contents))
+    if kind is ErrorKind.CREDENTIALS:
+        discard_client()
+    return describe_error(error)
 
 
 def _is_of_configuration(error: BaseException) -> bool:
@@ -320,29 +338,6 @@ def secrets_of(connection: AwsConnectionWrapper | None, config: Config | None) -
 
 
 _SHORTEST_SECRET = 8
-
-
-def endpoints_of(extra: Mapping[str, Any]) -> list[Any]:
-    """
-    Collect the URLs of endpoints in a connection's extra: of all services, and of single ones.
-
-    :param extra: The extra.
-    """
-    services = extra.get("service_config")
-    each = services.values() if isinstance(services, Mapping) else ()
-    return [extra.get("endpoint_url"), *(one.get("endpoint_url") for one in each if isinstance(one, Mapping))]
-
-
-def is_misread_url(url: object) -> bool:
-    """
-    Whether a reader takes part of the user information of a URL for its path or fragment.
-
-    :param url: The URL of a proxy or an endpoint.
-    """
-    if not isinstance(url, str):
-        return False
-    user_information, _, _ = (url.partition("//")[2] or url).rpartition("@")
-    return re.search(r"[#/?\s'\"]", user_information) is not None
 
 
 def make_config(given: Config | Mapping[str, Any] | None) -> Config | None:

@@ -20,6 +20,12 @@ from botocore.config import Config
 from botocore.parsers import ResponseParserError
 from botocore.utils import CachedProperty
 
+from airflow_provider_kendra._aws import (
+    LOOK_UP_PAUSES,
+    AwsParameters,
+    ConnectionLookUpError,
+    ConnectionNotDefinedError,
+)
 from airflow_provider_kendra._batches import batches_of, check_documents, prepare, sort_failures
 from airflow_provider_kendra._calls import PAUSE, ErrorKind
 from airflow_provider_kendra._starting import (
@@ -37,7 +43,6 @@ from airflow_provider_kendra._validation import (
     check_connection_id,
     check_count,
     check_identifier,
-    check_status,
     check_time,
 )
 from airflow_provider_kendra._waiting.history import Page
@@ -55,13 +60,14 @@ from airflow_provider_kendra.hooks._aws_errors import (
     classify_error,
     describe_error,
     hide_secrets,
+    judge_poll_error,
     make_config,
     misconfiguration_explained,
     plain_errors,
     refusal,
     secrets_of,
 )
-from airflow_provider_kendra.sync_job import TERMINAL_STATUSES, Acceptance, SyncJob, as_execution_id
+from airflow_provider_kendra.sync_job import TERMINAL_STATUSES, Acceptance, SyncJob, as_execution_id, check_status
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS
 
 if TYPE_CHECKING:
@@ -70,6 +76,8 @@ if TYPE_CHECKING:
     from types_boto3_kendra.type_defs import (
         ListDataSourceSyncJobsRequestTypeDef,
     )
+
+    from airflow_provider_kendra._decisions import Failed
 
 __all__ = ["ErrorKind", "KendraSyncJobsHook", "classify_error", "refusal"]
 
@@ -90,18 +98,6 @@ _TIMEOUTS = Config(connect_timeout=10, read_timeout=30)
 
 # A poller repeats its calls itself: a second attempt, or a long one, would only hold a thread that others wait for.
 _POLLING = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 1})
-
-LOOK_UP_PAUSES = (1.0, 4.0, 15.0, 40.0)
-"""How long, in seconds, to pause between look-ups of a connection that is reported as not defined."""
-
-
-class ConnectionNotDefinedError(KendraRequestError):
-    """Airflow says that there is no such connection, which it also says of one whose look-up failed (3.1 to 3.3)."""
-
-
-class ConnectionLookUpError(KendraError):
-    """The look-up of a connection failed; a later one may succeed."""
-
 
 # The request did not reach the service. TLS and proxy errors can also occur after it did.
 _NEVER_SENT = (aws.EndpointConnectionError, aws.ConnectTimeoutError)
@@ -148,6 +144,20 @@ class KendraSyncJobsHook(AwsBaseHook):
         self._is_connection_expected = False
         self._defaults = _TIMEOUTS
         self._known_conn_config: Any = None
+
+    @classmethod
+    def _of(cls, aws: AwsParameters) -> KendraSyncJobsHook:
+        """Make a hook from the AWS parameters of a task or a trigger."""
+        return cls(
+            aws_conn_id=aws.aws_conn_id,
+            region_name=aws.region_name,
+            verify=aws.verify,
+            config=json.loads(aws.botocore_config) or None,
+        )
+
+    def _judge_poll_error(self, error: Exception, contents: str) -> Failed | str:
+        """Fail a wait for an error that will not pass; describe any other."""
+        return judge_poll_error(error, contents, self._discard_clients)
 
     @classmethod
     def get_connection(cls, conn_id: str) -> Connection:

@@ -142,7 +142,7 @@ class _SyncJobWaiter(RecordTask, KendraOperator):
                 timeout=timedelta(seconds=remaining) + _NET,
             )
         from airflow_provider_kendra._waiting.conditions import ExecutionFinished
-        from airflow_provider_kendra._waiting.poller import DataSource
+        from airflow_provider_kendra._waiting.sources import DataSource
         from airflow_provider_kendra._waiting.wait import wait_in_worker
 
         return wait_in_worker(
@@ -459,7 +459,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         if self._stop_on_worker is not None:
             return
         try:
-            hook = self.aws_parameters.make_hook()
+            hook = self._make_hook()
             hook._reuse_connection_of(self.hook)
             hook._use_short_timeouts()
         except Exception as error:  # a sync that is started already must not be lost by this

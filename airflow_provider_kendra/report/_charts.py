@@ -10,7 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from airflow_provider_kendra._overview import in_words
+from airflow_provider_kendra._clock import in_words
 from airflow_provider_kendra.exceptions import KendraError
 from airflow_provider_kendra.sync_job import SyncJob
 

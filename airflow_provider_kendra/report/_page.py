@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 import airflow_provider_kendra.report._charts as _charts
-from airflow_provider_kendra._overview import Reading, in_words
+from airflow_provider_kendra._clock import in_words
 from airflow_provider_kendra._text import LONGEST, plain
-from airflow_provider_kendra._waiting.conditions import Fresh
+
+if TYPE_CHECKING:
+    from airflow_provider_kendra._overview import Reading
+    from airflow_provider_kendra._waiting.conditions import Fresh
 
 _PACKAGE = "airflow_provider_kendra.report"
 _LARGEST_SHORT_SECTION = 4_000

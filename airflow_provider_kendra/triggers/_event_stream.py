@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from asgiref.sync import sync_to_async
 
 from airflow_provider_kendra._text import plain
-from airflow_provider_kendra._waiting.watcher import check_cursor, start_time_of
+from airflow_provider_kendra._waiting.cursor import check_cursor, start_time_of
 
 try:
     from airflow.triggers.shared_stream import SharedStreamProducer
@@ -20,7 +20,8 @@ except ImportError:  # before 3.3, where nobody makes a producer
 if TYPE_CHECKING:
     from airflow.triggers.shared_stream import AdvanceItem
 
-    from airflow_provider_kendra._waiting.watcher import Cursor, Finished
+    from airflow_provider_kendra._waiting.cursor import Cursor
+    from airflow_provider_kendra._waiting.watcher import Finished
 
 
 class Watcher(Protocol):

@@ -15,7 +15,8 @@ import airflow.triggers.base
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_kendra import _clock
-from airflow_provider_kendra._aws import TakesAwsParameters
+from airflow_provider_kendra._aws import AwsParameters, TakesAwsParameters
+from airflow_provider_kendra._decisions import AllFresh, Failed, Failure, Outcome
 from airflow_provider_kendra._docstrings import Documented
 from airflow_provider_kendra._rendering import RenderedParameters
 from airflow_provider_kendra._text import plain
@@ -26,29 +27,36 @@ from airflow_provider_kendra._validation import (
     check_seconds,
     check_time,
 )
-from airflow_provider_kendra._waiting.client import KNOWN_AFTER
+from airflow_provider_kendra._waiting.client import KNOWN_AFTER, Client
 from airflow_provider_kendra._waiting.conditions import Fresh, SyncJobCondition, freshness_condition, sync_job_condition
+from airflow_provider_kendra._waiting.cursor import Cursor
 from airflow_provider_kendra._waiting.freshness import FreshnessPokes, Index, freshness_index, wait_until_fresh
-from airflow_provider_kendra._waiting.poller import NEVER, DataSource
+from airflow_provider_kendra._waiting.poller import NEVER
+from airflow_provider_kendra._waiting.sources import DataSource
 from airflow_provider_kendra._waiting.wait import Pokes, SyncJobPokes, wait_for
-from airflow_provider_kendra._waiting.watcher import Cursor, Finished, watch
+from airflow_provider_kendra._waiting.watcher import Finished, watch
 from airflow_provider_kendra.exceptions import InvalidParameterError, KendraRequestError
-from airflow_provider_kendra.outcomes import (
-    AllFresh,
-    Failed,
-    Failure,
-    Outcome,
-    check_subject,
-    freshness_from_event,
-    outcome_from_event,
-)
+from airflow_provider_kendra.outcomes import check_subject, freshness_from_event, outcome_from_event
 from airflow_provider_kendra.sync_job import Acceptance
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_4_PLUS
 
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseEventTrigger
+
+    from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 else:  # Airflow 2 has no event triggers; the class is there all the same, since an import must never break.
     BaseEventTrigger = getattr(airflow.triggers.base, "BaseEventTrigger", BaseTrigger)
+
+
+def _make_hook(aws: AwsParameters) -> KendraSyncJobsHook:
+    from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook  # imported lazily: it needs boto3
+
+    return KendraSyncJobsHook._of(aws)
+
+
+def connect(aws: AwsParameters) -> Client:
+    """Make the client that the polls of an event loop share."""
+    return Client(aws, _make_hook)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -256,6 +264,7 @@ class KendraSyncJobTrigger(_WaitTrigger):
             interval=_interval(self.poll_interval),
             deadline=_deadline(since, self.timeout),
             log=self.write_log,
+            connect=connect,
             is_connection_known=self.is_connection_known or _is_resumed(since),
         )
 
@@ -317,7 +326,7 @@ class KendraSyncJobTrigger(_WaitTrigger):
         return "cleared" if state is None else str(state)
 
     def _stop(self) -> bool:
-        hook = self.aws_parameters.make_hook()
+        hook = _make_hook(self.aws_parameters)
         hook._use_short_timeouts()
         # Only a task that knows its data source not to be CUSTOM sets stop_on_kill.
         return hook._stop_sync_job_if_running(
@@ -418,6 +427,7 @@ class KendraDataFreshnessTrigger(_WaitTrigger):
             interval=_interval(self.poll_interval),
             deadline=_deadline(since, self.timeout),
             log=self.write_log,
+            connect=connect,
             is_connection_known=_is_resumed(since),
         )
 
@@ -516,6 +526,7 @@ class KendraSyncJobEventTrigger(_KendraTrigger, BaseEventTrigger):
             statuses=self.statuses,
             interval=check_interval("poll_interval", self.poll_interval),
             log=self.write_log,
+            connect=connect,
         )
 
     @staticmethod

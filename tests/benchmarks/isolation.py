@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 from airflow_provider_kendra._aws import AwsParameters
+from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.testing import LocalKendra
 from airflow_provider_kendra.triggers.kendra import KendraSyncJobTrigger
 from tests.benchmarks.loop import LIST, run, seen_by_their_logs
@@ -71,7 +72,7 @@ def measure(hung: int, interval: float, seconds: float, timeout: float, url: str
         for number in range(hung)
     }
     triggers["healthy"] = trigger(ids[1])
-    _ = AwsParameters().make_hook().conn  # importing boto3 is not what is measured
+    _ = KendraSyncJobsHook._of(AwsParameters()).conn  # importing boto3 is not what is measured
     with seen_by_their_logs():
         counted = asyncio.run(_measure(triggers, endpoint, seconds))
     began = counted.pop("began")

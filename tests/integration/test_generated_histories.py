@@ -198,7 +198,7 @@ def end(task: Task, answers: Sequence[Answer], mode: str) -> tuple[Ending, int]:
 
 @contextmanager
 def _hook(client: Kendra) -> Iterator[None]:
-    with patch("airflow_provider_kendra._aws.AwsParameters.make_hook", lambda parameters: Hook(client)):
+    with patch("airflow_provider_kendra.hooks.kendra.KendraSyncJobsHook._of", lambda parameters: Hook(client)):
         yield
 
 

@@ -292,7 +292,7 @@ def test_limits_of_a_wait_that_started_from_the_trigger_survive_the_triggerer(
             lambda t=task_id: running.states()[t] in ("success", "failed", "skipped"),  # type: ignore[misc]
         )
     assert running.states() == {"timed_out": "failed", "not_found": "failed", "limited": "failed"}
-    assert "Raise timeout if the sync takes this long" in running.log_of("timed_out")
+    assert "Raise timeout if syncs take this long" in running.log_of("timed_out")
     assert "raise not_found_timeout" in running.log_of("not_found")
     assert "execution_timeout (0:00:05) has passed" in running.log_of("limited")
     tries = "SELECT max(try_number) FROM task_instance WHERE dag_id = ? AND task_id = 'limited'"

@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_kendra._starting import Starter, check_memory, is_outdated
-from airflow_provider_kendra._waiting.watcher import FinishedSince, check_cursor
+from airflow_provider_kendra._waiting.cursor import check_cursor
+from airflow_provider_kendra._waiting.watcher import FinishedSince
 from airflow_provider_kendra.exceptions import KendraStateError
 from airflow_provider_kendra.operators.kendra import KendraStartSyncJobOperator, KendraStopSyncJobOperator
 from airflow_provider_kendra.outcomes import Failed, Failure, Satisfied

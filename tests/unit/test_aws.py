@@ -4,6 +4,7 @@ import pytest
 
 from airflow_provider_kendra._aws import AwsParameters
 from airflow_provider_kendra._tasks import KendraOperator
+from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 
 
 class Operator(KendraOperator):
@@ -14,13 +15,13 @@ class Operator(KendraOperator):
 
 
 def test_the_hook_gets_all_four_parameters():
-    hook = AwsParameters("other", "eu-west-1", "/ca.pem", '{"retries": {"max_attempts": 7}}').make_hook()
+    hook = KendraSyncJobsHook._of(AwsParameters("other", "eu-west-1", "/ca.pem", '{"retries": {"max_attempts": 7}}'))
     assert (hook.aws_conn_id, hook._region_name, hook._verify) == ("other", "eu-west-1", "/ca.pem")
     assert hook._config.retries == {"max_attempts": 7}
 
 
 def test_without_any_parameter_the_hook_is_left_to_the_connection():
-    hook = AwsParameters().make_hook()
+    hook = KendraSyncJobsHook._of(AwsParameters())
     assert (hook.aws_conn_id, hook._region_name, hook._verify, hook._config) == ("aws_default", None, None, None)
 
 

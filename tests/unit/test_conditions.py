@@ -8,14 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_kendra._waiting.conditions import (
-    ExecutionFinished,
-    NeedsOlder,
-    SyncedSince,
-    Waiting,
-    read,
-    sync_job_condition,
-)
+from airflow_provider_kendra._decisions import NeedsOlder, Waiting
+from airflow_provider_kendra._waiting.conditions import ExecutionFinished, SyncedSince, read, sync_job_condition
 from airflow_provider_kendra._waiting.history import History, Page
 from airflow_provider_kendra._waiting.log import PROGRESS_INTERVAL, sync_job_log
 from airflow_provider_kendra.outcomes import Failed, Failure, Satisfied, outcome_from_event

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_kendra._decisions import NeedsOlder
 from airflow_provider_kendra._waiting import watcher
-from airflow_provider_kendra._waiting.conditions import NeedsOlder
+from airflow_provider_kendra._waiting.cursor import check_cursor
 from airflow_provider_kendra._waiting.history import History, Page
-from airflow_provider_kendra._waiting.watcher import Finished, FinishedSince, check_cursor
+from airflow_provider_kendra._waiting.watcher import Finished, FinishedSince
 from airflow_provider_kendra.sync_job import SyncJob
 from tests.conftest import examples
 

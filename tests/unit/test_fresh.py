@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_kendra._decisions import HeldUp, Waiting
 from airflow_provider_kendra._validation import MeasuredBy
-from airflow_provider_kendra._waiting.conditions import Fresh, HeldUp, Waiting, all_fresh, freshness_condition, read
+from airflow_provider_kendra._waiting.conditions import Fresh, all_fresh, freshness_condition, read
 from airflow_provider_kendra._waiting.history import Page
 from airflow_provider_kendra.outcomes import AllFresh, Failed, Failure, Outcome, Satisfied, freshness_from_event
 from airflow_provider_kendra.sync_job import Acceptance, SyncJob
@@ -239,7 +240,7 @@ class TestHeldUp:
     CONDITION = Fresh(Acceptance(), max_age=timedelta(minutes=60))
 
     def described(self, decision: Outcome | Waiting | None) -> str:
-        return HeldUp({"documents": decision}).describe(self.CONDITION, NOW)
+        return HeldUp({"documents": decision}).describe(self.CONDITION.measured_by, NOW)
 
     @pytest.mark.parametrize(
         ("decision", "words"),
@@ -268,11 +269,11 @@ class TestHeldUp:
         assert self.described(decision) == words
 
     def test_it_names_each_data_source(self) -> None:
-        words = HeldUp({"a": None, "b": Waiting()}).describe(self.CONDITION, NOW)
+        words = HeldUp({"a": None, "b": Waiting()}).describe(self.CONDITION.measured_by, NOW)
         assert words == "a (not polled yet), b (no acceptable sync among those read; no sync runs)"
 
     def test_it_counts_those_that_are_too_many_to_name(self) -> None:
-        words = HeldUp({f"source-{number}": None for number in range(50)}).describe(self.CONDITION, NOW)
+        words = HeldUp({f"source-{number}": None for number in range(50)}).describe(self.CONDITION.measured_by, NOW)
         assert words.endswith("source-9 (not polled yet) and 40 more")
 
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_kendra._overview import MAX_PAGES, assess, condition_for, in_words, read_back
+from airflow_provider_kendra._clock import in_words
+from airflow_provider_kendra._overview import MAX_PAGES, assess, condition_for, read_back
 from airflow_provider_kendra._waiting.conditions import read
 from airflow_provider_kendra._waiting.history import Page
 from airflow_provider_kendra.outcomes import Satisfied

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 
 from airflow_provider_kendra import cli
 from airflow_provider_kendra._aws import AwsParameters
-from airflow_provider_kendra._waiting.conditions import Waiting, sync_job_condition
-from airflow_provider_kendra._waiting.poller import DataSource
+from airflow_provider_kendra._decisions import Waiting
+from airflow_provider_kendra._waiting.conditions import sync_job_condition
+from airflow_provider_kendra._waiting.sources import DataSource
 from airflow_provider_kendra._waiting.wait import poll_once
 from airflow_provider_kendra.exceptions import KendraError
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
@@ -232,7 +233,7 @@ def test_a_trigger_fires_an_outcome_whatever_its_arguments_are(
     }
     wrong = data.draw(st.dictionaries(st.sampled_from([*arguments, *common]), ANYTHING, min_size=1, max_size=2))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("airflow_provider_kendra._aws.AwsParameters.make_hook", lambda _: hook)
+        patch.setattr("airflow_provider_kendra.hooks.kendra.KendraSyncJobsHook._of", lambda _: hook)
         if (event := first_event(trigger(**common | arguments | wrong))) is not None:
             read(event)
 
@@ -262,7 +263,7 @@ def test_a_template_that_renders_to_whatever_ends_in_a_named_error(
         setattr(task, name, value)
     run = TaskRun(lambda: task)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("airflow_provider_kendra._aws.AwsParameters.make_hook", lambda _: hook)
+        patch.setattr("airflow_provider_kendra.hooks.kendra.KendraSyncJobsHook._of", lambda _: hook)
         with contextlib.suppress(AirflowException, ValueError, TaskDeferred, ClientError, BotoCoreError):
             run.execute()
 
@@ -290,7 +291,7 @@ def test_a_command_ends_with_a_status_whatever_it_is_given(
         contextlib.redirect_stderr(io.StringIO()) as said,
         contextlib.suppress(SystemExit),
     ):
-        patch.setattr("airflow_provider_kendra._aws.AwsParameters.make_hook", lambda _: hook)
+        patch.setattr("airflow_provider_kendra.hooks.kendra.KendraSyncJobsHook._of", lambda _: hook)
         args = cli.make_parser("kendra").parse_args([command, *([INDEX_ID, "documents"][: len(arguments)]), *arguments])
         args.func(args)
     assert "Traceback" not in said.getvalue()

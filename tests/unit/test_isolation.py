@@ -22,8 +22,10 @@ from airflow_provider_kendra._waiting import client as poll_client
 from airflow_provider_kendra._waiting import poller
 from airflow_provider_kendra._waiting.conditions import freshness_condition
 from airflow_provider_kendra._waiting.freshness import freshness_index, wait_until_fresh
+from airflow_provider_kendra._waiting.threads import MAX_CALLS
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.outcomes import Failed, Failure, Satisfied
+from airflow_provider_kendra.triggers.kendra import connect
 from tests.conftest import DataSource, listed
 from tests.unit.test_polling import AWS, RUNNING, SUCCEEDED, cancel, look_up_with, until, wait
 from tests.virtual_time import VirtualTimeLoop, async_log, run_in_virtual_time
@@ -92,7 +94,7 @@ def test_calls_that_hang_on_one_connection_delay_no_poll_on_another(data_source,
 
     run_in_virtual_time(main())
     assert calls.times[data_source.data_source_id] == [0, 60, 120, 180, 240, 300, 360]
-    assert calls.most_threads <= 2 * (poll_client.MAX_CALLS + 1)
+    assert calls.most_threads <= 2 * (MAX_CALLS + 1)
 
 
 def test_a_wait_whose_job_had_succeeded_never_times_out_without_a_poll_of_its_own(data_source, calls):
@@ -127,6 +129,7 @@ def test_a_freshness_wait_never_times_out_without_a_poll_of_its_own(data_source,
             interval=60,
             deadline=_clock.utcnow(),
             log=async_log(lambda line: None),
+            connect=connect,
         )
         assert not isinstance(outcome, Failed), outcome
         await cancel(*others)
@@ -145,10 +148,10 @@ def test_a_data_source_is_polled_in_good_time_though_many_on_its_connection_hang
 
     run_in_virtual_time(main())
     times = calls.times[data_source.data_source_id]
-    assert times[0] <= 48 / poll_client.MAX_CALLS * HANGS
+    assert times[0] <= 48 / MAX_CALLS * HANGS
     # Those that are known to hang leave threads free.
     assert {later - earlier for earlier, later in pairwise(times[1:])} == {60}
-    assert calls.most_threads <= poll_client.MAX_CALLS + 1
+    assert calls.most_threads <= MAX_CALLS + 1
 
 
 def test_a_look_up_that_hangs_delays_no_poll_on_another_connection(data_source, calls, monkeypatch):
@@ -224,7 +227,9 @@ def test_threads_go_with_the_last_wait_of_their_client(data_source, calls, monke
 
 def test_the_poller_makes_one_short_attempt_unless_the_author_says_otherwise(data_source):
     def config(**given: Any) -> Any:
-        return poll_client._make_hook(replace(AWS, botocore_config=json.dumps(given))).conn.meta.config
+        return poll_client._make_polling_hook(
+            KendraSyncJobsHook._of, replace(AWS, botocore_config=json.dumps(given))
+        ).conn.meta.config
 
     assert (config().retries["total_max_attempts"], config().connect_timeout, config().read_timeout) == (1, 5, 10)
     assert config(retries={"total_max_attempts": 4}).retries["total_max_attempts"] == 4
@@ -234,12 +239,12 @@ def test_the_poller_makes_one_short_attempt_unless_the_author_says_otherwise(dat
 SCRIPT = """
 import asyncio, json, os, socket
 from airflow_provider_kendra import _clock
-from airflow_provider_kendra._waiting import client as poll_client
-from airflow_provider_kendra._waiting import poller
+from airflow_provider_kendra._waiting import sources
 from airflow_provider_kendra._waiting import wait as waits
 from airflow_provider_kendra._aws import AwsParameters
 from airflow_provider_kendra._waiting.conditions import ExecutionFinished
 from airflow_provider_kendra.sync_job import Acceptance
+from airflow_provider_kendra.triggers.kendra import connect
 
 server = socket.create_server(("127.0.0.1", 0), backlog=100)
 os.environ["AIRFLOW_CONN_HUNG"] = json.dumps({
@@ -256,10 +261,10 @@ async def show(line):
 
 async def main():
     for number in range(48):
-        source = poller.DataSource(AwsParameters(aws_conn_id="hung"), "i" * 36, f"source-{number}")
+        source = sources.DataSource(AwsParameters(aws_conn_id="hung"), "i" * 36, f"source-{number}")
         condition = ExecutionFinished("job", Acceptance(), 120, _clock.utcnow())
         waiting.append(asyncio.create_task(
-            waits.wait_for(source, condition, interval=60, deadline=None, log=show)
+            waits.wait_for(source, condition, interval=60, deadline=None, log=show, connect=connect)
         ))
     connections.append(await asyncio.to_thread(server.accept))
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_kendra._waiting.conditions import ExecutionFinished, Fresh, NeedsOlder, SyncedSince, Waiting
+from airflow_provider_kendra._decisions import NeedsOlder, Waiting
+from airflow_provider_kendra._waiting.conditions import ExecutionFinished, Fresh, SyncedSince
 from airflow_provider_kendra._waiting.history import History, Kept, Page
 from airflow_provider_kendra._waiting.watcher import Finished, FinishedSince
 from airflow_provider_kendra.outcomes import Satisfied

@@ -15,8 +15,8 @@ from airflow.providers.common.compat.sdk import DAG, AirflowSkipException, BaseH
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_kendra._aws import AwsParameters
 from airflow_provider_kendra.exceptions import KendraRequestError
+from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.operators.kendra import (
     KendraListSyncJobsOperator,
     KendraStartSyncJobOperator,
@@ -78,7 +78,7 @@ def nothing_is_called() -> Iterator[None]:
     """Fail if a connection is looked up or a client made; and take whoever calls execute for Airflow."""
     refused = AssertionError("something was called or looked up")
     with (
-        patch.object(AwsParameters, "make_hook", side_effect=refused),
+        patch.object(KendraSyncJobsHook, "_of", side_effect=refused),
         patch.object(BaseHook, "get_connection", side_effect=refused),
         patch(f"{BaseOperator.__module__}.ExecutorSafeguard.test_mode", True),
     ):
@@ -416,7 +416,7 @@ def test_a_limit_that_is_no_whole_number_is_refused_in_the_dag_file(limit: Any) 
 def test_a_task_with_good_parameters_reaches_its_first_call(name: str) -> None:
     refused = RuntimeError("the first call")
     with (
-        patch.object(AwsParameters, "make_hook", side_effect=refused),
+        patch.object(KendraSyncJobsHook, "_of", side_effect=refused),
         patch.object(BaseHook, "get_connection", side_effect=refused),
         patch(f"{BaseOperator.__module__}.ExecutorSafeguard.test_mode", True),
         pytest.raises(RuntimeError, match="the first call"),

@@ -22,15 +22,17 @@ from hypothesis import strategies as st
 
 from airflow_provider_kendra import _clock
 from airflow_provider_kendra._aws import AwsParameters
+from airflow_provider_kendra._decisions import Waiting
 from airflow_provider_kendra._waiting import client as poll_client
-from airflow_provider_kendra._waiting import poller
+from airflow_provider_kendra._waiting import poller, sources, threads
 from airflow_provider_kendra._waiting import wait as waits
-from airflow_provider_kendra._waiting.conditions import Condition, Decision, ExecutionFinished, SyncedSince, Waiting
+from airflow_provider_kendra._waiting.client import MakeHook
+from airflow_provider_kendra._waiting.conditions import Condition, Decision, ExecutionFinished, SyncedSince
 from airflow_provider_kendra._waiting.history import History
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.outcomes import Failed, Failure, Outcome, Satisfied, outcome_from_event
 from airflow_provider_kendra.sync_job import Acceptance
-from airflow_provider_kendra.triggers.kendra import KendraSyncJobTrigger
+from airflow_provider_kendra.triggers.kendra import KendraSyncJobTrigger, connect
 from tests.conftest import NEWEST_START, DataSource, examples, listed
 from tests.task_runs import Clock
 from tests.virtual_time import VirtualTimeLoop, async_log, run_in_virtual_time
@@ -76,11 +78,12 @@ def wait(
     """Begin to wait."""
     return asyncio.create_task(
         waits.wait_for(
-            poller.DataSource(aws, *source.ids),
+            sources.DataSource(aws, *source.ids),
             condition or finished(),
             interval=interval,
             deadline=None if timeout is None else _clock.utcnow() + timedelta(seconds=timeout),
             log=async_log(log),
+            connect=connect,
         )
     )
 
@@ -158,21 +161,21 @@ class Clients:
         self.closed.append(client)
         _close(client)
 
-    def make_hook(self, aws: AwsParameters) -> KendraSyncJobsHook:
-        hook = _make_hook(aws)
+    def make_hook(self, make: MakeHook, aws: AwsParameters) -> KendraSyncJobsHook:
+        hook = _make_hook(make, aws)
         self.made.append(hook.conn)
         return hook
 
 
 _close = BaseClient.close
-_make_hook = poll_client._make_hook
+_make_hook = poll_client._make_polling_hook
 
 
 @pytest.fixture
 def clients(monkeypatch: pytest.MonkeyPatch) -> Clients:
     clients = Clients()
     monkeypatch.setattr(BaseClient, "close", lambda client: clients.close(client))
-    monkeypatch.setattr(poll_client, "_make_hook", clients.make_hook)
+    monkeypatch.setattr(poll_client, "_make_polling_hook", clients.make_hook)
     return clients
 
 
@@ -299,7 +302,7 @@ def test_data_sources_polled_from_the_same_moment_drift_apart(data_source, looks
 
 
 def test_calls_in_flight_are_bounded_however_many_data_sources_are_polled(data_source, looks):
-    sources = [data_source, *(another(data_source) for _ in range(4 * poll_client.MAX_CALLS))]
+    sources = [data_source, *(another(data_source) for _ in range(4 * threads.MAX_CALLS))]
     for source in sources:
         source.show(SUCCEEDED)
     data_source.kendra.inject(LIST, delay=0.02)
@@ -308,7 +311,7 @@ def test_calls_in_flight_are_bounded_however_many_data_sources_are_polled(data_s
         await asyncio.gather(*(wait(source) for source in sources))
 
     run_in_virtual_time(main())
-    assert 1 < looks.most_in_flight <= poll_client.MAX_CALLS
+    assert 1 < looks.most_in_flight <= threads.MAX_CALLS
 
 
 def test_two_event_loops_share_nothing(data_source, even, clients):
@@ -749,7 +752,7 @@ def test_a_time_out_says_in_which_state_the_job_was(data_source, even):
         assert outcome.job is not None
         assert outcome.message == (
             f"Timed out waiting for sync job job on data source {data_source.data_source_id}: {outcome.job.title} "
-            "is SYNCING (no documents reported). Raise timeout if the sync takes this long."
+            "is SYNCING (no documents reported). Raise timeout if syncs take this long."
         )
 
     run_in_virtual_time(main())
@@ -864,8 +867,8 @@ def wait_in_worker(
     log: Callable[[str], object] = lambda line: None,
 ) -> Outcome:
     return waits.wait_in_worker(
-        hook or AWS.make_hook(),
-        poller.DataSource(AWS, *source.ids),
+        hook or KendraSyncJobsHook._of(AWS),
+        sources.DataSource(AWS, *source.ids),
         finished(),
         interval=interval,
         deadline=_clock.utcnow() + timedelta(seconds=timeout),
@@ -893,7 +896,7 @@ def test_a_worker_that_times_out_has_looked_at_its_deadline_and_says_what_it_saw
     assert outcome.failure is Failure.TIMED_OUT
     assert outcome.message == (
         f"Timed out waiting for sync job job on data source {data_source.data_source_id}: {outcome.job.title} "
-        "is SYNCING (no documents reported). Raise timeout if the sync takes this long."
+        "is SYNCING (no documents reported). Raise timeout if syncs take this long."
     )
 
 
@@ -928,7 +931,7 @@ def test_a_worker_takes_a_new_client_when_its_credentials_have_expired_and_only_
 ):
     data_source.show(SUCCEEDED)
     data_source.kendra.inject(LIST, error=error, status=400, times=1)
-    hook = AWS.make_hook()
+    hook = KendraSyncJobsHook._of(AWS)
     before = hook.conn
     assert isinstance(wait_in_worker(data_source, hook=hook), Satisfied)
     assert (hook.conn is not before) is is_renewed
@@ -1161,11 +1164,11 @@ def test_a_client_is_made_in_the_name_of_no_wait(data_source, monkeypatch):
     data_source.show(SUCCEEDED)
     contexts: list[str | None] = []
 
-    def make_hook(aws: AwsParameters) -> KendraSyncJobsHook:
+    def make_hook(make: MakeHook, aws: AwsParameters) -> KendraSyncJobsHook:
         contexts.append(task_id.get())
-        return _make_hook(aws)
+        return _make_hook(make, aws)
 
-    monkeypatch.setattr(poll_client, "_make_hook", make_hook)
+    monkeypatch.setattr(poll_client, "_make_polling_hook", make_hook)
 
     async def main() -> None:
         token = task_id.set("task")

@@ -25,6 +25,7 @@ from airflow.triggers.base import BaseTrigger
 
 from airflow_provider_kendra import operators, sensors, triggers
 from airflow_provider_kendra._aws import TakesAwsParameters
+from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.sensors.kendra import KendraSyncJobSensor
 from airflow_provider_kendra.triggers.kendra import KendraSyncJobTrigger
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
@@ -184,7 +185,7 @@ class TestTriggers:
 
     @every_trigger
     def test_the_aws_parameters_reach_the_hook(self, trigger: type[TakesAwsParameters], other_connection: None) -> None:
-        _check_hook(trigger(**_all_changed(trigger)).aws_parameters.make_hook())
+        _check_hook(KendraSyncJobsHook._of(trigger(**_all_changed(trigger)).aws_parameters))
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ from airflow_provider_kendra._starting import (
     already_running,
     is_outdated,
 )
-from airflow_provider_kendra._waiting import poller
+from airflow_provider_kendra._waiting import sources
 from airflow_provider_kendra._waiting import wait as waits
 from airflow_provider_kendra._waiting.conditions import sync_job_condition
 from airflow_provider_kendra.exceptions import (
@@ -961,7 +961,7 @@ class World:
             self.clock.in_place(),
             patch("airflow_provider_kendra.hooks.kendra.time", self),
             patch("airflow_provider_kendra._waiting.wait.time", self),
-            patch("airflow_provider_kendra._aws.AwsParameters.make_hook", lambda parameters: hook),
+            patch("airflow_provider_kendra.hooks.kendra.KendraSyncJobsHook._of", lambda parameters: hook),
             # What is tried here on every Airflow is the decision, not what carries it.
             patch("airflow_provider_kendra.operators.kendra.AIRFLOW_V_3_3_PLUS", self.plan.durable),
         ):
@@ -1012,7 +1012,7 @@ class World:
         try:
             outcome = waits.wait_in_worker(
                 FakeHook(self),
-                poller.DataSource(trigger.aws_parameters, *self.ids.values()),
+                sources.DataSource(trigger.aws_parameters, *self.ids.values()),
                 condition,
                 interval=told["poll_interval"],
                 deadline=since + timedelta(seconds=told["timeout"]),

@@ -451,7 +451,7 @@ class World:
             self.clock.in_place(),
             patch("airflow_provider_kendra.hooks.kendra.time", self),
             patch("airflow_provider_kendra._waiting.wait.time", self),
-            patch("airflow_provider_kendra._aws.AwsParameters.make_hook", lambda parameters: hook),
+            patch("airflow_provider_kendra.hooks.kendra.KendraSyncJobsHook._of", lambda parameters: hook),
             # What is tried here on every Airflow is the decision, not what carries it.
             patch("airflow_provider_kendra.operators.kendra.AIRFLOW_V_3_3_PLUS", self.plan.has_store),
         ):

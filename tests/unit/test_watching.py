@@ -15,17 +15,19 @@ import pytest
 
 from airflow_provider_kendra import _clock
 from airflow_provider_kendra._aws import AwsParameters
-from airflow_provider_kendra._waiting import client as poll_client
+from airflow_provider_kendra._decisions import HeldUp, Waiting
 from airflow_provider_kendra._waiting import freshness as freshness_waits
-from airflow_provider_kendra._waiting import poller
+from airflow_provider_kendra._waiting import poller, sources, threads
 from airflow_provider_kendra._waiting import wait as waits
-from airflow_provider_kendra._waiting.conditions import ExecutionFinished, Fresh, HeldUp, Waiting
+from airflow_provider_kendra._waiting.conditions import ExecutionFinished, Fresh
+from airflow_provider_kendra._waiting.cursor import Cursor
 from airflow_provider_kendra._waiting.freshness import Index, wait_until_fresh
 from airflow_provider_kendra._waiting.log import PROGRESS_INTERVAL, freshness_log
-from airflow_provider_kendra._waiting.watcher import Cursor, Finished, watch
+from airflow_provider_kendra._waiting.watcher import Finished, watch
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.outcomes import AllFresh, Failed, Failure
 from airflow_provider_kendra.sync_job import Acceptance, SyncJob, SyncJobStatus
+from airflow_provider_kendra.triggers.kendra import connect
 from tests.conftest import NEWEST_START, DataSource, listed
 from tests.virtual_time import async_log, run_in_virtual_time
 
@@ -92,6 +94,7 @@ def wait(
         interval=interval,
         deadline=None if timeout is None else _clock.utcnow() + timedelta(seconds=timeout),
         log=async_log(lines.append),
+        connect=connect,
     )
     return Wait(asyncio.create_task(waiting), lines)
 
@@ -110,7 +113,11 @@ class Watched:
 
     async def _run(self) -> None:
         stream = watch(
-            poller.DataSource(AWS, *self.source.ids), self.cursor, interval=60, log=async_log(self.lines.append)
+            sources.DataSource(AWS, *self.source.ids),
+            self.cursor,
+            interval=60,
+            log=async_log(self.lines.append),
+            connect=connect,
         )
         assert isinstance(stream, AsyncIterator)
         async for finished in stream:
@@ -261,11 +268,12 @@ def test_when_a_data_source_is_refused_the_others_are_listed_at_once_and_not_at_
         # Another wait lets the poll of this one data source look at other times: the second time at 46.
         condition = ExecutionFinished("never", Acceptance(), 120, _clock.utcnow())
         other = waits.wait_for(
-            poller.DataSource(AWS, *deleted.ids),
+            sources.DataSource(AWS, *deleted.ids),
             condition,
             interval=46,
             deadline=None,
             log=async_log(lambda line: None),
+            connect=connect,
         )
         refused = asyncio.create_task(other)
         custom_data_source.client.delete_data_source(IndexId=deleted.index_id, Id=deleted.data_source_id)
@@ -372,7 +380,7 @@ def test_a_wait_that_begins_long_after_its_deadline_has_one_poll_of_each_data_so
         second.show([begins(-120, "old")])
         outcome = await wait(custom_data_source.index_id, None if is_listed else ids, timeout=-late).task
         assert outcome.failure is Failure.TIMED_OUT
-        assert f"held up by {second.data_source_id} (last acceptable sync 2:0" in outcome.message
+        assert f"not fresh: {second.data_source_id} (last acceptable sync 2:0" in outcome.message
 
     run(main)
 
@@ -483,7 +491,7 @@ def test_at_its_deadline_it_names_who_holds_it_up(custom_data_source):
         outcome = await wait(custom_data_source.index_id, None, timeout=600).task
         assert asyncio.get_running_loop().time() == 600
         assert outcome.failure is Failure.TIMED_OUT
-        assert f"held up by {stale.data_source_id} (last acceptable sync 2:10:00 ago; no sync runs)" in outcome.message
+        assert f"not fresh: {stale.data_source_id} (last acceptable sync 2:10:00 ago; no sync runs)" in outcome.message
 
     run(main)
 
@@ -493,7 +501,7 @@ THROTTLED = Waiting(error="ThrottlingException: An error occurred (ThrottlingExc
 
 class TestFreshnessLog:
     def lines(self, *polls: HeldUp, every: float = 60) -> list[str]:
-        log = freshness_log(fresh(), at(0))
+        log = freshness_log("start_time", at(0))
         lines = (log.line(seen, at(every * n)) for n, seen in enumerate(polls))
         return [line for line in lines if line]
 
@@ -629,7 +637,7 @@ def hang(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Gate]]:
 
 def poll_all(source: DataSource, *ids: str, seconds: float = 3600, **parameters: Any) -> AllFresh | Failed | HeldUp:
     """Read these data sources, or all of the index, once, at most until so many seconds from now."""
-    hook = AWS.make_hook()
+    hook = KendraSyncJobsHook._of(AWS)
     _ = hook.conn  # made before the time begins to run
     deadline = _clock.utcnow() + timedelta(seconds=seconds)
     index = Index(AWS, source.index_id, ids or None)
@@ -644,7 +652,7 @@ def test_a_worker_stops_reading_at_its_deadline_and_says_what_gave_no_answer(cus
     ids = () if is_listed else (hanging.data_source_id, custom_data_source.data_source_id)
     outcome = poll_all(custom_data_source, *ids, seconds=5)
     assert outcome.failure is Failure.TIMED_OUT
-    assert f"held up by {hanging.data_source_id} (" in outcome.message
+    assert f"not fresh: {hanging.data_source_id} (" in outcome.message
     assert "no answer came before the time-out" in outcome.message
     assert custom_data_source.data_source_id not in outcome.message
 
@@ -682,7 +690,7 @@ def test_a_worker_reads_several_data_sources_at_once_and_no_more_than_a_client_h
     custom_data_source.kendra.inject(LIST, delay=0.02)
     gate = hang()
     assert len(poll_all(custom_data_source).jobs) == 30
-    assert 1 < gate.most_in_flight <= poll_client.MAX_CALLS
+    assert 1 < gate.most_in_flight <= threads.MAX_CALLS
 
 
 @pytest.mark.parametrize("is_listed", [True, False])
@@ -851,7 +859,9 @@ def test_a_slow_reader_gets_what_several_looks_have_found_at_once(custom_data_so
 
     async def main():
         custom_data_source.show([job(1)])
-        stream = watch(poller.DataSource(AWS, *custom_data_source.ids), {}, interval=60, log=async_log(print))
+        stream = watch(
+            sources.DataSource(AWS, *custom_data_source.ids), {}, interval=60, log=async_log(print), connect=connect
+        )
         assert [each.execution_id for each in (await anext(stream)).jobs] == ["job-1"]
         await until(30)
         custom_data_source.show([job(2), job(1)])

@@ -318,4 +318,4 @@ def test_a_connection_that_says_what_it_means_is_used(
     source: DataSource, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_OTHER", ACCEPTED[case])
-    assert AwsParameters("other").make_hook().list_sync_jobs(*source.ids)
+    assert KendraSyncJobsHook._of(AwsParameters("other")).list_sync_jobs(*source.ids)

@@ -1,0 +1,226 @@
+"""What a poll can come to: the wait is over, well or not, or it goes on. Values without I/O."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_provider_kendra._text import LONGEST_MESSAGE, plain
+
+if TYPE_CHECKING:
+    from airflow_provider_kendra._validation import MeasuredBy
+    from airflow_provider_kendra.sync_job import SyncJob
+
+
+@dataclass(frozen=True, slots=True)
+class Satisfied:
+    """The wait is over, and well."""
+
+    job: SyncJob
+
+    @property
+    def news(self) -> str:
+        """What of it is worth a line in the log when it changes."""
+        return self.job.execution_id
+
+    def to_event(self) -> dict[str, Any]:
+        """Give it in JSON types, for a trigger event."""
+        return {"failure": None, "message": None, "job": self.job.to_dict()}
+
+
+class Failure(StrEnum):
+    """Why a wait ended badly."""
+
+    NOT_ACCEPTABLE = "not_acceptable"
+    NOT_FOUND = "not_found"
+    REFUSED = "refused"
+    TIMED_OUT = "timed_out"
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The wait is over, and not well."""
+
+    failure: Failure
+    message: str
+    job: SyncJob | None = None
+
+    def __post_init__(self) -> None:
+        # It travels in events, and ends in errors and logs.
+        object.__setattr__(self, "message", plain(self.message, LONGEST_MESSAGE))
+
+    def to_event(self) -> dict[str, Any]:
+        """Give it in JSON types, for a trigger event."""
+        return {
+            "failure": self.failure.value,
+            "message": self.message,
+            "job": self.job and self.job.to_dict(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class AllFresh:
+    """The wait for several data sources is over, and well."""
+
+    jobs: Mapping[str, SyncJob]
+
+    def to_event(self) -> dict[str, Any]:
+        """Give it in JSON types, for a trigger event."""
+        jobs = {data_source_id: job.to_dict() for data_source_id, job in self.jobs.items()}
+        return {"failure": None, "message": None, "jobs": jobs}
+
+
+Outcome = Satisfied | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """
+    Keep waiting.
+
+    :param job: The job that is waited for, if one is known.
+    :param error: Why the last poll failed, if it did.
+    :param stale: The newest acceptable job among those read, if it is too old; for the log.
+    """
+
+    job: SyncJob | None = None
+    error: str | None = None
+    stale: SyncJob | None = field(default=None, compare=False)
+
+    is_known: ClassVar[bool] = True
+
+    @property
+    def news(self) -> tuple[str, str] | None:
+        """What of it is worth a line in the log when it changes."""
+        return (self.job.execution_id, self.job.status) if self.job is not None else None
+
+    @classmethod
+    def after_error(cls, judged: Failed | str, before: object) -> Failed | Waiting:
+        """
+        Fail for an error that will not pass, wait on after any other.
+
+        :param judged: What the error of a poll means: the failure, or the error in words.
+        :param before: What the poll before decided.
+        """
+        if isinstance(judged, Failed):
+            return judged
+        return cls(before.job if isinstance(before, Waiting) else None, error=judged)
+
+
+@dataclass(frozen=True, slots=True)
+class NeedsOlder:
+    """What was read is not enough: read the next older page."""
+
+
+def timed_out(subject: str, state: str, job: SyncJob | None = None) -> Failed:
+    """
+    Say that the time of a wait is over.
+
+    :param subject: What was waited for, in words.
+    :param state: How it stood at the last poll, in words.
+    :param job: The sync job as last read, if the wait was for one.
+    """
+    message = f"Timed out waiting for {subject}: {state}. Raise timeout if syncs take this long."
+    return Failed(Failure.TIMED_OUT, message, job)
+
+
+def news_of(decision: object) -> object:
+    """What of a decision, or of whatever stands for one, is worth a line in the log when it changes."""
+    return getattr(decision, "news", decision)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldUp:
+    """
+    Keep waiting: these data sources hold it up.
+
+    :param data_sources: What the last poll of each decided, None before the first, or why there is none, in words.
+    """
+
+    data_sources: Mapping[str, Satisfied | Waiting | str | None]
+
+    @property
+    def is_known(self) -> bool:
+        """Whether each of them has been polled."""
+        return None not in self.data_sources.values()
+
+    @property
+    def news(self) -> Mapping[str, object]:
+        """What of it is worth a line in the log when it changes."""
+        return {key: news_of(decision) for key, decision in self.data_sources.items()}
+
+    @property
+    def error(self) -> str | None:
+        """Why the last poll of one of them failed, if any did."""
+        decisions = self.data_sources.values()
+        return next((each.error for each in decisions if isinstance(each, Waiting) and each.error), None)
+
+    def describe(self, measured_by: MeasuredBy, now: datetime) -> str:
+        """Say which data sources are stale, how stale, and whether a sync runs there."""
+        named = [
+            f"{data_source_id} ({_staleness(decision, measured_by, now)})"
+            for data_source_id, decision in itertools.islice(self.data_sources.items(), _NAMED)
+        ]
+        more = len(self.data_sources) - len(named)
+        return ", ".join(named) + (f" and {more} more" if more else "")
+
+    def summary(self, measured_by: MeasuredBy, now: datetime, room: int) -> str:
+        """
+        Name data sources that are not fresh, at least one and as many as there is room for.
+
+        :param measured_by: Which of a job's times counts.
+        :param now: The time that it is about.
+        :param room: How many characters there are.
+        """
+        named = ""
+        for count, (data_source_id, decision) in enumerate(self.data_sources.items(), 1):
+            more = f" and {len(self.data_sources) - count} more" if count < len(self.data_sources) else ""
+            next_one = f"{', ' if named else ''}{data_source_id} ({_standing(decision, measured_by, now)})"
+            if named and len(named + next_one + more) > room:
+                return f"{named} and {len(self.data_sources) - count + 1} more"
+            named += next_one
+        return named
+
+
+_NAMED = 10  # data sources that a log line names
+
+
+def _staleness(decision: Satisfied | Waiting | str | None, measured_by: MeasuredBy, now: datetime) -> str:
+    if isinstance(decision, str):
+        return decision
+    if decision is None:
+        return "not polled yet"
+    stale = decision.job if isinstance(decision, Satisfied) else decision.stale
+    parts = ["no acceptable sync among those read"]
+    if stale is not None:
+        time: datetime = getattr(stale, measured_by)
+        parts = [f"last acceptable sync {timedelta(seconds=int((now - time).total_seconds()))} ago"]
+    if isinstance(decision, Waiting):
+        parts.append(f"{decision.job.execution_id} is {decision.job.progress}" if decision.job else "no sync runs")
+        if decision.error:
+            parts.append(f"the last poll failed: {decision.error}")
+    return "; ".join(parts)
+
+
+def _standing(decision: Satisfied | Waiting | str | None, measured_by: MeasuredBy, now: datetime) -> str:
+    """Say in a few words how a data source stands that is not fresh."""
+    if isinstance(decision, str):
+        return decision
+    if decision is None:
+        return "not polled yet"
+    if isinstance(decision, Waiting) and decision.error:
+        return "poll failed"
+    stale = decision.job if isinstance(decision, Satisfied) else decision.stale
+    running = decision.job if isinstance(decision, Waiting) else None
+    words = "no acceptable sync"
+    if stale is not None:
+        age = now - getattr(stale, measured_by)
+        words = f"last acceptable sync {f'{age.days} days' if age.days > 1 else timedelta(seconds=age // _SECOND)} ago"
+    return f"{words}, {running.status}" if running else words
+
+
+_SECOND = timedelta(seconds=1)

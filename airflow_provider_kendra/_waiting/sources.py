@@ -1,0 +1,70 @@
+"""What polls read: the history of a data source, and the list of the data sources of an index."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from airflow_provider_kendra._waiting.history import Page
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from airflow_provider_kendra._aws import AwsParameters
+    from airflow_provider_kendra._waiting.conditions import SyncJobCondition
+    from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
+
+NOT_JUDGED = frozenset({"CREATING", "DELETING", "FAILED"})
+"""Statuses of data sources that cannot be synced, and so are not asked to be fresh."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataSource:
+    """The data source that a poll reads; equal ones share a poll."""
+
+    aws: AwsParameters
+    index_id: str
+    data_source_id: str
+    is_reusable: ClassVar[bool] = True
+
+    def subject(self, condition: SyncJobCondition) -> str:
+        """Say what a wait waits for here."""
+        return f"{condition.subject} on data source {self.data_source_id}"
+
+    @property
+    def contents(self) -> str:
+        """What a poll reads, in words."""
+        return f"the sync jobs of data source {self.data_source_id}"
+
+    def pages(self, hook: KendraSyncJobsHook, before: datetime | None = None) -> Iterator[Page]:
+        """Read the history, newest job first, page by page; only jobs that started until a moment, if one is given."""
+        filters = {} if before is None else {"started_before": before}
+        return hook._iter_pages(self.index_id, self.data_source_id, **filters)
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """The data sources of an index, which are polled like the history of one."""
+
+    aws: AwsParameters
+    index_id: str
+    is_reusable: ClassVar[bool] = False  # a data source that was added since must be standing
+
+    @property
+    def contents(self) -> str:
+        """What a poll reads, in words."""
+        return f"the data sources of index {self.index_id}"
+
+    def pages(self, hook: KendraSyncJobsHook, before: datetime | None = None) -> Iterator[Page]:
+        """Read which data sources can be judged, and which are still being created, as one page."""
+        found = [(each["Id"], each.get("Status")) for each in hook.list_data_sources(self.index_id)]
+        yield Page(
+            [],
+            is_last=True,
+            data_source_ids=[key for key, status in found if status not in NOT_JUDGED],
+            creating_ids=[key for key, status in found if status == "CREATING"],
+        )
+
+
+Source = DataSource | Catalogue
