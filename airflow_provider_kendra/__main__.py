@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 
 from airflow_provider_kendra import _streams
@@ -21,6 +22,7 @@ def main() -> None:
 
 
 def _run() -> None:
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # what Airflow 3.1 logs when it is imported
     # Imported here, since it takes long enough to be interrupted.
     from airflow_provider_kendra.cli import make_parser
 

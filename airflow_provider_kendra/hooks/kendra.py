@@ -174,7 +174,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         try:
             connection = super().get_connection(conn_id)
         except AirflowNotFoundException as error:
-            _check_environment(conn_id)
+            _check_environment(conn_id, is_defined=False)
             raise ConnectionNotDefinedError(
                 f"The AWS connection {conn_id!r} is not defined. Define it, {remedy}"
             ) from error
@@ -188,7 +188,7 @@ class KendraSyncJobsHook(AwsBaseHook):
                 f"The look-up of the AWS connection {conn_id!r} failed ({type(error).__name__})."
             ) from None
         if (connection.conn_type or "").lower() != "aws":
-            _check_environment(conn_id)
+            _check_environment(conn_id, is_defined=True)
         if fault := fault_of(connection):
             raise KendraRequestError(f"The AWS connection {conn_id!r} {fault}")
         return connection
@@ -746,13 +746,19 @@ def _check_connection_id(conn_id: object) -> None:
         raise KendraRequestError(str(error)) from None
 
 
-def _check_environment(conn_id: str) -> None:
+def _check_environment(conn_id: str, *, is_defined: bool) -> None:
     """Raise for an environment variable that Airflow takes for no connection, or for one without a type."""
     name = f"AIRFLOW_CONN_{conn_id.upper()}"
-    if is_unreadable(os.environ.get(name, "")):
+    text = os.environ.get(name, "").strip()
+    if is_unreadable(text):
         raise KendraRequestError(
             f"The AWS connection {conn_id!r} cannot be read: the environment variable {name} is no valid "
             "JSON and no URI such as aws://. Correct it."
+        )
+    if text and not is_defined:  # Airflow 3.1 says so of an extra that is no JSON
+        raise KendraRequestError(
+            f"The AWS connection {conn_id!r} cannot be read: Airflow rejects the environment variable {name}, probably "
+            "since its extra is no valid JSON object. Correct it."
         )
 
 

@@ -10,12 +10,12 @@ import pickle
 import sys
 import threading
 import traceback
-from collections import defaultdict
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -239,14 +239,16 @@ def test_a_secret_with_characters_that_are_escaped_is_hidden_too(
 
 
 def test_an_asset_event_and_lineage_tell_no_secret(source: DataSource) -> None:
-    events: Any = defaultdict(lambda: SimpleNamespace(extra={}))
+    event = SimpleNamespace(extra={})
     outlet = create_asset(region="us-east-1", **source.as_kwargs)
     sensor = KendraSyncJobSensor(task_id="task", execution_id="job", outlets=[outlet], **source.as_kwargs)
     run = TaskRun(lambda: sensor)
-    sensor.execute({**run.context, "outlet_events": events})
-    assert next(iter(events.values())).extra["payload"]["sync_jobs"]
+    outlet_events = MagicMock()
+    outlet_events.__getitem__.return_value = event
+    sensor.execute({**run.context, "outlet_events": outlet_events})
+    assert event.extra["payload"]["sync_jobs"]
     lineage = sensor.get_openlineage_facets_on_complete(None)
-    assert_none_in(repr(dict(events)), repr(lineage), repr(run.xcoms.pushed))
+    assert_none_in(repr(event), repr(lineage), repr(run.xcoms.pushed))
 
 
 def test_no_repr_shows_a_configuration(source: DataSource) -> None:

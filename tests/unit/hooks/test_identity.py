@@ -7,9 +7,12 @@ import json
 import traceback
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import MagicMock
 from urllib.parse import quote
 
 import pytest
+from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
 from airflow_provider_kendra import cli
 from airflow_provider_kendra._aws import AwsParameters
@@ -318,4 +321,20 @@ def test_a_connection_that_says_what_it_means_is_used(
     source: DataSource, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_OTHER", ACCEPTED[case])
+    try:
+        AwsBaseHook.get_connection("other")
+    except AirflowNotFoundException:
+        pytest.skip("this Airflow rejects the connection itself")
     assert KendraSyncJobsHook._of(AwsParameters("other")).list_sync_jobs(*source.ids)
+
+
+def test_a_connection_in_the_environment_that_airflow_calls_undefined_is_called_unreadable(
+    source: DataSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow 3.1 says "not defined" of one whose extra it cannot parse."""
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", encoded(**PAIR, extra="{"))
+    monkeypatch.setattr(BaseHook, "get_connection", MagicMock(side_effect=AirflowNotFoundException("no such")))
+    hook = KendraSyncJobsHook._of(AwsParameters("other"))
+    assert "rejects the environment variable AIRFLOW_CONN_OTHER" in refusal_of(
+        source, lambda: hook.list_sync_jobs(*source.ids)
+    )
