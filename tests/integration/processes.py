@@ -27,6 +27,7 @@ ROOT = Path(__file__).parents[2]
 _SETTINGS = {
     "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__API__WORKERS": "1",  # more are spawned, which needs a standard input
     "AIRFLOW__CORE__PARALLELISM": "2",
     # A lost triggerer and a deferral that has timed out are noticed after seconds, not after half a minute.
     "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "1",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -51,14 +52,27 @@ def test_no_import_leads_back_to_its_module_not_even_one_for_types():
     assert not graph, "these import each other"
 
 
-def test_the_package_has_no_more_layers_than_it_needs():
+def layers() -> dict[str, int]:
+    """The layer of each module: one above the highest of those that it imports when it runs."""
     graph = {m: imports(m, WithoutTypes().visit(ast.parse(ast.unparse(tree)))) for m, tree in MODULES.items()}
-    layers = 0
-    while leaves := [module for module, targets in graph.items() if not targets & graph.keys()]:
-        layers += 1
+    found: dict[str, int] = {}
+    while graph:
+        leaves = [module for module, targets in graph.items() if not targets & graph.keys()]
+        found |= {leaf: 1 + max((found[target] for target in graph[leaf]), default=-1) for leaf in leaves}
         for leaf in leaves:
             del graph[leaf]
-    assert layers <= AT_MOST
+    return found
+
+
+def test_the_package_has_no_more_layers_than_it_needs():
+    assert max(layers().values()) < AT_MOST
+
+
+def test_the_architecture_page_shows_each_module_in_its_layer():
+    rows = re.findall(r"^\| (\d) \| .* \| (.*) \|$", PAGE.read_text(), re.MULTILINE)
+    shown = {name: int(layer) for layer, names in rows for name in re.findall(r"`([^`]+)`", names)}
+    empty = {module for module, tree in MODULES.items() if len(tree.body) <= 1} | {NAME}
+    assert shown == {module.removeprefix(f"{NAME}."): n for module, n in layers().items() if module not in empty}
 
 
 @pytest.mark.parametrize(
