@@ -20,7 +20,7 @@ from airflow_provider_kendra._aws import AwsParameters
 from airflow_provider_kendra._overview import Reading, condition_for, in_words, read_index
 from airflow_provider_kendra._starting import find_out_type, read_started_job
 from airflow_provider_kendra._text import LONGEST_MESSAGE, make_plain, plain
-from airflow_provider_kendra._validation import check_exactly_one
+from airflow_provider_kendra._validation import check_exactly_one, check_status
 from airflow_provider_kendra._waiting.conditions import (
     Decision,
     ExecutionFinished,
@@ -142,15 +142,14 @@ def _aws(args: Namespace) -> AwsParameters:
 @_command
 def jobs(args: Namespace) -> None:
     """List the sync jobs of a data source."""
-    if args.status is not None and args.status.upper() not in set(SyncJobStatus):
-        raise ValueError(f"--status is {args.status!r}, but must be one of {', '.join(SyncJobStatus)}.")
+    status = None if args.status is None else check_status("--status", args.status.upper())
     found = (
         _aws(args)
         .make_hook()
         .list_sync_jobs(
             args.index_id,
             args.data_source_id,
-            status=args.status and args.status.upper(),
+            status=status,
             started_after=_moment(args.since),
             limit=args.limit or None,
         )

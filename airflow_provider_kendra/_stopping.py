@@ -56,10 +56,8 @@ class Stopped:
             what = f"Stop sent: the sync was {job.progress}"
         elif self.state is StopState.STOPPING:
             what = f"No stop was sent: the sync is {job.progress} already"
-        elif job.is_finished:
-            what = f"Nothing to stop: the sync ended {job.progress}"
         else:
-            what = f"Nothing to stop: {job.superseded}"
+            what = f"Nothing to stop: {job.end}"
         return f"{what}. {job.title}."
 
 

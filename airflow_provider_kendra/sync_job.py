@@ -196,6 +196,11 @@ class SyncJob:
         return f"its status is still {status} though a newer sync job has started, so it is not running"
 
     @property
+    def end(self) -> str:
+        """How a job that is over has ended, in one clause for messages."""
+        return f"the sync ended {self.progress}" if self.is_finished else self.superseded
+
+    @property
     def title(self) -> str:
         """Which job this is, in one phrase for messages."""
         return (

@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException, conf
 
 from airflow_provider_kendra import _clock
 from airflow_provider_kendra._lineage import check_no_kendra_outlets
-from airflow_provider_kendra._tasks import KendraOperator
+from airflow_provider_kendra._tasks import NET, KendraOperator
 from airflow_provider_kendra._text import plain
 from airflow_provider_kendra._validation import check_count, check_interval, check_seconds
 from airflow_provider_kendra._xcoms import RecordTask
@@ -92,8 +92,6 @@ def _aws_errors_explained(
         raise
 
 
-_NET = timedelta(seconds=_clock.OVERRUN + 60)
-
 _TIME_TO_RESUME = timedelta(minutes=1)
 """How long Airflow may take from a trigger's event to the task, and the task to stop its sync."""
 
@@ -139,7 +137,7 @@ class _SyncJobWaiter(RecordTask, KendraOperator):
                     execution_id, acceptance, now, remaining, stop_on_kill=stop_on_kill, state=state or None
                 ),
                 method_name="execute_complete",
-                timeout=timedelta(seconds=remaining) + _NET,
+                timeout=timedelta(seconds=remaining) + NET,
             )
         from airflow_provider_kendra._waiting.conditions import ExecutionFinished
         from airflow_provider_kendra._waiting.poller import DataSource
@@ -221,7 +219,7 @@ class _SyncJobWaiter(RecordTask, KendraOperator):
 
     def _record(self, outcome: Outcome) -> dict[str, Any]:
         if isinstance(outcome, Satisfied):
-            self.log.info("%s is %s.", outcome.job.title, outcome.job.progress)
+            self._log_end(outcome.job)
             return outcome.job.to_dict()
         raise _ERRORS[outcome.failure](outcome.message, job=outcome.job)
 
@@ -719,7 +717,7 @@ class KendraSyncJobMetricsOperator(RecordTask, KendraOperator):
         with _aws_errors_explained(self, "AWS will not list the sync jobs"):
             job = self._find_job()
         record = job.to_dict()
-        self.log.info("The sync ended %s.%s %s.", job.progress, job.error, job.title)
+        self._log_end(job)
         self._show_links(context, job.execution_id)
         self._push_keys(context, record)
         found = violations(

@@ -21,7 +21,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_kendra import _clock
-from airflow_provider_kendra._tasks import KendraOperator
+from airflow_provider_kendra._tasks import NET, KendraOperator
 from airflow_provider_kendra._text import plain
 from airflow_provider_kendra._validation import (
     MeasuredBy,
@@ -65,9 +65,6 @@ if TYPE_CHECKING:
 
 # What only a running task needs is imported there: DAG parsing need not pay for it.
 
-# Airflow's own time-out for a deferral: the net under the trigger's, which says more.
-_NET = timedelta(seconds=_clock.OVERRUN + 60)
-
 _TRIGGER = "airflow_provider_kendra.triggers.kendra.KendraSyncJobTrigger"
 
 
@@ -110,7 +107,7 @@ class _KendraSensor(KendraOperator, BaseSensorOperator):
             self.defer(
                 trigger=trigger,
                 method_name="execute_complete",
-                timeout=timedelta(seconds=self.timeout) + _NET,
+                timeout=timedelta(seconds=self.timeout) + NET,
             )
         if self._is_later_poke(began):
             self.hook._expect_connection()  # else the first poke would have failed
@@ -219,7 +216,7 @@ class _KendraSensor(KendraOperator, BaseSensorOperator):
     def _end(self, outcome: Outcome | AllFresh) -> dict[str, Any]:
         """Turn an outcome into the task's result or exception: the one place where all modes do so."""
         if isinstance(outcome, Satisfied):
-            self.log.info("%s is %s.", outcome.job.title, outcome.job.progress)
+            self._log_end(outcome.job)
             return outcome.job.to_dict()
         if isinstance(outcome, AllFresh):
             self.log.info("Fresh: %s.", plain(", ".join(outcome.jobs)))
@@ -324,7 +321,7 @@ class KendraSyncJobSensor(RecordTask, _KendraSensor):
         if AIRFLOW_V_3_3_PLUS:
             from airflow.triggers.base import StartTriggerArgs
 
-            timeout = timedelta(seconds=self.timeout) + _NET
+            timeout = timedelta(seconds=self.timeout) + NET
             # What Airflow makes of both when it starts the trigger.
             allowed = min(timeout, self.execution_timeout or timeout)
             aws = {name: getattr(self, name) for name in self.aws_template_fields}

@@ -376,6 +376,17 @@ class TestAcceptance:
         assert ANY_END.objection(job(status)) is None
 
 
+class TestEnd:
+    def test_a_job_that_has_finished_ended_with_its_status(self):
+        assert job("FAILED", documents_failed=2).end == "the sync ended FAILED (2 failed)"
+
+    @pytest.mark.parametrize(("status", "named"), [("SYNCING", "SYNCING"), ("", "not reported"), ("A\nB", r"A\nB")])
+    def test_a_job_that_is_over_but_listed_as_running_has_been_superseded(self, status, named):
+        assert job(status).end == (
+            f"its status is still {named} though a newer sync job has started, so it is not running"
+        )
+
+
 class TestCounts:
     def test_each_count_has_its_name(self):
         counts = dict(zip(DOCUMENT_COUNTS, range(5), strict=True))
