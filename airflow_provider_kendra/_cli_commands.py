@@ -8,7 +8,6 @@ import shutil
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TextIO
@@ -20,10 +19,11 @@ from airflow_provider_kendra import _clock, _output, _streams
 from airflow_provider_kendra._aws import AwsParameters
 from airflow_provider_kendra._calls import ErrorKind
 from airflow_provider_kendra._clock import in_words
-from airflow_provider_kendra._decisions import Waiting
+from airflow_provider_kendra._decisions import Waiting, at_any_end
 from airflow_provider_kendra._overview import Reading, condition_for, read_index
-from airflow_provider_kendra._stopping import StopState
+from airflow_provider_kendra._starting import find_out_type, read_started_job
 from airflow_provider_kendra._text import LONGEST_MESSAGE, make_plain, plain
+from airflow_provider_kendra._validation import check_exactly_one
 from airflow_provider_kendra._waiting.conditions import (
     Decision,
     ExecutionFinished,
@@ -33,10 +33,17 @@ from airflow_provider_kendra._waiting.conditions import (
 from airflow_provider_kendra._waiting.history import History
 from airflow_provider_kendra._waiting.sources import DataSource
 from airflow_provider_kendra._waiting.wait import wait_in_worker
-from airflow_provider_kendra.exceptions import KendraError, KendraRequestError, KendraSyncJobAlreadyRunningError
-from airflow_provider_kendra.operators.kendra import NOT_FOUND_TIMEOUT
-from airflow_provider_kendra.outcomes import Failed, Failure, Satisfied
-from airflow_provider_kendra.sync_job import TERMINAL_STATUSES, Acceptance, SyncJob, SyncJobStatus
+from airflow_provider_kendra.exceptions import KendraError, KendraSyncJobAlreadyRunningError
+from airflow_provider_kendra.outcomes import Failed, Failure, Outcome, Satisfied
+from airflow_provider_kendra.sync_job import (
+    ANY_END,
+    NOT_FOUND_TIMEOUT,
+    WHY_ONE_SYNC_IS_MEANT,
+    Acceptance,
+    SyncJob,
+    SyncJobStatus,
+    check_status,
+)
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -146,12 +153,11 @@ def _make_hook(args: Namespace) -> KendraSyncJobsHook:
 @_command
 def jobs(args: Namespace) -> None:
     """List the sync jobs of a data source."""
-    if args.status is not None and args.status.upper() not in set(SyncJobStatus):
-        raise ValueError(f"--status is {args.status!r}, but must be one of {', '.join(SyncJobStatus)}.")
+    status = None if args.status is None else check_status("--status", args.status.upper())
     found = _make_hook(args).list_sync_jobs(
         args.index_id,
         args.data_source_id,
-        status=args.status and args.status.upper(),
+        status=status,
         started_after=_moment(args.since),
         limit=args.limit or None,
     )
@@ -181,34 +187,16 @@ def freshness(args: Namespace) -> None:
 def start(args: Namespace) -> None:
     """Start a sync of a data source."""
     hook = _make_hook(args)
-    ids = (args.index_id, args.data_source_id)
+    calls = hook._calls_on(args.index_id, args.data_source_id)
     if args.wait:
-        try:
-            described = hook.describe_data_source(*ids)
-        except (KendraRequestError, ValueError):
-            raise
-        except Exception:  # neither the permission to describe nor the answer is needed to start
-            described = {}
-        if described.get("Type") == "CUSTOM":
-            raise ValueError(
-                f"Data source {args.data_source_id} is CUSTOM: its sync goes on until it is stopped, so that "
-                "waiting for it would never end. Start it without --wait, put the documents, then stop it "
-                "with --wait."
-            )
-    execution_id = hook.start_sync_job(*ids)
+        advice = "Start it without --wait, put the documents, then stop it with --wait."
+        find_out_type(calls, instead_of_waiting=advice, warn=_say)
+    execution_id = hook.start_sync_job(args.index_id, args.data_source_id)
     if args.wait:
-        _wait(args, _execution(execution_id, Acceptance(max_documents_failed=args.max_documents_failed)), hook)
-        return
-    job = SyncJob(
-        index_id=args.index_id,
-        data_source_id=args.data_source_id,
-        execution_id=execution_id,
-        status=SyncJobStatus.SYNCING,
-    )
-    with suppress(Exception):  # the sync has been started, which is what matters
-        listed = next(hook._iter_pages(*ids)).jobs
-        job = next((each for each in listed if each.execution_id == execution_id), job)
-    _print_jobs([job], args.output)
+        acceptance = Acceptance(max_documents_failed=args.max_documents_failed)
+        _end(args, _wait(args, _execution(execution_id, acceptance), hook))
+    else:
+        _print_jobs([read_started_job(calls, execution_id)], args.output)
 
 
 @_command
@@ -216,29 +204,18 @@ def stop(args: Namespace) -> None:
     """Stop the running sync of a data source."""
     hook = _make_hook(args)
     stopped = hook._request_stop(args.index_id, args.data_source_id, args.execution_id)
+    _say(stopped.message)
     job = stopped.job
-    if job is None or stopped.state is StopState.OVER:
-        why = "no sync is running"
-        if job is not None:
-            why = f"{job.title} {f'ended {job.status}' if job.is_finished else 'is not the newest, so it is over'}"
-        _say(f"Nothing to stop: {why}.")
-        if job or args.output in ("json", "yaml"):
-            _print_jobs([job] if job else [], args.output)
-        return
-    if args.wait:
-        _wait(args, _execution(job.execution_id, Acceptance(TERMINAL_STATUSES)), hook)
-        return
-    _say(f"{job.title} was {job.progress} and has been told to stop.")
-    _print_jobs([job], args.output)
+    if job is not None and stopped.is_ending and args.wait:
+        _end(args, at_any_end(_wait(args, _execution(job.execution_id, ANY_END), hook)))
+    elif job is not None or args.output in ("json", "yaml"):
+        _print_jobs([job] if job else [], args.output)
 
 
 @_command
 def wait(args: Namespace) -> None:
     """Wait for a sync of a data source."""
-    if (args.execution_id is None) == (args.started_after is None):
-        raise ValueError(
-            "Give either EXECUTION_ID or --started-after. With neither, last week's success would pass for today's."
-        )
+    check_exactly_one({"EXECUTION_ID": args.execution_id, "--started-after": args.started_after}, WHY_ONE_SYNC_IS_MEANT)
     condition = sync_job_condition(
         execution_id=args.execution_id,
         started_after=_moment(args.started_after),
@@ -247,7 +224,7 @@ def wait(args: Namespace) -> None:
         not_found_timeout=NOT_FOUND_TIMEOUT,
         since=_clock.utcnow(),
     )
-    _wait(args, condition, _make_hook(args))
+    _end(args, _wait(args, condition, _make_hook(args)))
 
 
 @_command
@@ -280,13 +257,13 @@ def _execution(execution_id: str, acceptance: Acceptance) -> ExecutionFinished:
     return ExecutionFinished(execution_id, acceptance, NOT_FOUND_TIMEOUT, _clock.utcnow())
 
 
-def _wait(args: Namespace, condition: SyncJobCondition, hook: Any) -> None:
-    """Wait, print the job as it ended, and end with the status that the outcome has."""
+def _wait(args: Namespace, condition: SyncJobCondition, hook: Any) -> Outcome:
+    """Wait, showing the progress on a terminal."""
     progress = _Progress(sys.stderr)
     source = DataSource(_aws(args), args.index_id, args.data_source_id)
     began = _clock.utcnow()
     try:
-        outcome = wait_in_worker(
+        return wait_in_worker(
             hook,
             source,
             _Watched(condition, progress, began) if progress.is_shown else condition,
@@ -296,6 +273,10 @@ def _wait(args: Namespace, condition: SyncJobCondition, hook: Any) -> None:
         )
     finally:
         progress.clear()
+
+
+def _end(args: Namespace, outcome: Outcome) -> None:
+    """Print the job as it ended, and end with the status that the outcome has."""
     if isinstance(outcome, Satisfied):
         _print_jobs([outcome.job], args.output)
         return
@@ -359,11 +340,7 @@ def _job_row(job: SyncJob) -> dict[str, Any]:
         "status": job.status,
         "started": _time(job.start_time),
         "duration": in_words(job.duration_seconds),
-        "scanned": job.documents_scanned,
-        "added": job.documents_added,
-        "modified": job.documents_modified,
-        "deleted": job.documents_deleted,
-        "failed": job.documents_failed,
+        **job.document_counts,
         "error": job.error.removeprefix(" Kendra says: "),
     }
 

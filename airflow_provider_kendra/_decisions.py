@@ -116,6 +116,17 @@ class NeedsOlder:
     """What was read is not enough: read the next older page."""
 
 
+def at_any_end(outcome: Outcome) -> Outcome:
+    """
+    Take any end of a sync job for a good one, also that of a job that a newer one has superseded.
+
+    :param outcome: The outcome of a wait that accepts every final status.
+    """
+    if isinstance(outcome, Failed) and outcome.failure is Failure.NOT_ACCEPTABLE and outcome.job is not None:
+        return Satisfied(outcome.job)
+    return outcome
+
+
 def timed_out(subject: str, state: str, job: SyncJob | None = None) -> Failed:
     """
     Say that the time of a wait is over.

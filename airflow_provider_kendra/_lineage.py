@@ -76,7 +76,7 @@ class SyncJobLineageMixin:
         self._ended_with = [job for job in jobs if job.is_finished]
         self._write_asset_events(context)
 
-    def _tell(self, context: Context, outcome: Outcome | AllFresh) -> None:
+    def _publish(self, context: Context, outcome: Outcome | AllFresh) -> None:
         """
         Publish the jobs of a wait that is over.
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import Any, Protocol
 
 from airflow_provider_kendra._calls import LISTING_GRACE, PAUSE, ErrorKind, SyncJobCalls
 from airflow_provider_kendra._text import plain, shown
 from airflow_provider_kendra._validation import check_time
-from airflow_provider_kendra.exceptions import KendraError, KendraSyncJobAlreadyRunningError
+from airflow_provider_kendra.exceptions import KendraError, KendraRequestError, KendraSyncJobAlreadyRunningError
 from airflow_provider_kendra.sync_job import Acceptance, IfRunning, SyncJob, SyncJobStatus
 
 START_GRACE = 60.0
@@ -25,6 +25,10 @@ START_GRACE = 60.0
 
 DOUBT_LIMIT = 15 * 60.0
 """How long, in seconds, after a start whose answer was lost a job that has finished may be taken for ours."""
+
+
+CUSTOM_SYNC_ENDS = "The data source is CUSTOM: its sync ends only when someone stops it"
+"""Why waiting for such a sync may never end, as the beginning of a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +287,7 @@ class StartCalls(SyncJobCalls, Protocol):
     def index_id(self) -> str: ...
     @property
     def data_source_id(self) -> str: ...
+    def get_data_source_type(self) -> str | None: ...
     def send_start(self) -> str:
         """Send a start request in a single attempt, and return the execution id."""
 
@@ -388,8 +393,8 @@ class _StartLoop:
     def gave_up(self) -> KendraError:
         """Make the error that says so."""
         return KendraError(
-            f"No sync of data source {self._calls.data_source_id} (index {self._calls.index_id}) could be started "
-            f"within {START_GRACE:.0f} s. Last error: {self.last_error}"
+            f"No sync could be started within {START_GRACE:.0f} s. Last error: {self.last_error} (data source "
+            f"{self._calls.data_source_id}, index {self._calls.index_id})"
         )
 
 
@@ -444,12 +449,68 @@ def already_running(index_id: str, data_source_id: str, job: SyncJob | None) -> 
     :param job: The one that runs; None if the data source is in use, but nothing is listed.
     """
     which = (
-        f"{job.title} is {job.progress}, since {job.start_time}"
+        f"a sync is running: {job.progress} since {job.start_time}"
         if job
-        else f"its history showed nothing running for {START_GRACE:.0f} s"
+        else f"the data source is in use, though its history showed nothing running for {START_GRACE:.0f} s"
     )
+    where = f"{job.title}." if job else f"(data source {data_source_id}, index {index_id})"
     return KendraSyncJobAlreadyRunningError(
-        f"Data source {data_source_id} (index {index_id}) is in use, so that no sync could be started: {which}. "
-        "Kendra runs one sync job of a data source at a time: wait for it to end, or stop it.",
+        f"No sync could be started, since {which}. Kendra runs one sync of a data source at a time: wait for it to "
+        f"end, or stop it. {where}",
         job=job,
     )
+
+
+def find_out_type(calls: StartCalls, *, instead_of_waiting: str | None, warn: Callable[[str], object]) -> str | None:
+    """
+    Get the type of the data source, before a sync is started; refuse to wait for a sync that does not end by itself.
+
+    A start takes another permission. So not knowing the type is worth a warning, and no error.
+
+    :param calls: The hook's calls on the data source.
+    :param instead_of_waiting: What to do with a CUSTOM data source, as a sentence; None if its sync is not waited for.
+    :param warn: Takes the warning if the type can't be found out.
+    :return: None if the type can't be found out.
+    :raises KendraRequestError: if the data source is CUSTOM and its sync would be waited for, or the connection can't
+        work.
+    """
+    try:
+        source_type = calls.get_data_source_type()
+    except (KendraRequestError, ValueError):
+        raise
+    except Exception as error:
+        reason = plain(error).removesuffix(".")
+        risk = "" if instead_of_waiting is None else " If it is CUSTOM, its sync ends only when someone stops it."
+        warn(f"Could not find out the type of the data source: {reason}.{risk} (data source {calls.data_source_id})")
+        return None
+    if source_type == "CUSTOM" and instead_of_waiting is not None:
+        raise KendraRequestError(
+            f"{CUSTOM_SYNC_ENDS}, so waiting for it would never end. {instead_of_waiting} (data source "
+            f"{calls.data_source_id}, index {calls.index_id})"
+        )
+    return source_type
+
+
+def read_started_job(calls: StartCalls, execution_id: str) -> SyncJob:
+    """
+    Read a job right after its start; as SYNCING if it is not listed yet, or if the history can't be read.
+
+    :param calls: The hook's calls on the data source.
+    :param execution_id: The job.
+    """
+    try:
+        for job in islice(calls.iter_sync_jobs(), _NEWEST):
+            if job.execution_id == execution_id:
+                return job
+    except Exception as error:  # failing now would start another
+        calls.log.warning("Could not read the sync job that was started: %s (%s)", plain(error), plain(execution_id))
+    return SyncJob(
+        index_id=calls.index_id,
+        data_source_id=calls.data_source_id,
+        execution_id=execution_id,
+        status=SyncJobStatus.SYNCING,
+    )
+
+
+_NEWEST = 10
+"""How many jobs are read to find one that was just started: a page."""

@@ -41,6 +41,25 @@ class Stopped:
     state: StopState
     job: SyncJob | None = None
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether the job is still to end, so that there is something to wait for."""
+        return self.state in (StopState.SENT, StopState.STOPPING)
+
+    @property
+    def message(self) -> str:
+        """What became of the request, in words."""
+        job = self.job
+        if job is None:
+            return "Nothing to stop: no sync is running."
+        if self.state is StopState.SENT:
+            what = f"Stop sent: the sync was {job.progress}"
+        elif self.state is StopState.STOPPING:
+            what = f"No stop was sent: the sync is {job.progress} already"
+        else:
+            what = f"Nothing to stop: {job.end}"
+        return f"{what}. {job.title}."
+
 
 class Stopper:
     """

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
+from airflow_provider_kendra import _clock
 from airflow_provider_kendra._aws import TakesAwsParameters
 from airflow_provider_kendra._docstrings import Documented
 from airflow_provider_kendra._lineage import SyncJobLineageMixin
@@ -15,6 +17,10 @@ from airflow_provider_kendra._rendering import RenderedTask
 
 if TYPE_CHECKING:
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
+    from airflow_provider_kendra.sync_job import SyncJob
+
+NET = timedelta(seconds=_clock.OVERRUN + 60)
+"""How much later than the trigger, which says more, Airflow itself ends a deferral."""
 
 
 # A subclass of BaseOperator, since Airflow reads only the __init__ of such classes for default_args and partial().
@@ -59,3 +65,6 @@ class KendraOperator(Documented, SyncJobLineageMixin, TakesAwsParameters, Render
         from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook  # imported lazily: it needs boto3
 
         return KendraSyncJobsHook._of(self.aws_parameters)
+
+    def _log_end(self, job: SyncJob) -> None:
+        self.log.info("Result: %s.%s %s.", job.end, job.error, job.title)

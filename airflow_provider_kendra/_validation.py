@@ -185,6 +185,23 @@ def check_count(name: str, value: object) -> int | None:
     raise ValueError(f"{name} is {shown(value)}, but must be 1 or more as a whole number, or None for all.")
 
 
+def check_exactly_one(values: Mapping[str, object], hint: str = "") -> None:
+    """
+    Check that exactly one of several parameters is given, which is: not None.
+
+    :param values: The parameters that exclude each other, by name.
+    :param hint: Why one is needed, as a sentence; added where none is given.
+    :raises ValueError: naming the parameters, and those that are given.
+    """
+    *others, last = values
+    given = [name for name, value in values.items() if value is not None]
+    if len(given) != 1:
+        why = f" {hint}" if hint and not given else ""
+        raise ValueError(
+            f"Exactly one of {', '.join(others)} and {last} must be given, got {' and '.join(given) or 'none'}.{why}"
+        )
+
+
 def check_text(name: str, value: object) -> str:
     """
     Return a value that must be text.

@@ -31,15 +31,17 @@ _CAN_PUSH_NONE = AIRFLOW_V_3_1_PLUS or not AIRFLOW_V_3_0_PLUS
 
 class RecordTask(Documented, BaseOperator):
     """
-    Base class of the operators and sensors that return a record; comes before the others in the bases.
+    Base class of the operators and sensors that return the record of a sync; comes before the others in the bases.
 
+    :param data_source_id: The data source (templated).
     :param multiple_outputs: Which keys of the record are XComs of their own besides it: None (default) for
         ``execution_id``, ``status`` and ``documents_failed``, True for all, False for none.
     """
 
-    def __init__(self, *, multiple_outputs: bool | None = None, **kwargs: Any) -> None:
+    def __init__(self, *, data_source_id: str, multiple_outputs: bool | None = None, **kwargs: Any) -> None:
         # With True, what a skipped task did not push resolves to None downstream. With False Airflow fails there.
         super().__init__(multiple_outputs=multiple_outputs is not False, **kwargs)
+        self.data_source_id = data_source_id
         self._pushed_keys = DEFAULT_KEYS if multiple_outputs is None else RECORD_KEYS if multiple_outputs else ()
 
     @property

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
@@ -58,6 +59,15 @@ def check_status(name: str, value: object) -> str:
 
 IfRunning = Literal["wait", "attach", "skip", "fail"]
 """What a start does about a sync job that is running already, since Kendra runs one at a time."""
+
+NOT_FOUND_TIMEOUT = 120.0
+"""How long, in seconds, a sync job may be missing from the history before it counts as not found."""
+
+WHY_ONE_SYNC_IS_MEANT = "With neither, last week's success would pass for today's."
+"""Why a wait must be given an execution id or a time, as a hint for whoever gave none."""
+
+DOCUMENT_COUNTS = ("scanned", "added", "modified", "deleted", "failed")
+"""What Kendra counts documents by; a record has each count as ``documents_<name>``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,17 +175,44 @@ class SyncJob:
         return (self.end_time - self.start_time).total_seconds()
 
     @property
+    def has_updated_index(self) -> bool:
+        """Whether the job has ended in a way that is certain to have brought its documents into the index."""
+        return self.status in (SyncJobStatus.SUCCEEDED, SyncJobStatus.INCOMPLETE)
+
+    @property
+    def document_counts(self) -> dict[str, int | None]:
+        """The counts of :data:`DOCUMENT_COUNTS`; None where one is not reported."""
+        return {name: getattr(self, f"documents_{name}") for name in DOCUMENT_COUNTS}
+
+    @property
+    def documents_processed(self) -> int:
+        """How many documents the job dealt with: those scanned or, where these are not reported, all others."""
+        counts = self.document_counts
+        scanned = counts.pop("scanned")
+        return sum(count or 0 for count in counts.values()) if scanned is None else scanned
+
+    @property
     def progress(self) -> str:
         """Status and the counts reported so far, in one phrase for people."""
-        counts = ((name, getattr(self, f"documents_{name}")) for name in DOCUMENT_COUNTS)
-        reported = ", ".join(f"{count} {name}" for name, count in counts if count is not None)
+        reported = ", ".join(f"{count} {name}" for name, count in self.document_counts.items() if count is not None)
         return f"{plain(self.status, _LONGEST_ID) or 'without a status'} ({reported or 'no documents reported'})"
 
     @property
     def counts(self) -> str:
         """The document counts that are not 0, in one short phrase for people."""
-        counts = ((name, getattr(self, f"documents_{name}")) for name in DOCUMENT_COUNTS)
+        counts = self.document_counts.items()
         return ", ".join(f"{count} {name}" for name, count in counts if count) or "no documents yet"
+
+    @property
+    def superseded(self) -> str:
+        """What is wrong with a job that has not finished though it is not the newest, in one clause for messages."""
+        status = plain(self.status, _LONGEST_ID) or "not reported"
+        return f"its status is still {status} though a newer sync job has started, so it is not running"
+
+    @property
+    def end(self) -> str:
+        """How a job that is over has ended, in one clause for messages."""
+        return f"the sync ended {self.progress}" if self.is_finished else self.superseded
 
     @property
     def title(self) -> str:
@@ -191,9 +228,6 @@ class SyncJob:
         parts = (self.error_code, self.data_source_error_code, self.error_message)
         said = plain(": ".join(part for part in parts if part))
         return f" Kendra says: {said}" if said else ""
-
-
-DOCUMENT_COUNTS = ("scanned", "added", "modified", "deleted", "failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +293,23 @@ class Acceptance:
                 f"max_documents_failed={limit}"
             )
         return None
+
+
+ANY_END = Acceptance(TERMINAL_STATUSES)
+"""Accepts each job that has ended."""
+
+
+def sum_up(jobs: Sequence[SyncJob]) -> dict[str, Any]:
+    """
+    Sum up sync jobs, in JSON types: each document count, the number of ``jobs``, and of those with each status.
+
+    :param jobs: The jobs. A count that is not reported adds nothing.
+    """
+    return {
+        **{f"documents_{name}": sum(job.document_counts[name] or 0 for job in jobs) for name in DOCUMENT_COUNTS},
+        "jobs": len(jobs),
+        "statuses": {**dict.fromkeys(map(str, SyncJobStatus), 0), **Counter(str(job.status) for job in jobs)},
+    }
 
 
 @lru_cache(maxsize=256)

@@ -17,14 +17,17 @@ from airflow_provider_kendra._decisions import (
     Satisfied,
     Waiting,
 )
-from airflow_provider_kendra._validation import MeasuredBy, check_identifier, check_max_age, check_time
+from airflow_provider_kendra._validation import (
+    MeasuredBy,
+    check_exactly_one,
+    check_identifier,
+    check_max_age,
+    check_time,
+)
 from airflow_provider_kendra._waiting.history import History, Page
-from airflow_provider_kendra.sync_job import TERMINAL_STATUSES, Acceptance, SyncJob
+from airflow_provider_kendra.sync_job import ANY_END, WHY_ONE_SYNC_IS_MEANT, Acceptance, SyncJob
 
 D_co = TypeVar("D_co", covariant=True)
-
-
-ANY_END = Acceptance(TERMINAL_STATUSES)
 
 
 Decision = Outcome | Waiting | NeedsOlder
@@ -121,8 +124,7 @@ class ExecutionFinished:
 def _superseded(job: SyncJob) -> Failed:
     return Failed(
         Failure.NOT_ACCEPTABLE,
-        f"The sync will not finish: its status is still {job.status or 'not reported'} though a newer sync job has "
-        f"started, so it is not running. {job.title}.",
+        f"The sync will not finish: {job.superseded}. {job.title}.",
         job,
     )
 
@@ -246,11 +248,7 @@ def freshness_condition(
     :param fail_fast: As in :class:`Fresh`.
     :raises ValueError: unless exactly one of the first two is given and every value can be one.
     """
-    if (max_age is None) == (fresh_since is None):
-        raise ValueError(
-            f"Exactly one of max_age and fresh_since must be given, got max_age={max_age!r} and "
-            f"fresh_since={fresh_since!r}."
-        )
+    check_exactly_one({"max_age": max_age, "fresh_since": fresh_since})
     if measured_by not in get_args(MeasuredBy):
         raise ValueError(f"measured_by must be start_time or end_time, got {measured_by!r}.")
     return Fresh(
@@ -285,11 +283,7 @@ def sync_job_condition(
     :raises ValueError: unless exactly one of the first two is given and every value can be one.
     """
     acceptance = Acceptance.of(target_statuses, max_documents_failed)
-    if (execution_id is None) == (started_after is None):
-        raise ValueError(
-            f"Exactly one of execution_id and started_after must be given, got execution_id={execution_id!r} and "
-            f"started_after={started_after!r}. With neither, last week's success would pass for today's."
-        )
+    check_exactly_one({"execution_id": execution_id, "started_after": started_after}, WHY_ONE_SYNC_IS_MEANT)
     if started_after is not None:
         return SyncedSince(check_time("started_after", started_after), acceptance)
     return ExecutionFinished(

@@ -37,7 +37,7 @@ from airflow_provider_kendra._starting import (
     advance_start,
     already_running,
 )
-from airflow_provider_kendra._stopping import Confirm, Stopped, Stopper, StopState, advance_stop
+from airflow_provider_kendra._stopping import Confirm, Stopped, Stopper, advance_stop
 from airflow_provider_kendra._text import plain, shown
 from airflow_provider_kendra._validation import (
     check_connection_id,
@@ -67,7 +67,7 @@ from airflow_provider_kendra.hooks._aws_errors import (
     refusal,
     secrets_of,
 )
-from airflow_provider_kendra.sync_job import TERMINAL_STATUSES, Acceptance, SyncJob, as_execution_id, check_status
+from airflow_provider_kendra.sync_job import ANY_END, SyncJob, as_execution_id, check_status
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS
 
 if TYPE_CHECKING:
@@ -441,7 +441,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         :raises KendraSyncJobAlreadyRunningError: if a sync job is running already.
         :raises KendraError: if no start could be brought about in time.
         """
-        step = self._advance_start(index_id, data_source_id, Starter(acceptance=Acceptance(TERMINAL_STATUSES)))
+        step = self._advance_start(index_id, data_source_id, Starter(acceptance=ANY_END))
         match step:
             case Follow(execution_id):
                 return execution_id
@@ -501,7 +501,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         """
         stopper = Stopper(execution_id, is_custom=is_custom)
         stopped = advance_stop(self._calls_on(index_id, data_source_id), stopper)
-        return stopped.state in (StopState.SENT, StopState.STOPPING)
+        return stopped.is_ending
 
     def _use_short_timeouts(self) -> None:
         """

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import islice
 from threading import Thread
 from typing import TYPE_CHECKING, Any, get_args
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, conf
 
 from airflow_provider_kendra import _clock
+from airflow_provider_kendra._decisions import at_any_end
 from airflow_provider_kendra._lineage import check_no_kendra_outlets
-from airflow_provider_kendra._tasks import KendraOperator
+from airflow_provider_kendra._tasks import NET, KendraOperator
 from airflow_provider_kendra._text import plain
-from airflow_provider_kendra._validation import check_count, check_identifier, check_interval, check_seconds
+from airflow_provider_kendra._validation import check_count, check_interval, check_seconds
 from airflow_provider_kendra._xcoms import RecordTask
 from airflow_provider_kendra.exceptions import (
     KendraError,
@@ -40,31 +39,36 @@ from airflow_provider_kendra.outcomes import (
     state_from_event,
 )
 from airflow_provider_kendra.sync_job import (
-    DOCUMENT_COUNTS,
+    ANY_END,
+    NOT_FOUND_TIMEOUT,
     TERMINAL_STATUSES,
     Acceptance,
     IfRunning,
     SyncJob,
     SyncJobStatus,
+    sum_up,
 )
-from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
+from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_kendra._starting import Follow, Starter
-    from airflow_provider_kendra._stopping import Stopped
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
+    from airflow_provider_kendra.operators._memory import StartMemory, StopMemory
     from airflow_provider_kendra.triggers.kendra import KendraSyncJobTrigger
 
-# What only a running task needs is imported there: DAG parsing need not pay for it.
+# What only a running task needs is imported there, to keep DAG parsing fast.
 
 
 @contextmanager
-def _aws_errors_explained(refusal: str, *calls: str) -> Iterator[None]:
+def _aws_errors_explained(
+    task: _SyncJobWaiter | KendraSyncJobMetricsOperator | KendraListSyncJobsOperator, refusal: str, *calls: str
+) -> Iterator[None]:
     """
     Turn AWS errors into errors that say what to do; Airflow retries the transient ones only.
 
+    :param task: Whose errors.
     :param refusal: What AWS does not do, in words.
     :param calls: The API calls that the connection needs permission for, besides ListDataSourceSyncJobs.
     """
@@ -75,21 +79,19 @@ def _aws_errors_explained(refusal: str, *calls: str) -> Iterator[None]:
     except (KendraError, ValueError):
         raise
     except Exception as error:
+        where = f"(data source {task.data_source_id}, index {task.index_id})"
         if classify_error(error) is ErrorKind.PERMANENT:
             permissions = " and ".join(f"kendra:{call}" for call in (*calls, "ListDataSourceSyncJobs"))
             raise KendraRequestError(
-                f"{refusal}: {error}. Check the ids, the region and the permissions of the connection "
-                f"({permissions} on index and data source)."
+                f"{refusal}: {error}. Check the ids, the region and the permissions of the connection: "
+                f"{permissions} on index and data source {where}."
             ) from error
         if is_aws_error(error):
-            raise KendraError(f"{refusal} at the moment: {error}. The next try of the task asks again.") from error
+            raise KendraError(
+                f"{refusal} at the moment: {error}. The next try of the task asks again {where}."
+            ) from error
         raise
 
-
-NOT_FOUND_TIMEOUT = 120.0
-"""How long, in seconds, a sync job that was just started may not be listed."""
-
-_NET = timedelta(seconds=_clock.OVERRUN + 60)
 
 _TIME_TO_RESUME = timedelta(minutes=1)
 """How long Airflow may take from a trigger's event to the task, and the task to stop its sync."""
@@ -99,7 +101,6 @@ class _SyncJobWaiter(RecordTask, KendraOperator):
     """
     What the operators share that wait for a sync job: here or in the triggerer, until a deadline.
 
-    :param data_source_id: The data source (templated).
     :param deferrable: Wait in the triggerer, at no cost of a worker slot. Default: ``[operators]
         default_deferrable``.
     :param poll_interval: Seconds, or a ``timedelta``, between polls; more than 0. Default 60 seconds.
@@ -109,14 +110,12 @@ class _SyncJobWaiter(RecordTask, KendraOperator):
     def __init__(
         self,
         *,
-        data_source_id: str,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float | timedelta = 60,
         timeout: float | timedelta = 24 * 60 * 60,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.data_source_id = data_source_id
         self.deferrable = deferrable
         self.poll_interval = check_interval("poll_interval", poll_interval)
         self.timeout = check_seconds("timeout", timeout)
@@ -139,7 +138,7 @@ class _SyncJobWaiter(RecordTask, KendraOperator):
                     execution_id, acceptance, now, remaining, stop_on_kill=stop_on_kill, state=state or None
                 ),
                 method_name="execute_complete",
-                timeout=timedelta(seconds=remaining) + _NET,
+                timeout=timedelta(seconds=remaining) + NET,
             )
         from airflow_provider_kendra._waiting.conditions import ExecutionFinished
         from airflow_provider_kendra._waiting.sources import DataSource
@@ -216,12 +215,12 @@ class _SyncJobWaiter(RecordTask, KendraOperator):
 
     def _result(self, context: Context, outcome: Outcome) -> dict[str, Any]:
         """Turn the outcome that the task ends with into its result or exception."""
-        self._tell(context, outcome)
+        self._publish(context, outcome)
         return self._record(outcome)
 
     def _record(self, outcome: Outcome) -> dict[str, Any]:
         if isinstance(outcome, Satisfied):
-            self.log.info("%s is %s.", outcome.job.title, outcome.job.progress)
+            self._log_end(outcome.job)
             return outcome.job.to_dict()
         raise _ERRORS[outcome.failure](outcome.message, job=outcome.job)
 
@@ -291,7 +290,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         if self.deferrable:
             # A sync whose task can't be deferred would be orphaned: find that out before anything is started.
             self._make_trigger("not-started-yet", self._acceptance, _clock.utcnow(), self.timeout).serialize()
-        remembered = None if _is_first_try(context) else self._memory(context).recall()
+        remembered = self._memory(context).recall()
         if remembered is not None:
             self.log.info("Looking for the sync job of an earlier attempt first (%s).", plain(remembered))
         return self._advance(context, remembered, self._deadline(context))
@@ -324,7 +323,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         starter = self._make_starter(context, remembered, source_type)
         remember = partial(self._remember, self._memory(context), starter, deadline, may_stop)
         while True:
-            with self._refusals_explained():
+            with _aws_errors_explained(self, "AWS will not start a sync", "StartDataSourceSyncJob"):
                 step = self.hook._advance_start(self.index_id, self.data_source_id, starter, remember=remember)
             match step:
                 case WaitOut(job):
@@ -336,7 +335,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
                 case Return(job):
                     return self._end(context, Satisfied(job))
                 case Skip(job):
-                    raise AirflowSkipException(f"Skipping since {job.title} is {job.progress}.")
+                    raise AirflowSkipException(f"Skipping since a sync is running: {job.progress}. {job.title}.")
                 case Refuse(job):
                     raise already_running(self.index_id, self.data_source_id, job)
 
@@ -346,7 +345,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         # Not waiting, the task is done with a start, whatever came of it; but a CUSTOM batch must be open.
         return Starter(
             self.if_running,
-            self._acceptance if self.wait_for_completion else _ANY_END,
+            self._acceptance if self.wait_for_completion else ANY_END,
             remembered,
             is_outdated=remembered is not None
             and (
@@ -367,7 +366,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         return earlier if _clock.utcnow() < earlier else deadline
 
     def _remember(
-        self, memory: _Memory, starter: Starter, deadline: datetime, may_stop: bool, known: dict[str, Any] | None
+        self, memory: StartMemory, starter: Starter, deadline: datetime, may_stop: bool, known: dict[str, Any] | None
     ) -> None:
         """Prepare for a start request that is about to go out; with None, forget one that did nothing."""
         if known is None:
@@ -383,15 +382,15 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
     def _wait_out(self, context: Context, job: SyncJob, deadline: datetime, source_type: str | None) -> None:
         """Wait until the job that is in the way has ended."""
         self.log.info(
-            "%s is in the way since %s: %s. Waiting for its end.%s",
-            job.title,
-            job.start_time,
+            "Another sync is in the way: %s since %s. Waiting for its end.%s %s.",
             job.progress,
+            job.start_time,
             _advice_on_batch(job, source_type),
+            job.title,
         )
         self._show_links(context, job.execution_id)
         outcome = self._wait(
-            job.execution_id, _ANY_END, deadline, waited_out_until=deadline.isoformat(), source_type=source_type
+            job.execution_id, ANY_END, deadline, waited_out_until=deadline.isoformat(), source_type=source_type
         )
         self._take_waited_out(outcome, deadline, source_type)
 
@@ -400,12 +399,12 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         if isinstance(outcome, Failed) and outcome.failure is Failure.TIMED_OUT:
             advice = _advice_on_batch(outcome.job, source_type)
             raise KendraSyncJobTimeoutError(f"{outcome.message}{advice}", job=outcome.job)
-        if not (isinstance(outcome, Failed) and outcome.failure in (Failure.NOT_FOUND, Failure.NOT_ACCEPTABLE)):
-            self._record(outcome)  # any end will do; what is not acceptable is an entry that a newer job has superseded
+        if not (isinstance(outcome, Failed) and outcome.failure is Failure.NOT_FOUND):
+            self._record(at_any_end(outcome))
         if _clock.utcnow() >= deadline:
             raise KendraSyncJobTimeoutError(
-                f"Timed out before a sync of data source {self.data_source_id} could be started, since others were "
-                "running until then. Raise timeout if these take this long.",
+                "Timed out before a sync could be started, since others were running until then. Raise timeout if "
+                f"these take this long (data source {self.data_source_id}, index {self.index_id}).",
                 job=outcome.job,
             )
 
@@ -430,7 +429,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         how = "Started a sync" if is_new else "Resumed a sync that was running, or that an earlier try started"
         self.log.info("%s (sync job %s, data source %s).", how, plain(step.execution_id), self.data_source_id)
         if not self.wait_for_completion:
-            record = self._just_started(step.execution_id).to_dict()
+            record = self._read_started_job(step.execution_id).to_dict()
             if not self._leaves_batch_open(source_type):  # else a retry would wait for the batch that is its own
                 memory.forget()
             self._show_links(context, step.execution_id)
@@ -454,7 +453,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
             memory.forget()
         return self._result(context, outcome)
 
-    def _prepare_kill(self, memory: _Memory, starter: Starter) -> None:
+    def _prepare_kill(self, memory: StartMemory, starter: Starter) -> None:
         """Make a client now: the signal handler that will need it must not make connection look-ups."""
         if self._stop_on_worker is not None:
             return
@@ -467,7 +466,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
             return
         self._stop_on_worker = partial(self._stop_started, hook, memory, starter)
 
-    def _stop_started(self, hook: KendraSyncJobsHook, memory: _Memory, starter: Starter) -> None:
+    def _stop_started(self, hook: KendraSyncJobsHook, memory: StartMemory, starter: Starter) -> None:
         """Stop the sync job that this try started, unless another try has taken it over."""
         execution_id = starter.started
         if execution_id is None:
@@ -491,9 +490,10 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         self.log.info("%s (sync job %s).", end, plain(execution_id))
         return stopped
 
-    def _memory(self, context: Context) -> _Memory:
-        store = context.get("task_state_store") if self.durable and AIRFLOW_V_3_3_PLUS else None
-        return _Memory(store, self.index_id, self.data_source_id, self.log, max_tries=_max_tries(context))
+    def _memory(self, context: Context) -> StartMemory:
+        from airflow_provider_kendra.operators._memory import StartMemory
+
+        return StartMemory(context, self.index_id, self.data_source_id, self.log, is_kept=self.durable)
 
     def on_kill(self) -> None:
         """Stop the sync job, if it is certainly ours to stop; runs in a signal handler."""
@@ -505,145 +505,25 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         stopping.start()
         stopping.join(_KILL_PATIENCE)
 
-    def _refusals_explained(self) -> AbstractContextManager[None]:
-        return _aws_errors_explained(
-            f"AWS will not start a sync of data source {self.data_source_id} (index {self.index_id})",
-            "StartDataSourceSyncJob",
-        )
-
     def _find_out_type(self) -> str | None:
-        """Get the type of the data source, None if it is not known; refuse a CUSTOM one that would be waited for."""
-        try:
-            source_type: str | None = self.hook.describe_data_source(self.index_id, self.data_source_id).get("Type")
-        except (KendraRequestError, ValueError):
-            raise
-        except Exception as error:  # denied, or the answer can't be read: a start takes another permission
-            self.log.warning(
-                "Could not find out the type of data source %s%s: %s",
-                self.data_source_id,
-                ", so that a kill will not stop its sync" if self.wait_for_completion else "",
-                plain(error),
-            )
-            return None
-        if source_type == "CUSTOM" and self.wait_for_completion:
-            raise KendraRequestError(
-                f"Data source {self.data_source_id} is CUSTOM: its sync ends only when someone stops it, so that "
-                "waiting for it would never end. Start it with wait_for_completion=False, put the documents, stop "
-                "it, then wait with KendraSyncJobSensor."
-            )
-        return source_type
+        from airflow_provider_kendra._starting import find_out_type
 
-    def _just_started(self, execution_id: str) -> SyncJob:
-        try:
-            newest = self.hook.iter_sync_jobs(self.index_id, self.data_source_id)
-            for job in islice(newest, 10):
-                if job.execution_id == execution_id:
-                    return job
-        except Exception as error:  # the sync has been started: failing now would start another
-            self.log.warning("Could not read sync job %s: %s", plain(execution_id), plain(error))
-        return SyncJob(
-            index_id=self.index_id,
-            data_source_id=self.data_source_id,
-            execution_id=execution_id,
-            status=SyncJobStatus.SYNCING,
+        advice = (
+            "Start it with wait_for_completion=False, put the documents, stop it, then wait with KendraSyncJobSensor."
+        )
+        return find_out_type(
+            self.hook._calls_on(self.index_id, self.data_source_id),
+            instead_of_waiting=advice if self.wait_for_completion else None,
+            warn=self._warn_of_unknown_type,
         )
 
+    def _warn_of_unknown_type(self, warning: str) -> None:
+        self.log.warning("%s%s", warning, " A kill will not stop its sync." if self.wait_for_completion else "")
 
-class _Memory:
-    """
-    What a later try of the task finds of this one: Airflow's task state store, from 3.3.
+    def _read_started_job(self, execution_id: str) -> SyncJob:
+        from airflow_provider_kendra._starting import read_started_job
 
-    It says which data source it is about: a Variable or a mapping can change between two tries. That of 1.0.0 does
-    not; its execution id is searched for in the task's own data source.
-    """
-
-    _KEY = "kendra_sync_job"
-
-    def __init__(self, store: Any, index_id: str, data_source_id: str, log: Any, *, max_tries: int | None) -> None:
-        self._store = store
-        self._max_tries = max_tries
-        self._about = {"index_id": index_id, "data_source_id": data_source_id}
-        self._log = log
-
-    def recall(self) -> dict[str, Any] | None:
-        """
-        Get what was kept about this data source; None if nothing was.
-
-        :raises KendraStateError: if it can't be read: a sync that it is about would be started a second time.
-        """
-        known: Any = self._store.get(self._KEY) if self._store is not None else None
-        if known is None:
-            return None
-        if isinstance(known, Mapping) and {**self._about, **known} != {**known, **self._about}:
-            self._log.info(
-                "Ignoring what an earlier attempt remembered: it is about data source %s (index %s).",
-                plain(known.get("data_source_id")),
-                plain(known.get("index_id")),
-            )
-            return None
-        from airflow_provider_kendra._starting import check_memory
-
-        try:
-            return check_memory(known)
-        except ValueError as error:
-            raise _unreadable_memory(self._KEY, error, "started", "pass durable=False for one run") from None
-
-    def is_of_cleared_task(self, known: Mapping[str, Any]) -> bool:
-        """Whether a user has cleared the task since: what had finished by then is not the result."""
-        return known.get("max_tries") not in (None, self._max_tries)
-
-    def holds(self, execution_id: str) -> bool:
-        """
-        Say whether this try still is the one whose sync job this is; without a store it is.
-
-        Airflow, making another try, gives it another id, and what is kept is found only by the id of the latest.
-        """
-        if self._store is None:
-            return True
-        try:
-            known = self.recall()
-        except Exception as error:
-            self._log.warning("Could not find out whether another try has taken the sync job over: %s", plain(error))
-            return False
-        return known is not None and known.get("execution_id") == execution_id
-
-    def keep(self, known: Mapping[str, Any], deadline: datetime) -> None:
-        """Keep it for a later try."""
-        if self._store is not None:
-            times = {"deadline": deadline.isoformat(), "since": _clock.utcnow().isoformat()}
-            self._store.set(self._KEY, {**self._about, **known, **times, "max_tries": self._max_tries})
-
-    def keep_if_possible(self, known: Mapping[str, Any], deadline: datetime) -> None:
-        """Keep it; a failure is only logged, since the sync job runs already."""
-        try:
-            self.keep(known, deadline)
-        except Exception as error:
-            self._log.warning("Could not keep the sync job for a later try: %s", plain(error))
-
-    def note_stop(self, execution_id: str) -> None:
-        """Note that this sync job was stopped: a later try waits for its end and starts its own."""
-        try:
-            known = self.recall()
-            if known is not None and known.get("execution_id") == execution_id:
-                self._store.set(self._KEY, {**known, "is_stopped": True})
-        except Exception as error:  # must not hide that the stop was sent
-            self._log.warning("Could not note for a later try that the sync job was stopped: %s", plain(error))
-
-    def forget(self) -> None:
-        """Let a later try start anew."""
-        if self._store is None:
-            return
-        try:
-            self._store.delete(self._KEY)
-        except Exception as error:  # must not fail a task that has its result
-            self._log.warning("Could not forget the sync job; a later try may find it again: %s", plain(error))
-
-
-def _unreadable_memory(key: str, error: ValueError, what: str, remedy: str) -> KendraStateError:
-    return KendraStateError(
-        f"What an earlier try of this task remembered can't be read: {error}. Nothing was {what}, since that might "
-        f"happen twice. Delete the key {key!r} of the task's state, or {remedy}."
-    )
+        return read_started_job(self.hook._calls_on(self.index_id, self.data_source_id), execution_id)
 
 
 class KendraStopSyncJobOperator(_SyncJobWaiter):
@@ -686,38 +566,31 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
         self.wait_for_completion = wait_for_completion
         check_no_kendra_outlets(self)
 
-    _KEY = "kendra_stop"
-
     def execute(self, context: Context) -> Any:
         """Stop, then wait here or in the triggerer."""
         from airflow_provider_kendra._stopping import StopState
 
         self.refuse_bad_parameters()
-        decided = self.execution_id
-        if decided is None and not _is_first_try(context):
-            decided = self._recall(context)
-        with _aws_errors_explained(
-            f"AWS will not stop the sync of data source {self.data_source_id} (index {self.index_id})",
-            "StopDataSourceSyncJob",
-        ):
+        memory = self._memory(context)
+        decided = self.execution_id if self.execution_id is not None else memory.recall()
+        with _aws_errors_explained(self, "AWS will not stop the sync", "StopDataSourceSyncJob"):
             stopped = self.hook._request_stop(
-                self.index_id, self.data_source_id, decided, confirm=partial(self._confirm, context)
+                self.index_id, self.data_source_id, decided, confirm=partial(self._confirm, context, memory)
             )
+        self.log.info("%s", stopped.message)
         job = stopped.job
         if job is None:
-            self.log.info("Nothing to stop: no sync is running.")
             self._end_with(context)
             return None
-        if stopped.state is StopState.STOPPING and decided is None:
-            self._keep(context, job)  # no request was sent, but a retry must not stop the next sync
+        if decided is None and stopped.state is StopState.STOPPING:
+            memory.keep(job)  # no request was sent, but a retry must not stop the next sync
         self._show_links(context, job.execution_id)
-        self.log.info(*_words_for(stopped, job))
-        if stopped.state is StopState.OVER or not self.wait_for_completion:
-            self._push_keys(context, job.to_dict())
-            self._forget(context)
-            self._end_with(context, job)
-            return job.to_dict()
-        return self._end(context, self._wait(job.execution_id, _ANY_END, self._deadline(context)))
+        if stopped.is_ending and self.wait_for_completion:
+            return self._end(context, self._wait(job.execution_id, ANY_END, self._deadline(context)))
+        self._push_keys(context, job.to_dict())
+        memory.forget()
+        self._end_with(context, job)
+        return job.to_dict()
 
     def execute_complete(self, context: Context, event: Any = None, **state: Any) -> Any:
         """Take what the trigger saw."""
@@ -726,117 +599,43 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
         return self._end(context, outcome)
 
     def _end(self, context: Context, outcome: Outcome) -> dict[str, Any]:
-        if isinstance(outcome, Failed) and outcome.failure is Failure.NOT_ACCEPTABLE and outcome.job is not None:
-            outcome = Satisfied(outcome.job)  # any end will do; a newer job runs, so this one does not
-        record = self._result(context, self._name_execution_timeout(context, outcome))
-        self._forget(context)  # a try that failed keeps it for the next one
+        record = self._result(context, self._name_execution_timeout(context, at_any_end(outcome)))
+        self._memory(context).forget()  # a try that failed keeps it for the next one
         return record
 
-    def _confirm(self, context: Context, job: SyncJob, previous: SyncJob | None) -> None:
+    def _confirm(self, context: Context, memory: StopMemory, job: SyncJob, previous: SyncJob | None) -> None:
         """Remember which sync this task stops, or make sure that an earlier try cannot have stopped another one."""
         from airflow_provider_kendra._stopping import may_follow_a_stopped_job
 
-        if self._keep(context, job):
+        if memory.keep(job):
             return
         began = getattr(context.get("dag_run"), "start_date", None)
-        if _is_retry(context, self.retries or 0) and may_follow_a_stopped_job(job, previous, began):
+        if memory.is_retry(self.retries or 0) and may_follow_a_stopped_job(job, previous, began):
             raise KendraRequestError(
-                f"Not stopping {job.title}: this is a retry, and an earlier try may have stopped another sync already. "
-                "Pass execution_id, with which each try stops the same sync; or clear the task to stop what runs now.",
+                "Not stopping the sync that runs: this is a retry, and an earlier try may have stopped another sync "
+                "already. Pass execution_id, with which each try stops the same sync; or clear the task to stop what "
+                f"runs now. {job.title}.",
                 job=job,
             )
 
-    def _keep(self, context: Context, job: SyncJob) -> bool:
-        """Remember which sync this task stops; False if there is nowhere to do so."""
-        if (store := _task_state_store(context)) is None:
-            return False
-        store.set(self._KEY, {**self._scope(context), "execution_id": job.execution_id})
-        return True
+    def _memory(self, context: Context) -> StopMemory:
+        from airflow_provider_kendra.operators._memory import StopMemory
 
-    def _recall(self, context: Context) -> str | None:
-        """The sync that an earlier try decided to stop; a task that was cleared decides anew."""
-        store = _task_state_store(context)
-        known: Any = store.get(self._KEY) if store is not None else None
-        if known is None:
-            return None
-        if not isinstance(known, Mapping):
-            error = ValueError(f"it is of type {type(known).__name__}")
-            raise _unreadable_memory(self._KEY, error, "stopped", "pass execution_id")
-        if any(known.get(name) != value for name, value in self._scope(context).items()):
-            return None
-        try:
-            return check_identifier("execution_id", known.get("execution_id"))
-        except ValueError as error:
-            raise _unreadable_memory(self._KEY, error, "stopped", "pass execution_id") from None
-
-    def _forget(self, context: Context) -> None:
-        if (store := _task_state_store(context)) is None:
-            return
-        try:
-            store.delete(self._KEY)
-        except Exception as error:  # the result must not be lost by this
-            self.log.warning("Could not forget which sync was stopped; a retry would mean it again: %s", plain(error))
-
-    def _scope(self, context: Context) -> dict[str, Any]:
-        """What the memory is about. Clearing a task raises ``max_tries``, a retry does not."""
-        return {"index_id": self.index_id, "data_source_id": self.data_source_id, "max_tries": _max_tries(context)}
+        return StopMemory(context, self.index_id, self.data_source_id, self.log)
 
     def _is_update(self, job: SyncJob) -> bool:
         """A sync that was stopped has updated nothing for certain, but the batch of a CUSTOM data source has."""
         if job.status != SyncJobStatus.ABORTED:
-            return job.status in _UPDATED
+            return job.has_updated_index
         try:
             described = self.hook.describe_data_source(self.index_id, self.data_source_id)
         except Exception as error:  # the sync has been stopped: failing now would stop the next one
-            self.log.warning("Could not find out the type of data source %s: %s", self.data_source_id, plain(error))
+            self.log.warning(
+                "Could not find out the type of the data source: %s (data source %s)", plain(error), self.data_source_id
+            )
             return False
         return described.get("Type") == "CUSTOM"
 
-
-def _max_tries(context: Context) -> int | None:
-    """A number that changes when a task is cleared, and not from try to try; None if it is not known."""
-    max_tries = getattr(context.get("ti"), "max_tries", None)
-    return max_tries if isinstance(max_tries, int) else None
-
-
-def _is_first_try(context: Context) -> bool:
-    """Whether no try can have come before, so that nothing is remembered; False if that is not known."""
-    return getattr(context.get("ti"), "try_number", None) == 1
-
-
-def _task_state_store(context: Context) -> Any:
-    """What Airflow keeps for the later tries of a task, from 3.3; else None."""
-    return context.get("task_state_store") if AIRFLOW_V_3_3_PLUS else None
-
-
-def _words_for(stopped: Stopped, job: SyncJob) -> tuple[str, str, str]:
-    """What became of a stop, as arguments for a log call."""
-    from airflow_provider_kendra._stopping import StopState
-
-    words = {
-        StopState.OVER: "Nothing to stop: %s is %s.",
-        StopState.STOPPING: "No stop was sent: %s is %s already.",
-        StopState.SENT: "Stop sent: %s was %s.",
-    }[stopped.state]
-    progress = job.progress
-    if stopped.state is StopState.OVER and not job.is_finished:
-        progress = f"not the newest, so it is not running, though it shows {plain(job.status)}"
-    return words, job.title, progress
-
-
-def _is_retry(context: Context, retries: int) -> bool:
-    """Whether this is not the first try since the task was scheduled or cleared."""
-    ti = context.get("ti")
-    try_number, max_tries = getattr(ti, "try_number", None), getattr(ti, "max_tries", None)
-    if not isinstance(try_number, int) or not isinstance(max_tries, int):
-        return False
-    return try_number > max_tries - retries + 1
-
-
-_ANY_END = Acceptance(TERMINAL_STATUSES)
-
-# The ends that have brought documents into the index for certain.
-_UPDATED = frozenset({SyncJobStatus.SUCCEEDED, SyncJobStatus.INCOMPLETE})
 
 # How long, in seconds, a kill may take on a worker. Airflow 2 kills for good after 60, Airflow 3 after 5 where the kill
 # is a user's: `hook._use_short_timeouts()` makes the stop go out within these. After an execution_timeout there is no
@@ -854,12 +653,11 @@ _ERRORS: dict[Failure, type[KendraError]] = {
 
 def _advice_on_batch(job: SyncJob | None, source_type: str | None) -> str:
     """Say what ends a running sync that does not end by itself, as the next sentence of a message."""
+    from airflow_provider_kendra._starting import CUSTOM_SYNC_ENDS
+
     if source_type != "CUSTOM" or job is None or job.status != SyncJobStatus.SYNCING:
         return ""
-    return (
-        " The data source is CUSTOM: this sync ends only when someone stops it, for example with "
-        "KendraStopSyncJobOperator."
-    )
+    return f" {CUSTOM_SYNC_ENDS}, for example with KendraStopSyncJobOperator."
 
 
 class KendraSyncJobMetricsOperator(RecordTask, KendraOperator):
@@ -871,7 +669,6 @@ class KendraSyncJobMetricsOperator(RecordTask, KendraOperator):
     With thresholds it is a gate: one error names all that are not met, after the XComs were pushed.
     FAILED and ABORTED jobs pass no threshold, and a count that was not reported meets none.
 
-    :param data_source_id: The data source (templated).
     :param execution_id: The sync job (templated). Default None: the newest finished one.
     :param max_documents_failed: At most so many documents failed. Default None, as of the others: no threshold.
     :param max_failed_ratio: At most this share of documents failed, from 0 to 1: of those scanned or, where
@@ -893,7 +690,6 @@ class KendraSyncJobMetricsOperator(RecordTask, KendraOperator):
     def __init__(
         self,
         *,
-        data_source_id: str,
         execution_id: str | None = None,
         max_documents_failed: int | None = None,
         max_failed_ratio: float | None = None,
@@ -901,7 +697,6 @@ class KendraSyncJobMetricsOperator(RecordTask, KendraOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.data_source_id = data_source_id
         self.execution_id = execution_id
         self.max_documents_failed = max_documents_failed
         self.max_failed_ratio = max_failed_ratio
@@ -915,95 +710,54 @@ class KendraSyncJobMetricsOperator(RecordTask, KendraOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read the job, and judge it."""
+        from airflow_provider_kendra._thresholds import violations
+
         self.refuse_bad_parameters()
-        with _aws_errors_explained(
-            f"AWS will not list the sync jobs of data source {self.data_source_id} (index {self.index_id})"
-        ):
+        with _aws_errors_explained(self, "AWS will not list the sync jobs"):
             job = self._find_job()
         record = job.to_dict()
-        self.log.info("%s ended %s.%s", job.title, job.progress, job.error)
+        self._log_end(job)
         self._show_links(context, job.execution_id)
         self._push_keys(context, record)
-        violations = self._violations(job)
-        if violations:
+        found = violations(
+            job,
+            max_documents_failed=self.max_documents_failed,
+            max_failed_ratio=self.max_failed_ratio,
+            min_documents_scanned=self.min_documents_scanned,
+        )
+        if found:
             if self.do_xcom_push:
                 context["ti"].xcom_push(key="return_value", value=record)
             raise KendraSyncJobMetricsError(
-                f"{job.title} does not pass: {'; '.join(violations)}.{job.error}",
+                f"The sync does not pass: {'; '.join(found)}.{job.error} {job.title}.",
                 job=job,
-                violations=violations,
+                violations=found,
             )
         self._end_with(context, job)
         return record
 
     def _is_update(self, job: SyncJob) -> bool:
         """Without thresholds any end passes."""
-        return job.status in _UPDATED
+        return job.has_updated_index
 
     def _find_job(self) -> SyncJob:
         if self.execution_id is None:
             job = self.hook.get_latest_sync_job(self.index_id, self.data_source_id, statuses=TERMINAL_STATUSES)
             if job is None:
                 raise KendraSyncJobNotFoundError(
-                    f"Data source {self.data_source_id} (index {self.index_id}) has no finished sync job yet. Wait "
-                    "for one with KendraSyncJobSensor."
+                    "The data source has no finished sync job yet. Wait for one with KendraSyncJobSensor (data source "
+                    f"{self.data_source_id}, index {self.index_id})."
                 )
             return job
         job = self.hook.get_sync_job(self.index_id, self.data_source_id, self.execution_id)
-        if not job.is_finished:
-            raise KendraError(
-                f"{job.title} has not finished: {job.progress}. Wait for it with KendraSyncJobSensor.",
-                job=job,
-            )
-        return job
-
-    def _violations(self, job: SyncJob) -> list[str]:
-        found = []
-        thresholds = (self.max_documents_failed, self.max_failed_ratio, self.min_documents_scanned)
-        if job.status in (SyncJobStatus.FAILED, SyncJobStatus.ABORTED) and thresholds != (None, None, None):
-            found.append(f"it ended {job.status}")
-        failed, scanned = job.documents_failed, job.documents_scanned
-        if self.max_documents_failed is not None:
-            if failed is None:
-                found.append(f"documents failed are not reported (max_documents_failed={self.max_documents_failed})")
-            elif failed > self.max_documents_failed:
-                found.append(f"{failed} documents failed (max_documents_failed={self.max_documents_failed})")
-        if self.max_failed_ratio is not None:
-            if failed is None:
-                found.append(f"documents failed are not reported (max_failed_ratio={self.max_failed_ratio})")
-            elif _share(failed, total := _documents(job)) > self.max_failed_ratio:
-                found.append(f"{failed} of {total} documents failed (max_failed_ratio={self.max_failed_ratio})")
-        if self.min_documents_scanned is not None:
-            if scanned is None:
-                found.append(
-                    f"documents scanned are not reported (min_documents_scanned={self.min_documents_scanned}); "
-                    "Kendra never reports them for CUSTOM data sources"
-                )
-            elif scanned < self.min_documents_scanned:
-                found.append(f"{scanned} documents were scanned (min_documents_scanned={self.min_documents_scanned})")
-        return found
-
-
-def _share(failed: int, total: int) -> float:
-    """What part failed: none of none is 0, and any of none more than any threshold."""
-    if total == 0:
-        return 0.0 if failed == 0 else float("inf")
-    return failed / total
-
-
-def _documents(job: SyncJob) -> int:
-    """Count the documents that a job dealt with."""
-    if job.documents_scanned is not None:
-        return job.documents_scanned
-    return sum(
-        count or 0
-        for count in (
-            job.documents_added,
-            job.documents_modified,
-            job.documents_deleted,
-            job.documents_failed,
+        if job.is_finished:
+            return job
+        newest = self.hook.get_latest_sync_job(self.index_id, self.data_source_id)
+        if newest is not None and newest.execution_id != job.execution_id:
+            raise KendraError(f"The sync will not finish: {job.superseded}. {job.title}.", job=job)
+        raise KendraError(
+            f"The sync has not finished: {job.progress}. Wait for it with KendraSyncJobSensor. {job.title}.", job=job
         )
-    )
 
 
 _MANY_JOBS = 1000  # each takes about 500 bytes of the XCom
@@ -1056,9 +810,7 @@ class KendraListSyncJobsOperator(KendraOperator):
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """List, and sum up."""
         self.refuse_bad_parameters()
-        with _aws_errors_explained(
-            f"AWS will not list the sync jobs of data source {self.data_source_id} (index {self.index_id})"
-        ):
+        with _aws_errors_explained(self, "AWS will not list the sync jobs"):
             jobs = self.hook.list_sync_jobs(
                 self.index_id,
                 self.data_source_id,
@@ -1074,17 +826,9 @@ class KendraListSyncJobsOperator(KendraOperator):
                 len(jobs),
                 self.data_source_id,
             )
-        records = [job.to_dict() for job in jobs]
-        totals: dict[str, Any] = {
-            key: sum(record[key] or 0 for record in records) for key in (f"documents_{n}" for n in DOCUMENT_COUNTS)
-        }
-        totals["jobs"] = len(records)
-        totals["statuses"] = {
-            **dict.fromkeys(map(str, SyncJobStatus), 0),
-            **Counter(record["status"] for record in records),
-        }
+        totals = sum_up(jobs)
         self.log.info("Data source %s: %s", self.data_source_id, plain(totals))
         self._end_with(context)
         if self.do_xcom_push:
             context["ti"].xcom_push(key="totals", value=totals)
-        return records
+        return [job.to_dict() for job in jobs]

@@ -21,10 +21,11 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_kendra import _clock
-from airflow_provider_kendra._tasks import KendraOperator
+from airflow_provider_kendra._tasks import NET, KendraOperator
 from airflow_provider_kendra._text import plain
 from airflow_provider_kendra._validation import (
     MeasuredBy,
+    check_exactly_one,
     check_interval,
     check_max_age,
     check_seconds,
@@ -44,6 +45,7 @@ from airflow_provider_kendra.outcomes import (
     Outcome,
     Satisfied,
 )
+from airflow_provider_kendra.sync_job import NOT_FOUND_TIMEOUT, WHY_ONE_SYNC_IS_MEANT
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
 
 if TYPE_CHECKING or AIRFLOW_V_3_0_PLUS:
@@ -62,12 +64,6 @@ if TYPE_CHECKING:
     )
 
 # What only a running task needs is imported there: DAG parsing need not pay for it.
-
-NOT_FOUND_TIMEOUT = 120.0
-"""How long, in seconds, a sync job may not be listed before it counts as not found."""
-
-# Airflow's own time-out for a deferral: the net under the trigger's, which says more.
-_NET = timedelta(seconds=_clock.OVERRUN + 60)
 
 _TRIGGER = "airflow_provider_kendra.triggers.kendra.KendraSyncJobTrigger"
 
@@ -111,7 +107,7 @@ class _KendraSensor(KendraOperator, BaseSensorOperator):
             self.defer(
                 trigger=trigger,
                 method_name="execute_complete",
-                timeout=timedelta(seconds=self.timeout) + _NET,
+                timeout=timedelta(seconds=self.timeout) + NET,
             )
         if self._is_later_poke(began):
             self.hook._expect_connection()  # else the first poke would have failed
@@ -131,8 +127,15 @@ class _KendraSensor(KendraOperator, BaseSensorOperator):
             self._show_links(context, self._execution_id)
             return False
         self._failed = outcome if isinstance(outcome, Failed) else None
-        self._tell(context, outcome)
+        self._publish(context, outcome)
         return PokeReturnValue(is_done=True, xcom_value=self._end(outcome))
+
+    def _check_exactly_one(self, *names: str, hint: str = "") -> None:
+        """Check that exactly one of several parameters is given; raise ValueError with the task's id."""
+        try:
+            check_exactly_one({name: getattr(self, name) for name in names}, hint)
+        except ValueError as error:
+            raise ValueError(f"{self.task_id}: {error}") from None
 
     @abstractmethod
     def _make_trigger(self, *, waiting_since: str) -> _WaitTrigger:
@@ -181,7 +184,7 @@ class _KendraSensor(KendraOperator, BaseSensorOperator):
         except ValueError as error:
             reason = f"The event that resumed this task can't be used: {error}. The next try of the task waits anew."
             self._raise(KendraStateError(f"{reason} ({self.task_id}, index {self.index_id})"))
-        self._tell(context, outcome)
+        self._publish(context, outcome)
         return self._end(outcome)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -213,7 +216,7 @@ class _KendraSensor(KendraOperator, BaseSensorOperator):
     def _end(self, outcome: Outcome | AllFresh) -> dict[str, Any]:
         """Turn an outcome into the task's result or exception: the one place where all modes do so."""
         if isinstance(outcome, Satisfied):
-            self.log.info("%s is %s.", outcome.job.title, outcome.job.progress)
+            self._log_end(outcome.job)
             return outcome.job.to_dict()
         if isinstance(outcome, AllFresh):
             self.log.info("Fresh: %s.", plain(", ".join(outcome.jobs)))
@@ -251,7 +254,6 @@ class KendraSyncJobSensor(RecordTask, _KendraSensor):
     own besides it: ``execution_id``, ``status`` and ``documents_failed``. So a later task can take
     ``wait.output["execution_id"]``.
 
-    :param data_source_id: The data source (templated).
     :param execution_id: The sync job to wait for (templated). Passes when it ended acceptably; fails at once
         when it did not.
     :param started_after: Wait for any sync job that started at or after this time, no matter who started it: a
@@ -287,7 +289,6 @@ class KendraSyncJobSensor(RecordTask, _KendraSensor):
     def __init__(
         self,
         *,
-        data_source_id: str,
         execution_id: str | None = None,
         started_after: datetime | str | None = None,
         target_statuses: Sequence[str] = ("SUCCEEDED",),
@@ -297,18 +298,13 @@ class KendraSyncJobSensor(RecordTask, _KendraSensor):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.data_source_id = data_source_id
         self.execution_id = execution_id
         self.started_after = started_after
         self.target_statuses = target_statuses
         self.max_documents_failed = max_documents_failed
         self.not_found_timeout = check_seconds("not_found_timeout", not_found_timeout)
         self.deferrable = self.deferrable or start_from_trigger
-        if (execution_id is None) == (started_after is None):
-            raise ValueError(
-                f"{self.task_id}: exactly one of execution_id and started_after must be given; with neither, last "
-                "week's success would pass for today's."
-            )
+        self._check_exactly_one("execution_id", "started_after", hint=WHY_ONE_SYNC_IS_MEANT)
         if start_from_trigger:
             self._start_from_trigger()
 
@@ -325,7 +321,7 @@ class KendraSyncJobSensor(RecordTask, _KendraSensor):
         if AIRFLOW_V_3_3_PLUS:
             from airflow.triggers.base import StartTriggerArgs
 
-            timeout = timedelta(seconds=self.timeout) + _NET
+            timeout = timedelta(seconds=self.timeout) + NET
             # What Airflow makes of both when it starts the trigger.
             allowed = min(timeout, self.execution_timeout or timeout)
             aws = {name: getattr(self, name) for name in self.aws_template_fields}
@@ -455,8 +451,7 @@ class KendraDataFreshnessSensor(_KendraSensor):
         self.fail_fast = fail_fast
         if max_age is not None:
             check_max_age(max_age)
-        if (max_age is None) == (fresh_since is None):
-            raise ValueError(f"{self.task_id}: exactly one of max_age and fresh_since must be given.")
+        self._check_exactly_one("max_age", "fresh_since")
 
     def _make_trigger(self, *, waiting_since: str) -> KendraDataFreshnessTrigger:
         from airflow_provider_kendra.triggers.kendra import KendraDataFreshnessTrigger

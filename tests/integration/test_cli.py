@@ -338,6 +338,28 @@ def test_a_custom_data_source_cannot_be_waited_for_and_is_not_started(custom_dat
     assert custom_data_source.kendra.call_count("StartDataSourceSyncJob") == 0
 
 
+def test_start_says_that_it_may_wait_for_ever_if_it_may_not_find_out_the_type_of_the_data_source(
+    data_source: DataSource, run: Run, clock: Clock
+):
+    data_source.kendra.inject("DescribeDataSource", error="AccessDeniedException", message="not allowed")
+    clock.plans = [lambda: data_source.finish("SUCCEEDED")]
+
+    result = run("start", *data_source.ids, "--wait", "-o", "json")
+
+    assert (result.status, result.records[0]["status"]) == (0, "SUCCEEDED")
+    assert result.err.startswith("Could not find out the type of the data source: ")
+    assert "If it is CUSTOM, its sync ends only when someone stops it." in result.err
+
+
+def test_start_names_its_sync_before_it_is_listed(data_source: DataSource, run: Run):
+    data_source.kendra.set_listing_delay(2)
+
+    (record,) = run("start", *data_source.ids, "-o", "json").records
+
+    assert (record["status"], record["start_time"]) == ("SYNCING", None)
+    assert record["execution_id"]
+
+
 def test_stop_stops_what_runs(data_source: DataSource, run: Run):
     running = data_source.start()
 
@@ -345,6 +367,7 @@ def test_stop_stops_what_runs(data_source: DataSource, run: Run):
 
     assert result.status == 0
     assert result.records[0]["execution_id"] == running
+    assert result.err.startswith("Stop sent: the sync was SYNCING")
     assert data_source.kendra.call_count("StopDataSourceSyncJob") == 1
 
 
@@ -355,6 +378,19 @@ def test_stop_can_wait_for_the_end_whatever_it_is(data_source: DataSource, run: 
     result = run("stop", *data_source.ids, "--wait", "-o", "json")
 
     assert (result.status, result.records[0]["status"]) == (0, "ABORTED")
+    assert result.err.startswith("Stop sent: the sync was SYNCING")  # an interrupted wait must not hide that
+
+
+def test_a_stop_is_over_once_a_newer_sync_runs_whatever_the_list_says_of_the_stopped_one(
+    data_source: DataSource, run: Run, clock: Clock
+):
+    data_source.show([listed("mine", "SYNCING", StartTime=ago(hours=1))])
+    newer = [listed("newer", "SYNCING", StartTime=NOW), listed("mine", "STOPPING", StartTime=ago(hours=1))]
+    clock.plans = [lambda: data_source.show(newer)]
+
+    result = run("stop", *data_source.ids, "--wait", "-o", "json")
+
+    assert (result.status, result.records[0]["execution_id"]) == (0, "mine")
 
 
 def test_stop_with_nothing_running_is_fine_and_says_so(data_source: DataSource, run: Run):
@@ -384,14 +420,17 @@ def test_stop_of_an_older_sync_that_is_listed_as_running_leaves_the_running_one_
     result = run("stop", *data_source.ids, "--execution-id", "mine")
 
     assert result.status == 0
-    assert result.err.startswith("Nothing to stop: ")
+    assert result.err.startswith("Nothing to stop: its status is still SYNCING though a newer sync job has started")
     assert data_source.kendra.call_count("StopDataSourceSyncJob") == 0
 
 
 def test_stop_does_not_repeat_a_stop(data_source: DataSource, run: Run):
     data_source.show([listed("mine", "STOPPING")])
 
-    assert run("stop", *data_source.ids).status == 0
+    result = run("stop", *data_source.ids)
+
+    assert result.status == 0
+    assert result.err.startswith("No stop was sent: the sync is STOPPING")
     assert data_source.kendra.call_count("StopDataSourceSyncJob") == 0
 
 
@@ -455,8 +494,8 @@ def test_wait_writes_its_progress_over_and_over_in_one_line_of_a_terminal(
         (["incomplete"], 1, "--max-documents-failed 3 or more would have accepted it"),
         (["incomplete", "--max-documents-failed", "3"], 0, ""),
         (["absent"], 2, "not in the history"),
-        ([], 2, "either EXECUTION_ID or --started-after"),
-        (["running", "--started-after", "1h"], 2, "either EXECUTION_ID or --started-after"),
+        ([], 2, "xactly one of EXECUTION_ID and --started-after must be given"),
+        (["running", "--started-after", "1h"], 2, "xactly one of EXECUTION_ID and --started-after must be given"),
     ],
 )
 def test_wait_ends_with_a_status_and_a_reason(

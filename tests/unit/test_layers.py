@@ -12,7 +12,8 @@ import airflow_provider_kendra
 
 NAME = "airflow_provider_kendra"
 ROOT = Path(airflow_provider_kendra.__file__).parent
-AT_MOST = 13
+AT_MOST = 6
+PAGE = ROOT.parent / "docs" / "explanation" / "architecture.md"
 
 
 def module_of(path: Path) -> str:

@@ -40,13 +40,16 @@ from airflow_provider_kendra._starting import (
     WaitOut,
     advance_start,
     already_running,
+    find_out_type,
     is_outdated,
+    read_started_job,
 )
 from airflow_provider_kendra._waiting import sources
 from airflow_provider_kendra._waiting import wait as waits
 from airflow_provider_kendra._waiting.conditions import sync_job_condition
 from airflow_provider_kendra.exceptions import (
     KendraError,
+    KendraRequestError,
     KendraSyncJobAlreadyRunningError,
     KendraSyncJobFailedError,
     KendraSyncJobTimeoutError,
@@ -345,9 +348,8 @@ def test_a_refusal_names_the_sync_that_runs_and_what_to_do():
     error = already_running(INDEX_ID, DATA_SOURCE_ID, BUSY[0])
     assert error.job == BUSY[0]
     assert str(error) == (
-        f"Data source {DATA_SOURCE_ID} (index {INDEX_ID}) is in use, so that no sync could be started: "
-        f"{BUSY[0].title} is SYNCING (no documents reported), since None. "
-        "Kendra runs one sync job of a data source at a time: wait for it to end, or stop it."
+        "No sync could be started, since a sync is running: SYNCING (no documents reported) since None. Kendra runs "
+        f"one sync of a data source at a time: wait for it to end, or stop it. {BUSY[0].title}."
     )
 
 
@@ -460,7 +462,8 @@ def test_after_a_minute_of_errors_the_last_one_is_named(histories: Any, answers:
     with pytest.raises(KendraError, match=r"within 60 s\. Last error: it is transient") as caught:
         advance_start(calls, Starter())
     assert caught.value.__cause__ in (NO_EFFECT, ANSWER_LOST)
-    assert "No sync of data source source (index index) could be started" in str(caught.value)
+    assert str(caught.value).startswith("No sync could be started")
+    assert "data source source, index index" in str(caught.value)
     assert START_GRACE <= calls.elapsed - 1000 <= START_GRACE + 2 * PAUSE
 
 
@@ -478,6 +481,48 @@ def test_what_is_running_is_left_to_the_caller(policy: IfRunning, expected: type
     calls = Calls([BUSY])
     assert isinstance(advance_start(calls, Starter(policy)), expected)
     assert calls.done == ["read"]
+
+
+@pytest.mark.parametrize("source_type", ["S3", None])
+def test_a_data_source_that_is_not_known_to_be_custom_may_be_waited_for(source_type: str | None):
+    warnings: list[str] = []
+    found = find_out_type(Calls(types=[source_type]), instead_of_waiting="Stop it.", warn=warnings.append)
+    assert (found, warnings) == (source_type, [])
+
+
+def test_waiting_for_a_custom_data_source_is_refused_with_what_to_do_instead():
+    with pytest.raises(KendraRequestError, match=r"^The data source is CUSTOM: .* never end\. Stop it\. .*source"):
+        find_out_type(Calls(types=["CUSTOM"]), instead_of_waiting="Stop it.", warn=[].append)
+
+
+def test_a_custom_data_source_that_is_not_waited_for_is_no_error():
+    assert find_out_type(Calls(types=["CUSTOM"]), instead_of_waiting=None, warn=[].append) == "CUSTOM"
+
+
+@pytest.mark.parametrize(("advice", "is_risk_named"), [("Stop it.", True), (None, False)])
+def test_a_type_that_cannot_be_found_out_is_a_warning_and_no_error(advice: str | None, is_risk_named: bool):
+    warnings: list[str] = []
+    assert find_out_type(Calls(types=[DENIED]), instead_of_waiting=advice, warn=warnings.append) is None
+    assert warnings[0].startswith("Could not find out the type of the data source: it is permanent.")
+    assert ("If it is CUSTOM, its sync ends only when someone stops it." in warnings[0]) is is_risk_named
+
+
+@pytest.mark.parametrize("error", [ValueError("no id"), KendraRequestError("no connection")])
+def test_a_type_that_is_asked_for_with_wrong_parameters_is_an_error(error: Exception):
+    with pytest.raises(type(error), match="no "):
+        find_out_type(Calls(types=[error]), instead_of_waiting=None, warn=[].append)
+
+
+@pytest.mark.parametrize(
+    ("history", "status"),
+    [(jobs("newer SYNCING", "mine STOPPING"), "STOPPING"), (jobs("old FAILED"), "SYNCING"), (DENIED, "SYNCING")],
+    ids=["listed", "not listed", "not readable"],
+)
+def test_a_job_that_was_started_is_known_whether_it_is_listed_or_not(history: Any, status: str):
+    calls = Calls([history])
+    job = read_started_job(calls, "mine")
+    assert (job.execution_id, job.status) == ("mine", status)
+    assert (calls.lines != []) is (history is DENIED)
 
 
 # --- A model of the service ---------------------------------------------------------------------------------------
@@ -963,7 +1008,7 @@ class World:
             patch("airflow_provider_kendra._waiting.wait.time", self),
             patch("airflow_provider_kendra.hooks.kendra.KendraSyncJobsHook._of", lambda parameters: hook),
             # What is tried here on every Airflow is the decision, not what carries it.
-            patch("airflow_provider_kendra.operators.kendra.AIRFLOW_V_3_3_PLUS", self.plan.durable),
+            patch("airflow_provider_kendra.operators._memory.AIRFLOW_V_3_3_PLUS", self.plan.durable),
         ):
             yield
 

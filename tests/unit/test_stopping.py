@@ -161,6 +161,24 @@ def test_a_retry_that_remembers_nothing_stops_only_what_an_earlier_try_can_have_
     assert may_follow_a_stopped_job(running, None, None) is False
 
 
+@pytest.mark.parametrize(
+    ("stopped", "message"),
+    [
+        (Stopped(StopState.NOT_LISTED), "Nothing to stop: no sync is running."),
+        (
+            Stopped(StopState.OVER, job("a", "FAILED")),
+            "Nothing to stop: the sync ended FAILED (no documents reported).",
+        ),
+        (Stopped(StopState.OVER, job("a", "SYNCING")), "Nothing to stop: its status is still SYNCING though a newer"),
+        (Stopped(StopState.STOPPING, job("a", "STOPPING")), "No stop was sent: the sync is STOPPING"),
+        (Stopped(StopState.SENT, job("a", "SYNCING")), "Stop sent: the sync was SYNCING (no documents reported)."),
+    ],
+)
+def test_a_stop_says_first_what_became_of_it_and_last_which_sync_it_is_about(stopped: Stopped, message: str):
+    assert stopped.message.startswith(message)
+    assert stopped.job is None or stopped.message.endswith(f"{stopped.job.title}.")
+
+
 # --- The loop, over scripted calls --------------------------------------------------------------------------------
 
 
@@ -453,7 +471,7 @@ class World:
             patch("airflow_provider_kendra._waiting.wait.time", self),
             patch("airflow_provider_kendra.hooks.kendra.KendraSyncJobsHook._of", lambda parameters: hook),
             # What is tried here on every Airflow is the decision, not what carries it.
-            patch("airflow_provider_kendra.operators.kendra.AIRFLOW_V_3_3_PLUS", self.plan.has_store),
+            patch("airflow_provider_kendra.operators._memory.AIRFLOW_V_3_3_PLUS", self.plan.has_store),
         ):
             yield
 

@@ -11,7 +11,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airflow_provider_kendra import sync_job
-from airflow_provider_kendra.sync_job import TERMINAL_STATUSES, Acceptance, SyncJob, SyncJobStatus
+from airflow_provider_kendra.sync_job import (
+    ANY_END,
+    DOCUMENT_COUNTS,
+    TERMINAL_STATUSES,
+    Acceptance,
+    SyncJob,
+    SyncJobStatus,
+    sum_up,
+)
 
 INDEX_ID = "0a1b2c3d-4e5f-6789-abcd-ef0123456789"
 IDS = {"index_id": INDEX_ID, "data_source_id": "documents"}
@@ -362,3 +370,42 @@ class TestAcceptance:
     def test_a_tolerance_that_is_no_count_is_refused(self, limit):
         with pytest.raises(ValueError, match="max_documents_failed must be a whole number of 0 or more"):
             Acceptance(max_documents_failed=limit)
+
+    @pytest.mark.parametrize("status", FINISHED)
+    def test_any_end_is_an_end(self, status):
+        assert ANY_END.objection(job(status)) is None
+
+
+class TestEnd:
+    def test_a_job_that_has_finished_ended_with_its_status(self):
+        assert job("FAILED", documents_failed=2).end == "the sync ended FAILED (2 failed)"
+
+    @pytest.mark.parametrize(("status", "named"), [("SYNCING", "SYNCING"), ("", "not reported"), ("A\nB", r"A\nB")])
+    def test_a_job_that_is_over_but_listed_as_running_has_been_superseded(self, status, named):
+        assert job(status).end == (
+            f"its status is still {named} though a newer sync job has started, so it is not running"
+        )
+
+
+class TestCounts:
+    def test_each_count_has_its_name(self):
+        counts = dict(zip(DOCUMENT_COUNTS, range(5), strict=True))
+        assert job("SYNCING", **{f"documents_{name}": n for name, n in counts.items()}).document_counts == counts
+
+    def test_the_documents_of_a_job_are_those_scanned(self):
+        assert job("SUCCEEDED", documents_scanned=7, documents_added=3).documents_processed == 7
+
+    def test_where_these_are_not_reported_they_are_all_others(self):
+        counts = {"documents_added": 1, "documents_modified": 2, "documents_deleted": 4, "documents_failed": 8}
+        assert job("SUCCEEDED", **counts).documents_processed == 15
+        assert job("SUCCEEDED").documents_processed == 0
+
+    @pytest.mark.parametrize("status", [*FINISHED, *UNFINISHED, "ERROR"])
+    def test_only_a_success_whole_or_in_part_has_updated_the_index(self, status):
+        assert job(status).has_updated_index is (status in ("SUCCEEDED", "INCOMPLETE"))
+
+    def test_jobs_are_summed_up_with_statuses_that_are_not_known(self):
+        totals = sum_up([job("ERROR"), job("FAILED", documents_failed=2), job("FAILED", documents_failed=3)])
+        assert (totals["jobs"], totals["documents_failed"], totals["documents_added"]) == (3, 5, 0)
+        assert totals["statuses"] == {**dict.fromkeys(SyncJobStatus, 0), "FAILED": 2, "ERROR": 1}
+        json.dumps(totals)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_kendra._validation import check_connection_id, check_identifier, check_time
+from airflow_provider_kendra._validation import check_connection_id, check_exactly_one, check_identifier, check_time
 
 INDEX_ID = "0a1b2c3d-4e5f-6789-abcd-ef0123456789"
 WORD = string.ascii_letters + string.digits
@@ -138,3 +138,20 @@ def test_both_ids_in_one_long_text_are_cut():
     with pytest.raises(ValueError, match="CloudFormation") as raised:
         check_identifier("data_source_id", "x" * 5_000 + "|" + "i" * 36)
     assert len(str(raised.value)) < 1_000
+
+
+def test_one_of_several_parameters_is_enough():
+    check_exactly_one({"max_age": None, "fresh_since": 0, "schedule_grace": None})
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"a": None, "b": None}, "Exactly one of a and b must be given, got none. Say which."),
+        ({"a": 1, "b": "", "c": None}, "Exactly one of a, b and c must be given, got a and b."),
+    ],
+)
+def test_parameters_that_exclude_each_other_are_named_with_those_that_are_given(values, message):
+    with pytest.raises(ValueError, match="Exactly one of") as refused:
+        check_exactly_one(values, "Say which.")
+    assert str(refused.value) == message

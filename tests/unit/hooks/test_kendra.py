@@ -757,7 +757,7 @@ class TestStart:
     def test_a_running_sync_is_told_with_its_job(self, hook, source):
         running = source.start()
         with pytest.raises(
-            KendraSyncJobAlreadyRunningError, match=f"{running}.*wait for it to end, or stop it"
+            KendraSyncJobAlreadyRunningError, match=f"wait for it to end, or stop it.*{running}"
         ) as caught:
             hook.start_sync_job(*source.ids)
         assert caught.value.job.execution_id == running

@@ -589,9 +589,9 @@ class TestBatches:
         source.start()
         task = Task(source, wait_for_completion=False, timeout=100, deferrable=is_deferrable)
         said = listen(task)
-        with pytest.raises(KendraSyncJobTimeoutError, match="CUSTOM: this sync ends only when someone stops it"):
+        with pytest.raises(KendraSyncJobTimeoutError, match="CUSTOM: its sync ends only when someone stops it"):
             task.run()
-        assert any("CUSTOM: this sync ends only when someone stops it" in line for line in said)
+        assert any("CUSTOM: its sync ends only when someone stops it" in line for line in said)
         assert task.syncs == 1
 
     def test_one_of_others_that_is_being_indexed_ends_by_itself(self, source, is_deferrable):

@@ -9,6 +9,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, Asset, Tas
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from airflow_provider_kendra._thresholds import violations
 from airflow_provider_kendra.exceptions import (
     KendraError,
     KendraRequestError,
@@ -282,10 +283,6 @@ def finished(status="SUCCEEDED", **documents):
     return listed("e", status, EndTime=NEWEST_START + timedelta(minutes=1), Metrics=counts(**documents))
 
 
-def violations(job, **thresholds):
-    return KendraSyncJobMetricsOperator(task_id="metrics", **IDS, **thresholds)._violations(job)
-
-
 class TestMetrics:
     @pytest.fixture
     def make(self, data_source):
@@ -320,6 +317,16 @@ class TestMetrics:
             make(execution_id="e").execute(context)
         assert caught.value.job.execution_id == "e"
         assert not isinstance(caught.value, AirflowFailException)
+
+    def test_nobody_is_told_to_wait_for_a_job_that_will_not_finish_since_a_newer_one_has_started(
+        self, make, data_source, context
+    ):
+        data_source.show(
+            [listed("newer", "SYNCING"), listed("e", "SYNCING", StartTime=NEWEST_START - timedelta(days=1))]
+        )
+        with pytest.raises(KendraError, match="will not finish: its status is still SYNCING though a newer") as caught:
+            make(execution_id="e").execute(context)
+        assert "Wait for it" not in str(caught.value)
 
     @pytest.mark.parametrize("history", [[], [listed("running", "SYNCING")]])
     def test_a_data_source_without_a_finished_job_is_an_error(self, make, data_source, context, history):

@@ -48,7 +48,7 @@ class TestArguments:
         "arguments", [{}, {"execution_id": "mine", "started_after": "2026-01-31T05:00:00+00:00"}], ids=["none", "both"]
     )
     def test_what_is_waited_for_must_be_told_once(self, make_sensor: Any, arguments: dict[str, str]) -> None:
-        with pytest.raises(ValueError, match="wait: exactly one of execution_id and started_after must be given"):
+        with pytest.raises(ValueError, match="wait: Exactly one of execution_id and started_after must be given"):
             make_sensor(**arguments)
 
     def test_its_time_out_is_airflows_own(self, make_sensor: Any) -> None:
@@ -163,7 +163,7 @@ class TestPoke:
         for _ in range(5):
             sensor.poke({})
         assert [line.split()[0] for line in lines[:2]] == ["SYNCING", "SYNCING_INDEXING"]
-        assert [line.partition(" is ")[2].split()[0] for line in lines[2:]] == ["SUCCEEDED"]
+        assert [line.partition(" ended ")[2].split()[0] for line in lines[2:]] == ["SUCCEEDED"]
 
 
 class TestStartFromTrigger:
