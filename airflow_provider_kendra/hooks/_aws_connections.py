@@ -6,11 +6,14 @@ import json
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlsplit
 
 from airflow_provider_kendra._text import plain
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
+
+UNREADABLE_EXTRA = "has an extra that is no valid JSON object. Correct it."
 
 _PAIR = ("aws_access_key_id", "aws_secret_access_key")
 
@@ -27,7 +30,7 @@ def fault_of(connection: Connection) -> str | None:
         return fault
     extra = _extra_of(connection.extra)
     if extra is None:
-        return "has an extra that is no valid JSON object. Correct it."
+        return UNREADABLE_EXTRA
     return (
         _fault_of_role(extra)
         or _fault_of_names(extra)
@@ -46,6 +49,18 @@ def is_unreadable(text: str) -> bool:
     if text.startswith("{"):
         return _json_object(text) is None
     return bool(text) and re.match(r"[A-Za-z][\w+.-]*://", text) is None
+
+
+def has_unreadable_extra(text: str) -> bool:
+    """
+    Whether the text of a connection has an extra that is no JSON object; Airflow 3.1 calls it undefined then.
+
+    :param text: The value of its environment variable, "" for none.
+    """
+    text = text.strip()
+    values = _json_object(text) if text.startswith("{") else dict(parse_qsl(urlsplit(text).query))
+    extra = (values or {}).get("extra" if text.startswith("{") else "__extra__")
+    return bool(extra) and _extra_of(extra) is None
 
 
 def _fault_of_type(connection: Connection) -> str | None:

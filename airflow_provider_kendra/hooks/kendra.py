@@ -53,7 +53,12 @@ from airflow_provider_kendra.exceptions import (
     KendraRequestError,
     KendraSyncJobNotFoundError,
 )
-from airflow_provider_kendra.hooks._aws_connections import fault_of, is_unreadable
+from airflow_provider_kendra.hooks._aws_connections import (
+    UNREADABLE_EXTRA,
+    fault_of,
+    has_unreadable_extra,
+    is_unreadable,
+)
 from airflow_provider_kendra.hooks._aws_errors import (
     THROTTLING_CODES,
     check_ca_bundle,
@@ -174,7 +179,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         try:
             connection = super().get_connection(conn_id)
         except AirflowNotFoundException as error:
-            _check_environment(conn_id, is_defined=False)
+            _check_environment(conn_id)
             raise ConnectionNotDefinedError(
                 f"The AWS connection {conn_id!r} is not defined. Define it, {remedy}"
             ) from error
@@ -188,7 +193,7 @@ class KendraSyncJobsHook(AwsBaseHook):
                 f"The look-up of the AWS connection {conn_id!r} failed ({type(error).__name__})."
             ) from None
         if (connection.conn_type or "").lower() != "aws":
-            _check_environment(conn_id, is_defined=True)
+            _check_environment(conn_id)
         if fault := fault_of(connection):
             raise KendraRequestError(f"The AWS connection {conn_id!r} {fault}")
         return connection
@@ -746,20 +751,17 @@ def _check_connection_id(conn_id: object) -> None:
         raise KendraRequestError(str(error)) from None
 
 
-def _check_environment(conn_id: str, *, is_defined: bool) -> None:
+def _check_environment(conn_id: str) -> None:
     """Raise for an environment variable that Airflow takes for no connection, or for one without a type."""
     name = f"AIRFLOW_CONN_{conn_id.upper()}"
-    text = os.environ.get(name, "").strip()
+    text = os.environ.get(name, "")
     if is_unreadable(text):
         raise KendraRequestError(
             f"The AWS connection {conn_id!r} cannot be read: the environment variable {name} is no valid "
             "JSON and no URI such as aws://. Correct it."
         )
-    if text and not is_defined:  # Airflow 3.1 says so of an extra that is no JSON
-        raise KendraRequestError(
-            f"The AWS connection {conn_id!r} cannot be read: Airflow rejects the environment variable {name}, probably "
-            "since its extra is no valid JSON object. Correct it."
-        )
+    if has_unreadable_extra(text):
+        raise KendraRequestError(f"The AWS connection {conn_id!r} {UNREADABLE_EXTRA}")
 
 
 def _newest_first(jobs: list[SyncJob]) -> list[SyncJob]:
