@@ -165,6 +165,19 @@ class Subscriber:
         look-up, which will pass.
     """
 
+    # There can be thousands of waits, each with one of these.
+    __slots__ = (
+        "_connect",
+        "_is_connection_known",
+        "_poller",
+        "_subscriptions",
+        "deadline",
+        "errors",
+        "interval",
+        "since",
+        "woken",
+    )
+
     ignores_absence_before = False  # whether "no such job" in an answer from before the wait is no news
 
     def __init__(
@@ -221,23 +234,25 @@ class Subscriber:
         """Whether a subscription has had no poll of its own yet."""
         return any(poll.owes_a_poll_to(subscription) for poll, subscription in self._subscriptions)
 
-    async def news(self, until: float) -> bool:
+    async def news(self, until: float) -> None:
         """
-        Wait for news, and return whether there are any.
+        Wait for news, or for a time.
 
         :param until: The time of the event loop at which to wait no longer.
         """
+        timer = None if until == FOREVER else asyncio.get_running_loop().call_at(until, self.woken.set)
         try:
-            async with asyncio.timeout_at(None if until == FOREVER else until):
-                await self.woken.wait()
-        except TimeoutError:
-            return False
+            await self.woken.wait()
+        finally:
+            if timer is not None:
+                timer.cancel()
         self.woken.clear()
-        return True
 
 
 class Wait(Subscriber, ABC, Generic[Result, S]):
     """The wait of one task in the event loop, which ends with an outcome."""
+
+    __slots__ = ()
 
     @abstractmethod
     def decide(self) -> Result | Failed | None:
@@ -270,15 +285,14 @@ class Wait(Subscriber, ABC, Generic[Result, S]):
         try:
             while True:
                 progress = time() + max(wait_log.due_in(_clock.utcnow()), 1.0)
-                if not await self.news(min(give_up, progress)) and time() >= give_up:
-                    if not self.is_owed_a_poll:
-                        return self.timed_out()
-                    give_up = time() + OVERRUN
-                    continue
+                await self.news(min(give_up, progress))
                 if (outcome := self.decide()) is not None:
                     return outcome
-                if self.is_over:
+                if self.is_over or (time() >= give_up and not self.is_owed_a_poll):
                     return self.timed_out()
+                if time() >= give_up:
+                    give_up = time() + OVERRUN
+                    continue
                 now = _clock.utcnow()
                 is_last_poll_due = self.deadline is not None and now >= self.deadline
                 if not is_last_poll_due and (line := self.line(wait_log, now)):

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 
 class _SyncJobWait(Wait[Satisfied, Waiting]):
+    __slots__ = ("_subject", "_subscription")
+
     ignores_absence_before = True
 
     def __init__(self, source: DataSource, condition: SyncJobCondition, **options: Any) -> None:

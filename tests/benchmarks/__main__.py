@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from airflow_provider_kendra._waiting.client import MAX_CALLS
+from airflow_provider_kendra._waiting.threads import MAX_CALLS
 from airflow_provider_kendra.testing import LocalKendra
 
 OURS = ["airflow_provider_kendra.operators.kendra", "airflow_provider_kendra.sensors.kendra"]
@@ -39,6 +39,9 @@ TARGETS = {
 }
 PEER_SHARE = 0.02  # of what as many waits of the peer take; machines differ in their speed
 PARSE_SHARE = 0.15  # of what a DAG file pays for the Glue modules of the amazon provider
+
+# Of a deferred wait in Airflow's trigger runner, above Airflow's own DateTimeTrigger; and once, with the client.
+TRIGGERER_TARGETS = {"kb_above": 5, "mb_once": 36}
 
 INTERVALS = 2  # for which waits are looked on
 
@@ -133,13 +136,14 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as home, LocalKendra() as kendra:
         waits = [(each, count, _waits(home, kendra, each, count, times)) for each, count, times in plan]
         loads = {each: _load(home, kendra, load, each) for each in load.sizes if each == "ours" or has_peer}
+        triggerer = {each: _triggerer(home, kendra, each) for each in ("ours", "airflow")}
         isolation = _isolation(home, kendra, **(QUICK_ISOLATION if arguments.quick else ISOLATION))
         histories = [_history(home, kendra, jobs) for jobs in HISTORIES[: 1 if arguments.quick else None]]
         soak = _soak(home, kendra, **(QUICK_SOAK if arguments.quick else SOAK))
         parse = {name: _parse(home, modules, repeats) for name, modules in {"ours": OURS, "eager": EAGER}.items()}
 
     missed = _report_waits(waits, repeats) + _report_load(loads, load) + _report_isolation(isolation)
-    missed += _report_histories(histories) + _report_soak(soak) + _report_parse(parse)
+    missed += _report_triggerer(triggerer) + _report_histories(histories) + _report_soak(soak) + _report_parse(parse)
     print("\n".join(f"MISSED: {each}" for each in missed) or "All targets are met.")
     print(f"Took {time.perf_counter() - began:.0f} s.")
     if arguments.output:
@@ -148,6 +152,7 @@ def main() -> int:
             "versions": {"python": sys.version.split()[0], **versions},
             "waits": [{"trigger": each, "waits": count, **result} for each, count, result in waits],
             "load": {"interval_s": load.interval, **loads},
+            "triggerer": triggerer,
             "isolation": isolation,
             "histories": histories,
             "soak": soak,
@@ -200,6 +205,18 @@ def _load(home: str, kendra: LocalKendra, load: Load, trigger: str) -> dict[str,
         ends=load.ends,
         url=kendra.url,
         sources=[(each, kendra.create_s3_data_source(each, "documents")) for each in index_ids],
+    )
+    return result
+
+
+def _triggerer(home: str, kendra: LocalKendra, trigger: str) -> dict[str, Any]:
+    print(f"… 1,000 deferred waits in Airflow's trigger runner, {trigger}", file=sys.stderr)
+    kendra.reset()
+    index_id = kendra.create_index()
+    ids = {"index_id": index_id, "data_source_id": kendra.create_custom_data_source(index_id)}
+    kendra.set_history(*ids.values(), [{"ExecutionId": "job", "Status": "SYNCING"}])
+    result: dict[str, Any] = _fresh(
+        home, "tests.benchmarks.triggerer", trigger=trigger, waits=1000, url=kendra.url, **ids
     )
     return result
 
@@ -322,6 +339,21 @@ def _report_load(loads: dict[str, dict[str, Any]], load: Load) -> list[str]:
         f"load: {LOAD_COLUMNS[name]} is {ours[name]}, target {target:g}"
         for name, target in targets.items()
         if ours[name] > target
+    ]
+
+
+def _report_triggerer(triggerer: dict[str, Any]) -> list[str]:
+    print("1,000 deferred waits in Airflow's own trigger runner, and as many of Airflow's DateTimeTrigger.\n")
+    _head("", "RSS a wait (kB)", "RSS once (MB)")
+    for name, result in triggerer.items():
+        _row(name, f"{result['kb_per_wait']}", f"{result['mb_once']}")
+    print()
+    ours, airflow = triggerer["ours"], triggerer["airflow"]
+    found = {"kb_above": round(ours["kb_per_wait"] - airflow["kb_per_wait"], 1), "mb_once": ours["mb_once"]}
+    return [
+        f"trigger runner: {name} is {found[name]}, target {target}"
+        for name, target in TRIGGERER_TARGETS.items()
+        if found[name] > target
     ]
 
 
