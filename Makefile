@@ -96,6 +96,7 @@ lint: .venv/.ready ## ruff and mypy
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
 
+docs: export AIRFLOW_HOME = $(CURDIR)/.airflow/docs
 docs: .venv/.ready ## The documentation site, in docs/_build/html; what it shows as code is run
 	@echo "== docs: sphinx, warnings are errors"
 	@.venv/bin/python -m sphinx --builder html --nitpicky --fail-on-warning --keep-going --quiet docs docs/_build/html

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 from contextlib import suppress
 
@@ -29,6 +30,9 @@ MODULES = (
     "tests.integration.run_dag",
 )
 
+# What is imported is never garbage: neither this process nor those that are forked from it need to look through it.
+gc.disable()
+
 for module in MODULES:
     with suppress(ImportError):  # not every version has it
         importlib.import_module(module)
@@ -47,3 +51,6 @@ async def _first_request() -> None:
 if AIRFLOW_V_3_0_PLUS:
     with suppress(ImportError, AttributeError):
         asyncio.run(_first_request())
+
+gc.freeze()
+gc.enable()

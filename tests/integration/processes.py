@@ -19,8 +19,6 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS
-
 ROOT = Path(__file__).parents[2]
 
 # Airflow reads these when it is imported.
@@ -60,6 +58,9 @@ class _Unforked(subprocess.Popen[bytes]):
 
 def start(module: str, *arguments: str, env: Mapping[str, str], output: Path) -> Any:
     """Start ``python -m MODULE ARGUMENTS``; gives a ``multiprocessing.Process``, which leads a session of its own."""
+    # Imported here since the first process of pytest-xdist, which only distributes tests, would wait for Airflow's import.
+    from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS
+
     if module == "airflow" and not AIRFLOW_V_3_0_PLUS:  # much of Airflow 2 goes by what its modules read when imported
         with output.open("ab") as log:
             return _Unforked(
