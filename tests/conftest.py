@@ -74,6 +74,7 @@ def pytest_xdist_auto_num_workers() -> int:
     return min((os.cpu_count() or 1) + 1, 8)
 
 
+@pytest.hookimpl(trylast=True)  # after pytest-random-order has shuffled the files
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that speak to a local Kendra over HTTP, and begin with the longest files, to end sooner."""
     items.sort(key=lambda item: item.path.name not in _LONGEST)
