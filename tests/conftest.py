@@ -69,9 +69,10 @@ _SERVERS = {"_local_kendra_server", "server"}
 _LONGEST = {"test_triggerer.py", "test_example_dags.py"}
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """One process more than there are cores: tests of a real Airflow mostly wait for it."""
-    return min((os.cpu_count() or 1) + 1, 8)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """More processes than there are cores: a unit test waits for the local Kendra, and a real Airflow takes longer."""
+    has_integration = any("integration" in argument for argument in config.args)
+    return min((os.cpu_count() or 1) + (2 if has_integration else 1), 8)
 
 
 @pytest.hookimpl(trylast=True)  # after pytest-random-order has shuffled the files

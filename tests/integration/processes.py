@@ -59,7 +59,7 @@ class _Unforked(subprocess.Popen[bytes]):
 
 def start(module: str, *arguments: str, env: Mapping[str, str], output: Path) -> Any:
     """Start ``python -m MODULE ARGUMENTS``; gives a ``multiprocessing.Process``, which leads a session of its own."""
-    # Imported here since the first process of pytest-xdist, which only distributes tests, would wait for Airflow.
+    # Imports Airflow, for which the process of pytest-xdist that only distributes the tests would wait.
     from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS
 
     if module == "airflow" and not AIRFLOW_V_3_0_PLUS:  # much of Airflow 2 goes by what its modules read when imported
