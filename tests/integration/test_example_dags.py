@@ -125,9 +125,10 @@ def demo() -> ModuleType:
 @pytest.fixture
 def examples(demo: ModuleType, local_kendra: LocalKendra, tmp_path: Path) -> dict[str, str]:
     """The environment of ``make airflow``, but for Airflow's own place and server."""
-    local_kendra.set_sync_duration(0.1)
+    local_kendra.set_sync_duration(3600)  # sync_once ends its sync itself
     environment = demo.example_environment(local_kendra)
     demo.sync_once(local_kendra, environment)
+    local_kendra.set_sync_duration(0.1)
     kept: dict[str, str] = demo.ui_environment(tmp_path, environment, "8080")
     return {name: value for name, value in kept.items() if name in environment or name.endswith("DAGS_FOLDER")}
 
