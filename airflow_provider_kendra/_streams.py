@@ -1,4 +1,4 @@
-"""Standard output and error of the commands: closed, broken, full, or without the characters that are written."""
+"""Handles a standard output or error that is closed, broken, full, or cannot encode a character."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TextIO
 
 BROKEN_PIPE = 128 + signal.SIGPIPE
-"""The exit status when nobody reads the output any more: the one a shell reports of a program that SIGPIPE ended."""
+"""The exit status after a broken pipe: what a shell reports for a program killed by SIGPIPE."""
 
 FAILED = 2
 
 
 def prepare() -> None:
-    """Make every write possible: to a stream that is closed, and of characters that its encoding lacks."""
+    """Redirect closed streams to the null device, and replace characters that cannot be encoded."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # closed by the parent process
@@ -56,6 +56,6 @@ def unwritable(error: OSError) -> str:
 
 
 def _discard(stream: TextIO) -> None:
-    """Drop what is buffered: the interpreter would fail to write it at its exit, and complain."""
+    """Drop the buffered output, which the interpreter would fail to write at exit."""
     with suppress(OSError, ValueError), Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         os.dup2(nowhere.fileno(), stream.fileno())
