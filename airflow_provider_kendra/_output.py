@@ -32,7 +32,7 @@ def check(name: str) -> Path:
 
 def write(file: Path, text: str) -> None:
     """
-    Write a temporary file, then replace the old file with it, so that a failure keeps the old one.
+    Write a temporary file, then replace the old file with it. A failure keeps the old file.
 
     The file gets the permissions of the old one, or those of the umask. A link that has appeared meanwhile is replaced,
     not followed.

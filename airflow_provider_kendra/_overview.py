@@ -12,7 +12,7 @@ from airflow_provider_kendra._decisions import NeedsOlder, Satisfied
 from airflow_provider_kendra._text import plain, storable
 from airflow_provider_kendra._waiting.conditions import Fresh, freshness_condition
 from airflow_provider_kendra._waiting.history import History, Page
-from airflow_provider_kendra._waiting.sources import NOT_JUDGED
+from airflow_provider_kendra._waiting.sources import INACTIVE_STATUSES
 from airflow_provider_kendra.sync_job import SyncJob, SyncJobStatus
 
 if TYPE_CHECKING:
@@ -135,8 +135,8 @@ def read_back(pages: Iterable[Page], condition: Fresh, now: datetime, *, at_leas
     Read a history back to the newest acceptable job, searching 20 pages at most.
 
     :param pages: Fetched as they are consumed.
-    :param condition: Says what is acceptable.
-    :param now: The time of this reading.
+    :param condition: Defines what is acceptable.
+    :param now: The current time.
     :param at_least: Read at least this many jobs, if there are.
     """
     history = History()
@@ -166,7 +166,7 @@ def read_index(
         reading: dict[str, Any] = {
             key: storable(str(summary.get(member) or ""), 1_000) for key, member in _MEMBERS.items()
         }
-        if reading["status"] in NOT_JUDGED:
+        if reading["status"] in INACTIVE_STATUSES:
             return Reading(**reading)
         try:
             read_at = now()

@@ -35,7 +35,7 @@ class RenderedParameters:
     is an error. Comes before Airflow's class in the bases of an operator, a sensor or a trigger.
     """
 
-    # The last value of each parameter that was not nothing: its template, or what it rendered to.
+    # The last usable value of each parameter: its template, or the rendered value.
     _given: Mapping[str, Any] = {}
 
     @classmethod
@@ -49,7 +49,7 @@ class RenderedParameters:
         Check that each template rendered to a value.
 
         :param names: Which parameters to check. Default None: all templated ones.
-        :param are_literals_checked: Whether to refuse a literal ``""`` or ``"None"`` as well.
+        :param are_literals_checked: Whether to reject a literal ``""`` or ``"None"`` as well.
         :raises ValueError: naming the parameter and what it was before rendering.
         """
         for name in self._templated_parameters() if names is None else names:

@@ -27,7 +27,7 @@ def prepare() -> None:
 
 def finish(status: int, message: str = "") -> int:
     """
-    Write what is buffered, then the message, and return the exit status.
+    Write the buffered output, then the message, and return the exit status.
 
     :param status: The status if everything can be written.
     :param message: For standard error. Default: none.
@@ -50,7 +50,7 @@ def unwritable(error: OSError) -> str:
     """
     Say why the output could not be written.
 
-    :param error: What writing raised.
+    :param error: The error of the write.
     """
     return f"The output could not be written: {error.strerror}."
 

@@ -91,18 +91,18 @@ def check_subject(
     outcome: Outcome | AllFresh, index_id: str, data_source_ids: Collection[str] | None, execution_id: str | None = None
 ) -> None:
     """
-    Check that an outcome is about what a task waits for.
+    Check that an outcome belongs to a task's data sources and sync job.
 
     :param outcome: The outcome, as an event reports it.
     :param index_id: The index of the task.
     :param data_source_ids: Its data sources; None for any of the index.
     :param execution_id: Its sync job; None for any.
-    :raises ValueError: if it is about something else.
+    :raises ValueError: if it does not.
     """
     jobs = list(outcome.jobs.values()) if isinstance(outcome, AllFresh) else [outcome.job] if outcome.job else []
     for job in jobs:
         is_ours = job.index_id == index_id and (data_source_ids is None or job.data_source_id in data_source_ids)
         if not is_ours or execution_id not in (None, job.execution_id):
-            raise ValueError(f"it is about another sync than this task's: {plain(job.title)}")
+            raise ValueError(f"it is about a different sync than this task's: {plain(job.title)}")
     if isinstance(outcome, AllFresh) and data_source_ids is not None and set(outcome.jobs) != set(data_source_ids):
         raise ValueError("it does not report each of the data sources")

@@ -135,7 +135,7 @@ class Client:
             self._make_polling_hook, thread_sensitive=False, executor=self._maker_thread
         )
         for pause in LOOK_UP_PAUSES if self._hook is None else ():
-            # Airflow 3.1 to 3.3 report "not defined" for whatever reason a look-up failed.
+            # Airflow 3.1 to 3.3 report every failed look-up as "not defined".
             with suppress(ConnectionNotDefinedError):
                 return await make()
             await asyncio.sleep(pause)

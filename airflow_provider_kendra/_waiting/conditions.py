@@ -58,7 +58,7 @@ class ExecutionFinished:
     """
     One sync job has finished. Stateful: each wait keeps its own instance from poll to poll.
 
-    :param execution_id: Which job.
+    :param execution_id: The job.
     :param acceptance: How it must have ended.
     :param not_found_timeout: Seconds. A single response can be stale. So a job counts as not found, or as no longer
         running whatever its status says, once every response for this long has agreed.

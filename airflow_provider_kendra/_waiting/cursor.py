@@ -23,7 +23,7 @@ def check_cursor(value: object) -> Cursor:
     Validate a stored cursor and return it.
 
     :param value: The stored value.
-    :raises ValueError: saying what is wrong with it.
+    :raises ValueError: if it is invalid, with the reason.
     """
     if not isinstance(value, dict):
         raise ValueError(f"it is {type(value).__name__}, not a mapping")

@@ -48,7 +48,7 @@ class Index:
 
     :param aws: The AWS parameters.
     :param index_id: The index.
-    :param data_source_ids: Which data sources; None for all that are ACTIVE or UPDATING, listed anew at each poll.
+    :param data_source_ids: The data sources; None for all that are ACTIVE or UPDATING, listed again at each poll.
     """
 
     aws: AwsParameters

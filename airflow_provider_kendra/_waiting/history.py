@@ -211,7 +211,7 @@ class History:
 
     @property
     def newest(self) -> SyncJob | None:
-        """The newest job, the only one that can be running, whatever the status of others says."""
+        """The newest job, the only one that can be running, regardless of the status of others."""
         first = next((part.all[0] for part in self._parts if part.all), None)
         if first is None or first.start_time is None:
             return first

@@ -353,7 +353,7 @@ class Poll:
 
     def join(self, wait: Subscription[Any]) -> None:
         if self._is_reading and not self.source.is_reusable:
-            self._latecomers.add(wait)  # what is being read now may be older than this wait
+            self._latecomers.add(wait)  # the current reading may be older than this wait
         decision, read_at = self._decide_by_last_reading(wait)
         self.waits.add(wait)
         if read_at is not None:
@@ -491,7 +491,7 @@ class Poll:
         return [wait for wait in self.waits if wait.deadline and wait.deadline <= now]
 
     def _is_last_poll_recent(self) -> bool:
-        """Whether every overdue subscription was polled just now, so that no further call is needed."""
+        """Whether every overdue subscription was polled just now, which makes another call unnecessary."""
         is_recent = asyncio.get_running_loop().time() - self._polled_at < _RECENT
         return is_recent and not self._is_poll_due() and all(wait.last_poll for wait in self._overdue(_clock.utcnow()))
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from airflow_provider_kendra._waiting.conditions import SyncJobCondition
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 
-NOT_JUDGED = frozenset({"CREATING", "DELETING", "FAILED"})
+INACTIVE_STATUSES = frozenset({"CREATING", "DELETING", "FAILED"})
 """Statuses of data sources that cannot be synced; freshness ignores them."""
 
 
@@ -62,7 +62,7 @@ class Catalogue:
         yield Page(
             [],
             is_last=True,
-            data_source_ids=[key for key, status in found if status not in NOT_JUDGED],
+            data_source_ids=[key for key, status in found if status not in INACTIVE_STATUSES],
             creating_ids=[key for key, status in found if status == "CREATING"],
         )
 

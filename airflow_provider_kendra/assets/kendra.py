@@ -45,7 +45,7 @@ class KendraUri(NamedTuple):
         Read a URI.
 
         :param uri: The URI, split or not.
-        :raises ValueError: saying what is wrong with it.
+        :raises ValueError: if it is invalid, with the reason.
         """
         parts = urlsplit(uri) if isinstance(uri, str) else uri
         user, _, region = parts.netloc.rpartition("@")
@@ -117,7 +117,7 @@ def sanitize_uri(uri: SplitResult) -> SplitResult:
     Reject an invalid URI; Airflow calls this for each asset with the scheme.
 
     :param uri: The URI, split.
-    :raises ValueError: saying what is wrong with it.
+    :raises ValueError: if it is invalid, with the reason.
     """
     KendraUri.parse(uri)
     return uri

@@ -69,7 +69,7 @@ def _fault_of_role(extra: Mapping[str, Any]) -> str | None:
     return None
 
 
-_NOT_READ = ("aws_account_id", "aws_iam_role", "extra", "profile", "s3_config_file")
+_UNREAD_NAMES = ("aws_account_id", "aws_iam_role", "extra", "profile", "s3_config_file")
 
 
 def _fault_of_names(extra: Mapping[str, Any]) -> str | None:
@@ -78,7 +78,7 @@ def _fault_of_names(extra: Mapping[str, Any]) -> str | None:
     in_session = [name for name in session if name not in extra] if isinstance(session, Mapping) else []
     for name in (*extra, *in_session):
         is_elsewhere = name in in_session and name in ("profile_name", "role_arn")
-        if is_elsewhere or name in _NOT_READ or name.startswith("extra__"):
+        if is_elsewhere or name in _UNREAD_NAMES or name.startswith("extra__"):
             return (
                 f"has {plain(name, 60)} in its extra, where the Amazon provider does not read it. Use role_arn or "
                 "profile_name at the top of the extra, or leave it out."

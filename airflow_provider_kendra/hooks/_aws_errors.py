@@ -373,7 +373,7 @@ def check_ca_bundle(verify: object) -> None:
     """
     Load the CA bundle early: in a call, a missing file looks like a network error.
 
-    :param verify: The parameter of that name.
+    :param verify: The parameter ``verify``.
     :raises KendraRequestError: if it is neither a bool nor a file with certificates.
     """
     if verify is None or isinstance(verify, bool):

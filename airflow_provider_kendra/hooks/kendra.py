@@ -99,12 +99,12 @@ _TIMEOUTS = Config(connect_timeout=10, read_timeout=30)
 # The poller retries by itself; a second or a long attempt would only block a shared thread.
 _POLLING = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 1})
 
-# The request did not reach the service. TLS and proxy errors can also occur after it did.
+# The request did not reach Kendra. TLS and proxy errors can also occur after it did.
 _NEVER_SENT = (aws.EndpointConnectionError, aws.ConnectTimeoutError)
 
 
 def _certainly_had_no_effect(error: BaseException) -> bool:
-    """Whether a start request that raised this was refused, or did not reach the service."""
+    """Whether a start request with this error was rejected, or did not reach Kendra."""
     if isinstance(error, aws.ClientError) and error.response.get("Error", {}).get("Code") in THROTTLING_CODES:
         return True
     return isinstance(error, _NEVER_SENT) or classify_error(error) is not ErrorKind.TRANSIENT
@@ -283,8 +283,8 @@ class KendraSyncJobsHook(AwsBaseHook):
 
     @cached_property
     def _single_attempt_client(self) -> KendraClient:
-        # botocore's retries would send a start again after a lost answer, and then report our own sync job as
-        # "already running".
+        # botocore's retries would repeat a start after a lost response, and then report our own sync job as "already
+        # running".
         config = self.config.merge(Config(retries={"total_max_attempts": 1}))
         client: KendraClient = self.get_client_type(self.region_name, config=config)
         return client
@@ -309,7 +309,7 @@ class KendraSyncJobsHook(AwsBaseHook):
             is_last = not response.get("NextToken")
             empty = 0 if jobs else empty + 1
             if empty > MAX_EMPTY_PAGES:
-                raise _unreadable("ListDataSourceSyncJobs", f"{empty} pages in a row hold no sync job")
+                raise _unreadable("ListDataSourceSyncJobs", f"{empty} consecutive pages have no sync job")
             if jobs or is_last:
                 yield Page(_newest_first(jobs), is_last=is_last)
 
@@ -597,12 +597,12 @@ class KendraSyncJobsHook(AwsBaseHook):
             raise kind(
                 f"Putting documents ended early, after {_count(len(sent), 'batch', 'batches')} "
                 f"({_count(sum(sent), 'document', 'documents')}): {type(error).__name__}: {plain(error)} "
-                f"Before that, {_not_taken(failures)} {where}.",
+                f"Before that, {_rejection_summary(failures)} {where}.",
                 failures=failures,
             ) from error
         if failures:
             raise KendraDocumentsError(
-                f"{_not_taken(failures)}. The sync job must be running while documents are put {where}.",
+                f"{_rejection_summary(failures)}. The sync job must be running while documents are put {where}.",
                 failures=failures,
             )
 
@@ -791,7 +791,7 @@ def _count(number: int, one: str, many: str) -> str:
     return f"{number} {one if number == 1 else many}"
 
 
-def _not_taken(failures: list[dict[str, Any]]) -> str:
+def _rejection_summary(failures: list[dict[str, Any]]) -> str:
     named = "; ".join(
         plain(f"{plain(f.get('Id'), 100)}: {plain(f.get('ErrorCode'), 50)} {f.get('ErrorMessage')}", 300)
         for f in failures[:5]

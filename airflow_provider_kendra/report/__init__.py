@@ -22,7 +22,7 @@ _MOST_SYNCS = 500
 @dataclass(frozen=True, slots=True)
 class Report:
     """
-    The page, and what it was made from.
+    The page, and the readings it shows.
 
     :param html: The page.
     :param readings: What was read about each data source.
@@ -79,7 +79,7 @@ def read_report(
     max_documents_failed: int | None,
     syncs: int,
 ) -> Report:
-    """Render the page and keep what was read; the parameters are those of :func:`render_report`."""
+    """Render the page and return it with the readings; the parameters are those of :func:`render_report`."""
     from airflow_provider_kendra.report import _charts, _page  # imported lazily: the page needs jinja2
 
     _charts.check_library()

@@ -44,7 +44,7 @@ def set_sync_duration(seconds: float | None, indexing: float | None = None) -> N
 
 def set_listing_delay(looks: int) -> None:
     """Set from how many list responses a new job is missing."""
-    _settings().unlisted_looks = looks
+    _settings().unlisted_responses = looks
 
 
 def set_empty_first_page(is_empty: bool) -> None:
@@ -63,7 +63,7 @@ def advance(index_id: str, data_source_id: str) -> str:
     with models.lock:
         job = _running_job(index_id, data_source_id)
         if not job.steps:
-            raise ValueError("The sync of a CUSTOM data source goes on until it is stopped or finished")
+            raise ValueError("The sync of a CUSTOM data source continues until it is stopped or finished")
         job.advance(models.now())
         return job.status
 
@@ -122,7 +122,7 @@ def set_history(index_id: str, data_source_id: str, *histories: Sequence[Mapping
     with models.lock:
         source = _data_source(index_id, data_source_id)
         source.histories = [[_wire(item) for item in history] for history in histories]
-        source.looks = 0
+        source.list_requests = 0
 
 
 def _wire(item: Mapping[str, Any]) -> dict[str, Any]:

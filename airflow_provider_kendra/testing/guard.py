@@ -24,7 +24,7 @@ MAX_OVERHEAD = 10 * 1024**2
 """Bytes for headers and for the framing of chunks."""
 
 REQUEST_SECONDS = 30.0
-"""How long a request may take to arrive; also how long a client may take to receive a part of the answer."""
+"""How long a request may take to arrive, and a client to receive a part of the response."""
 
 DISCARD_SECONDS = 5.0
 """How long to read the rest of a rejected request."""

@@ -49,7 +49,7 @@ class Call:
 
 class LocalKendra:
     """
-    Amazon Kendra (and S3, STS and whatever else moto has) on loopback, while its context lasts.
+    Amazon Kendra (and S3, STS and all other services of moto) on loopback, while its context lasts.
 
     :param port: Where to listen. Default 0: a free port.
     """
@@ -184,7 +184,7 @@ class LocalKendra:
         Make a data source that crawls a bucket, and return its id.
 
         :param index_id: The index.
-        :param bucket: The bucket, in the S3 of this same server.
+        :param bucket: A bucket in this server's S3.
         :param name: Its name.
         :param prefixes: Crawl only keys that begin with one of these. Default: all.
         :param kwargs: Further parameters of ``CreateDataSource``, such as ``Schedule``.

@@ -82,7 +82,7 @@ class Fault:
             raise ValueError("A fault needs one of error, status, delay, reset, body, next_token")
         for value, known in ((reset, self.RESETS), (body, self.BODIES), (next_token, self.NEXT_TOKENS)):
             if value not in known:
-                raise ValueError(f"{value!r} is none of {known}")
+                raise ValueError(f"{value!r} is not one of {known}")
         if operation != "*" and not controls.is_operation(operation):
             raise ValueError(f"Kendra has no operation {operation!r}")
         self.operation = operation

@@ -66,7 +66,7 @@ class SyncJobProducer(SharedStreamProducer):
         await self._save(batch[-1].broker_payload)
 
     async def _load(self) -> Cursor | None:
-        """Read the cursor; with several assets the oldest one, so that none misses a job."""
+        """Read the cursor; with several assets the oldest one, to miss no job."""
         cursors = []
         for store in self._stores():
             get = store.aget if hasattr(store, "aget") else sync_to_async(store.get)  # aget from 3.3.2

@@ -77,7 +77,7 @@ class Settings:
 
     crawl_seconds: float | None = 2.0
     indexing_seconds: float | None = 1.0
-    unlisted_looks: int = 0
+    unlisted_responses: int = 0
     has_empty_first_page: bool = False
 
 
@@ -112,7 +112,7 @@ class SyncJob(BaseModel):
         self.documents = documents
         self.crawls = crawls
         self.scheduled = scheduled
-        self.unlisted_looks = settings.unlisted_looks
+        self.unlisted_responses = settings.unlisted_responses
         self.outcome: Outcome | None = None
         self.final_metrics: dict[str, str] = {}
         #: What happens to each document, and its version, in crawl order.
@@ -240,7 +240,7 @@ class DataSource(BaseModel):
         self.latest: SyncJob | None = None
         self.next_outcome: Outcome | None = None
         self.histories: list[list[dict[str, Any]]] = []
-        self.looks = 0
+        self.list_requests = 0
         #: Documents that will fail: how often still, and with which error code.
         self.failing: dict[str, tuple[float, str]] = {}
 
@@ -287,18 +287,18 @@ class DataSource(BaseModel):
         self.latest = job
         return job
 
-    def history(self, is_new_look: bool, look: int | None) -> Iterable[tuple[list[float], dict[str, Any]]]:
+    def history(self, is_first_page: bool, number: int | None) -> Iterable[tuple[list[float], dict[str, Any]]]:
         """Yield every job, newest first, with ascending keys."""
         if self.histories:
-            self.looks += is_new_look
-            look = max(1, min(look if look is not None else self.looks, len(self.histories)))
-            yield from (([float(look), place], item) for place, item in enumerate(self.histories[look - 1]))
+            self.list_requests += is_first_page
+            number = max(1, min(number if number is not None else self.list_requests, len(self.histories)))
+            yield from (([float(number), place], item) for place, item in enumerate(self.histories[number - 1]))
             return
         self.running_job()
         for job in reversed(self.jobs):
-            if not job.unlisted_looks:
+            if not job.unlisted_responses:
                 yield [-job.start_time, -job.serial], job.to_dict()
-            job.unlisted_looks -= bool(job.unlisted_looks and is_new_look)
+            job.unlisted_responses -= bool(job.unlisted_responses and is_first_page)
 
     def to_dict(self) -> dict[str, Any]:
         return self.configured | {"IndexId": self.index_id} | self._state()
@@ -488,7 +488,7 @@ class KendraBackend(BaseBackend):
         next_token: str | None = None,
     ) -> tuple[list[dict[str, Any]], str | None]:
         source = self.get_data_source(index_id, data_source_id)
-        look = int(_decode_token(next_token, data_source_id)[0]) if next_token is not None else None
+        number = int(_decode_token(next_token, data_source_id)[0]) if next_token is not None else None
 
         def is_wanted(item: dict[str, Any]) -> bool:
             start = item.get("StartTime")
@@ -498,7 +498,7 @@ class KendraBackend(BaseBackend):
                 and (started_until is None or (start is not None and start <= started_until))
             )
 
-        entries = source.history(next_token is None, look)
+        entries = source.history(next_token is None, number)
         wanted = ((key, item) for key, item in entries if is_wanted(item))
         if self.settings.has_empty_first_page and next_token is None:
             first = next(wanted, None)
