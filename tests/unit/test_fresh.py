@@ -236,7 +236,7 @@ class TestAll:
         assert AllFresh({}).to_event() == {"failure": None, "message": None, "jobs": {}}
 
 
-class TestHeldUp:
+class TestBlocked:
     CONDITION = Fresh(Acceptance(), max_age=timedelta(minutes=60))
 
     def described(self, decision: Outcome | Waiting | None) -> str:
