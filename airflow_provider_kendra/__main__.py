@@ -22,13 +22,13 @@ def main() -> None:
 
 
 def _run() -> None:
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # what Airflow 3.1 logs when it is imported
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # Airflow 3.1 logs through it at import
     # Imported here, since it takes long enough to be interrupted.
     from airflow_provider_kendra.cli import make_parser
 
     args = make_parser("python -m airflow_provider_kendra").parse_args()
     if not args.verbose:
-        warnings.simplefilter("ignore")  # what Airflow deprecates is for others to read
+        warnings.simplefilter("ignore")  # hides Airflow's deprecation warnings
     args.func(args)
 
 

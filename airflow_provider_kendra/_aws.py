@@ -1,4 +1,4 @@
-"""Where the calls go: the four AWS parameters that every operator, sensor and trigger takes."""
+"""The four AWS parameters that every operator, sensor and trigger takes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 LOOK_UP_PAUSES = (1.0, 4.0, 15.0, 40.0)
-"""How long, in seconds, to pause between look-ups of a connection that is reported as not defined."""
+"""Seconds between look-ups of a connection that is reported as not defined."""
 
 
 class ConnectionNotDefinedError(KendraRequestError):
-    """Airflow says that there is no such connection, which it also says of one whose look-up failed (3.1 to 3.3)."""
+    """Airflow reports the connection as not defined; 3.1 to 3.3 also do so after a failed look-up."""
 
 
 class ConnectionLookUpError(KendraError):
@@ -35,17 +35,17 @@ AWS_CHECKS: Mapping[str, Callable[[str, Any], object]] = {
 
 @dataclass(frozen=True, slots=True)
 class AwsParameters:
-    """The AWS parameters as a value: what is equal can share a client."""
+    """The AWS parameters as a value; equal ones can share a client."""
 
     aws_conn_id: str | None = "aws_default"
     region_name: str | None = None
     verify: bool | str | None = None
-    # It can hold passwords, of proxies for one.
+    # It can hold passwords of proxies.
     botocore_config: str = field(default="{}", repr=False)
 
 
 class TakesAwsParameters:
-    """What classes have in common that take the AWS parameters: operators, sensors and triggers."""
+    """Base class of operators, sensors and triggers: the AWS parameters."""
 
     aws_template_fields: ClassVar[Sequence[str]] = tuple(AWS_CHECKS)
 
@@ -60,7 +60,7 @@ class TakesAwsParameters:
         """
         The parameters as they are after rendering.
 
-        :raises ValueError: if no client can be made with them.
+        :raises ValueError: if one of them is invalid.
         """
         checked = self.aws_kwargs
         return AwsParameters(
@@ -72,7 +72,7 @@ class TakesAwsParameters:
         """
         The parameters as keyword arguments for another class that takes them, in JSON types.
 
-        :raises ValueError: if no client can be made with them.
+        :raises ValueError: if one of them is invalid.
         """
         values = {name: getattr(self, name) for name in self.aws_template_fields}
         return {name: None if value is None else AWS_CHECKS[name](name, value) for name, value in values.items()}

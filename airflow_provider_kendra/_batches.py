@@ -1,4 +1,4 @@
-"""Which documents go into one BatchPutDocument call, and which are sent again."""
+"""Splits documents into BatchPutDocument calls, and selects those to send again."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ DOCUMENTS_IN_BATCH = 10
 
 BYTES_IN_BATCH = 50_000_000
 """
-The most bytes of ``Blob`` in one call. Kendra states 50 MB for a document and no limit for a call, so a larger document
-goes alone, and Kendra decides.
+The most bytes of ``Blob`` in one call. Kendra states a limit of 50 MB for a document and none for a call, so a larger
+document is sent alone, and Kendra decides.
 """
 
 Document = dict[str, Any]
@@ -20,10 +20,10 @@ Failure = dict[str, Any]
 
 def check_documents(documents: object) -> Iterable[object]:
     """
-    Return what can be read document by document.
+    Validate an iterable of documents and return it.
 
     :param documents: What the DAG author passed.
-    :raises ValueError: if it is no list or other iterable of documents.
+    :raises ValueError: if it is not a list or other iterable of documents.
     """
     if isinstance(documents, Mapping):
         raise ValueError("documents is a single document, but must be a list of documents: pass [document].")
@@ -54,7 +54,7 @@ def prepare(documents: Iterable[object], attributes: Mapping[str, str]) -> Itera
             raise ValueError(f"{name} has a Blob of type {type(document['Blob']).__name__}, but it must be bytes.")
         given = document.get("Attributes") or ()
         if not isinstance(given, list | tuple) or not all(isinstance(each, Mapping) for each in given):
-            raise ValueError(f"{name} has Attributes that are no list of {{'Key': …, 'Value': …}}.")
+            raise ValueError(f"{name} has Attributes that are not a list of {{'Key': …, 'Value': …}}.")
         kept = [attribute for attribute in given if attribute.get("Key") not in attributes]
         added = [{"Key": key, "Value": {"StringValue": value}} for key, value in attributes.items()]
         yield {**document, "Attributes": [*kept, *added]}
@@ -64,7 +64,7 @@ def batches_of(documents: Iterable[Document]) -> Iterator[list[Document]]:
     """
     Divide documents into batches, in order, each as large as one call may be.
 
-    :param documents: Read no further than a batch needs: where bytes end it, one document further.
+    :param documents: Consumed lazily, at most one document beyond the current batch.
     """
     batch: list[Document] = []
     size = 0
@@ -86,16 +86,16 @@ def _size(document: Document) -> int:
     blob = document.get("Blob") or b""
     if isinstance(blob, str):
         return len(blob.encode())
-    # botocore refuses, with its own message, what has no length here.
+    # botocore rejects other types with its own message.
     return len(blob) if isinstance(blob, bytes | bytearray) else 0
 
 
 def sort_failures(batch: Sequence[Document], failed: Iterable[Failure]) -> tuple[list[Document], list[Failure]]:
     """
-    Return the documents to send again, and the failures that stay.
+    Return the documents to send again, and the failures that are final.
 
-    ``InternalError`` is Kendra's own fault. Without an Id it can mean any document of the batch: all that have no
-    other verdict are sent again, which is harmless since a document replaces the one with its Id.
+    ``InternalError`` is worth a retry. Without an Id it can mean any document of the batch. Then all without another
+    error are sent again, which is harmless: a document replaces the one with the same Id.
 
     :param batch: The documents that were sent.
     :param failed: ``FailedDocuments`` of the response.

@@ -1,4 +1,4 @@
-"""What starts and stops need of the hook: its calls, and the kinds of errors that these raise, without botocore."""
+"""The hook's calls that starts and stops use, and the kinds of errors, without botocore."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from airflow_provider_kendra.sync_job import SyncJob
 
 LISTING_GRACE = 20.0
-"""How long, in seconds, a sync job may have been started and not be listed yet."""
+"""Seconds for which a sync job that has started may not be listed yet."""
 
 PAUSE = 2.0
 """Seconds between two requests."""
@@ -21,24 +21,24 @@ class ErrorKind(StrEnum):
     """How callers should treat an error."""
 
     TRANSIENT = "transient"
-    """Will pass: throttling, an error on the service's side or on the way to it."""
+    """A retry can succeed: throttling, a server error, a network error."""
     PERMANENT = "permanent"
-    """Will not pass: access denied, no such resource, an invalid request, a wrong configuration."""
+    """A retry would fail again: access denied, no such resource, an invalid request, a wrong configuration."""
     CREDENTIALS = "credentials"
-    """May pass with a new client: expired or missing credentials."""
+    """A retry with a new client can succeed: expired or missing credentials."""
     ALREADY_RUNNING = "already_running"
-    """A start that was refused since a sync job is running."""
+    """A start was rejected because a sync job is running."""
 
 
 class Log(Protocol):
-    """The logger of a hook, whichever Airflow it comes from."""
+    """The logger of a hook, on any Airflow version."""
 
     def info(self, message: str, /, *args: Any) -> object: ...
     def warning(self, message: str, /, *args: Any) -> object: ...
 
 
 class SyncJobCalls(Protocol):
-    """What starts and stops both need of the hook, for one data source."""
+    """The calls that both starts and stops use, for one data source."""
 
     @property
     def log(self) -> Log: ...
@@ -48,7 +48,7 @@ class SyncJobCalls(Protocol):
     def classify_error(self, error: BaseException) -> ErrorKind: ...
     def describe_error(self, error: BaseException) -> str: ...
     def discard_clients(self) -> None:
-        """Make the next call with a new client, and so with fresh credentials."""
+        """Discard the clients, so that the next call uses fresh credentials."""
 
     def monotonic(self) -> float: ...
     def sleep(self, seconds: float) -> None: ...

@@ -1,4 +1,4 @@
-"""The clock that all waits go by, the one thing that tests replace to let hours pass; and durations in words."""
+"""The clock of all waits, which tests replace; and durations in words."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import pairwise
 
 OVERRUN = 120.0
 """
-How long, in seconds, a wait may outlast its deadline when the poll that is to decide it hangs.
+Seconds for which a wait may outlast its deadline if its last poll hangs.
 
 Airflow's own time-out of a deferral leaves room for this.
 """
@@ -20,9 +20,9 @@ def utcnow() -> datetime:
 
 def in_words(duration: timedelta | float | None) -> str:
     """
-    Say a duration as people do, in its two largest units.
+    Format a duration in its two largest units.
 
-    :param duration: A ``timedelta`` or seconds; None says nothing.
+    :param duration: A ``timedelta`` or seconds; None gives an empty text.
     """
     if duration is None:
         return ""

@@ -1,4 +1,4 @@
-"""What a poll can come to: the wait is over, well or not, or it goes on. Values without I/O."""
+"""The possible results of a poll: the wait succeeded, failed, or continues. Values without I/O."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Satisfied:
-    """The wait is over, and well."""
+    """The wait succeeded."""
 
     job: SyncJob
 
     @property
-    def news(self) -> str:
-        """What of it is worth a line in the log when it changes."""
+    def log_key(self) -> str:
+        """The part whose changes are logged."""
         return self.job.execution_id
 
     def to_event(self) -> dict[str, Any]:
-        """Give it in JSON types, for a trigger event."""
+        """Convert to JSON types, for a trigger event."""
         return {"failure": None, "message": None, "job": self.job.to_dict()}
 
 
 class Failure(StrEnum):
-    """Why a wait ended badly."""
+    """Why a wait failed."""
 
     NOT_ACCEPTABLE = "not_acceptable"
     NOT_FOUND = "not_found"
@@ -43,18 +43,18 @@ class Failure(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The wait is over, and not well."""
+    """The wait failed."""
 
     failure: Failure
     message: str
     job: SyncJob | None = None
 
     def __post_init__(self) -> None:
-        # It travels in events, and ends in errors and logs.
+        # Goes into events, errors and logs.
         object.__setattr__(self, "message", plain(self.message, LONGEST_MESSAGE))
 
     def to_event(self) -> dict[str, Any]:
-        """Give it in JSON types, for a trigger event."""
+        """Convert to JSON types, for a trigger event."""
         return {
             "failure": self.failure.value,
             "message": self.message,
@@ -64,12 +64,12 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class AllFresh:
-    """The wait for several data sources is over, and well."""
+    """The wait for several data sources succeeded."""
 
     jobs: Mapping[str, SyncJob]
 
     def to_event(self) -> dict[str, Any]:
-        """Give it in JSON types, for a trigger event."""
+        """Convert to JSON types, for a trigger event."""
         jobs = {data_source_id: job.to_dict() for data_source_id, job in self.jobs.items()}
         return {"failure": None, "message": None, "jobs": jobs}
 
@@ -94,17 +94,17 @@ class Waiting:
     is_known: ClassVar[bool] = True
 
     @property
-    def news(self) -> tuple[str, str] | None:
-        """What of it is worth a line in the log when it changes."""
+    def log_key(self) -> tuple[str, str] | None:
+        """The part whose changes are logged."""
         return (self.job.execution_id, self.job.status) if self.job is not None else None
 
     @classmethod
     def after_error(cls, judged: Failed | str, before: object) -> Failed | Waiting:
         """
-        Fail for an error that will not pass, wait on after any other.
+        Fail for a permanent error; keep waiting after any other.
 
-        :param judged: What the error of a poll means: the failure, or the error in words.
-        :param before: What the poll before decided.
+        :param judged: The failure, or the description of a transient error.
+        :param before: The previous decision.
         """
         if isinstance(judged, Failed):
             return judged
@@ -113,7 +113,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class NeedsOlder:
-    """What was read is not enough: read the next older page."""
+    """The pages read so far are not enough: read the next older one."""
 
 
 def at_any_end(outcome: Outcome) -> Outcome:
@@ -129,49 +129,49 @@ def at_any_end(outcome: Outcome) -> Outcome:
 
 def timed_out(subject: str, state: str, job: SyncJob | None = None) -> Failed:
     """
-    Say that the time of a wait is over.
+    Return the failure of a wait whose time has run out.
 
     :param subject: What was waited for, in words.
-    :param state: How it stood at the last poll, in words.
+    :param state: The state at the last poll, in words.
     :param job: The sync job as last read, if the wait was for one.
     """
     message = f"Timed out waiting for {subject}: {state}. Raise timeout if syncs take this long."
     return Failed(Failure.TIMED_OUT, message, job)
 
 
-def news_of(decision: object) -> object:
-    """What of a decision, or of whatever stands for one, is worth a line in the log when it changes."""
-    return getattr(decision, "news", decision)
+def log_key_of(decision: object) -> object:
+    """Return the part of a decision whose changes are logged."""
+    return getattr(decision, "log_key", decision)
 
 
 @dataclass(frozen=True, slots=True)
-class HeldUp:
+class Blocked:
     """
-    Keep waiting: these data sources hold it up.
+    Keep waiting: these data sources are not fresh.
 
-    :param data_sources: What the last poll of each decided, None before the first, or why there is none, in words.
+    :param data_sources: The last decision on each; None before its first poll, or text that says why there is none.
     """
 
     data_sources: Mapping[str, Satisfied | Waiting | str | None]
 
     @property
     def is_known(self) -> bool:
-        """Whether each of them has been polled."""
+        """Whether every data source has been polled."""
         return None not in self.data_sources.values()
 
     @property
-    def news(self) -> Mapping[str, object]:
-        """What of it is worth a line in the log when it changes."""
-        return {key: news_of(decision) for key, decision in self.data_sources.items()}
+    def log_key(self) -> Mapping[str, object]:
+        """The part whose changes are logged."""
+        return {key: log_key_of(decision) for key, decision in self.data_sources.items()}
 
     @property
     def error(self) -> str | None:
-        """Why the last poll of one of them failed, if any did."""
+        """Why the last poll of a data source failed, if any did."""
         decisions = self.data_sources.values()
         return next((each.error for each in decisions if isinstance(each, Waiting) and each.error), None)
 
     def describe(self, measured_by: MeasuredBy, now: datetime) -> str:
-        """Say which data sources are stale, how stale, and whether a sync runs there."""
+        """List the stale data sources, their age, and whether a sync is running."""
         named = [
             f"{data_source_id} ({_staleness(decision, measured_by, now)})"
             for data_source_id, decision in itertools.islice(self.data_sources.items(), _NAMED)
@@ -181,16 +181,16 @@ class HeldUp:
 
     def summary(self, measured_by: MeasuredBy, now: datetime, room: int) -> str:
         """
-        Name data sources that are not fresh, at least one and as many as there is room for.
+        Name the data sources that are not fresh: at least one, and as many as fit.
 
         :param measured_by: Which of a job's times counts.
-        :param now: The time that it is about.
-        :param room: How many characters there are.
+        :param now: The current time.
+        :param room: The most characters to use.
         """
         named = ""
         for count, (data_source_id, decision) in enumerate(self.data_sources.items(), 1):
             more = f" and {len(self.data_sources) - count} more" if count < len(self.data_sources) else ""
-            next_one = f"{', ' if named else ''}{data_source_id} ({_standing(decision, measured_by, now)})"
+            next_one = f"{', ' if named else ''}{data_source_id} ({_short_state(decision, measured_by, now)})"
             if named and len(named + next_one + more) > room:
                 return f"{named} and {len(self.data_sources) - count + 1} more"
             named += next_one
@@ -211,14 +211,16 @@ def _staleness(decision: Satisfied | Waiting | str | None, measured_by: Measured
         time: datetime = getattr(stale, measured_by)
         parts = [f"last acceptable sync {timedelta(seconds=int((now - time).total_seconds()))} ago"]
     if isinstance(decision, Waiting):
-        parts.append(f"{decision.job.execution_id} is {decision.job.progress}" if decision.job else "no sync runs")
+        parts.append(
+            f"{decision.job.execution_id} is {decision.job.progress}" if decision.job else "no sync is running"
+        )
         if decision.error:
             parts.append(f"the last poll failed: {decision.error}")
     return "; ".join(parts)
 
 
-def _standing(decision: Satisfied | Waiting | str | None, measured_by: MeasuredBy, now: datetime) -> str:
-    """Say in a few words how a data source stands that is not fresh."""
+def _short_state(decision: Satisfied | Waiting | str | None, measured_by: MeasuredBy, now: datetime) -> str:
+    """Say in a few words why a data source is not fresh."""
     if isinstance(decision, str):
         return decision
     if decision is None:

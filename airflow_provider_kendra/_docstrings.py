@@ -1,4 +1,4 @@
-"""Shows every parameter in the help of each class that takes it, while only one base class declares it."""
+"""Adds the parameters that a base class declares to the docstring and signature of each subclass."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FIRST = ("index_id", "data_source_id", "data_source_ids")
 
 
 class _Signature:
-    """Gives a class's signature with the parameters that its bases declare; built only when someone asks for it."""
+    """Builds a class's signature with inherited parameters; only on access."""
 
     def __get__(self, instance: object, owner: type) -> inspect.Signature:
         found: dict[str, inspect.Parameter] = {}
@@ -31,7 +31,7 @@ class _Signature:
 
 
 def _signature_of(function: Any) -> inspect.Signature:
-    """Give a signature with types; as text where these are imported for type checkers only."""
+    """Return a signature with evaluated types, or their source text if only type checkers import them."""
     try:
         return inspect.signature(function, eval_str=True)
     except NameError:
@@ -39,19 +39,19 @@ def _signature_of(function: Any) -> inspect.Signature:
 
 
 def _signature(found: Mapping[str, inspect.Parameter], *last: inspect.Parameter) -> inspect.Signature:
-    """Build a signature in which what a task is about comes first."""
+    """Build a signature that starts with the ids."""
     ordered = sorted(found.values(), key=lambda each: (each.kind, _rank(each.name)))
     return inspect.Signature([*ordered, *last])
 
 
 class Documented:
     """
-    Completes docstring and signature of each subclass in this package with the parameters that its bases declare.
+    Adds inherited parameters to the docstring and signature of each subclass in this package.
 
-    What the subclass documents itself takes precedence.
+    The subclass's own documentation takes precedence.
     """
 
-    # The fields for the parameters of this class and its bases, by name.
+    # The docstring fields of all parameters, by name.
     _parameter_docs: ClassVar[Mapping[str, str]] = {}
 
     __signature__ = _Signature()
@@ -74,7 +74,7 @@ class Documented:
 
 
 def _rank(name: str) -> int:
-    """Order parameters: what a task is about comes first, all others stay as they are."""
+    """Sort key that puts the ids first and keeps the order of all other parameters."""
     return _FIRST.index(name) if name in _FIRST else len(_FIRST)
 
 

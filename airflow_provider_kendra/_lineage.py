@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 class SyncJobLineageMixin:
     """
-    For operators and sensors that deal with sync jobs; comes before :class:`AwsParametersMixin` in the bases.
+    For operators and sensors that handle sync jobs; comes before Airflow's class in the bases.
 
     Nothing here calls AWS, and nothing here can fail a task.
     """
 
     operator_extra_links: Any = (KendraIndexLink(), KendraSyncJobLogsLink())
 
-    # Of what the classes that this is mixed into have.
+    # Provided by the classes that use this mixin.
     if TYPE_CHECKING:
         index_id: str
         region_name: str | None
@@ -61,10 +61,10 @@ class SyncJobLineageMixin:
 
     def _end_with(self, context: Context, *jobs: SyncJob) -> None:
         """
-        Publish the jobs that this task ends with; called once the end is certain, also if there is no job.
+        Publish the jobs of a task whose outcome is final; called even if there are none.
 
-        Those that have finished go into the lineage, and into the asset events of their data sources among the
-        outlets. The other Kendra outlets are dropped.
+        Finished jobs go into the lineage and into the asset events of matching outlets. Other Kendra outlets are
+        dropped.
 
         :param context: The task's context.
         :param jobs: The jobs.
@@ -93,7 +93,7 @@ class SyncJobLineageMixin:
 
     def _show_links(self, context: Context, execution_id: str | None = None) -> None:
         """
-        Store the links that are known: Airflow shows them while the task still waits.
+        Store the links that are known, which Airflow shows while the task still waits.
 
         :param context: The task's context.
         :param execution_id: The sync job, if it is known already.
@@ -106,7 +106,7 @@ class SyncJobLineageMixin:
                 continue
             if not self._was_stored_before(link):
                 url = link.url(
-                    region=self._region,  # which may take a look-up of the connection
+                    region=self._region,  # may look the connection up
                     index_id=self.index_id,
                     data_source_id=getattr(self, "data_source_id", None),
                     execution_id=execution_id,
@@ -119,13 +119,13 @@ class SyncJobLineageMixin:
                     self.log.warning("Could not store the link %r: %s", link.name, plain(error))
                     return
             self._stored_links = {*self._stored_links, link.xcom_key}
-        if AIRFLOW_V_3_0_PLUS:  # which stores once more, at the end of the task, each link that the task still has
+        if AIRFLOW_V_3_0_PLUS:  # Airflow 3 would store them again at the end of the task
             self.operator_extra_links = tuple(
                 link for link in self.operator_extra_links if getattr(link, "xcom_key", None) not in self._stored_links
             )
 
     def _was_stored_before(self, link: KendraLink) -> bool:
-        """Whether the process that deferred the task has stored this link; to ask Airflow would cost a call."""
+        """Whether the process that deferred the task stored this link, inferred without a call to Airflow."""
         return self._is_resumed and (self._was_job_known or not link.needs_job)
 
     @property
@@ -135,9 +135,9 @@ class SyncJobLineageMixin:
 
     def _write_asset_events(self, context: Context) -> None:
         """
-        Put the jobs into the events of their assets, and drop the Kendra outlets that none of them has updated.
+        Add the jobs to the events of their assets, and drop Kendra outlets that no job has updated.
 
-        Airflow (2.11 to 3.4) makes events of what is in ``outlets`` when the task succeeds.
+        Airflow (2.11 to 3.4) creates an event for everything in ``outlets`` when the task succeeds.
         """
         task: Any = self
         if self._declared_outlets is None:
@@ -165,13 +165,13 @@ class SyncJobLineageMixin:
         if events is None:
             return
         try:
-            # A watcher's events have the same place and shape.
+            # The same key and shape as in a watcher's events.
             events[outlet].extra["payload"] = {"sync_jobs": records}
         except Exception as error:  # an event's details must never fail the task
             self.log.warning("Could not put the sync job into the asset event: %s (%s)", plain(error), outlet)
 
     def _is_update(self, job: SyncJob) -> bool:
-        """Whether the end of this job has updated its data source; here, jobs that are not accepted fail the task."""
+        """Whether this finished job updated its data source; always True where other jobs fail the task."""
         return True
 
     def _is_of(self, uri: KendraUri, job: SyncJob) -> bool:
@@ -180,7 +180,7 @@ class SyncJobLineageMixin:
 
     @property
     def _region(self) -> str | None:
-        """The region that AWS is called in, as far as it is known without making a client."""
+        """The AWS region, if it is known without creating a client."""
         if self.region_name:
             return self.region_name
         hook = vars(self).get("hook")
@@ -195,8 +195,8 @@ class SyncJobLineageMixin:
         """
         Report to OpenLineage the data sources that were synced, each with the number of documents written.
 
-        They are outputs also of a task that only waited, since they are what its run makes known as new. With
-        none (an empty result), OpenLineage takes the task's inlets and outlets instead, so these are added here too.
+        They are outputs even of a task that only waited, since its run reports the new data. OpenLineage uses the
+        task's own inlets and outlets only if the result is empty, so they are added here.
 
         :param task_instance: The task instance.
         """
@@ -235,7 +235,7 @@ class SyncJobLineageMixin:
 
 def check_no_kendra_outlets(task: Any) -> None:
     """
-    Refuse Kendra outlets of a task that does not wait for the end of its sync.
+    Reject Kendra outlets of a task that does not wait for its sync.
 
     :param task: The task, which has ``wait_for_completion``.
     :raises ValueError: if it has such an outlet and does not wait.
@@ -248,13 +248,13 @@ def check_no_kendra_outlets(task: Any) -> None:
 
 
 def _region_of_connection(aws_conn_id: str | None) -> str | None:
-    """The region that a client made from this connection would call, None if that is not certain."""
+    """The region that a client with this connection would use; None if uncertain."""
     if aws_conn_id:
         from airflow.providers.common.compat.sdk import BaseHook
 
         try:
             extra = BaseHook.get_connection(aws_conn_id).extra_dejson
-        except Exception:  # who waits will say so
+        except Exception:  # the first call reports it
             return None
         if not isinstance(extra, dict) or "session_kwargs" in extra:
             return None

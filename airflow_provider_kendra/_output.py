@@ -1,4 +1,4 @@
-"""Files that commands write: whole or not at all, and never through a link."""
+"""Writes the output files of commands: completely or not at all, and never through a symbolic link."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def check(name: str) -> Path:
     """
     Return the file to write, if it can probably be written.
 
-    :param name: What the user gave.
+    :param name: The path from the command line.
     :raises ValueError: if it can't.
     """
     file = Path(name)
@@ -32,9 +32,10 @@ def check(name: str) -> Path:
 
 def write(file: Path, text: str) -> None:
     """
-    Write a file beside the old one, which it then replaces: a failure keeps the old one.
+    Write a temporary file, then replace the old file with it. A failure keeps the old file.
 
-    It has the old file's permissions, or those that the umask leaves. A link that is there by now is replaced itself.
+    The file gets the permissions of the old one, or those of the umask. A link that has appeared meanwhile is replaced,
+    not followed.
 
     :param file: The file, as :func:`check` gave it.
     :param text: Its content.

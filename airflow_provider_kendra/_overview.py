@@ -1,4 +1,4 @@
-"""How fresh the data sources of an index are, for people to read: in the command line and the report."""
+"""Freshness of an index's data sources, for the command line and the report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_provider_kendra._decisions import NeedsOlder, Satisfied
 from airflow_provider_kendra._text import plain, storable
 from airflow_provider_kendra._waiting.conditions import Fresh, freshness_condition
 from airflow_provider_kendra._waiting.history import History, Page
-from airflow_provider_kendra._waiting.sources import NOT_JUDGED
+from airflow_provider_kendra._waiting.sources import INACTIVE_STATUSES
 from airflow_provider_kendra.sync_job import SyncJob, SyncJobStatus
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 MAX_PAGES = 20
-"""How many pages of a history are read in search of an acceptable sync job."""
+"""The most pages to read in search of an acceptable sync job."""
 
 _EVER = datetime.min.replace(tzinfo=UTC)
 _CALLS = 8  # at once; botocore's connection pool holds 10
@@ -33,15 +33,15 @@ class Freshness:
     """
     How fresh a data source is.
 
-    :param is_fresh: Whether its newest acceptable sync job is new enough.
+    :param is_fresh: Whether its newest acceptable sync job is recent enough.
     :param newest: Its newest acceptable sync job; None if none was found.
-    :param measured_at: The time of that job that counts.
+    :param measured_at: The start or end time of that job, whichever counts.
     :param age: How long ago that was.
     :param running: The sync job that runs now.
     :param rejected: Its newest finished sync job, if that is not acceptable.
-    :param last_error: What is wrong with that one, in words.
-    :param searched: How many jobs were read in vain; None if an acceptable one was found.
-    :param searched_all: Whether these were all there are.
+    :param last_error: Why ``rejected`` is not acceptable.
+    :param searched: How many jobs were read without finding an acceptable one; None if one was found.
+    :param searched_all: Whether the whole history was read.
     """
 
     is_fresh: bool
@@ -60,8 +60,8 @@ class Reading:
     """
     What was read about a data source.
 
-    :param data_source_id: Which.
-    :param name: What people call it.
+    :param data_source_id: The data source.
+    :param name: Its name in Kendra.
     :param status: ``ACTIVE`` or ``UPDATING`` if it can be synced.
     :param jobs: Its sync jobs, as far as they were read, newest first.
     :param freshness: None if the history could not be read, or the data source cannot be synced: while it is
@@ -106,7 +106,7 @@ def condition_for(
 
 def assess(history: History, condition: Fresh, now: datetime) -> Freshness:
     """
-    Say how fresh a data source is by what was read of its history.
+    Assess the freshness of a data source from its history.
 
     :param history: Read back to the newest acceptable job at least, if there is one.
     :param condition: What makes it fresh.
@@ -132,12 +132,12 @@ def assess(history: History, condition: Fresh, now: datetime) -> Freshness:
 
 def read_back(pages: Iterable[Page], condition: Fresh, now: datetime, *, at_least: int = 0) -> History:
     """
-    Read a history back to the newest acceptable job, and no more than 20 pages in search of it.
+    Read a history back to the newest acceptable job, searching 20 pages at most.
 
     :param pages: Fetched as they are consumed.
-    :param condition: Says what is acceptable.
-    :param now: The time of this reading.
-    :param at_least: Read so many jobs, if there are.
+    :param condition: Defines what is acceptable.
+    :param now: The current time.
+    :param at_least: Read at least this many jobs, if there are.
     """
     history = History()
     newest = _newest_acceptable(condition)
@@ -153,20 +153,20 @@ def read_index(
     hook: KendraSyncJobsHook, index_id: str, condition: Fresh, now: Callable[[], datetime], *, at_least: int = 0
 ) -> list[Reading]:
     """
-    Read how fresh each data source of an index is; one that cannot be read says why.
+    Assess the freshness of each data source of an index; a reading that failed holds its error.
 
-    :param hook: What to read with.
+    :param hook: Makes the calls.
     :param index_id: The index.
     :param condition: What makes a data source fresh.
     :param now: The clock.
-    :param at_least: Read so many sync jobs of each, if there are.
+    :param at_least: Read at least this many sync jobs of each, if there are.
     """
 
     def read_data_source(summary: dict[str, Any]) -> Reading:
         reading: dict[str, Any] = {
             key: storable(str(summary.get(member) or ""), 1_000) for key, member in _MEMBERS.items()
         }
-        if reading["status"] in NOT_JUDGED:
+        if reading["status"] in INACTIVE_STATUSES:
             return Reading(**reading)
         try:
             read_at = now()
@@ -176,7 +176,7 @@ def read_index(
         except Exception as error:
             return Reading(**reading, error=plain(error) or type(error).__name__)
 
-    # The client is made here, and not by several threads at once.
+    # Creates the client here, not in several threads at once.
     data_sources = list(hook.list_data_sources(index_id))
     with ThreadPoolExecutor(_CALLS, thread_name_prefix="kendra-freshness") as threads:
         return list(threads.map(read_data_source, data_sources))
@@ -192,5 +192,5 @@ _MEMBERS = {"data_source_id": "Id", "name": "Name", "status": "Status"}
 
 
 def _newest_acceptable(condition: Fresh) -> Fresh:
-    """With no cutoff, the condition of a wait is met by the newest acceptable job, and reads back to it."""
+    """Return a condition without a cutoff, which is met by the newest acceptable job."""
     return Fresh(condition.acceptance, fresh_since=_EVER, measured_by=condition.measured_by)

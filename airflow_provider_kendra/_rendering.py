@@ -1,4 +1,4 @@
-"""Distinguishes a templated parameter whose template found no value from one that was left out."""
+"""Distinguishes a template that rendered to nothing from a parameter that was left out."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ REQUIRED = frozenset({"index_id", "data_source_id"})
 
 class RenderedParameters:
     """
-    Remembers what each templated parameter was before rendering, to check it afterwards.
+    Keeps the value of each templated parameter before rendering, to check it afterwards.
 
     A literal None is the same as leaving the parameter out; None from a template, another task's output or a mapping
     is an error. Comes before Airflow's class in the bases of an operator, a sensor or a trigger.
     """
 
-    # By parameter, the last value that was one: the template, until it has been rendered to a value.
+    # The last usable value of each parameter: its template, or the rendered value.
     _given: Mapping[str, Any] = {}
 
     @classmethod
     def _templated_parameters(cls) -> Sequence[str]:
-        """Name the parameters that can be templates."""
+        """Return the names of the templated parameters."""
         names: Sequence[str] = getattr(cls, "template_fields", ())
         return names
 
     def check_templates(self, names: Sequence[str] | None = None, *, are_literals_checked: bool = True) -> None:
         """
-        Check that each template has found a value.
+        Check that each template rendered to a value.
 
-        :param names: Which parameters to check. Default None: all that can be templates.
-        :param are_literals_checked: Whether to refuse a literal ``""`` or ``"None"`` as well.
+        :param names: Which parameters to check. Default None: all templated ones.
+        :param are_literals_checked: Whether to reject a literal ``""`` or ``"None"`` as well.
         :raises ValueError: naming the parameter and what it was before rendering.
         """
         for name in self._templated_parameters() if names is None else names:
@@ -60,18 +60,18 @@ class RenderedParameters:
                 raise ValueError(_no_value(name, repr(str(before)[:_SHOWN]), after))
 
     def _mapped_to_none(self) -> frozenset[str]:
-        """Name the parameters that a mapping gives as None, without those that are None in ``partial()``."""
+        """Return the parameters that ``expand`` set to None, except those that ``partial`` set to None."""
         return frozenset()
 
 
 class RenderedTask(RenderedParameters):
-    """The same for an operator or sensor, which Airflow copies for each run, and can make from a mapping."""
+    """The same for operators and sensors, which Airflow copies for each run and can create from a mapped task."""
 
-    # Parameters that Airflow passed as None when it made one task of a mapped one.
+    # Parameters that were None when Airflow expanded a mapped task.
     _passed_as_none: frozenset[str] = frozenset()
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        """Keep which parameters a mapping gives as None; ``__init__`` can't distinguish these from its defaults."""
+        """Record the mapped parameters that are None; ``__init__`` can't distinguish them from its defaults."""
         self = super().__new__(cls)
         if kwargs.get("_airflow_from_mapped"):
             vars(self)["_passed_as_none"] = frozenset(name for name, value in kwargs.items() if value is None)
@@ -80,7 +80,7 @@ class RenderedTask(RenderedParameters):
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
         if value is None or isinstance(value, bool | int | float) or name not in self._templated_parameters():
-            return  # what is no template cannot be rendered to nothing
+            return  # not a template
         if name not in self._given or not _has_no_value(self._given[name], value):
             # A new mapping, since Airflow runs shallow copies of a task.
             vars(self)["_given"] = {**self._given, name: value}
@@ -109,7 +109,7 @@ class RenderedTask(RenderedParameters):
             raise InvalidParameterError(f"{getattr(self, 'task_id', '')}: {error}") from error
 
     def _mapped_to_none(self) -> frozenset[str]:
-        """Name the parameters that a mapping gives as None, without those that are None in ``partial()``."""
+        """Return the parameters that ``expand`` set to None, except those that ``partial`` set to None."""
         if not self._passed_as_none:
             return frozenset()
         dag: Any = getattr(self, "dag", None)
@@ -119,7 +119,7 @@ class RenderedTask(RenderedParameters):
 
 
 def _has_no_value(before: object, after: object) -> bool:
-    """Whether something was given that is now nothing, as a whole or in a part."""
+    """Whether rendering turned a given value, or a part of it, into nothing."""
     if after is None or isinstance(after, str):
         return before is not None and is_nothing(after)
     if isinstance(after, Mapping):
@@ -133,7 +133,7 @@ _SHOWN = 200  # characters of a template
 
 
 def _no_value(name: str, was: str, after: object) -> str:
-    # What botocore is configured with can hold passwords.
+    # botocore_config can hold passwords.
     now, was = ("incomplete", "not shown") if name == "botocore_config" else (repr(after)[:_SHOWN], was)
     return (
         f"{name} is {now}. Its template found no value (before rendering: {was}). Check that what it refers to exists: "

@@ -1,4 +1,4 @@
-"""Standard output and error of the commands: closed, broken, full, or without the characters that are written."""
+"""Handles a standard output or error that is closed, broken, full, or cannot encode a character."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TextIO
 
 BROKEN_PIPE = 128 + signal.SIGPIPE
-"""The exit status when nobody reads the output any more: the one a shell reports of a program that SIGPIPE ended."""
+"""The exit status after a broken pipe: what a shell reports for a program killed by SIGPIPE."""
 
 FAILED = 2
 
 
 def prepare() -> None:
-    """Make every write possible: to a stream that is closed, and of characters that its encoding lacks."""
+    """Redirect closed streams to the null device, and replace characters that cannot be encoded."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # closed by the parent process
@@ -27,7 +27,7 @@ def prepare() -> None:
 
 def finish(status: int, message: str = "") -> int:
     """
-    Write what is buffered, then the message, and return the exit status.
+    Write the buffered output, then the message, and return the exit status.
 
     :param status: The status if everything can be written.
     :param message: For standard error. Default: none.
@@ -50,12 +50,12 @@ def unwritable(error: OSError) -> str:
     """
     Say why the output could not be written.
 
-    :param error: What writing raised.
+    :param error: The error of the write.
     """
     return f"The output could not be written: {error.strerror}."
 
 
 def _discard(stream: TextIO) -> None:
-    """Drop what is buffered: the interpreter would fail to write it at its exit, and complain."""
+    """Drop the buffered output, which the interpreter would fail to write at exit."""
     with suppress(OSError, ValueError), Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         os.dup2(nowhere.fileno(), stream.fileno())

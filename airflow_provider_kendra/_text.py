@@ -1,23 +1,23 @@
-"""Makes texts that others wrote harmless wherever people read them: in logs, errors, terminals and pages."""
+"""Sanitises external texts for logs, errors, terminals and pages."""
 
 from __future__ import annotations
 
 LONGEST = 2_000
-"""How many characters of one text are shown."""
+"""The most characters shown of one text."""
 
 LONGEST_MESSAGE = 4_000
-"""How many characters a whole message may have, which can show more than one text."""
+"""The most characters of a whole message, which can contain several texts."""
 
 
 def plain(text: object, longest: int = LONGEST) -> str:
     r"""
-    Show a text in one line: what is not printable becomes its escape, such as ``\n`` or ``\u202e``.
+    Return a text in one line, with unprintable characters escaped, for example as ``\n`` or ``\u202e``.
 
-    This covers control characters, ANSI escapes, line and paragraph separators, bidirectional controls, characters of
-    no width and surrogates. A text that is plain already stays as it is.
+    This covers control characters, ANSI escapes, line and paragraph separators, bidirectional controls, zero-width
+    characters and surrogates. A printable text is returned unchanged.
 
-    :param text: What somebody else wrote.
-    :param longest: How many characters to keep; the last one of a text that was cut is an ellipsis.
+    :param text: An external text.
+    :param longest: The most characters to keep; a text that is cut ends with an ellipsis.
     """
     whole = str(text)
     head = whole[: longest + 1]
@@ -32,9 +32,9 @@ def _escaped(character: str) -> str:
 
 def shown(value: object) -> str:
     """
-    Show a value as Python writes it, cut.
+    Return the ``repr`` of a value, sanitised and cut.
 
-    :param value: Whatever was passed.
+    :param value: Any value.
     """
     return plain(repr(value), _LONGEST_VALUE)
 
@@ -44,19 +44,19 @@ _LONGEST_VALUE = 300
 
 def storable(text: str, longest: int) -> str:
     """
-    Keep a text as data: as it is, but of bounded size, and without surrogates, which no database takes.
+    Cut a text for storage, and replace surrogates, which databases reject.
 
-    :param text: What somebody else wrote.
-    :param longest: How many characters to keep.
+    :param text: An external text.
+    :param longest: The most characters to keep.
     """
     return text[:longest].encode("utf-8", "replace").decode()
 
 
 def make_plain(error: BaseException) -> None:
     """
-    Make the messages of an error, and of those that led to it, plain: a traceback prints all of them.
+    Sanitise the messages of an error and its causes, since a traceback prints all of them.
 
-    :param error: What a library raised.
+    :param error: The error; changed in place.
     """
     seen: set[int] = set()
     pending: list[BaseException | None] = [error]
@@ -66,7 +66,7 @@ def make_plain(error: BaseException) -> None:
             continue
         seen.add(id(each))
         each.args = tuple(plain(value) if isinstance(value, str) else value for value in each.args)
-        if isinstance(each, OSError) and isinstance(each.strerror, str):  # what it shows
+        if isinstance(each, OSError) and isinstance(each.strerror, str):  # str() shows this
             each.strerror = plain(each.strerror)
         if notes := getattr(each, "__notes__", None):
             notes[:] = map(plain, notes)

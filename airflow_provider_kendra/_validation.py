@@ -1,4 +1,4 @@
-"""Checks of what a DAG author passes, made before any call, each with one sentence on what to do."""
+"""Validates a DAG author's parameters before any call; each error says what to do."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ MeasuredBy = Literal["start_time", "end_time"]
 _RULES = {
     "index_id": (
         re.compile(r"[a-zA-Z0-9][a-zA-Z0-9-]{35}"),
-        "exactly 36 letters, digits and hyphens, the first no hyphen",
+        "exactly 36 letters, digits and hyphens, starting with a letter or digit",
     ),
     "data_source_id": (
         re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,99}"),
-        "1 to 100 letters, digits, hyphens and underscores, the first a letter or digit",
+        "1 to 100 letters, digits, hyphens and underscores, starting with a letter or digit",
     ),
     "data_source_ids": (
         re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,99}"),
-        "ids of 1 to 100 letters, digits, hyphens and underscores, the first a letter or digit",
+        "ids of 1 to 100 letters, digits, hyphens and underscores, starting with a letter or digit",
     ),
     "execution_id": (
         re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,127}"),
-        "the id that a start or a list of sync jobs gave: 1 to 128 letters, digits, hyphens and underscores",
+        "the id of a sync job: 1 to 128 letters, digits, hyphens and underscores",
     ),
 }
 
 
 def check_identifier(name: str, value: object) -> str:
     """
-    Return an identifier if it is one.
+    Validate an identifier and return it.
 
     :param name: Which parameter it is: ``index_id``, ``data_source_id``, ``data_source_ids`` or ``execution_id``.
     :param value: What the DAG author passed, rendered.
@@ -61,22 +61,22 @@ def check_identifier(name: str, value: object) -> str:
 
 def check_identifiers(name: str, value: object) -> tuple[str, ...]:
     """
-    Return the identifiers of one data source or several, each once.
+    Validate the ids of one or more data sources and return them without duplicates.
 
     :param name: Which parameter it is: ``data_source_ids``.
     :param value: What the DAG author passed, rendered: one identifier, or a sequence of them.
-    :raises ValueError: if it is neither, is empty, or holds what cannot be an identifier.
+    :raises ValueError: if it is neither, is empty, or contains an invalid identifier.
     """
     values = [value] if isinstance(value, str) else value
     if not isinstance(values, Sequence) or not values:
         raise ValueError(
-            f"{name} is {shown(value)}, but must name a data source or several, or be None for all of the index."
+            f"{name} is {shown(value)}, but must be one data source id, several, or None for all of the index."
         )
     return tuple(dict.fromkeys(check_identifier(name, each) for each in values))
 
 
 def _hint(value: object) -> str:
-    """Say what went wrong, if the value shows it."""
+    """Explain the likely mistake, if the value shows it."""
     if is_nothing(value):
         return " Its template found no value."
     if not isinstance(value, str):
@@ -94,17 +94,17 @@ def _is_collection(value: str) -> bool:
 
 
 def is_nothing(value: object) -> bool:
-    """Whether a value is what a template renders to that finds none: None, no text, or the text None."""
+    """Whether a template rendered to nothing: to None, to empty text, or to the text None."""
     return value is None or (isinstance(value, str) and value.strip() in ("", "None"))
 
 
 def check_time(name: str, value: datetime | str) -> datetime:
     """
-    Return a point in time that leaves no doubt.
+    Validate a time and return it as a datetime with a time zone.
 
     :param name: Which parameter it is.
     :param value: A datetime with a time zone, or the same as ISO 8601 text.
-    :raises ValueError: if it is no time, or has no time zone.
+    :raises ValueError: if it is not a time, or has no time zone.
     """
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else value
@@ -117,24 +117,24 @@ def check_time(name: str, value: datetime | str) -> datetime:
         )
     if moment.utcoffset() is None:
         raise ValueError(
-            f"{name} is {moment.isoformat()!r}, which has no time zone, so that it can mean different times. Add one, "
-            f"for example +00:00, or use a templated value that has one, such as '{{{{ data_interval_end }}}}'."
+            f"{name} is {moment.isoformat()!r}, which has no time zone. Add one, for example +00:00, or use a template "
+            "that has one, such as '{{ data_interval_end }}'."
         )
     return moment
 
 
-MAX_SECONDS = 1e9  # some thirty years: from any time now, that far on or back there is still a datetime
+MAX_SECONDS = 1e9  # about 30 years, which can be added to and subtracted from the current time
 
 
 def check_seconds(name: str, value: object, *, is_zero_allowed: bool = True, at_most: float = MAX_SECONDS) -> float:
     """
-    Return a length of time in seconds: the check of every duration in the package.
+    Validate a duration and return it in seconds; used for every duration in the package.
 
     :param name: Which parameter it is.
     :param value: Seconds as a number, or a ``timedelta``.
-    :param is_zero_allowed: False for what must be longer, such as the time between two polls.
+    :param is_zero_allowed: False for durations such as the time between two polls.
     :param at_most: The longest that is allowed, in seconds.
-    :raises ValueError: if it is neither, is too short, or is longer than anybody waits.
+    :raises ValueError: if it is neither, or too short or too long.
     """
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     if isinstance(seconds, int | float) and not isinstance(seconds, bool):
@@ -147,12 +147,12 @@ def check_seconds(name: str, value: object, *, is_zero_allowed: bool = True, at_
     )
 
 
-_LONGEST_AGE = timedelta.max.total_seconds()  # as a float it is a little longer than a timedelta can be
+_LONGEST_AGE = timedelta.max.total_seconds()  # as a float slightly more than a timedelta can hold
 
 
 def check_max_age(value: object) -> timedelta:
     """
-    Return the age at which a sync job is too old.
+    Validate the greatest age of a sync job and return it.
 
     :param value: A ``timedelta`` or seconds, more than 0.
     :raises ValueError: for anything else.
@@ -163,18 +163,18 @@ def check_max_age(value: object) -> timedelta:
 
 def check_interval(name: str, value: object) -> float:
     """
-    Return the time between two polls in seconds.
+    Validate the time between two polls and return it in seconds.
 
     :param name: Which parameter it is.
     :param value: Seconds as a number, or a ``timedelta``.
-    :raises ValueError: as :func:`check_seconds`, and for 0, which would be a storm of calls.
+    :raises ValueError: as :func:`check_seconds`, and for 0, which would flood Kendra with calls.
     """
     return check_seconds(name, value, is_zero_allowed=False)
 
 
 def check_count(name: str, value: object) -> int | None:
     """
-    Return how many items at most are asked for; None for all.
+    Validate a limit and return it; None for all items.
 
     :param name: Which parameter it is.
     :param value: A whole number of 1 or more, or None.
@@ -182,7 +182,7 @@ def check_count(name: str, value: object) -> int | None:
     """
     if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
         return value
-    raise ValueError(f"{name} is {shown(value)}, but must be 1 or more as a whole number, or None for all.")
+    raise ValueError(f"{name} is {shown(value)}, but must be a whole number of 1 or more, or None for all.")
 
 
 def check_exactly_one(values: Mapping[str, object], hint: str = "") -> None:
@@ -204,11 +204,11 @@ def check_exactly_one(values: Mapping[str, object], hint: str = "") -> None:
 
 def check_text(name: str, value: object) -> str:
     """
-    Return a value that must be text.
+    Validate a text and return it.
 
     :param name: Which parameter it is.
     :param value: What the DAG author passed, rendered.
-    :raises ValueError: if it is no text.
+    :raises ValueError: if it is not text.
     """
     if isinstance(value, str):
         return value
@@ -221,28 +221,28 @@ _CONNECTION_ID = re.compile(r"[\w#!()\-.:/\\]{1,250}", re.ASCII)
 
 def check_connection_id(name: str, value: object) -> str:
     """
-    Return the id of a connection.
+    Validate the id of a connection and return it.
 
     :param name: Which parameter it is.
     :param value: What the DAG author passed, rendered.
-    :raises ValueError: if it is no text that Airflow takes for such an id, or is what a template renders to that finds
-        no value: such a value would ask for the credentials of the machine.
+    :raises ValueError: if Airflow does not accept it as an id, or if a template rendered to nothing, which would use
+        the credentials of the machine.
     """
     if isinstance(value, str) and not is_nothing(value) and _CONNECTION_ID.fullmatch(value):
         return value
     raise ValueError(
-        f"{name} is {shown(value)}, but must be the id of a connection. Only {name}=None asks for the credentials that "
+        f"{name} is {shown(value)}, but must be the id of a connection. Only {name}=None uses the credentials that "
         "boto3 finds on the machine."
     )
 
 
 def check_verify(name: str, value: object) -> bool | str:
     """
-    Return whether, or with which CA bundle, to verify TLS certificates; a path as text.
+    Validate whether, or with which CA bundle, to verify TLS certificates; return a path as text.
 
     :param name: Which parameter it is.
     :param value: A boolean, or the path of a CA bundle.
-    :raises ValueError: for anything else, and for the text of a boolean, which would be taken for a path.
+    :raises ValueError: for anything else, including the text of a boolean, which would count as a path.
     """
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
@@ -256,11 +256,11 @@ def check_verify(name: str, value: object) -> bool | str:
 
 def check_botocore_config(name: str, value: object) -> Mapping[str, Any]:
     """
-    Return the configuration for the botocore client. It can hold passwords, of proxies for one, so no error shows it.
+    Validate the botocore configuration and return it. No error shows it, since it can hold passwords of proxies.
 
     :param name: Which parameter it is.
     :param value: A mapping of JSON types.
-    :raises ValueError: for anything else: it could not travel to the triggerer.
+    :raises ValueError: for anything else, which could not be sent to the triggerer.
     """
     if not isinstance(value, Mapping):
         raise ValueError(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, XComArg
 
 DEFAULT_KEYS = ("execution_id", "status", "documents_failed")
-"""The keys that are pushed when ``multiple_outputs`` is None: those that later tasks usually take."""
+"""The keys that are pushed when ``multiple_outputs`` is None: those that later tasks usually need."""
 
 RECORD_KEYS = (*(field.name for field in fields(SyncJob)), "duration_seconds")
 
@@ -31,15 +31,15 @@ _CAN_PUSH_NONE = AIRFLOW_V_3_1_PLUS or not AIRFLOW_V_3_0_PLUS
 
 class RecordTask(Documented, BaseOperator):
     """
-    Base class of the operators and sensors that return the record of a sync; comes before the others in the bases.
+    Base class of the operators and sensors that return the record of a sync; comes first in the bases.
 
     :param data_source_id: The data source (templated).
-    :param multiple_outputs: Which keys of the record are XComs of their own besides it: None (default) for
+    :param multiple_outputs: Which keys of the record to push as separate XComs besides it: None (default) for
         ``execution_id``, ``status`` and ``documents_failed``, True for all, False for none.
     """
 
     def __init__(self, *, data_source_id: str, multiple_outputs: bool | None = None, **kwargs: Any) -> None:
-        # With True, what a skipped task did not push resolves to None downstream. With False Airflow fails there.
+        # With True, a key that a skipped task did not push resolves to None downstream; with False, Airflow fails.
         super().__init__(multiple_outputs=multiple_outputs is not False, **kwargs)
         self.data_source_id = data_source_id
         self._pushed_keys = DEFAULT_KEYS if multiple_outputs is None else RECORD_KEYS if multiple_outputs else ()
@@ -51,7 +51,7 @@ class RecordTask(Documented, BaseOperator):
         return RecordXComArg(operator=task)
 
     def _push_keys(self, context: Context, record: Mapping[str, Any]) -> None:
-        """Push the keys of the record that the task is about to return; else Airflow would push all of them."""
+        """Push the selected keys of the record; otherwise Airflow would push all of them."""
         ti: Any = context.get("ti")
         self.multiple_outputs = False
         if ti is None or not self.do_xcom_push:
@@ -62,7 +62,7 @@ class RecordTask(Documented, BaseOperator):
 
 
 class RecordXComArg(PlainXComArg):
-    """Rejects, while the DAG is parsed, a key that would be None in every run since the task does not push it."""
+    """Rejects a key that the task never pushes when the DAG is parsed; it would be None in every run."""
 
     def __getitem__(self, item: str) -> XComArg:
         """Refer to one key of the record."""
@@ -70,7 +70,7 @@ class RecordXComArg(PlainXComArg):
         if task._pushed_keys == DEFAULT_KEYS and item in set(RECORD_KEYS).difference(DEFAULT_KEYS):
             raise ValueError(
                 f"{task.task_id}: output[{item!r}] would always be None, since by default only the keys "
-                f"{', '.join(DEFAULT_KEYS)} are XComs of their own. Pass multiple_outputs=True to {task.task_id}, or "
-                f"take the record and read {item} from it: {{{{ ti.xcom_pull(task_ids={task.task_id!r})[{item!r}] }}}}."
+                f"{', '.join(DEFAULT_KEYS)} are separate XComs. Pass multiple_outputs=True to {task.task_id}, or read "
+                f"{item} from the record: {{{{ ti.xcom_pull(task_ids={task.task_id!r})[{item!r}] }}}}."
             )
         return super().__getitem__(item)

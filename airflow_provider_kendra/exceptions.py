@@ -1,4 +1,4 @@
-"""The errors that a DAG author can meet. Each message says what happened, to which job, and what to do."""
+"""The errors that this package raises. Each message says what happened, to which job, and what to do."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 class KendraError(AirflowException):
     """
-    Anything that went wrong with a Kendra sync job. Airflow retries the task.
+    Base class of all errors of this package. Airflow retries the task.
 
-    :param message: What happened, to which sync job, and what to do. It is escaped to one line, and cut at 4,000
-        characters, since it can quote what others wrote.
+    :param message: What happened, to which sync job, and what to do. It is escaped to one line and cut at 4,000
+        characters, since it can quote external texts.
     :param job: The sync job as last read, if one is known; kept as ``.job``.
     """
 
@@ -29,18 +29,18 @@ class KendraError(AirflowException):
 
 
 class KendraRequestError(KendraError, AirflowFailException):
-    """AWS refuses this request however often it is sent. Airflow does not retry the task."""
+    """AWS rejects the request permanently, or the configuration can't work. Airflow does not retry the task."""
 
 
 class KendraStateError(KendraError):
     """
-    What Airflow kept for a task can't be used: the event of its trigger, or what an earlier try remembered. Airflow
+    State that Airflow stored for a task is invalid: the event of its trigger, or the state of an earlier try. Airflow
     retries the task.
     """
 
 
 class InvalidParameterError(KendraRequestError, ValueError):
-    """A parameter of a task can't work, however often the task is retried. Airflow does not retry the task."""
+    """A parameter of a task is invalid. Airflow does not retry the task."""
 
 
 class KendraSyncJobFailedError(KendraError):
@@ -48,7 +48,7 @@ class KendraSyncJobFailedError(KendraError):
 
 
 class KendraSyncJobRejectedError(KendraSyncJobFailedError, AirflowFailException):
-    """The same for a sensor, without retries: a retry would meet the same job."""
+    """The same for a sensor, without retries: a retry would find the same job."""
 
 
 class KendraSyncJobNotFoundError(KendraError, AirflowFailException):
@@ -63,10 +63,7 @@ class KendraSyncJobTimeoutError(KendraError):
 
 
 class KendraSyncJobAlreadyRunningError(KendraError):
-    """
-    None could be started, since a sync job was running; ``.job`` is that job, if it is known. Airflow
-    retries the task.
-    """
+    """No sync job could be started, as one was running; ``.job`` is that job, if known. Airflow retries the task."""
 
 
 class KendraSyncJobMetricsError(KendraError, AirflowFailException):
@@ -85,7 +82,7 @@ class KendraSyncJobMetricsError(KendraError, AirflowFailException):
 
 class KendraDocumentsError(KendraError):
     """
-    Kendra did not take some of the documents that were put. Airflow retries the task.
+    Kendra rejected some of the documents that were put. Airflow retries the task.
 
     :param message: How many, and the first few of them.
     :param failures: ``FailedDocuments`` of the response: ``Id``, ``ErrorCode``, ``ErrorMessage`` each.
@@ -97,7 +94,4 @@ class KendraDocumentsError(KendraError):
 
 
 class KendraDocumentsRequestError(KendraDocumentsError, KendraRequestError):
-    """
-    The same, and then a later call failed in a way that a retry can't mend (``__cause__``). Airflow does not retry the
-    task.
-    """
+    """The same, and a later call then failed permanently (``__cause__``). Airflow does not retry the task."""

@@ -43,6 +43,6 @@ def get_provider_info() -> dict[str, Any]:
             "airflow_provider_kendra.links.kendra.KendraSyncJobLogsLink",
         ],
         "asset-uris": uris,
-        "dataset-uris": uris,  # what Airflow 2 reads
+        "dataset-uris": uris,  # read by Airflow 2
         "cli": ["airflow_provider_kendra.cli.get_kendra_cli_commands"],  # taken from Airflow 3.2 on
     }

@@ -1,4 +1,4 @@
-"""How a wait can end, and the same as JSON: what a trigger's event holds."""
+"""The outcomes of a wait, and how to read them from the event of a trigger."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ __all__ = [
 
 def outcome_from_event(event: Any) -> Outcome:
     """
-    Rebuild from a trigger event the outcome whose ``to_event`` gave it.
+    Read an outcome from a trigger event, as its ``to_event`` created it.
 
-    :param event: Whatever the event holds.
-    :raises ValueError: if it is no such event, saying why.
+    :param event: The payload of the event.
+    :raises ValueError: if it is invalid, with the reason.
     """
     if (failed := _failure_in(event)) is not None:
         return failed
@@ -40,10 +40,10 @@ def outcome_from_event(event: Any) -> Outcome:
 
 def freshness_from_event(event: Any) -> AllFresh | Failed:
     """
-    Rebuild from a trigger event the outcome whose ``to_event`` gave it.
+    Read an outcome from a trigger event, as its ``to_event`` created it.
 
-    :param event: Whatever the event holds.
-    :raises ValueError: if it is no such event, saying why.
+    :param event: The payload of the event.
+    :raises ValueError: if it is invalid, with the reason.
     """
     if (failed := _failure_in(event)) is not None:
         return failed
@@ -69,10 +69,10 @@ def _failure_in(event: Any) -> Failed | None:
 
 def state_from_event(event: Mapping[str, Any]) -> Mapping[str, Any]:
     """
-    Read what an operator gave its trigger along; empty if it gave nothing.
+    Read the state that an operator passed to its trigger; empty if there is none.
 
     :param event: The event of a trigger.
-    :raises ValueError: if it is not what an operator gives.
+    :raises ValueError: if it is invalid.
     """
     state = event.get("state")
     if state is None:
@@ -91,18 +91,18 @@ def check_subject(
     outcome: Outcome | AllFresh, index_id: str, data_source_ids: Collection[str] | None, execution_id: str | None = None
 ) -> None:
     """
-    Check that an outcome is about what a task waits for.
+    Check that an outcome belongs to a task's data sources and sync job.
 
     :param outcome: The outcome, as an event reports it.
     :param index_id: The index of the task.
     :param data_source_ids: Its data sources; None for any of the index.
     :param execution_id: Its sync job; None for any.
-    :raises ValueError: if it is about something else.
+    :raises ValueError: if it does not.
     """
     jobs = list(outcome.jobs.values()) if isinstance(outcome, AllFresh) else [outcome.job] if outcome.job else []
     for job in jobs:
         is_ours = job.index_id == index_id and (data_source_ids is None or job.data_source_id in data_source_ids)
         if not is_ours or execution_id not in (None, job.execution_id):
-            raise ValueError(f"it is about another sync than this task's: {plain(job.title)}")
+            raise ValueError(f"it is about a different sync than this task's: {plain(job.title)}")
     if isinstance(outcome, AllFresh) and data_source_ids is not None and set(outcome.jobs) != set(data_source_ids):
         raise ValueError("it does not report each of the data sources")

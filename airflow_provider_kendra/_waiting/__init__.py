@@ -1,1 +1,1 @@
-"""How waits and watchers wait: conditions over histories, and polls that they share."""
+"""How waits and watchers work: conditions on sync job histories, and shared polls."""

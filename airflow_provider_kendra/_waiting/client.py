@@ -1,4 +1,4 @@
-"""The boto3 client that the polls with the same AWS parameters share, and the threads that it is used in."""
+"""The boto3 client shared by all polls with the same AWS parameters, and its threads."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ if TYPE_CHECKING:
 MakeHook = Callable[[AwsParameters], "KendraSyncJobsHook"]
 
 MAX_FAILING_CALLS = MAX_CALLS // 2
-"""How many of these may be for data sources whose last poll failed: calls that hang must not take all threads."""
+"""The most calls for data sources whose last poll failed, to keep hanging calls from taking every thread."""
 
 
 CLIENT_LIFETIME = 900.0
-"""How long, in seconds, a client is used before the connection is looked up again, because it may have been edited."""
+"""Seconds until the connection is looked up again, in case it has been edited."""
 
 
 KNOWN_AFTER = 300.0
-"""How old, in seconds, a wait is that must have found its connection before: its triggerer was restarted since."""
+"""Age in seconds at which a wait must have found its connection in an earlier triggerer."""
 
 
 RENEWAL_PAUSE = 60.0
-"""How long, in seconds, a client whose renewal failed is used before the next attempt."""
+"""Seconds between attempts to renew a client; the old one stays in use."""
 
 
-RENEWAL_PATIENCE = 10.0
-"""How long, in seconds, a poll waits for the renewal of a client before it uses the old one."""
+RENEWAL_TIMEOUT = 10.0
+"""Seconds that a poll waits for a renewed client before it uses the old one."""
 
 
 class Client:
     """
-    The client that all polls with the same AWS parameters share, and the threads in which it is made and used.
+    The client shared by all polls with the same AWS parameters, and the threads that create and use it.
 
-    What hangs or fails here delays no poll of another client.
+    A call that hangs or fails here does not delay polls of other clients.
 
     :param aws: The parameters.
-    :param make_hook: Makes a hook for them; called in a thread, since it may import boto3.
+    :param make_hook: Creates a hook; called in a thread, since it may import boto3.
     """
 
     def __init__(self, aws: AwsParameters, make_hook: MakeHook) -> None:
@@ -59,7 +59,7 @@ class Client:
         self._making: asyncio.Task[KendraSyncJobsHook] | None = None
         self._is_discarded = False
         self.is_connection_known = False
-        # Not the loop's own executor, which others can fill with what blocks.
+        # Not the loop's own executor, which other triggers can fill with blocking calls.
         self.threads = DaemonThreads(MAX_CALLS, "kendra-poll")
         self._maker_thread = DaemonThreads(1, "kendra-poll-client")
         self._turns = asyncio.Semaphore(MAX_CALLS)
@@ -67,26 +67,26 @@ class Client:
 
     @asynccontextmanager
     async def turn(self, *, is_failing: bool) -> AsyncIterator[None]:
-        """Wait for the turn to make a call; polls get theirs in the order they come."""
+        """Limit concurrent calls, first come, first served."""
         async with self._turns_of_failing if is_failing else nullcontext(), self._turns:
             yield
 
     async def hook(self) -> KendraSyncJobsHook:
-        """Give the hook to poll with. Once there is one, a renewal that fails or hangs leaves it in use."""
+        """Return the hook to poll with; if a renewal fails or hangs, the previous one stays in use."""
         if self._hook is not None and asyncio.get_running_loop().time() < self._renew_at:
             return self._hook
         if self._making is None:
             self._making = in_empty_context(self._make())
-            self._making.add_done_callback(_retrieve)
+            self._making.add_done_callback(_consume_error)
         making = self._making
         if self._hook is None:
-            # Shielded: a connection look-up that is cancelled half-way upsets the triggerer's messages.
+            # Shielded: cancelling a connection look-up half-way breaks the order of the triggerer's messages.
             return await asyncio.shield(making)
-        await asyncio.wait({making}, timeout=RENEWAL_PATIENCE)
+        await asyncio.wait({making}, timeout=RENEWAL_TIMEOUT)
         return self._hook
 
     def discard(self) -> None:
-        """Close the client, now or as soon as it has been made."""
+        """Close the client, now or as soon as it has been created."""
         self._is_discarded = True
         if self._hook is not None:
             self._hook.conn.close()
@@ -95,13 +95,13 @@ class Client:
             self._maker_thread.shutdown()
 
     def judge(self, error: Exception, contents: str, hook: KendraSyncJobsHook | None) -> Failed | str:
-        """Fail a wait for an error that will not pass; describe any other."""
-        from airflow_provider_kendra.hooks._aws_errors import judge_poll_error  # imported when the hook was made
+        """Return a failure for a permanent error, and a description of any other."""
+        from airflow_provider_kendra.hooks._aws_errors import judge_poll_error  # already imported with the hook
 
         return judge_poll_error(error, contents, partial(self._renew, hook))
 
     def _renew(self, hook: KendraSyncJobsHook | None) -> None:
-        """Renew this client before the next poll, if it is still the one in use."""
+        """Renew the client before the next poll, if this hook is still in use."""
         if hook is not None and self._hook is hook:
             self._renew_at = 0.0
 
@@ -129,13 +129,13 @@ class Client:
     async def _look_up(self) -> KendraSyncJobsHook:
         from asgiref.sync import sync_to_async  # imported lazily to keep DAG parsing fast
 
-        # Through asgiref, for in Airflow before 3.2.2 a look-up from any other thread breaks the order of the
-        # triggerer's messages.
+        # Through asgiref: before Airflow 3.2.2, a look-up from any other thread breaks the order of the triggerer's
+        # messages.
         make: Callable[[], Awaitable[KendraSyncJobsHook]] = sync_to_async(  # type: ignore[call-overload]
             self._make_polling_hook, thread_sensitive=False, executor=self._maker_thread
         )
         for pause in LOOK_UP_PAUSES if self._hook is None else ():
-            # Airflow 3.1 to 3.3 say "not defined" of a connection whose look-up failed for any reason.
+            # Airflow 3.1 to 3.3 report every failed look-up as "not defined".
             with suppress(ConnectionNotDefinedError):
                 return await make()
             await asyncio.sleep(pause)
@@ -150,11 +150,11 @@ class Client:
 def _make_polling_hook(make_hook: MakeHook, aws: AwsParameters) -> KendraSyncJobsHook:
     hook = make_hook(aws)
     hook._use_for_polling()
-    _ = hook.conn  # looks the connection up and builds the client, here in a thread
+    _ = hook.conn  # looks the connection up and creates the client
     return hook
 
 
-def _retrieve(making: asyncio.Task[KendraSyncJobsHook]) -> None:
-    """Take the error of a client that nobody waits for any more, or asyncio would log it."""
+def _consume_error(making: asyncio.Task[KendraSyncJobsHook]) -> None:
+    """Retrieve the error of a client that is no longer awaited; asyncio would log it otherwise."""
     if not making.cancelled():
         making.exception()

@@ -9,9 +9,9 @@ from typing import Protocol, TypeVar, get_args
 
 from airflow_provider_kendra._decisions import (
     AllFresh,
+    Blocked,
     Failed,
     Failure,
-    HeldUp,
     NeedsOlder,
     Outcome,
     Satisfied,
@@ -34,40 +34,40 @@ Decision = Outcome | Waiting | NeedsOlder
 
 
 class Condition(Protocol[D_co]):
-    """What the history of a data source is asked for, at each poll."""
+    """Decides on the history of a data source at each poll."""
 
     def decide(self, history: History, now: datetime) -> D_co | NeedsOlder:
         """
-        Decide on what has been read; never asks for an older page of a complete history.
+        Decide on the history read so far; never asks for an older page of a complete history.
 
-        :param history: The history as read so far.
-        :param now: When it was read.
+        :param history: The history read so far.
+        :param now: The time of the poll.
         """
 
 
 class SyncJobCondition(Condition[Outcome | Waiting], Protocol):
-    """What a wait for a sync job waits for."""
+    """The condition of a wait for a sync job."""
 
     @property
     def subject(self) -> str:
         """What is waited for, in words."""
 
 
-_CONFIRMATION = 20.0  # seconds for which answers must agree where the wait itself is older than not_found_timeout
+_CONFIRMATION = 20.0  # seconds for which responses must agree if the wait is older than not_found_timeout
 
 
 @dataclass(slots=True)
 class ExecutionFinished:
     """
-    One sync job has finished. Each wait needs one of its own, which it keeps from poll to poll.
+    One sync job has finished. Stateful: each wait keeps its own instance from poll to poll.
 
-    :param execution_id: Which job.
+    :param execution_id: The job.
     :param acceptance: How it must have ended.
-    :param not_found_timeout: Seconds. A single answer can be out of date; a job counts as not found, or as no longer
-        running though its status says so, once every answer for this long has said the same.
-    :param since: When this process began to wait; earlier answers are no evidence against the job.
-    :param origin: When the wait began, if that was in another process. A job that this process has never found in the
-        history is then missing since, but a second response has to confirm it.
+    :param not_found_timeout: Seconds. A single response can be stale. So a job counts as not found, or as no longer
+        running whatever its status says, once every response for this long has agreed.
+    :param since: When this process began to wait; earlier responses do not count against the job.
+    :param origin: When the wait began, if that was in another process. A job that this process has never found counts
+        as missing since then, but a second response must confirm it.
     """
 
     execution_id: str
@@ -84,25 +84,25 @@ class ExecutionFinished:
         return f"sync job {self.execution_id}"
 
     def decide(self, history: History, now: datetime) -> Decision:
-        """Decide by the status of the job."""
+        """Decide from the status of the job."""
         job = history.get(self.execution_id)
         if job is None:
             if not history.is_complete:
                 return NeedsOlder()
-            return self._not_found(history) if self._is_lasting(Failure.NOT_FOUND, now) else Waiting()
+            return self._not_found(history) if self._is_confirmed(Failure.NOT_FOUND, now) else Waiting()
         self._is_known = True
         if job.is_finished or job is history.newest:
             self._doubt = None
             return _judge(job, self.acceptance) if job.is_finished else Waiting(job)
-        return _superseded(job) if self._is_lasting(Failure.NOT_ACCEPTABLE, now) else Waiting(job)
+        return _superseded(job) if self._is_confirmed(Failure.NOT_ACCEPTABLE, now) else Waiting(job)
 
     @property
     def is_in_doubt(self) -> bool:
-        """Whether the last answer gave a reason to fail that has not lasted long enough yet."""
+        """Whether the last response gave a reason to fail that is not confirmed yet."""
         return self._doubt is not None
 
-    def _is_lasting(self, doubt: Failure, now: datetime) -> bool:
-        """Whether all answers for long enough have given the same reason to fail."""
+    def _is_confirmed(self, doubt: Failure, now: datetime) -> bool:
+        """Whether every response for long enough has given the same reason to fail."""
         if now < self.since:
             return False
         if self._doubt is None or self._doubt[0] is not doubt:
@@ -116,8 +116,8 @@ class ExecutionFinished:
         return Failed(
             Failure.NOT_FOUND,
             f"Sync job {self.execution_id} is not in the history of its data source ({len(history.jobs)} jobs). "
-            "Check execution_id, data_source_id and index_id, and that connection and region are those it was "
-            "started with; raise not_found_timeout if it was started just now.",
+            "Check execution_id, data_source_id, index_id, connection and region. If it was started just now, raise "
+            "not_found_timeout.",
         )
 
 
@@ -132,9 +132,9 @@ def _superseded(job: SyncJob) -> Failed:
 @dataclass(frozen=True, slots=True)
 class SyncedSince:
     """
-    A sync job that started at or after a moment has ended acceptably.
+    A sync job that started at or after a given time has ended acceptably.
 
-    :param started_after: The moment, inclusive.
+    :param started_after: That time, inclusive.
     :param acceptance: How the job must have ended.
     """
 
@@ -147,14 +147,14 @@ class SyncedSince:
         return f"a sync job that started at or after {self.started_after.isoformat()}"
 
     def decide(self, history: History, now: datetime) -> Decision:
-        """Pass on the newest acceptable job; fail when the newest was not and nothing runs."""
+        """Pass with the newest acceptable job; fail if the newest job was not acceptable and none is running."""
         return Fresh(self.acceptance, fresh_since=self.started_after, fail_fast=True).decide(history, now)
 
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
     """
-    A data source has an acceptable job that is new enough.
+    A data source has an acceptable job that is recent enough.
 
     :param acceptance: How the job must have ended.
     :param fresh_since: The cutoff, inclusive; exclusive with ``max_age``.
@@ -178,21 +178,21 @@ class Fresh:
         return f"a sync job that {verb} at most {self.max_age} ago"
 
     def cutoff(self, now: datetime) -> datetime:
-        """Since when a job is new enough."""
+        """The earliest time at which a job is recent enough."""
         if self.fresh_since is not None:
             return self.fresh_since
         try:
             return now - (self.max_age or timedelta())
-        except OverflowError:  # so long ago that any job is new enough
+        except OverflowError:  # any job is recent enough
             return datetime.min.replace(tzinfo=UTC)
 
     def is_fresh(self, job: SyncJob, now: datetime) -> bool:
-        """Whether an acceptable job is new enough at a time."""
+        """Whether an acceptable job is recent enough."""
         time = getattr(job, self.measured_by)
         return time is not None and bool(time >= self.cutoff(now))
 
     def decide(self, history: History, now: datetime) -> Decision:
-        """Decide by the newest acceptable job."""
+        """Decide from the newest acceptable job."""
         good = history.latest(self.acceptance, self.measured_by)
         if good is not None and self.is_fresh(good, now):
             return Satisfied(good)
@@ -207,25 +207,25 @@ class Fresh:
 
 def all_fresh(
     decisions: Mapping[str, Outcome | Waiting | None], condition: Fresh, now: datetime
-) -> AllFresh | Failed | HeldUp:
+) -> AllFresh | Failed | Blocked:
     """
-    Decide for several data sources at once.
+    Combine the decisions on several data sources.
 
-    :param decisions: The last decision on each; None where there was none yet.
-    :param condition: What each must fulfil.
-    :param now: The time that it is about.
+    :param decisions: The last decision on each; None before the first.
+    :param condition: The condition that each must meet.
+    :param now: The time at which they must be fresh.
     """
     jobs: dict[str, SyncJob] = {}
-    held_up: dict[str, Satisfied | Waiting | None] = {}
+    blocked: dict[str, Satisfied | Waiting | None] = {}
     for data_source_id, decision in decisions.items():
         if isinstance(decision, Failed):
             return decision
-        # A job that was new enough when it was read can be too old by now.
+        # A job that was recent enough when it was read can be too old by now.
         if isinstance(decision, Satisfied) and condition.is_fresh(decision.job, now):
             jobs[data_source_id] = decision.job
         else:
-            held_up[data_source_id] = decision
-    return HeldUp(held_up) if held_up else AllFresh(jobs)
+            blocked[data_source_id] = decision
+    return Blocked(blocked) if blocked else AllFresh(jobs)
 
 
 def freshness_condition(
@@ -246,7 +246,7 @@ def freshness_condition(
     :param accepted_statuses: Statuses that are accepted.
     :param max_documents_failed: Failed documents that are tolerated.
     :param fail_fast: As in :class:`Fresh`.
-    :raises ValueError: unless exactly one of the first two is given and every value can be one.
+    :raises ValueError: unless exactly one of max_age and fresh_since is given and every value is valid.
     """
     check_exactly_one({"max_age": max_age, "fresh_since": fresh_since})
     if measured_by not in get_args(MeasuredBy):
@@ -274,13 +274,13 @@ def sync_job_condition(
     Build the condition for a sync job from a DAG author's parameters.
 
     :param execution_id: The job, or None.
-    :param started_after: The moment that any job must have started at or after, or None.
+    :param started_after: Accept any job that started at or after this time, or None.
     :param target_statuses: Statuses that are accepted.
     :param max_documents_failed: Failed documents that are tolerated.
     :param not_found_timeout: As in :class:`ExecutionFinished`.
     :param since: As in :class:`ExecutionFinished`.
     :param origin: As in :class:`ExecutionFinished`.
-    :raises ValueError: unless exactly one of the first two is given and every value can be one.
+    :raises ValueError: unless exactly one of execution_id and started_after is given and every value is valid.
     """
     acceptance = Acceptance.of(target_statuses, max_documents_failed)
     check_exactly_one({"execution_id": execution_id, "started_after": started_after}, WHY_ONE_SYNC_IS_MEANT)

@@ -1,4 +1,4 @@
-"""How far a watcher has come: what Airflow stores between its events."""
+"""A watcher's position in the history, which Airflow stores between events."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from airflow_provider_kendra._validation import check_time
 
 Cursor = dict[str, Any]
 """
-How far a watcher has come, in JSON types. Empty if no job had finished yet; else:
+A watcher's position in the history, in JSON types. Empty if no job had finished yet, otherwise:
 
 - ``execution_id``: the newest finished job that was handled.
 - ``start_time``: the latest start time of the handled jobs, ISO 8601; None if none of them had one.
 - ``recent``: execution ids of handled jobs, newest first. Cursors of 1.0.0 have no ``recent`` and no ``open``.
-- ``open``: execution ids of jobs that a newer finished job has overtaken, though they were not finished themselves.
+- ``open``: execution ids of unfinished jobs that are older than a finished one.
 """
 
 
 def check_cursor(value: object) -> Cursor:
     """
-    Return a stored cursor if it is one.
+    Validate a stored cursor and return it.
 
-    :param value: What the store gave.
-    :raises ValueError: saying what is wrong with it.
+    :param value: The stored value.
+    :raises ValueError: if it is invalid, with the reason.
     """
     if not isinstance(value, dict):
         raise ValueError(f"it is {type(value).__name__}, not a mapping")
@@ -42,6 +42,6 @@ def check_cursor(value: object) -> Cursor:
 
 
 def start_time_of(cursor: Cursor) -> datetime | None:
-    """Read the latest start time that a cursor has handled."""
+    """Return the latest start time among the handled jobs."""
     start_time = cursor.get("start_time")
     return check_time("start_time", start_time) if start_time is not None else None

@@ -1,4 +1,4 @@
-"""Waits for data sources that must be fresh, several at once."""
+"""Waits until one or more data sources are fresh."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from airflow_provider_kendra import _clock
 from airflow_provider_kendra._clock import OVERRUN
 from airflow_provider_kendra._decisions import (
     AllFresh,
+    Blocked,
     Failed,
     Failure,
-    HeldUp,
     NeedsOlder,
     Outcome,
     Waiting,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class Listing(NamedTuple):
-    """The ids of the data sources of an index, as far as they matter for its freshness."""
+    """The ids of an index's data sources: those judged for freshness, and those still being created."""
 
     usable: tuple[str, ...]
     creating: tuple[str, ...]
@@ -46,9 +46,9 @@ class Index:
     """
     Data sources of one index.
 
-    :param aws: Where the calls go.
+    :param aws: The AWS parameters.
     :param index_id: The index.
-    :param data_source_ids: Which data sources; None for all that are ACTIVE or UPDATING, listed anew at each poll.
+    :param data_source_ids: The data sources; None for all that are ACTIVE or UPDATING, listed again at each poll.
     """
 
     aws: AwsParameters
@@ -56,33 +56,30 @@ class Index:
     data_source_ids: tuple[str, ...] | None
 
     def data_source(self, data_source_id: str) -> DataSource:
-        """One of them."""
         return DataSource(self.aws, self.index_id, data_source_id)
 
     @property
     def catalogue(self) -> Catalogue:
-        """All of them, to be listed."""
         return Catalogue(self.aws, self.index_id)
 
-    def without_data_sources(self, listing: Listing) -> Failed | HeldUp:
-        """Decide where no data source can be judged: wait for those that are being created, if there are any."""
+    def without_data_sources(self, listing: Listing) -> Failed | Blocked:
+        """Wait if data sources are being created; otherwise fail."""
         if listing.creating:
-            return HeldUp(dict.fromkeys(listing.creating, "it is still being created"))
+            return Blocked(dict.fromkeys(listing.creating, "still being created"))
         return Failed(
             Failure.REFUSED,
-            f"Index {self.index_id} has no ACTIVE data source, nor one that is UPDATING or CREATING, so nothing in it "
-            "can be fresh.",
+            f"Index {self.index_id} has no ACTIVE, UPDATING or CREATING data source, so nothing in it can be fresh.",
         )
 
 
 def freshness_index(aws: AwsParameters, index_id: str, data_source_ids: str | Sequence[str] | None) -> Index:
     """
-    Build it from a DAG author's parameters.
+    Build the index from a DAG author's parameters.
 
-    :param aws: Where the calls go.
+    :param aws: The AWS parameters.
     :param index_id: The index.
     :param data_source_ids: One data source, several, or None for all.
-    :raises ValueError: for what cannot be an identifier, and for an empty list.
+    :raises ValueError: for an invalid identifier or an empty list.
     """
     check_identifier("index_id", index_id)
     if data_source_ids is None:
@@ -96,16 +93,16 @@ def poll_all(
     condition: Fresh,
     known: dict[str, Outcome | Waiting | None],
     deadline: datetime,
-) -> AllFresh | Failed | HeldUp:
+) -> AllFresh | Failed | Blocked:
     """
     Read each data source once, several at a time, from a worker.
 
-    :param hook: What to read with.
+    :param hook: Makes the calls.
     :param index: The data sources.
-    :param condition: What each must fulfil.
-    :param known: What the readings before this one decided; is brought up to date.
-    :param deadline: When to stop: what has not been read by then holds the wait up, which has timed out. A wait whose
-        time was over before still reads each once.
+    :param condition: The condition that each must meet.
+    :param known: The previous decisions; updated in place.
+    :param deadline: When to stop. If data sources are still unread, the wait times out. A wait that starts after its
+        deadline still reads each data source once.
     """
     remaining = (deadline - _clock.utcnow()).total_seconds()
     give_up = time.monotonic() + (remaining if remaining > 0 else OVERRUN)
@@ -119,7 +116,7 @@ def poll_all(
     outcome = _read_each(hook, index, condition, listing.usable, known, give_up)
     if not isinstance(outcome, Failed) or outcome.failure is not Failure.REFUSED:
         return outcome
-    # The data source that is refused may have been deleted since it was listed.
+    # The refused data source may have been deleted since it was listed.
     listing = _read_listing(hook, index, condition, give_up)
     if not isinstance(listing, Listing):
         return listing
@@ -131,18 +128,18 @@ def poll_all(
 
 def _read_listing(
     hook: KendraSyncJobsHook, index: Index, condition: Fresh, give_up: float
-) -> Listing | Failed | HeldUp:
+) -> Listing | Failed | Blocked:
     catalogue = index.catalogue
     threads = DaemonThreads(1, "kendra-freshness")
     try:
-        _ = hook.conn  # made here, since a connection must not be looked up in another thread
+        _ = hook.conn  # created here: a connection must not be looked up in another thread
         future = threads.submit(lambda: next(catalogue.pages(hook)))
         if not wait([future], max(give_up - time.monotonic(), 0)).done:
-            return _timed_out(HeldUp({"all": Waiting(error=_NO_ANSWER)}), condition)
+            return _timed_out(Blocked({"all": Waiting(error=_NO_ANSWER)}), condition)
         page = future.result()
     except Exception as error:
         decision = Waiting.after_error(hook._judge_poll_error(error, catalogue.contents), None)
-        return decision if isinstance(decision, Failed) else HeldUp({"all": decision})
+        return decision if isinstance(decision, Failed) else Blocked({"all": decision})
     finally:
         threads.shutdown(cancel_futures=True)
     return Listing(tuple(page.data_source_ids), tuple(page.creating_ids))
@@ -155,7 +152,7 @@ def _read_each(
     ids: Iterable[str],
     known: dict[str, Outcome | Waiting | None],
     give_up: float,
-) -> AllFresh | Failed | HeldUp:
+) -> AllFresh | Failed | Blocked:
     sources = {each: index.data_source(each) for each in ids}
     results = _results(hook, condition, sources, give_up)
     is_out_of_time = len(results) < len(sources) and time.monotonic() >= give_up
@@ -170,16 +167,16 @@ def _read_each(
         else:
             known[key] = result
     outcome = all_fresh(known, condition, _clock.utcnow())
-    return _timed_out(outcome, condition) if is_out_of_time and isinstance(outcome, HeldUp) else outcome
+    return _timed_out(outcome, condition) if is_out_of_time and isinstance(outcome, Blocked) else outcome
 
 
-_NO_ANSWER = "no answer came before the time-out"
+_NO_ANSWER = "no response before the time-out"
 
 
 def _results(
     hook: KendraSyncJobsHook, condition: Fresh, sources: Mapping[str, DataSource], give_up: float
 ) -> dict[str, Outcome | Waiting | Exception]:
-    """Read in several threads, until a job fails the wait or the time is over; errors are results too."""
+    """Read in several threads until a job fails the wait or time runs out; return errors as results."""
 
     def read_source(source: DataSource) -> Outcome | Waiting:
         judge: Condition[Outcome | Waiting] = condition
@@ -187,7 +184,7 @@ def _results(
 
     results: dict[str, Outcome | Waiting | Exception] = {}
     try:
-        _ = hook.conn  # made here: several threads would make several, and must not look the connection up
+        _ = hook.conn  # created here: a connection must not be looked up in another thread
     except Exception as error:
         return dict.fromkeys(sources, error)
     threads = DaemonThreads(MAX_CALLS, "kendra-freshness")
@@ -219,10 +216,10 @@ async def wait_until_fresh(
     Wait until all data sources are fresh at once, sharing polls with all other waits of this event loop.
 
     :param index: The data sources.
-    :param condition: What each must fulfil.
+    :param condition: The condition that each must meet.
     :param interval: As for :class:`airflow_provider_kendra._waiting.poller.Subscriber`.
     :param deadline: When to give up; None for never.
-    :param log: Takes the lines of this wait's log.
+    :param log: Writes a line to the task's log.
     :param connect: As for :class:`airflow_provider_kendra._waiting.poller.Subscriber`.
     :param is_connection_known: As for :class:`airflow_provider_kendra._waiting.poller.Subscriber`.
     """
@@ -237,13 +234,13 @@ async def wait_until_fresh(
     return await wait.outcome(freshness_log(condition.measured_by, _clock.utcnow()), log)
 
 
-def _timed_out(held_up: HeldUp, condition: Fresh) -> Failed:
-    """Say that the time of a wait for freshness is over; ``held_up`` is what the last polls came to."""
-    return timed_out(condition.subject, f"not fresh: {held_up.describe(condition.measured_by, _clock.utcnow())}")
+def _timed_out(blocked: Blocked, condition: Fresh) -> Failed:
+
+    return timed_out(condition.subject, f"not fresh: {blocked.describe(condition.measured_by, _clock.utcnow())}")
 
 
 class _Listed:
-    """The condition of a subscription that only needs to know which data sources there are."""
+    """Collects which data sources exist."""
 
     def decide(self, history: History, now: datetime) -> Listing | NeedsOlder:
         if not history.is_complete:
@@ -251,8 +248,8 @@ class _Listed:
         return Listing(tuple(history.data_source_ids), tuple(history.creating_ids))
 
 
-class _FreshnessWait(Wait[AllFresh, HeldUp]):
-    """A wait for several data sources: a subscription to each, and one to the list of them where none are named."""
+class _FreshnessWait(Wait[AllFresh, Blocked]):
+    """A wait for several data sources: one subscription for each, and one to list them if none are named."""
 
     def __init__(self, index: Index, condition: Fresh, **options: Any) -> None:
         super().__init__(**options)
@@ -260,33 +257,33 @@ class _FreshnessWait(Wait[AllFresh, HeldUp]):
         self._condition = condition
         self._members: dict[str, Subscription[Outcome | Waiting]] = {}
         self._lister: Subscription[Listing] | None = None
-        self._is_doubting = False  # whether the data sources are listed again since one was refused
-        self._held_up = HeldUp({})
+        self._is_confirming_refusal = False  # the data sources are listed again after one was refused
+        self._blocked = Blocked({})
         if index.data_source_ids is not None:
             self._set_members(index.data_source_ids)
         else:
             self._list()
 
     def decide(self) -> AllFresh | Failed | None:
-        verdict: AllFresh | Failed | HeldUp | None = self._take_listing()
+        verdict: AllFresh | Failed | Blocked | None = self._apply_listing()
         if verdict is None:
-            decisions = {key: member.standing for key, member in self._members.items()}
+            decisions = {key: member.state for key, member in self._members.items()}
             verdict = self._check_listing(all_fresh(decisions, self._condition, _clock.utcnow()))
-        if not isinstance(verdict, HeldUp):
+        if not isinstance(verdict, Blocked):
             return verdict
-        self._held_up = verdict
+        self._blocked = verdict
         return None
 
     @property
-    def standing(self) -> HeldUp:
-        return self._held_up
+    def state(self) -> Blocked:
+        return self._blocked
 
-    def line(self, wait_log: WaitLog[HeldUp], now: datetime) -> str | None:
-        # By what each data source came to last: some are polled more often than others.
-        return wait_log.line(self._held_up, now)
+    def line(self, wait_log: WaitLog[Blocked], now: datetime) -> str | None:
+        # From the last decision on each data source: some are polled more often than others.
+        return wait_log.line(self._blocked, now)
 
     def timed_out(self) -> Failed:
-        return _timed_out(self._held_up, self._condition)
+        return _timed_out(self._blocked, self._condition)
 
     def _list(self) -> None:
         """List the data sources at once, and then at each interval."""
@@ -302,48 +299,48 @@ class _FreshnessWait(Wait[AllFresh, HeldUp]):
             if key not in self._members:
                 self._members[key] = self.subscribe(self._index.data_source(key), self._condition)
 
-    def _take_listing(self) -> Failed | HeldUp | None:
-        """Wait for the data sources that are listed now; decide where there is none."""
+    def _apply_listing(self) -> Failed | Blocked | None:
+        """Subscribe to the listed data sources; return a decision if there are none."""
         if self._lister is None:
             return None
-        listed = self._lister.standing
+        listed = self._lister.state
         if isinstance(listed, Failed):
             return listed
         if isinstance(listed, Listing):
             self._set_members(listed.usable)
             return None if listed.usable else self._index.without_data_sources(listed)
-        return None if self._members else HeldUp({"all": listed})
+        return None if self._members else Blocked({"all": listed})
 
-    def _check_listing(self, outcome: AllFresh | Failed | HeldUp) -> AllFresh | Failed | HeldUp:
+    def _check_listing(self, outcome: AllFresh | Failed | Blocked) -> AllFresh | Failed | Blocked:
         """
-        Doubt what an outdated list of the data sources leads to.
+        Withhold a decision that an outdated list of data sources may have caused.
 
-        A data source that is refused may have been deleted, so they are listed again first. While listing fails, one
-        that was added since could be stale.
+        A refused data source may have been deleted, so list again before failing. While listing fails, a new data
+        source could be stale, so do not pass.
         """
         if self._lister is None:
             return outcome
-        listed = self._lister.standing
+        listed = self._lister.state
         if isinstance(outcome, AllFresh) and not isinstance(listed, Listing):
-            return HeldUp({"all": None if isinstance(listed, Failed) else listed})
+            return Blocked({"all": None if isinstance(listed, Failed) else listed})
         if not isinstance(outcome, Failed) or outcome.failure is not Failure.REFUSED:
-            self._is_doubting = False
+            self._is_confirming_refusal = False
             return outcome
-        if not self._is_doubting:
-            self._is_doubting = True
+        if not self._is_confirming_refusal:
+            self._is_confirming_refusal = True
             self._list()
         elif isinstance(listed, Listing):
             return outcome
         refused = {key: each.decision for key, each in self._members.items()}
-        return HeldUp({key: Waiting(error=each.message) for key, each in refused.items() if isinstance(each, Failed)})
+        return Blocked({key: Waiting(error=each.message) for key, each in refused.items() if isinstance(each, Failed)})
 
 
 class FreshnessPokes:
     """
-    Polls until data sources are fresh; ``since``, ``deadline`` and ``log`` are those of :class:`SyncJobPokes`.
+    Polls until data sources are fresh; ``since``, ``deadline`` and ``log`` are as for :class:`SyncJobPokes`.
 
     :param index: The data sources.
-    :param condition: What each must fulfil.
+    :param condition: The condition that each must meet.
     """
 
     execution_id = None
@@ -356,20 +353,19 @@ class FreshnessPokes:
         self._deadline = deadline
         self._log = log
         self._decisions: dict[str, Outcome | Waiting | None] = {}
-        self._held_up = HeldUp({})
+        self._blocked = Blocked({})
         self._freshness_log = freshness_log(condition.measured_by, since)
 
     def poll(self, hook: KendraSyncJobsHook) -> AllFresh | Failed | None:
-        """Poll each data source once and log what is new; None to keep waiting."""
+        """Poll each data source once and log changes; return None to keep waiting."""
         now = _clock.utcnow()
         outcome = poll_all(hook, self._index, self._condition, self._decisions, self._deadline)
-        if not isinstance(outcome, HeldUp):
+        if not isinstance(outcome, Blocked):
             return outcome
-        self._held_up = outcome
+        self._blocked = outcome
         if line := self._freshness_log.line(outcome, now):
             self._log(line)
         return None
 
     def timed_out(self) -> Failed:
-        """Say what was waited for, and how it stood."""
-        return _timed_out(self._held_up, self._condition)
+        return _timed_out(self._blocked, self._condition)

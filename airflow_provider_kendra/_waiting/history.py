@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Jobs:
-    """Sync jobs, newest first, with answers about them that all conditions share and that grow with the jobs."""
+    """Sync jobs, newest first, with cached lookups that are updated as jobs are added."""
 
     def __init__(self, jobs: Iterable[SyncJob] = ()) -> None:
         self.all: list[SyncJob] = []
@@ -38,14 +38,14 @@ class Jobs:
         self._take(added, is_newer=True)
 
     def get(self, execution_id: str) -> SyncJob | None:
-        """Find a job; of several with this id the newest."""
+        """Find a job by its execution id; the newest if several share it."""
         return self._by_execution_id.get(execution_id)
 
     def latest(self, acceptance: Acceptance | None, measured_by: MeasuredBy) -> SyncJob | None:
         """
         Find the job with the latest time.
 
-        :param acceptance: Only among finished jobs that are acceptable; None: among all.
+        :param acceptance: Consider only finished jobs that are acceptable. None: all jobs.
         :param measured_by: Which of the job's times counts.
         """
         key = acceptance, measured_by
@@ -54,7 +54,7 @@ class Jobs:
         return self._latest[key]
 
     def is_any_before(self, moment: datetime, measured_by: MeasuredBy) -> bool:
-        """Whether a job started (or ended) before a moment."""
+        """Whether any job started (or ended) before this time."""
         earliest = self._earliest.get(measured_by)
         return earliest is not None and earliest < moment
 
@@ -77,7 +77,7 @@ _MEASURES: tuple[MeasuredBy, ...] = ("start_time", "end_time")
 
 
 def _latest(jobs: Iterable[SyncJob], acceptance: Acceptance | None, measured_by: MeasuredBy) -> SyncJob | None:
-    """Of several with the same time, the first."""
+    """Find the job with the latest time, the first if several share it."""
     judged = (
         job
         for job in jobs
@@ -91,10 +91,10 @@ class History:
     """
     The part of a data source's history that one poll has read so far, newest job first.
 
-    Finished jobs do not change, so a poll reads only until it meets those that polls before it have read. For older
-    ones it goes on behind these, by a filter that leaves out jobs without a start time; Kendra reports one for each.
+    Finished jobs do not change, so a poll stops reading at the jobs that earlier polls have kept. Older jobs are read
+    with a start time filter. It would miss jobs without a start time, but Kendra reports one for each.
 
-    :param kept: What polls before this one have read: the end of the history of one of them.
+    :param kept: The finished jobs kept from an earlier poll.
     """
 
     def __init__(self, kept: Kept | None = None) -> None:
@@ -103,8 +103,8 @@ class History:
         self.is_complete = False
         self._kept = kept
         self._read = Jobs()
-        self._tail: Jobs | None = None  # that of what was kept, once the pages have met it
-        self._older = Jobs()  # what was read behind it
+        self._tail: Jobs | None = None  # the kept jobs, once a page has reached them
+        self._older = Jobs()  # jobs older than the kept ones
 
     def add_page(self, page: Page) -> None:
         """Add the next older page."""
@@ -114,14 +114,14 @@ class History:
         self.__dict__.pop("jobs", None)
         if self._tail is not None:
             self._add_older(page.jobs)
-        elif self._kept is None or not self._meet(self._kept, page):
+        elif self._kept is None or not self._join_kept(self._kept, page):
             self._read.add_older(page.jobs)
 
-    def _meet(self, kept: Kept, page: Page) -> bool:
+    def _join_kept(self, kept: Kept, page: Page) -> bool:
         """
-        Take what was kept, if this page lists it unchanged, behind what is newer; forget it if it does not fit.
+        Append the kept jobs if this page lists them unchanged; drop them if it contradicts them.
 
-        One job that is the same could be a coincidence of the order, so the page after that has to fit as well.
+        Jobs with equal start times can come in any order, so if all matches share one, the next page must match too.
         """
         known = kept.jobs.all
         places = {job.execution_id: place for place, job in enumerate(known[:_OVERLAP]) if job.execution_id}
@@ -136,7 +136,7 @@ class History:
             self._kept = None
             return False
         listed = [*known[:place], *page.jobs[first:]]
-        is_cut = page.is_last and len(listed) < len(known)  # the service lists older jobs no more
+        is_cut = page.is_last and len(listed) < len(known)  # Kendra no longer lists the older jobs
         if is_cut or listed[: len(known)] != known[: len(listed)]:
             self._kept = None
             return False
@@ -149,7 +149,7 @@ class History:
         return True
 
     def _add_older(self, jobs: Iterable[SyncJob]) -> None:
-        """Add jobs behind what was kept; the first of them are listed twice."""
+        """Add jobs older than the kept ones, skipping the overlap."""
         tail = self._tail or Jobs()
         known = [*tail.all[-_OVERLAP:], *self._older.all[-_OVERLAP:]]
         for job in jobs:
@@ -163,12 +163,11 @@ class History:
 
     @cached_property
     def jobs(self) -> list[SyncJob]:
-        """The jobs."""
         return [job for part in self._parts for job in part.all]
 
     @property
     def resumes_before(self) -> datetime | None:
-        """When the last job started that is known, if the history goes on behind what was kept."""
+        """Start time of the oldest kept job, if older jobs are still to be read."""
         if self._tail is None or self.is_complete:
             return None
         started = self._tail.all[-1].start_time
@@ -177,11 +176,11 @@ class History:
 
     @property
     def can_be_kept(self) -> bool:
-        """Whether nothing that was kept before would be lost with :meth:`keep`."""
+        """Whether :meth:`keep` would retain all jobs kept so far."""
         return self._kept is None or self._tail is not None
 
     def keep(self) -> Kept | None:
-        """Give what the next poll need not read: the finished jobs at the end. Call it once all has been read."""
+        """Return the finished jobs that the next poll need not read. Call it once, after reading."""
         read, older = self._read.all, self._older.all
         running = next((number for number in range(len(read), 0, -1) if not read[number - 1].is_finished), 0)
         # Pages overlap when a sync starts while they are read.
@@ -205,14 +204,14 @@ class History:
         """
         Find the job with the latest time.
 
-        :param acceptance: Only among finished jobs that are acceptable; None: among all.
+        :param acceptance: Consider only finished jobs that are acceptable. None: all jobs.
         :param measured_by: Which of the job's times counts.
         """
         return _latest(filter(None, (part.latest(acceptance, measured_by) for part in self._parts)), None, measured_by)
 
     @property
     def newest(self) -> SyncJob | None:
-        """The newest job, the only one that can be running, whatever the status of others says."""
+        """The newest job, the only one that can be running, regardless of the status of others."""
         first = next((part.all[0] for part in self._parts if part.all), None)
         if first is None or first.start_time is None:
             return first
@@ -233,7 +232,7 @@ _OVERLAP = 20  # jobs, twice as many as a page has
 
 
 def _can_be_found(job: SyncJob) -> bool:
-    """Whether a later page can be compared with this job, and read on behind it."""
+    """Whether later polls can recognise this job and resume after it."""
     return bool(job.execution_id) and job.start_time is not None
 
 
@@ -247,7 +246,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One response of ListDataSourceSyncJobs, or what a poll of an index read."""
+    """One response of ListDataSourceSyncJobs, or a list of the data sources of an index."""
 
     jobs: list[SyncJob]
     is_last: bool

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 from airflow_provider_kendra._text import LONGEST_MESSAGE, plain
 
 if TYPE_CHECKING:
-    from airflow_provider_kendra._decisions import HeldUp, Waiting
+    from airflow_provider_kendra._decisions import Blocked, Waiting
     from airflow_provider_kendra._validation import MeasuredBy
 
-# How often a wait says that it still waits, in seconds.
+# Seconds between progress lines.
 PROGRESS_INTERVAL = 300.0
 
 
 class PollErrors:
-    """Sums up the polls that fail, for a log that says so when errors begin and then at its progress interval."""
+    """Summarises failed polls for the log: once when they begin, then at each progress interval."""
 
     __slots__ = ("_failed", "_is_reported", "_kind", "_polls")
 
@@ -29,9 +29,9 @@ class PollErrors:
 
     def count(self, error: str | None) -> bool:
         """
-        Count a poll, and say whether errors begin with it.
+        Count a poll; return whether it is the first to fail.
 
-        :param error: Why it failed, None if it did not.
+        :param error: Why it failed, or None.
         """
         self._polls += 1
         if error is not None:
@@ -41,14 +41,14 @@ class PollErrors:
 
     @property
     def is_new(self) -> bool:
-        """Whether polls have failed since the last summary, which said nothing of it."""
+        """Whether polls have failed that no summary has mentioned yet."""
         return self._failed > 0 and not self._is_reported
 
     def summary(self, which: str | None = None) -> str:
         """
-        Sum up the polls since the last summary, as the first sentence of a line; empty if there is nothing to say.
+        Summarise the polls since the last summary in one sentence; empty if there is nothing to report.
 
-        :param which: How to call those that failed. Default: by their number.
+        :param which: The subject of the sentence. Default: the number of failed polls.
         """
         polls, failed, was_reported = self._polls, self._failed, self._is_reported
         self._polls, self._failed, self._is_reported = 0, 0, failed > 0
@@ -68,38 +68,37 @@ _LONGEST_KIND = 28
 
 
 def _kind_of_error(error: str) -> str:
-    """Cut the description of an error to its AWS error code, or to the exception's name."""
+    """Reduce the description of an error to its AWS error code or exception name."""
     code = _AWS_CODE.search(error)
     return (code[1] if code else error.partition(":")[0])[:_LONGEST_KIND]
 
 
-class Standing(Protocol):
-    """How a wait stands."""
+class WaitState(Protocol):
+    """The state of a wait."""
 
     @property
     def is_known(self) -> bool:
-        """Whether all that it is about has been polled."""
+        """Whether every data source has been polled."""
 
     @property
-    def news(self) -> object:
-        """What of it is worth a line in the log when it changes."""
+    def log_key(self) -> object:
+        """The part whose changes are logged."""
 
     @property
     def error(self) -> str | None:
         """Why the last poll failed, if it did."""
 
 
-S = TypeVar("S", bound=Standing)
+S = TypeVar("S", bound=WaitState)
 
 
 class WaitLog(Generic[S]):
     """
-    Says in a task's log how a wait stands: at each change, when errors begin, and every five minutes.
+    Formats the progress of a wait: at each change, when errors begin, and every five minutes.
 
-    :param text: Gives the line for what the last poll came to, the seconds that the wait has taken, the time, and the
-        errors since the last line.
+    :param text: Formats a line from the state, the elapsed seconds, the time, and the errors since the last line.
     :param now: When the wait begins.
-    :param errors: Counts the polls that fail, where the poller does so; default None: :meth:`line` counts.
+    :param errors: The error counter of the poller. Default None: :meth:`line` counts errors itself.
     """
 
     __slots__ = ("_errors", "_logged", "_logged_at", "_since", "_text")
@@ -110,76 +109,76 @@ class WaitLog(Generic[S]):
         self._text = text
         self._errors = PollErrors() if errors is None else errors
         self._since = self._logged_at = now
-        self._logged: object = self  # no news yet
+        self._logged: object = self  # nothing logged yet
 
     def due_in(self, now: datetime) -> float:
         """
-        Give the seconds until a line is due that says that the wait goes on.
+        Return the seconds until the next progress line.
 
         :param now: The time.
         """
         return PROGRESS_INTERVAL - (now - self._logged_at).total_seconds()
 
-    def line(self, standing: S, now: datetime) -> str | None:
+    def line(self, state: S, now: datetime) -> str | None:
         """
-        Count a poll and give the line to log, or None if there is nothing new.
+        Count a poll; return the line to log, or None if nothing changed.
 
-        :param standing: What the poll came to.
+        :param state: The state after the poll.
         :param now: The time of that poll.
         """
-        self._errors.count(standing.error)
-        return self.report(standing, now)
+        self._errors.count(state.error)
+        return self.report(state, now)
 
-    def report(self, standing: S, now: datetime) -> str | None:
+    def report(self, state: S, now: datetime) -> str | None:
         """
-        Give the line to log, or None if there is nothing new.
+        Return the line to log, or None if nothing changed.
 
-        :param standing: What the last poll came to.
+        :param state: The state after the last poll.
         :param now: The time of that poll.
         """
-        if now < self._since and standing.news is None:
-            return None  # an answer from before the wait
+        if now < self._since and state.log_key is None:
+            return None  # a response from before the wait
         is_progress = self.due_in(now) <= 0
-        is_news = standing.is_known and standing.news != self._logged
-        if not is_news and not is_progress and not self._errors.is_new:
+        is_change = state.is_known and state.log_key != self._logged
+        if not is_change and not is_progress and not self._errors.is_new:
             return None
-        self._logged, self._logged_at = standing.news, max(now, self._since)
+        self._logged, self._logged_at = state.log_key, max(now, self._since)
         elapsed = max(int((now - self._since).total_seconds()), 0)
-        return plain(self._text(standing, elapsed, now, self._errors), LONGEST_MESSAGE)
+        return plain(self._text(state, elapsed, now, self._errors), LONGEST_MESSAGE)
 
 
 def sync_job_log(subject: str, now: datetime, errors: PollErrors | None = None) -> WaitLog[Waiting]:
     """
-    Make the log of a wait for a sync job.
+    Create the log of a wait for a sync job.
 
     :param subject: What is waited for, in words.
     :param now: When the wait begins.
     :param errors: As for :class:`WaitLog`.
     """
 
-    def text(standing: Waiting, elapsed: int, now: datetime, errors: PollErrors) -> str:
+    def text(state: Waiting, elapsed: int, now: datetime, errors: PollErrors) -> str:
         failed = errors.summary()
-        if standing.job is None:
+        if state.job is None:
             return f"{failed}No sync job listed after {elapsed} s{'' if failed else f' (waiting for {subject})'}"
-        counts = "" if failed else f": {standing.job.counts}"
-        return f"{failed}{standing.job.status} after {elapsed} s{counts} (sync job {standing.job.execution_id})"
+        counts = "" if failed else f": {state.job.counts}"
+        return f"{failed}{state.job.status} after {elapsed} s{counts} (sync job {state.job.execution_id})"
 
     return WaitLog(text, now, errors)
 
 
-def freshness_log(measured_by: MeasuredBy, now: datetime, errors: PollErrors | None = None) -> WaitLog[HeldUp]:
+def freshness_log(measured_by: MeasuredBy, now: datetime, errors: PollErrors | None = None) -> WaitLog[Blocked]:
     """
-    Make the log of a wait for freshness, which names the data sources that are waited for.
+    Create the log of a freshness wait, which names the data sources that are not fresh.
 
     :param measured_by: Which of a job's times counts.
     :param now: When the wait begins.
     :param errors: As for :class:`WaitLog`.
     """
 
-    def text(standing: HeldUp, elapsed: int, now: datetime, errors: PollErrors) -> str:
-        sources = f"{len(standing.data_sources)} data source{'' if len(standing.data_sources) == 1 else 's'}"
+    def text(state: Blocked, elapsed: int, now: datetime, errors: PollErrors) -> str:
+        sources = f"{len(state.data_sources)} data source{'' if len(state.data_sources) == 1 else 's'}"
         begin = f"{errors.summary('Polls')}{sources} not fresh after {elapsed} s: "
-        return begin + standing.summary(measured_by, now, _LONGEST_LINE - len(begin))
+        return begin + state.summary(measured_by, now, _LONGEST_LINE - len(begin))
 
     return WaitLog(text, now, errors)
 

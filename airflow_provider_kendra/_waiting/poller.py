@@ -1,9 +1,9 @@
 """
 One poll for each data source, shared by every wait in the process.
 
-A wait subscribes to its data source. The poll reads the history, lets the condition of each subscription decide, and
-wakes the waits for which there is news. Polls run in an empty context and log nothing: Airflow routes a line to a
-task's log by the context it is written in, so each wait writes its own lines.
+A wait subscribes to its data source. The poll reads the history, evaluates the condition of each subscription, and
+wakes the waits whose decision has changed. Polls run in an empty context and log nothing: Airflow routes a log line by
+the context that it is written in, so each wait writes its own lines.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from airflow_provider_kendra import _clock
 from airflow_provider_kendra._clock import OVERRUN
-from airflow_provider_kendra._decisions import Failed, NeedsOlder, Waiting, news_of
+from airflow_provider_kendra._decisions import Failed, NeedsOlder, Waiting, log_key_of
 from airflow_provider_kendra._waiting.history import History, Kept
 from airflow_provider_kendra._waiting.log import PollErrors, S, WaitLog
 from airflow_provider_kendra._waiting.threads import in_empty_context
@@ -38,18 +38,18 @@ Result = TypeVar("Result")
 
 
 Log = Callable[[str], Awaitable[object]]
-"""Takes a line of a wait's log, without blocking the event loop."""
+"""Writes a line to a task's log without blocking the event loop."""
 
 
 FOREVER = float("inf")
 
 
 MAX_BACKOFF = 300.0
-"""The longest pause between polls that fail, in seconds, unless the waits ask for longer ones."""
+"""The longest pause between failing polls, in seconds, unless the interval is longer."""
 
 
 KEPT_LIFETIME = 86_400.0
-"""How long, in seconds, a poll keeps jobs before it reads all anew: old ones may be gone, and memory is bounded."""
+"""Seconds until a poll reads the whole history again, because old jobs may be gone and to bound memory."""
 
 NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -57,46 +57,46 @@ NEVER = datetime.max.replace(tzinfo=UTC)
 MIN_INTERVAL = 0.1  # seconds; without a pause between polls a wait would flood the service
 
 
-_RECENT = 5.0  # seconds for which a poll is recent enough to time a wait out
+_RECENT = 5.0  # seconds; after a poll this recent, a wait times out without another one
 
 
-_BATCH = 100  # waits decided before the event loop gets its turn
+_BATCH = 100  # waits decided before yielding to the event loop
 
 
 class PollClient(Protocol):
-    """The client of all polls with the same AWS parameters, and the threads that it is used in."""
+    """The client of all polls with the same AWS parameters, and its threads."""
 
     is_connection_known: bool
 
     @property
     def threads(self) -> Executor: ...
     def turn(self, *, is_failing: bool) -> AbstractAsyncContextManager[None]:
-        """Wait for the turn to make a call."""
+        """Limit concurrent calls."""
 
     async def hook(self) -> KendraSyncJobsHook:
-        """Give the hook to poll with, now or once it has been made in a thread."""
+        """Return the hook to poll with, created in a thread if needed."""
 
     def judge(self, error: Exception, contents: str, hook: KendraSyncJobsHook | None) -> Failed | str:
-        """Fail a wait for an error that will not pass; describe any other."""
+        """Return a failure for a permanent error, and a description of any other."""
 
     def discard(self) -> None:
-        """Close the client: nobody polls with it any more."""
+        """Close the client after its last poll."""
 
 
 Connect = Callable[["AwsParameters"], PollClient]
-"""Makes the client for polls: what starts a wait passes it down, since only the hook's module may call AWS."""
+"""Creates the client for polls. The caller passes it in, since only the hook's module may call AWS."""
 
 
 class Subscription(Generic[D]):
     """
-    A share in the poll of a source: what its condition decided last.
+    A wait's share of the poll of a source, with the last decision of its condition.
 
-    :param wait: What it belongs to.
-    :param condition: What each poll is asked for.
+    :param wait: The wait.
+    :param condition: Decides at each poll.
     :param ends_with: Decisions of these types end the subscription; so does the deadline.
     """
 
-    __slots__ = ("_ends_with", "_is_announced", "_wait", "condition", "decision", "error", "is_over", "last_poll")
+    __slots__ = ("_ends_with", "_has_own_decision", "_wait", "condition", "decision", "error", "is_over", "last_poll")
 
     def __init__(self, wait: Subscriber, condition: Condition[D], ends_with: tuple[type, ...]) -> None:
         self._wait = wait
@@ -106,7 +106,7 @@ class Subscription(Generic[D]):
         self.error: str | None = None
         self.last_poll = 0
         self.is_over = False
-        self._is_announced = False
+        self._has_own_decision = False
 
     @property
     def interval(self) -> float:
@@ -119,37 +119,37 @@ class Subscription(Generic[D]):
         return self._wait.deadline
 
     @property
-    def standing(self) -> D | Failed | Waiting | None:
-        """What the last poll decided, or that it failed; None before the first."""
+    def state(self) -> D | Failed | Waiting | None:
+        """The last decision, or that the last poll failed; None before the first poll."""
         if self.error is None or isinstance(self.decision, Failed):
             return self.decision
         return Waiting.after_error(self.error, self.decision)
 
     def deliver(self, decision: D | Failed, now: datetime) -> bool:
-        """Take what the condition decided, and return whether this ends the subscription."""
-        news = news_of(decision)
-        is_from_before = self._wait.ignores_absence_before and now < self._wait.since and news is None
-        is_news = not self._is_announced or self.error is not None or news != news_of(self.decision)
+        """Record a decision; return whether it ends the subscription."""
+        log_key = log_key_of(decision)
+        is_from_before = self._wait.ignores_absence_before and now < self._wait.since and log_key is None
+        is_change = not self._has_own_decision or self.error is not None or log_key != log_key_of(self.decision)
         self.decision, self.error = decision, None
-        self._is_announced = self._is_announced or not is_from_before
+        self._has_own_decision = self._has_own_decision or not is_from_before
         self._wait.errors.count(None)
         return self._end_or_wake(
-            now, is_news=is_news and not is_from_before, is_final=isinstance(decision, self._ends_with)
+            now, is_change=is_change and not is_from_before, is_final=isinstance(decision, self._ends_with)
         )
 
     def fail(self, error: str, now: datetime) -> bool:
-        """Take the error of a poll, and return whether this ends the subscription."""
-        is_news = self.error is None
+        """Record a failed poll; return whether the deadline ends the subscription."""
+        is_change = self.error is None
         self.error = error
-        return self._end_or_wake(now, is_news=self._wait.errors.count(error) or is_news)
+        return self._end_or_wake(now, is_change=self._wait.errors.count(error) or is_change)
 
     def expire(self, now: datetime) -> bool:
         """Return whether the deadline ends the subscription."""
-        return self._end_or_wake(now, is_news=False)
+        return self._end_or_wake(now, is_change=False)
 
-    def _end_or_wake(self, now: datetime, *, is_news: bool, is_final: bool = False) -> bool:
+    def _end_or_wake(self, now: datetime, *, is_change: bool, is_final: bool = False) -> bool:
         self.is_over = is_final or (self.deadline is not None and now >= self.deadline)
-        if is_news or self.is_over:
+        if is_change or self.is_over:
             self._wait.wake()
         return self.is_over
 
@@ -158,18 +158,17 @@ class Subscriber:
     """
     The subscriptions of one wait, or of one watcher.
 
-    :param interval: Seconds between polls; of all subscriptions to a source the shortest one rules.
-    :param connect: Makes the client, where no other wait of the event loop has one for the same AWS parameters.
+    :param interval: Seconds between polls; the shortest interval of all subscriptions to a source applies.
+    :param connect: Creates the client, unless the event loop has one for the same AWS parameters.
     :param deadline: When the wait gives up; None for never.
-    :param is_connection_known: The connection has been found before: that it is not defined counts as a failed
-        look-up, which will pass.
+    :param is_connection_known: The connection has been found before, so "not defined" is treated as a failed look-up.
     """
 
     # There can be thousands of waits, each with one of these.
     __slots__ = (
         "_connect",
-        "_has_news",
         "_is_connection_known",
+        "_is_woken",
         "_poller",
         "_subscriptions",
         "_waiter",
@@ -179,7 +178,7 @@ class Subscriber:
         "since",
     )
 
-    ignores_absence_before = False  # whether "no such job" in an answer from before the wait is no news
+    ignores_absence_before = False  # whether to ignore a missing job in a response from before the wait
 
     def __init__(
         self,
@@ -194,7 +193,7 @@ class Subscriber:
         self.since = _clock.utcnow()
         self.errors = PollErrors()
         # Not an asyncio.Event, which takes 0.7 kB a wait.
-        self._has_news = False
+        self._is_woken = False
         self._waiter: asyncio.Future[None] | None = None
         self._connect = connect
         self._is_connection_known = is_connection_known
@@ -205,10 +204,10 @@ class Subscriber:
         self, source: Source, condition: Condition[D], ends_with: tuple[type, ...] = (Failed,)
     ) -> Subscription[D]:
         """
-        Share the poll of a source from now on.
+        Join the poll of a source.
 
         :param source: The source.
-        :param condition: What each poll is asked for.
+        :param condition: Decides at each poll.
         :param ends_with: Decisions of these types end the subscription.
         """
         subscription = Subscription(self, condition, ends_with)
@@ -217,11 +216,7 @@ class Subscriber:
         return subscription
 
     def unsubscribe(self, *gone: Subscription[Any]) -> None:
-        """
-        Leave polls.
-
-        :param gone: Which subscriptions; by default all.
-        """
+        """Leave the polls of these subscriptions; by default of all."""
         leaving = [each for each in self._subscriptions if not gone or each[1] in gone]
         self._subscriptions = [each for each in self._subscriptions if each not in leaving]
         for poll, subscription in leaving:
@@ -233,18 +228,18 @@ class Subscriber:
         return all(subscription.is_over for _, subscription in self._subscriptions)
 
     @property
-    def is_owed_a_poll(self) -> bool:
-        """Whether a subscription has had no poll of its own yet."""
-        return any(poll.owes_a_poll_to(subscription) for poll, subscription in self._subscriptions)
+    def awaits_first_poll(self) -> bool:
+        """Whether a subscription still waits for its first poll."""
+        return any(poll.is_first_poll_pending(subscription) for poll, subscription in self._subscriptions)
 
-    async def news(self, until: float) -> None:
+    async def wait_for_change(self, until: float) -> None:
         """
-        Wait for news, or for a time.
+        Wait until woken by a poll, or for a time.
 
-        :param until: The time of the event loop at which to wait no longer.
+        :param until: The event loop's time at which to stop.
         """
         loop = asyncio.get_running_loop()
-        if not self._has_news:
+        if not self._is_woken:
             self._waiter = loop.create_future()
             timer = None if until == FOREVER else loop.call_at(until, self.wake)
             try:
@@ -253,11 +248,11 @@ class Subscriber:
                 self._waiter = None
                 if timer is not None:
                     timer.cancel()
-        self._has_news = False
+        self._is_woken = False
 
     def wake(self) -> None:
-        """Let :meth:`news` return, now or when it is next called."""
-        self._has_news = True
+        """Let :meth:`wait_for_change` return, now or when it is next called."""
+        self._is_woken = True
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
@@ -269,27 +264,27 @@ class Wait(Subscriber, ABC, Generic[Result, S]):
 
     @abstractmethod
     def decide(self) -> Result | Failed | None:
-        """Give the outcome by what the last polls decided; None to wait on."""
+        """Return the outcome that follows from the last polls; None to keep waiting."""
 
     @property
     @abstractmethod
-    def standing(self) -> S:
-        """How the wait stands that goes on."""
+    def state(self) -> S:
+        """The state of a wait that continues."""
 
     @abstractmethod
     def timed_out(self) -> Failed:
-        """Say that the time of the wait is over."""
+        """Return the failure of a wait whose time has run out."""
 
     @abstractmethod
     def line(self, wait_log: WaitLog[S], now: datetime) -> str | None:
-        """Give the line to log, or None if there is nothing new."""
+        """Return the line to log, or None if nothing changed."""
 
     async def outcome(self, wait_log: WaitLog[S], log: Log) -> Result | Failed:
         """
         Wait for the outcome.
 
-        :param wait_log: Gives the lines of this wait's log.
-        :param log: Takes them.
+        :param wait_log: Formats the lines of this wait's log.
+        :param log: Writes them.
         """
         time = asyncio.get_running_loop().time
         give_up = FOREVER
@@ -298,10 +293,10 @@ class Wait(Subscriber, ABC, Generic[Result, S]):
         try:
             while True:
                 progress = time() + max(wait_log.due_in(_clock.utcnow()), 1.0)
-                await self.news(min(give_up, progress))
+                await self.wait_for_change(min(give_up, progress))
                 if (outcome := self.decide()) is not None:
                     return outcome
-                if self.is_over or (time() >= give_up and not self.is_owed_a_poll):
+                if self.is_over or (time() >= give_up and not self.awaits_first_poll):
                     return self.timed_out()
                 if time() >= give_up:
                     give_up = time() + OVERRUN
@@ -315,7 +310,7 @@ class Wait(Subscriber, ABC, Generic[Result, S]):
 
 
 class Poller:
-    """All polls of one event loop, and what they share; it goes with the last wait."""
+    """All polls and clients of one event loop; removed with its last wait."""
 
     _of_loop: ClassVar[dict[asyncio.AbstractEventLoop, Poller]] = {}
 
@@ -326,7 +321,7 @@ class Poller:
 
     @classmethod
     def of_running_loop(cls) -> Poller:
-        """Get the poller of the running event loop."""
+        """Return the poller of the running event loop."""
         loop = asyncio.get_running_loop()
         if loop not in cls._of_loop:
             cls._of_loop[loop] = cls(loop)
@@ -335,7 +330,7 @@ class Poller:
     def join(
         self, source: Source, wait: Subscription[Any], connect: Connect, *, is_connection_known: bool = False
     ) -> Poll:
-        """Let a wait share the poll of its data source."""
+        """Add a subscription to the poll of its source."""
         poll = self._polls.get(source)
         if poll is None:
             client = self._clients.get(source.aws)
@@ -348,7 +343,7 @@ class Poller:
         return poll
 
     def leave(self, poll: Poll, wait: Subscription[Any]) -> None:
-        """Let a wait go, and with the last one all that served it."""
+        """Remove a subscription; the last one also ends its poll and client."""
         poll.waits.discard(wait)
         if poll.waits or self._polls.get(poll.source) is not poll:
             return
@@ -361,22 +356,22 @@ class Poller:
 
 
 class Poll:
-    """The polls of one source, for all who have subscribed to it."""
+    """The polls of one source for all its subscriptions."""
 
     def __init__(self, source: Source, client: PollClient) -> None:
         self.source = source
         self.waits: set[Subscription[Any]] = set()
         self._client = client
-        self._began_at: float | None = None  # when the call under way began; None while it waits for a thread
+        self._began_at: float | None = None  # start of the current call; None while it waits for a thread
         self._number = 0
         self._failures = 0
         self._last_reading: tuple[History, datetime] | None = None
         self._kept: Kept | None = None
         self._kept_since = asyncio.get_running_loop().time()
         self._is_reading = False
-        self._latecomers: set[Subscription[Any]] = set()  # whom the poll that is under way does not serve
-        # When to poll next: at a time of the event loop, or earlier where a deadline comes first.
-        self._is_poll_wanted = True
+        self._latecomers: set[Subscription[Any]] = set()  # joined during the current poll, which does not serve them
+        # The next poll is due after the interval, or at a deadline that comes first.
+        self._needs_poll_now = True
         self._polled_at = float("-inf")
         self._interval = float("inf")
         self._deadline = NEVER
@@ -385,13 +380,13 @@ class Poll:
 
     def join(self, wait: Subscription[Any]) -> None:
         if self._is_reading and not self.source.is_reusable:
-            self._latecomers.add(wait)  # what is being read now may be older than this wait
+            self._latecomers.add(wait)  # the current reading may be older than this wait
         decision, read_at = self._decide_by_last_reading(wait)
         self.waits.add(wait)
         if read_at is not None:
             if decision is None or isinstance(decision, NeedsOlder | Failed):
-                # It must read anew or further, or would fail on what was before it: it gets a poll of its own.
-                self._is_poll_wanted = True
+                # The last reading is too old, does not reach back far enough, or would fail the wait: poll again.
+                self._needs_poll_now = True
                 self._replan.set()
             elif wait.deliver(decision, read_at):
                 self.waits.discard(wait)
@@ -403,14 +398,14 @@ class Poll:
             self._replan.set()
 
     def _decide_by_last_reading(self, wait: Subscription[D]) -> tuple[D | NeedsOlder | None, datetime | None]:
-        """Return what the condition decides, None if the reading is not good for it, and when it was read, if ever."""
+        """Return the decision on the last reading, None if it cannot be reused, and the time of that reading."""
         if self._last_reading is None:
             return None, None
         history, read_at = self._last_reading
-        return (wait.condition.decide(history, read_at) if self._is_good_for(wait, read_at) else None), read_at
+        return (wait.condition.decide(history, read_at) if self._is_reusable_for(wait, read_at) else None), read_at
 
-    def _is_good_for(self, wait: Subscription[Any], read_at: datetime) -> bool:
-        """Whether a wait that joins may be decided on the last reading: it would not have polled since itself."""
+    def _is_reusable_for(self, wait: Subscription[Any], read_at: datetime) -> bool:
+        """Whether the last reading is within the interval of a new wait, which would not have polled since."""
         now = _clock.utcnow()
         is_in_time = now < (wait.deadline or NEVER)
         return self.source.is_reusable and is_in_time and (now - read_at).total_seconds() <= wait.interval
@@ -425,15 +420,15 @@ class Poll:
             self._interval = min((wait.interval for wait in self.waits), default=float("inf"))
             self._deadline = min((wait.deadline or NEVER for wait in self.waits), default=NEVER)
 
-    def owes_a_poll_to(self, wait: Subscription[Any]) -> bool:
-        """Whether a subscription has had no poll of its own yet, unless that poll hangs."""
+    def is_first_poll_pending(self, wait: Subscription[Any]) -> bool:
+        """Whether a subscription's first poll is still to come, and does not hang."""
         if wait.last_poll:
             return False
         return self._began_at is None or asyncio.get_running_loop().time() - self._began_at < OVERRUN
 
     def _next_poll(self) -> float:
         pause = self._interval
-        if self._is_poll_wanted and not self._failures:
+        if self._needs_poll_now and not self._failures:
             return float("-inf")
         if self._failures:
             pause = min(pause * 2.0 ** min(self._failures - 1, 16), max(pause, MAX_BACKOFF))
@@ -443,7 +438,7 @@ class Poll:
         return asyncio.get_running_loop().time() >= self._next_poll()
 
     async def _until_due(self) -> None:
-        self._jitter = random.uniform(0.9, 1.0)  # data sources polled from the same moment drift apart
+        self._jitter = random.uniform(0.9, 1.0)  # spreads data sources that were first polled together
         while not self._is_poll_due() and (remaining := (self._deadline - _clock.utcnow()).total_seconds()) > 0:
             self._replan.clear()
             delay = min(self._next_poll() - asyncio.get_running_loop().time(), remaining)
@@ -452,7 +447,7 @@ class Poll:
                     await self._replan.wait()
 
     async def _poll(self) -> None:
-        """Read the history as far as any subscription needs it, and deliver to each what its condition decides."""
+        """Read as much of the history as the subscriptions need, and deliver a decision to each."""
         self._number += 1
         self._polled_at = self._began_at = asyncio.get_running_loop().time()
         if self._polled_at - self._kept_since > KEPT_LIFETIME:
@@ -466,12 +461,12 @@ class Poll:
             self._latecomers.clear()
             await self._read(history, hook, read_at)
         except Exception as error:
-            self._failures = 1 if self._keep_what_was_read(history) > kept else self._failures + 1
+            self._failures = 1 if self._keep_pages_read(history) > kept else self._failures + 1
             await self._deliver_error(error, hook)
         else:
             self._failures = 0
-            # Whoever joined meanwhile has been served, with that exception.
-            self._is_poll_wanted = not self._latecomers.isdisjoint(self.waits)
+            # This poll has served every wait except the latecomers.
+            self._needs_poll_now = not self._latecomers.isdisjoint(self.waits)
             self._kept = history.keep() if self.source.is_reusable else None
             self._last_reading = (history, read_at)
         finally:
@@ -495,8 +490,8 @@ class Poll:
                 if number % _BATCH == 0:
                     await asyncio.sleep(0)
 
-    def _keep_what_was_read(self, history: History) -> int:
-        """After an error, let the next poll go on where this one stopped; return how many jobs it need not read."""
+    def _keep_pages_read(self, history: History) -> int:
+        """After an error, keep the jobs read so far for the next poll; return their number."""
         if not self.source.is_reusable or not history.can_be_kept:
             return 0
         self._kept, self._last_reading = history.keep(), None
@@ -513,7 +508,7 @@ class Poll:
         return [wait for wait in self.waits - self._latecomers if wait.last_poll < self._number]
 
     def _deliver(self, wait: Subscription[Any], decision: object) -> None:
-        """Deliver a decision, or the error of the poll in words."""
+        """Deliver a decision, or the description of a poll's error."""
         wait.last_poll = self._number
         now = _clock.utcnow()
         if wait.fail(decision, now) if isinstance(decision, str) else wait.deliver(decision, now):
@@ -523,7 +518,7 @@ class Poll:
         return [wait for wait in self.waits if wait.deadline and wait.deadline <= now]
 
     def _is_last_poll_recent(self) -> bool:
-        """Whether each overdue subscription was polled just now; to poll again for each would make many calls."""
+        """Whether every overdue subscription was polled just now, which makes another call unnecessary."""
         is_recent = asyncio.get_running_loop().time() - self._polled_at < _RECENT
         return is_recent and not self._is_poll_due() and all(wait.last_poll for wait in self._overdue(_clock.utcnow()))
 

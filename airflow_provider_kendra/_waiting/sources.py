@@ -1,4 +1,4 @@
-"""What polls read: the history of a data source, and the list of the data sources of an index."""
+"""What polls read: the history of a data source, or the list of an index's data sources."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from airflow_provider_kendra._waiting.conditions import SyncJobCondition
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 
-NOT_JUDGED = frozenset({"CREATING", "DELETING", "FAILED"})
-"""Statuses of data sources that cannot be synced, and so are not asked to be fresh."""
+INACTIVE_STATUSES = frozenset({"CREATING", "DELETING", "FAILED"})
+"""Statuses of data sources that cannot be synced; freshness ignores them."""
 
 
 @dataclass(frozen=True, slots=True)
 class DataSource:
-    """The data source that a poll reads; equal ones share a poll."""
+    """The data source that a poll reads; waits on equal ones share a poll."""
 
     aws: AwsParameters
     index_id: str
@@ -29,7 +29,7 @@ class DataSource:
     is_reusable: ClassVar[bool] = True
 
     def subject(self, condition: SyncJobCondition) -> str:
-        """Say what a wait waits for here."""
+        """Describe a wait on this data source."""
         return f"{condition.subject} on data source {self.data_source_id}"
 
     @property
@@ -38,18 +38,18 @@ class DataSource:
         return f"the sync jobs of data source {self.data_source_id}"
 
     def pages(self, hook: KendraSyncJobsHook, before: datetime | None = None) -> Iterator[Page]:
-        """Read the history, newest job first, page by page; only jobs that started until a moment, if one is given."""
+        """Read the history page by page, newest job first; with ``before``, only jobs that started by then."""
         filters = {} if before is None else {"started_before": before}
         return hook._iter_pages(self.index_id, self.data_source_id, **filters)
 
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """The data sources of an index, which are polled like the history of one."""
+    """The list of an index's data sources, polled like a history."""
 
     aws: AwsParameters
     index_id: str
-    is_reusable: ClassVar[bool] = False  # a data source that was added since must be standing
+    is_reusable: ClassVar[bool] = False  # a data source added since must not be missed
 
     @property
     def contents(self) -> str:
@@ -57,12 +57,12 @@ class Catalogue:
         return f"the data sources of index {self.index_id}"
 
     def pages(self, hook: KendraSyncJobsHook, before: datetime | None = None) -> Iterator[Page]:
-        """Read which data sources can be judged, and which are still being created, as one page."""
+        """List the data sources to judge, and those still being created, as one page."""
         found = [(each["Id"], each.get("Status")) for each in hook.list_data_sources(self.index_id)]
         yield Page(
             [],
             is_last=True,
-            data_source_ids=[key for key, status in found if status not in NOT_JUDGED],
+            data_source_ids=[key for key, status in found if status not in INACTIVE_STATUSES],
             creating_ids=[key for key, status in found if status == "CREATING"],
         )
 

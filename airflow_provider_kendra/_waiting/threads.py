@@ -1,4 +1,4 @@
-"""What polls run in: threads for calls that may hang, and tasks of their own."""
+"""Threads for calls that may hang, and tasks in an empty context."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ T = TypeVar("T")
 
 
 MAX_CALLS = 8
-"""How many AWS calls of a client are in flight at once; botocore's connection pool holds 10."""
+"""The most concurrent AWS calls of a client; botocore's connection pool holds 10."""
 
 
 IDLE = 5.0
-"""How long, in seconds, a thread without work waits for more before it ends."""
+"""Seconds until an idle thread ends."""
 
 
 class DaemonThreads(Executor):
@@ -31,7 +31,7 @@ class DaemonThreads(Executor):
 
     ``ThreadPoolExecutor`` keeps its threads for ever, and Python waits for them at exit, however long a call hangs.
 
-    :param most: How many calls run at once; further ones wait for their turn, in the order they came.
+    :param most: The most concurrent calls; further ones are queued.
     :param name: The name of the threads.
     """
 
@@ -57,7 +57,7 @@ class DaemonThreads(Executor):
         return future
 
     def shutdown(self, wait: bool = False, *, cancel_futures: bool = False) -> None:
-        """Take no more calls, and let the threads end as soon as they are through; this never waits for them."""
+        """Accept no more calls; the threads end after the queued ones. Never blocks."""
         with self._changed:
             self._is_shut_down = True
             for future, _ in self._waiting if cancel_futures else ():
@@ -88,5 +88,5 @@ class DaemonThreads(Executor):
 
 
 def in_empty_context(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-    """Run it outside the log of the wait that happened to start it."""
+    """Start a task outside the log context of the current wait."""
     return asyncio.get_running_loop().create_task(coroutine, context=contextvars.Context())

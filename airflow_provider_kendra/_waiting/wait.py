@@ -33,18 +33,18 @@ class _SyncJobWait(Wait[Satisfied, Waiting]):
         return decision if isinstance(decision, Satisfied | Failed) else None
 
     @property
-    def standing(self) -> Waiting:
-        standing = self._subscription.standing
-        return standing if isinstance(standing, Waiting) else Waiting()
+    def state(self) -> Waiting:
+        state = self._subscription.state
+        return state if isinstance(state, Waiting) else Waiting()
 
     def line(self, wait_log: WaitLog[Waiting], now: datetime) -> str | None:
-        return wait_log.report(self.standing, now) if self._subscription.standing is not None else None
+        return wait_log.report(self.state, now) if self._subscription.state is not None else None
 
     def timed_out(self) -> Failed:
-        standing = self.standing
-        if not self._subscription.is_over:  # the poll that was to decide it hangs
-            standing = Waiting(standing.job, error="it has not returned")
-        return _timed_out(self._subject, standing)
+        state = self.state
+        if not self._subscription.is_over:  # the last poll hangs
+            state = Waiting(state.job, error="it has not returned")
+        return _timed_out(self._subject, state)
 
 
 async def wait_for(
@@ -64,7 +64,7 @@ async def wait_for(
     :param condition: What is waited for.
     :param interval: As for :class:`Subscriber`.
     :param deadline: When to give up; None for never.
-    :param log: Takes the lines of this wait's log.
+    :param log: Writes a line to the task's log.
     :param connect: As for :class:`Subscriber`.
     :param is_connection_known: As for :class:`Subscriber`.
     """
@@ -80,7 +80,7 @@ async def wait_for(
 
 
 def poll_once(
-    hook: KendraSyncJobsHook, source: DataSource, condition: SyncJobCondition, standing: Outcome | Waiting
+    hook: KendraSyncJobsHook, source: DataSource, condition: SyncJobCondition, previous: Outcome | Waiting
 ) -> Outcome | Waiting:
     """
     Poll once, from a worker.
@@ -88,12 +88,12 @@ def poll_once(
     :param hook: Makes the calls.
     :param source: The data source.
     :param condition: What is waited for.
-    :param standing: What the poll before this one decided.
+    :param previous: The previous decision.
     """
     try:
         return read(condition, source.pages(hook), _clock.utcnow())
     except Exception as error:
-        return Waiting.after_error(hook._judge_poll_error(error, source.contents), standing)
+        return Waiting.after_error(hook._judge_poll_error(error, source.contents), previous)
 
 
 def confirm(
@@ -106,13 +106,13 @@ def confirm(
     deadline: datetime,
 ) -> Outcome | Waiting:
     """
-    Poll on while the job is in doubt, for a caller that will have forgotten this by its next poll.
+    Keep polling while the job is in doubt, for a caller that keeps no state between polls.
 
-    :param hook: What to poll with.
+    :param hook: Makes the calls.
     :param source: The data source.
     :param condition: What is waited for.
-    :param decision: What the poll before this decided.
-    :param interval: Seconds between the caller's polls; these here are closer together.
+    :param decision: The decision of the caller's poll.
+    :param interval: Seconds between the caller's polls, the longest pause here.
     :param deadline: When to give up.
     """
     pause = max(min(interval, condition.not_found_timeout / 12), MIN_INTERVAL)
@@ -149,36 +149,35 @@ def wait_in_worker(
     return decision
 
 
-def _timed_out(subject: str, standing: Waiting) -> Failed:
-    """Say that a wait's time is over; ``standing`` is what the last poll decided."""
-    state = f"{standing.job.title} is {standing.job.progress}" if standing.job else "no such sync job was listed"
-    error = f"; the last poll failed: {standing.error}" if standing.error else ""
-    return timed_out(subject, f"{state}{error}", standing.job)
+def _timed_out(subject: str, last: Waiting) -> Failed:
+    status = f"{last.job.title} is {last.job.progress}" if last.job else "no such sync job was listed"
+    error = f"; the last poll failed: {last.error}" if last.error else ""
+    return timed_out(subject, f"{status}{error}", last.job)
 
 
 class Pokes(Protocol):
-    """What a sensor asks in poke and reschedule mode."""
+    """The polls of a sensor in poke or reschedule mode."""
 
     @property
     def execution_id(self) -> str | None:
-        """The sync job that is waited for, as far as the last poll knows."""
+        """The execution id of the sync job, if the last poll found one."""
 
     def poll(self, hook: KendraSyncJobsHook) -> Outcome | AllFresh | None:
-        """Poll once and log what is new; None to keep waiting."""
+        """Poll once and log changes; return None to keep waiting."""
 
     def timed_out(self) -> Failed:
-        """Say what was waited for, and how it stood."""
+        """Return the failure of a wait whose time has run out."""
 
 
 class SyncJobPokes:
     """
-    Polls for a sync job. The condition is kept from poke to poke, since it knows since when the job has been missing.
+    Polls for a sync job. The condition is kept between pokes: it records since when the job has been missing.
 
     :param since: When the wait began.
     :param deadline: When it times out.
     :param interval: Seconds between pokes.
-    :param is_rescheduled: Whether each poke is a process of its own, which knows nothing of those before.
-    :param log: Takes the lines of the task's log.
+    :param is_rescheduled: Whether each poke is a separate process without the state of earlier ones.
+    :param log: Writes a line to the task's log.
     """
 
     def __init__(
@@ -204,14 +203,14 @@ class SyncJobPokes:
 
     @property
     def execution_id(self) -> str | None:
-        """The sync job that is waited for, as far as the last poll knows."""
+        """The execution id of the sync job, if the last poll found one."""
         return self._last.job.execution_id if self._last.job else None
 
     def poll(self, hook: KendraSyncJobsHook) -> Outcome | None:
-        """Poll once and log what is new; None to keep waiting."""
+        """Poll once and log changes; return None to keep waiting."""
         condition, now = self._condition, _clock.utcnow()
         decision = poll_once(hook, self._source, condition, self._last)
-        if isinstance(condition, ExecutionFinished) and self._must_conclude(condition, now):
+        if isinstance(condition, ExecutionFinished) and self._must_confirm(condition, now):
             decision = confirm(
                 hook, self._source, condition, decision, interval=self._interval, deadline=self._deadline
             )
@@ -222,10 +221,9 @@ class SyncJobPokes:
             self._log(line)
         return None
 
-    def _must_conclude(self, condition: ExecutionFinished, now: datetime) -> bool:
-        """Whether this poke has to find out by itself for how long a job has been missing."""
+    def _must_confirm(self, condition: ExecutionFinished, now: datetime) -> bool:
+        """Whether this poke must confirm by itself that a job is missing."""
         return self._is_rescheduled and (now - self._since).total_seconds() >= condition.not_found_timeout
 
     def timed_out(self) -> Failed:
-        """Say what was waited for, and how it stood."""
         return _timed_out(self._source.subject(self._condition), self._last)

@@ -1,4 +1,4 @@
-"""Watchers: which sync jobs have finished since a cursor. They never end."""
+"""Watchers: report the sync jobs that finish after a cursor, and never end."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ async def watch(
     connect: Connect,
 ) -> AsyncIterator[Finished]:
     """
-    Yield the jobs that finish, at most 100 at once; what is left comes with the next polls.
+    Yield jobs as they finish, at most 100 at once; the rest follows with the next polls.
 
-    The first result without a cursor has no jobs, only the cursor. Jobs that do not count move the cursor too. A
-    watcher has no task to fail: after any error it goes on, at the pace of the poll's back-off, and says so.
+    Without a cursor, the first result has no jobs, only a cursor. Jobs with other statuses move the cursor too. A
+    watcher has no task to fail: it logs any error and keeps polling, with back-off.
 
     :param source: The data source.
-    :param cursor: Where to read from; None to begin with the jobs that finish from now on.
-    :param statuses: The final statuses that count.
-    :param interval: Seconds between polls; of all waits on a data source the shortest one rules.
-    :param log: Takes a line when polls begin to fail, and when they succeed again; at most one in five minutes.
+    :param cursor: Where to resume; None to report only jobs that finish from now on.
+    :param statuses: The final statuses to report.
+    :param interval: Seconds between polls; the shortest interval of all waits on a data source applies.
+    :param log: Writes a line when polls begin to fail and when they succeed again; at most one in five minutes.
     :param connect: As for :class:`Subscriber`.
     """
     watcher = Subscriber(interval, connect)
@@ -46,7 +46,7 @@ async def watch(
     try:
         while True:
             is_to_log = (logged is None) != (_error_of(subscription) is None)
-            await watcher.news(quiet_until if is_to_log else FOREVER)
+            await watcher.wait_for_change(quiet_until if is_to_log else FOREVER)
             error = _error_of(subscription)
             if (logged is None) != (error is None) and time() >= quiet_until:
                 await log(plain(f"Watching {source.contents}: {error or 'polls succeed again'}"))
@@ -66,7 +66,7 @@ def _error_of(subscription: Subscription[Finished]) -> str | None:
 
 
 MAX_JOBS = 100
-"""How many jobs one event holds at most."""
+"""The most jobs in one event."""
 
 
 _RECENT = 20  # ids that a cursor keeps, to find its place when jobs are gone or start times change
@@ -74,7 +74,7 @@ _RECENT = 20  # ids that a cursor keeps, to find its place when jobs are gone or
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The jobs that have finished since the cursor, oldest first, and the cursor behind them."""
+    """The jobs that have finished since the cursor, oldest first, and the next cursor."""
 
     jobs: tuple[SyncJob, ...]
     cursor: Cursor
@@ -83,14 +83,14 @@ class Finished:
 @dataclass(slots=True)
 class FinishedSince:
     """
-    The condition of a watcher, which is never fulfilled for good.
+    The condition of a watcher.
 
     Kendra runs one sync job of a data source at a time and lists the newest first, so jobs finish in the order they
     start in. The exceptions are jobs with equal start times, which can be listed in any order, and jobs that are listed
     as unfinished below a finished one.
 
-    :param cursor: Where to read from; None to begin with the jobs that finish from now on.
-    :param statuses: The final statuses that count.
+    :param cursor: Where to resume; None to report only jobs that finish from now on.
+    :param statuses: The final statuses to report.
     """
 
     cursor: Cursor | None
@@ -125,7 +125,7 @@ class FinishedSince:
         return self._take(history, found | self._overtaken(history), reached)
 
     def _begin(self, history: History) -> Finished | NeedsOlder:
-        """Find out where to begin: all that has finished before counts as handled."""
+        """Build the first cursor: every job that has finished already counts as handled."""
         newest = next((job for job in history.jobs if _is_result(job, history)), None)
         last = _last_start_time(history)
         if not history.is_complete and (newest is None or (last is not None and newest.start_time == last)):
@@ -144,12 +144,12 @@ class FinishedSince:
 
     @property
     def _is_old(self) -> bool:
-        """Whether the cursor is one of 1.0.0, which handled jobs with equal start times in the order of the list."""
+        """Whether 1.0.0 wrote the cursor, which handled jobs with equal start times in list order."""
         return bool(self.cursor) and "recent" not in (self.cursor or {})
 
     @property
     def _is_lost(self) -> bool:
-        """Whether nothing shows what is new once the cursor's job is gone: then only the newest job is taken."""
+        """Whether new jobs cannot be identified without the cursor's job; then only the newest one is reported."""
         return self._is_old and self._start_time is None
 
     def _can_be_unordered(self, job: SyncJob) -> bool:
@@ -161,7 +161,7 @@ class FinishedSince:
         return {history.jobs.index(job): job for job in listed if job is not None and job.is_finished}
 
     def _take(self, history: History, found: dict[int, SyncJob], reached: int | None) -> Finished:
-        """Take the oldest jobs, up to the limit, and move the cursor behind them."""
+        """Take the oldest jobs up to the limit, and move the cursor past them."""
         taken: dict[int, SyncJob] = {}
         jobs: list[SyncJob] = []
         for position in sorted(found, reverse=True):
@@ -178,7 +178,7 @@ class FinishedSince:
         return Finished(tuple(jobs), self._cursor(history, handled))
 
     def _cursor(self, history: History, handled: Sequence[SyncJob]) -> Cursor:
-        """Build the cursor behind these jobs, newest first."""
+        """Build the cursor after the handled jobs, which come newest first."""
         before = self.cursor or {}
         finished = [job for job in handled if job.is_finished]
         # More jobs with the last start time may be listed on the next page, which was not read.
@@ -217,5 +217,5 @@ def _is_result(job: SyncJob, history: History) -> bool:
 
 
 def _ids(ids: Iterable[str]) -> list[str]:
-    """Each once, in this order, without those that the service did not send."""
+    """Remove empty ids and duplicates, keeping the order."""
     return [each for each in dict.fromkeys(ids) if each]

@@ -1,4 +1,4 @@
-"""The asset that stands for what a data source has put into its index: ``kendra://region/index/data-source``."""
+"""The asset of a data source, that is, of its documents in the index: ``kendra://region/index/data-source``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-[0-9]{1,2}")
 
 
 class KendraUri(NamedTuple):
-    """What the URI of an asset says."""
+    """The parts of an asset's URI."""
 
     region: str
     index_id: str
@@ -45,7 +45,7 @@ class KendraUri(NamedTuple):
         Read a URI.
 
         :param uri: The URI, split or not.
-        :raises ValueError: saying what is wrong with it.
+        :raises ValueError: if it is invalid, with the reason.
         """
         parts = urlsplit(uri) if isinstance(uri, str) else uri
         user, _, region = parts.netloc.rpartition("@")
@@ -54,7 +54,7 @@ class KendraUri(NamedTuple):
             if parts.scheme != SCHEME:
                 raise ValueError(f"its scheme is {parts.scheme!r}.")
             if user or parts.netloc != region:
-                raise ValueError("it names a user; credentials belong into the connection.")
+                raise ValueError("it names a user; credentials belong in the connection.")
             if parts.query or parts.fragment:
                 raise ValueError("it has a query or a fragment.")
             if len(segments) != 2:
@@ -71,22 +71,22 @@ class KendraUri(NamedTuple):
 
     @classmethod
     def of(cls, asset: object) -> KendraUri | None:
-        """Read the URI of an asset; None for what is not the asset of a data source, an alias for example."""
+        """Read the URI of an asset; None if it is not the asset of a data source, but for example an alias."""
         if not is_kendra_asset(asset):
             return None
         try:
             return cls.parse(_uri_of(asset))
-        except ValueError:  # Airflow 2 only warns of a wrong URI
+        except ValueError:  # Airflow 2 only warns about an invalid URI
             return None
 
 
 def is_kendra_asset(asset: object) -> bool:
-    """Whether this is the asset of a data source, or a reference to one, also if its URI is wrong."""
+    """Whether this is the asset of a data source or a reference to one, even with an invalid URI."""
     return _uri_of(asset).startswith(f"{SCHEME}://")
 
 
 def _uri_of(asset: object) -> str:
-    """The URI of an asset or a reference; an asset that was given no other name has its URI for a name."""
+    """The URI of an asset or a reference; the name of an asset defaults to its URI."""
     is_reference = type(asset).__name__ == "AssetNameRef"
     return str(getattr(asset, "name" if is_reference else "uri", ""))
 
@@ -99,7 +99,7 @@ def create_asset(*, region: str, index_id: str, data_source_id: str, **kwargs: A
     :param index_id: The index.
     :param data_source_id: The data source.
     :param kwargs: Further parameters of Airflow's ``Asset`` (in Airflow 2 ``Dataset``): ``extra``, ``watchers``, …
-    :raises ValueError: if one of the three cannot be one.
+    :raises ValueError: if one of the three is invalid.
     """
     # Imported here: the first Asset of a process loads the asset handlers of every provider.
     from airflow.providers.common.compat.sdk import Asset
@@ -114,10 +114,10 @@ def create_asset(*, region: str, index_id: str, data_source_id: str, **kwargs: A
 
 def sanitize_uri(uri: SplitResult) -> SplitResult:
     """
-    Refuse a wrong URI; what Airflow calls for each asset with the scheme.
+    Reject an invalid URI; Airflow calls this for each asset with the scheme.
 
     :param uri: The URI, split.
-    :raises ValueError: saying what is wrong with it.
+    :raises ValueError: if it is invalid, with the reason.
     """
     KendraUri.parse(uri)
     return uri
@@ -128,7 +128,7 @@ def convert_asset_to_openlineage(asset: Asset, lineage_context: Any) -> OpenLine
     Translate an asset into an OpenLineage dataset.
 
     :param asset: The asset.
-    :param lineage_context: Ignored; part of what Airflow calls.
+    :param lineage_context: Ignored; Airflow passes it.
     """
     from airflow.providers.common.compat.openlineage.facet import Dataset as OpenLineageDataset
 

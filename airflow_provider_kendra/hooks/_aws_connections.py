@@ -1,4 +1,4 @@
-"""What is wrong with a connection that would make calls with another identity than its author means."""
+"""Detects connections whose calls would use another AWS identity than the author intended."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from airflow_provider_kendra._text import plain
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
 
-UNREADABLE_EXTRA = "has an extra that is no valid JSON object. Correct it."
+UNREADABLE_EXTRA = "has an extra that is not a valid JSON object. Correct it."
 
 _PAIR = ("aws_access_key_id", "aws_secret_access_key")
 
 
 def fault_of(connection: Connection) -> str | None:
     """
-    Say what is wrong with a connection, as the rest of a sentence; None if nothing is. It shows no credentials.
+    Return what is wrong with a connection, as the end of a sentence without credentials; None if nothing is.
 
-    The Amazon provider ignores each of these, and goes on with the credentials that boto3 finds on the machine.
+    The Amazon provider ignores each of these faults and uses the credentials that boto3 finds on the machine.
 
     :param connection: The connection.
     """
@@ -66,12 +66,12 @@ def has_unreadable_extra(text: str) -> bool:
 def _fault_of_type(connection: Connection) -> str | None:
     conn_type = connection.conn_type
     if not conn_type and (connection.host or connection.schema):
-        return "has a host, but no type: is it a URI without aws:// in front? Correct it."
+        return "has a host but no type: is it a URI without aws:// at the start? Correct it."
     if not conn_type or conn_type.lower() == "aws":
         return None
-    # What stands there may be part of a URI with a password.
+    # It may be part of a URI with a password.
     shown = repr(conn_type) if re.fullmatch(r"[a-z0-9_-]{1,40}", conn_type, re.IGNORECASE) else "another one"
-    return f"is of the type {shown}, but must be of the type 'aws'. Correct the type, or name another connection."
+    return f"has the type {shown}, but must have the type 'aws'. Correct the type, or use another connection."
 
 
 def _fault_of_role(extra: Mapping[str, Any]) -> str | None:
@@ -84,16 +84,16 @@ def _fault_of_role(extra: Mapping[str, Any]) -> str | None:
     return None
 
 
-_NOT_READ = ("aws_account_id", "aws_iam_role", "extra", "profile", "s3_config_file")
+_UNREAD_NAMES = ("aws_account_id", "aws_iam_role", "extra", "profile", "s3_config_file")
 
 
 def _fault_of_names(extra: Mapping[str, Any]) -> str | None:
-    """Find what means another identity, but under a name that the Amazon provider does not read."""
+    """Find an identity under a name that the Amazon provider does not read."""
     session = extra.get("session_kwargs")
     in_session = [name for name in session if name not in extra] if isinstance(session, Mapping) else []
     for name in (*extra, *in_session):
         is_elsewhere = name in in_session and name in ("profile_name", "role_arn")
-        if is_elsewhere or name in _NOT_READ or name.startswith("extra__"):
+        if is_elsewhere or name in _UNREAD_NAMES or name.startswith("extra__"):
             return (
                 f"has {plain(name, 60)} in its extra, where the Amazon provider does not read it. Use role_arn or "
                 "profile_name at the top of the extra, or leave it out."
@@ -104,7 +104,7 @@ def _fault_of_names(extra: Mapping[str, Any]) -> str | None:
 
 
 def _fault_of_credentials(connection: Connection, extra: Mapping[str, Any]) -> str | None:
-    """Say what is missing of a pair of credentials, where no other pair is complete."""
+    """Find an incomplete pair of credentials, if no other pair is complete."""
     session = extra.get("session_kwargs")
     places = [extra, session if isinstance(session, Mapping) else {}]
     if (connection.login and connection.password) or any(all(place.get(name) for name in _PAIR) for place in places):
@@ -119,18 +119,20 @@ def _fault_of_credentials(connection: Connection, extra: Mapping[str, Any]) -> s
                 return f"has {given} without {missing} in its extra. Add what is missing, or leave both out."
     if connection.port or "@" in f"{connection.host or ''}{connection.schema or ''}":
         return (
-            "has no login, but what looks like the rest of one in its host, port or schema. Its URI must be "
-            "percent-encoded: / in a password is %2F."
+            "has no login, but part of one seems to be in its host, port or schema. Its URI must be percent-encoded: / "
+            "in a password is %2F."
         )
     return None
 
 
 def _fault_of_urls(extra: Mapping[str, Any]) -> str | None:
-    """Find a URL that botocore would show with the rest of its password, which it takes for path or fragment."""
+    """Find a URL whose password botocore would show in part, because it reads that part as path or fragment."""
     config = extra.get("config_kwargs")
     proxies = config.get("proxies") if isinstance(config, Mapping) else None
     if proxies is not None and not isinstance(proxies, Mapping):
-        return "has proxies in its extra that are no mapping of scheme to URL, such as {'https': 'http://proxy:3128'}."
+        return (
+            "has proxies in its extra that are not a mapping of scheme to URL, such as {'https': 'http://proxy:3128'}."
+        )
     urls = {"endpoint_url": endpoints_of(extra), "proxy": list((proxies or {}).values())}
     for name, values in urls.items():
         if any(map(is_misread_url, values)):
@@ -155,7 +157,7 @@ def _json_object(text: str) -> Mapping[str, Any] | None:
 
 def endpoints_of(extra: Mapping[str, Any]) -> list[Any]:
     """
-    Collect the URLs of endpoints in a connection's extra: of all services, and of single ones.
+    Collect the endpoint URLs in a connection's extra, for all services and for single ones.
 
     :param extra: The extra.
     """
@@ -166,7 +168,7 @@ def endpoints_of(extra: Mapping[str, Any]) -> list[Any]:
 
 def is_misread_url(url: object) -> bool:
     """
-    Whether a reader takes part of the user information of a URL for its path or fragment.
+    Whether parsers would read part of a URL's user information as path or fragment.
 
     :param url: The URL of a proxy or an endpoint.
     """

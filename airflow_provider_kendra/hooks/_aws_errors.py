@@ -1,4 +1,4 @@
-"""What an error of AWS, or of making a client for it, means for callers."""
+"""How callers should treat an error from AWS or from creating a client."""
 
 from __future__ import annotations
 
@@ -61,11 +61,11 @@ _CREDENTIAL_ERRORS = (
 
 def classify_error(error: BaseException) -> ErrorKind:
     """
-    Classify an error. No other code distinguishes AWS errors.
+    Classify an error; no other code does so.
 
-    Errors that are not known here are transient: a wait has a time-out, a wrong failure has no remedy.
+    Unknown errors are transient: a wait ends by its time-out anyway, but a wrong failure cannot be undone.
 
-    :param error: What a call, or making a client for it, raised.
+    :param error: Raised by a call, or while creating a client.
     """
     if isinstance(error, aws.ClientError):
         return _classify_answer(error)
@@ -73,7 +73,7 @@ def classify_error(error: BaseException) -> ErrorKind:
         return ErrorKind.CREDENTIALS
     if isinstance(error, aws.ConnectionError | aws.HTTPClientError | ResponseParserError):
         return ErrorKind.PERMANENT if _is_of_configuration(error) else ErrorKind.TRANSIENT
-    # What else botocore raises, it raises before a request leaves: a parameter, a region, a profile is wrong.
+    # botocore raises its other errors before it sends a request: for a wrong parameter, region or profile.
     if isinstance(error, ValueError | aws.BotoCoreError | KendraRequestError):
         return ErrorKind.PERMANENT
     return ErrorKind.TRANSIENT
@@ -85,7 +85,7 @@ def _classify_answer(error: aws.ClientError) -> ErrorKind:
         return ErrorKind.ALREADY_RUNNING
     if code in _CREDENTIAL_CODES:
         return ErrorKind.CREDENTIALS
-    # Without a code the answer may be that of a proxy or of a load balancer, which says nothing about the request.
+    # Without a code, the response may come from a proxy or load balancer and says nothing about the request.
     if not code or code in THROTTLING_CODES or not 400 <= status < 500 or status in (408, 429):
         return ErrorKind.TRANSIENT
     return ErrorKind.PERMANENT
@@ -93,12 +93,12 @@ def _classify_answer(error: aws.ClientError) -> ErrorKind:
 
 def error_code(error: aws.ClientError) -> str:
     """
-    Give the service's own error code, or "" if the answer has none that can be read.
+    Return the service's error code, or "" if the response has none.
 
-    botocore then puts the HTTP status in its place. It does not read the header ``x-amzn-errortype`` of services that
-    speak JSON in the body, as Kendra does.
+    botocore uses the HTTP status if there is no code. It ignores the header ``x-amzn-errortype`` for JSON services such
+    as Kendra.
 
-    :param error: What a call raised.
+    :param error: Raised by a call.
     """
     code = str(error.response.get("Error", {}).get("Code") or "")
     if code and not code.isdecimal():
@@ -113,7 +113,7 @@ def _status(error: aws.ClientError) -> int:
 
 def is_aws_error(error: BaseException) -> bool:
     """
-    Whether boto3 raised this: an error that AWS answered, or one on the way to it.
+    Whether boto3 raised this error, from a response of AWS or before it got one.
 
     :param error: The error.
     """
@@ -124,10 +124,10 @@ def describe_error(error: BaseException) -> str:
     """
     Describe an error in one line.
 
-    :param error: What a call, or making a client for it, raised.
+    :param error: Raised by a call, or while creating a client.
     """
     if isinstance(error, aws.ClientError) and not error_code(error):
-        # The message would be the page itself.
+        # The message would be the proxy's whole page.
         return f"HTTP status {_status(error)} without an AWS error code, as from a proxy ({error.operation_name})"
     return plain(" ".join(without_secrets(f"{type(error).__name__}: {error}").split()), _LONGEST)
 
@@ -138,9 +138,9 @@ _LONGEST = 500
 @contextmanager
 def plain_errors() -> Iterator[None]:
     """
-    Make what a call raises harmless to print, with all that led to it: it quotes what the service answered.
+    Sanitise the error that a call raises and its causes, since they quote the response.
 
-    A traceback shows the message of each of these errors, whatever the error that is raised from them says.
+    A traceback shows the messages of the whole chain.
     """
     try:
         yield
@@ -156,10 +156,10 @@ def plain_errors() -> Iterator[None]:
 
 def refusal(error: BaseException, contents: str) -> str:
     """
-    Say in a sentence that a wait cannot go on.
+    Explain a permanent error in a sentence.
 
     :param error: A permanent error.
-    :param contents: What was asked for, in words.
+    :param contents: What was requested, in words.
     """
     if isinstance(error, aws.ClientError):
         return (
@@ -174,10 +174,10 @@ def refusal(error: BaseException, contents: str) -> str:
 
 def judge_poll_error(error: Exception, contents: str, discard_client: Callable[[], object]) -> Failed | str:
     """
-    Fail a wait for an error that will not pass; describe any other.
+    Return a failure for a permanent error, and a description of any other.
 
-    :param error: What a poll raised.
-    :param contents: What it was to read, in words.
+    :param error: Raised by a poll.
+    :param contents: What was requested, in words.
     :param discard_client: Called if the next poll needs a new client.
     """
     kind = classify_error(error)
@@ -189,7 +189,7 @@ def judge_poll_error(error: Exception, contents: str, discard_client: Callable[[
 
 
 def _is_of_configuration(error: BaseException) -> bool:
-    """Whether a call failed by a value that only urllib3 checks, for which botocore blames the network."""
+    """Whether the cause is a wrong value that only urllib3 checks; botocore reports it as a network error."""
     causes = list(_causes(error))
     if type(error) is aws.HTTPClientError and isinstance(
         causes[-1], TypeError | LocationValueError | aws.InvalidProxiesConfigError
@@ -203,7 +203,7 @@ def _is_of_configuration(error: BaseException) -> bool:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error, the one that it wraps, and so on."""
+    """Yield the error and all that it wraps."""
     each: BaseException | None = error
     while each is not None:
         yield each
@@ -215,10 +215,10 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 @contextmanager
 def misconfiguration_explained(parameter: str) -> Iterator[None]:
     """
-    Raise for a configuration no client can be made with; what may pass is left as it is.
+    Replace errors caused by a wrong configuration; let all others pass.
 
-    :param parameter: What is wrong then, where the error does not say.
-    :raises KendraRequestError: naming the parameter. It shows no credentials, which a proxy's URL can hold.
+    :param parameter: The parameter to blame, if the error names none.
+    :raises KendraRequestError: naming the parameter, without credentials, which a proxy's URL can contain.
     """
     try:
         yield
@@ -232,7 +232,7 @@ def misconfiguration_explained(parameter: str) -> Iterator[None]:
         raise KendraRequestError(
             f"No AWS client can be made with this configuration: {type(error).__name__}: "
             f"{_without_credentials(str(error))} Correct {parameter}."
-        ) from None  # the cause can show what must not be shown
+        ) from None  # the cause can contain credentials
 
 
 def _is_misconfiguration(error: Exception) -> bool:
@@ -243,7 +243,7 @@ def _is_misconfiguration(error: Exception) -> bool:
         is_of_network = isinstance(error, ConnectionError | TimeoutError | RequestException | socket.gaierror)
         is_of_file = isinstance(error, _FILE_ERRORS) or error.errno is None
         return is_of_file and not is_of_network
-    # botocore raises NotImplementedError for what a configuration asks for and it lacks.
+    # botocore raises NotImplementedError for options that it does not support.
     return isinstance(error, TypeError | ValueError | AttributeError | NotImplementedError)
 
 
@@ -251,7 +251,7 @@ _FILE_ERRORS = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirec
 
 
 def _without_credentials(text: str) -> str:
-    """The text without what stands before the @ of a URL, as one sentence."""
+    """Mask everything before the @ of a URL, and end the text with a full stop."""
     text = " ".join(re.sub(r"(?<![^\s'\"/])[^\s'\"/]+@", "***@", without_secrets(text)).split())
     return text if text.endswith(".") else f"{text}."
 
@@ -266,7 +266,7 @@ def without_secrets(text: str, secrets: Collection[str] = ()) -> str:
     Replace the user information of URLs, session tokens and known secrets in a text.
 
     :param text: The text of an error.
-    :param secrets: What else must not be shown.
+    :param secrets: Further secrets.
     """
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "***")
@@ -274,7 +274,7 @@ def without_secrets(text: str, secrets: Collection[str] = ()) -> str:
 
 
 def _without_user_information(word: re.Match[str]) -> str:
-    """The word without the user information of a URL; a name in an ARN can have an @ too, but no colon before it."""
+    """Mask the user information of a URL; a name in an ARN can contain @ too, but no colon before it."""
     before, at, host = word[0].rpartition("@")
     scheme, slashes, _ = before.partition("//")
     path, slash, last = before.rpartition("/")
@@ -285,10 +285,10 @@ def _without_user_information(word: re.Match[str]) -> str:
 
 def hide_secrets(error: BaseException, secrets: Collection[str] = ()) -> None:
     """
-    Replace secrets in an error and in all that it was raised from: Airflow logs the whole chain.
+    Mask secrets in an error and its causes: Airflow logs the whole chain.
 
-    :param error: The error, which is changed: its class says what callers do with it.
-    :param secrets: What is secret besides the user information of URLs.
+    :param error: The error; changed in place, since callers depend on its class.
+    :param secrets: Secrets besides the user information of URLs.
     """
 
     def cleaned(value: Any) -> Any:
@@ -303,10 +303,10 @@ def hide_secrets(error: BaseException, secrets: Collection[str] = ()) -> None:
             continue
         done.add(id(each))
         each.args = tuple(map(cleaned, each.args))
-        if isinstance(each, OSError):  # it shows these, not its arguments
+        if isinstance(each, OSError):  # str() shows this, not args
             each.strerror = cleaned(each.strerror)
         if isinstance(each, aws.ClientError | aws.BotoCoreError):
-            for name in ("kwargs", "response"):  # what botocore pickles its errors as
+            for name in ("kwargs", "response"):  # botocore pickles its errors as these
                 if isinstance(members := getattr(each, name, None), dict):
                     setattr(each, name, cleaned(members))
         wrapped = (each.__cause__, each.__context__, *_causes(each))
@@ -315,10 +315,10 @@ def hide_secrets(error: BaseException, secrets: Collection[str] = ()) -> None:
 
 def secrets_of(connection: AwsConnectionWrapper | None, config: Config | None) -> set[str]:
     """
-    Collect what a client's errors must not show, without what is too short to be replaced in a text.
+    Collect the secrets that a client's errors must not show, except those too short to be masked.
 
     :param connection: The values of the connection, if they are known.
-    :param config: botocore's configuration that the author gave.
+    :param config: The author's botocore configuration.
     """
     configs = [config, getattr(connection, "botocore_config", None)]
     proxies = [getattr(each, "proxies", None) for each in configs]
@@ -342,10 +342,10 @@ _SHORTEST_SECRET = 8
 
 def make_config(given: Config | Mapping[str, Any] | None) -> Config | None:
     """
-    Make botocore's configuration of what an author gave.
+    Build the botocore configuration from a parameter.
 
-    :param given: A mapping of the parameters of ``botocore.config.Config``, or one.
-    :raises KendraRequestError: if that cannot be; it shows no values, for those of proxies can hold passwords.
+    :param given: A ``botocore.config.Config``, or a mapping of its parameters.
+    :raises KendraRequestError: if it is invalid. It shows no values, since proxies can contain passwords.
     """
     if given is None or isinstance(given, Config):
         return given
@@ -359,7 +359,8 @@ def make_config(given: Config | Mapping[str, Any] | None) -> Config | None:
     proxies: Any = given.get("proxies") or {}
     if not isinstance(proxies, Mapping) or not all(isinstance(each, str) for each in proxies.values()):
         raise KendraRequestError(
-            "botocore_config has proxies that are no mapping of scheme to URL, such as {'https': 'http://proxy:3128'}."
+            "botocore_config has proxies that are not a mapping of scheme to URL, such as "
+            "{'https': 'http://proxy:3128'}."
         )
     if any(map(is_misread_url, proxies.values())):
         raise KendraRequestError(
@@ -370,12 +371,12 @@ def make_config(given: Config | Mapping[str, Any] | None) -> Config | None:
 
 def check_ca_bundle(verify: object) -> None:
     """
-    Load a CA bundle as each call would, where a missing file passes for an error of the network.
+    Load the CA bundle early: in a call, a missing file looks like a network error.
 
-    :param verify: The parameter of that name.
+    :param verify: The parameter ``verify``.
     :raises KendraRequestError: if it is neither a bool nor a file with certificates.
     """
     if verify is None or isinstance(verify, bool):
         return
-    with misconfiguration_explained(f"verify: {shown(verify)} is no file with CA certificates"):
+    with misconfiguration_explained(f"verify: {shown(verify)} is not a file with CA certificates"):
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(verify)  # type: ignore[arg-type]

@@ -90,26 +90,26 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 PAGE_SIZE = 10
-"""The most jobs that ListDataSourceSyncJobs gives in one answer."""
+"""The most jobs that ListDataSourceSyncJobs returns in one response."""
 
 MAX_EMPTY_PAGES = 100
-"""How many pages without a sync job are read in a row before the answer counts as unreadable."""
+"""The most consecutive pages without a sync job before the response counts as unreadable."""
 
 PUT_ATTEMPTS = 5
-"""How often a document is sent that Kendra fails to take for a reason of its own (``InternalError``)."""
+"""How often a document that fails with Kendra's ``InternalError`` is sent."""
 
 # A call must end within the time-out of its caller; botocore's own default is 60 s each.
 _TIMEOUTS = Config(connect_timeout=10, read_timeout=30)
 
-# A poller repeats its calls itself: a second attempt, or a long one, would only hold a thread that others wait for.
+# The poller retries by itself; a second or a long attempt would only block a shared thread.
 _POLLING = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 1})
 
-# The request did not reach the service. TLS and proxy errors can also occur after it did.
+# The request did not reach Kendra. TLS and proxy errors can also occur after it did.
 _NEVER_SENT = (aws.EndpointConnectionError, aws.ConnectTimeoutError)
 
 
 def _certainly_had_no_effect(error: BaseException) -> bool:
-    """Whether a start request that raised this was refused, or did not reach the service."""
+    """Whether a start request with this error was rejected, or did not reach Kendra."""
     if isinstance(error, aws.ClientError) and error.response.get("Error", {}).get("Code") in THROTTLING_CODES:
         return True
     return isinstance(error, _NEVER_SENT) or classify_error(error) is not ErrorKind.TRANSIENT
@@ -119,13 +119,13 @@ class KendraSyncJobsHook(AwsBaseHook):
     """
     Work with the sync jobs of Amazon Kendra data sources.
 
-    Thin wrapper around ``boto3.client("kendra")``. All times given must have a time zone. Every method raises
-    ``ValueError`` for an identifier that cannot be one, before any call. What AWS answers an error to raises as boto3
-    has it (``botocore.exceptions.ClientError``), unless a method says otherwise.
+    Thin wrapper around ``boto3.client("kendra")``. All times must have a time zone. Every method raises ``ValueError``
+    for an invalid identifier, before any call. Errors from AWS are raised as ``botocore.exceptions.ClientError``,
+    unless a method says otherwise.
 
-    :param aws_conn_id: The Airflow connection for AWS; None, and nothing else, for boto3's own credential chain.
-        Unlike other AWS hooks, a connection that is not defined, of another type or not readable is an error: it does
-        not become the identity of the machine.
+    :param aws_conn_id: The Airflow connection for AWS; only None uses boto3's own credential chain. Unlike with other
+        AWS hooks, a connection that is undefined, unreadable or of another type is an error, and does not fall back to
+        the identity of the machine.
     :param region_name: AWS region; by default that of the connection.
     :param verify: Whether, or with which CA bundle, to verify TLS certificates.
     :param config: botocore configuration, a dict or a ``botocore.config.Config``.
@@ -137,7 +137,7 @@ class KendraSyncJobsHook(AwsBaseHook):
     _has_short_timeouts = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        # Whatever can't be right raises when a client is made, like all else that is wrong with it.
+        # A wrong configuration raises when a client is created, like every other error of a client.
         self._config_error: str | None = None
         try:
             kwargs["config"] = make_config(kwargs.get("config"))
@@ -161,7 +161,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         )
 
     def _judge_poll_error(self, error: Exception, contents: str) -> Failed | str:
-        """Fail a wait for an error that will not pass; describe any other."""
+        """Return a failure for a permanent error, and a description of any other."""
         return judge_poll_error(error, contents, self._discard_clients)
 
     @classmethod
@@ -170,10 +170,10 @@ class KendraSyncJobsHook(AwsBaseHook):
         Look the connection up.
 
         :param conn_id: Its id.
-        :raises KendraRequestError: if it is not defined or not readable, or cannot be looked up for a fault of
-            Airflow's. The base class would go on with the credentials that boto3 finds on the machine, which in a
-            triggerer belong to someone else.
-        :raises ConnectionLookUpError: if the look-up failed otherwise.
+        :raises KendraRequestError: if it is undefined or unreadable, or if a bug in Airflow prevents the look-up. The
+            base class would use the credentials that boto3 finds on the machine, which in a triggerer belong to someone
+            else.
+        :raises ConnectionLookUpError: if the look-up failed for another reason.
         """
         remedy = "or pass aws_conn_id=None to use the credentials that boto3 finds on the machine."
         try:
@@ -185,10 +185,10 @@ class KendraSyncJobsHook(AwsBaseHook):
             ) from error
         except ImportError as error:  # Airflow 3.1.0, outside a task
             raise KendraRequestError(
-                f"The AWS connection {conn_id!r} is out of reach here: {error}. Upgrade Airflow, {remedy}"
+                f"The AWS connection {conn_id!r} cannot be looked up here: {error}. Upgrade Airflow, {remedy}"
             ) from error
         except Exception as error:
-            # Its text could show what was read.
+            # Its text could contain the connection.
             raise ConnectionLookUpError(
                 f"The look-up of the AWS connection {conn_id!r} failed ({type(error).__name__})."
             ) from None
@@ -198,7 +198,7 @@ class KendraSyncJobsHook(AwsBaseHook):
             raise KendraRequestError(f"The AWS connection {conn_id!r} {fault}")
         return connection
 
-    # functools.cached_property has one lock for all hooks before Python 3.12: a look-up that hangs would hold up all
+    # Before Python 3.12, functools.cached_property has one lock for all hooks: a hanging look-up would block the
     # others.
     @CachedProperty  # type: ignore[untyped-decorator]
     def conn(self) -> Any:
@@ -216,16 +216,16 @@ class KendraSyncJobsHook(AwsBaseHook):
         except (ConnectionLookUpError, ConnectionNotDefinedError) as error:
             if self._known_conn_config is None:
                 raise
-            self.log.warning("%s Using what the last look-up gave.", error)
+            self.log.warning("%s Using the values of the last look-up.", error)
         return self._known_conn_config
 
     def _look_up_connection_with_retries(self) -> Any:
-        """Look the connection up, again after each pause, since Airflow says "not defined" of failed look-ups too."""
+        """Look the connection up with retries, since Airflow reports failed look-ups as "not defined" too."""
         for pause in self._lookup_pauses if self._known_conn_config is None else ():
             try:
                 return self._look_up_connection()
             except (ConnectionLookUpError, ConnectionNotDefinedError) as error:
-                self.log.warning("%s Looking it up again in %g s, in case that is not so.", error, pause)
+                self.log.warning("%s Retrying in %g s, in case only the look-up failed.", error, pause)
             time.sleep(pause)
         return self._look_up_connection()
 
@@ -237,13 +237,13 @@ class KendraSyncJobsHook(AwsBaseHook):
             if not self._is_connection_expected:
                 raise
             raise ConnectionLookUpError(
-                f"The look-up of the AWS connection {self.aws_conn_id!r} failed: Airflow says that it is not defined, "
+                f"The look-up of the AWS connection {self.aws_conn_id!r} failed: Airflow reports it as not defined, "
                 "but it has been used before."
             ) from error
 
     @contextmanager
     def _secrets_hidden(self) -> Iterator[None]:
-        """Let no error show the secrets of connection and configuration: botocore quotes whole URLs."""
+        """Mask the secrets of the connection and the configuration in errors: botocore quotes whole URLs."""
         try:
             yield
         except Exception as error:
@@ -255,11 +255,11 @@ class KendraSyncJobsHook(AwsBaseHook):
         self._lookup_pauses = LOOK_UP_PAUSES
 
     def _reuse_connection_of(self, other: KendraSyncJobsHook) -> None:
-        """Take the values of the connection from a hook with the same parameters, to look it up once."""
+        """Copy the connection from a hook with the same parameters, to look it up only once."""
         self.conn_config = self._known_conn_config = other.conn_config
 
     def _expect_connection(self) -> None:
-        """Treat "not defined" as a failed look-up, which will pass: an earlier process has used the connection."""
+        """Treat "not defined" as a failed look-up: an earlier process has used the connection."""
         self._lookup_pauses = ()
         self._is_connection_expected = True
 
@@ -267,11 +267,11 @@ class KendraSyncJobsHook(AwsBaseHook):
         """
         Make a client.
 
-        :raises KendraRequestError: if none can be made with this configuration.
+        :raises KendraRequestError: if the configuration is invalid.
         """
         with misconfiguration_explained(f"botocore_config, or the connection {self.aws_conn_id!r}"):
             check_ca_bundle(self.verify)
-            # Making one can call STS. Secrets first: they are recognised as they are.
+            # Creating a client can call STS. Secrets are masked before texts are escaped, or they would not match.
             with plain_errors(), self._secrets_hidden():
                 client = super().get_client_type(*args, **kwargs)
         client.meta.events.register_last("before-parse.kendra", _check_body)
@@ -279,17 +279,17 @@ class KendraSyncJobsHook(AwsBaseHook):
 
     @property
     def config(self) -> Config:
-        """The botocore configuration: what the author or the connection gave, over bounded time-outs."""
+        """The botocore configuration of the author or the connection, with bounded default time-outs."""
         return self._defaults.merge(super().config)
 
     def _use_for_polling(self) -> None:
-        """Make one attempt a call, with short time-outs, unless the author set these: the poller is the retry."""
+        """Use one attempt per call and short time-outs, unless the author has set them: the poller retries."""
         self._defaults = _POLLING
 
     @cached_property
     def _single_attempt_client(self) -> KendraClient:
-        # botocore's retries would send a start again after a lost answer, and then report our own sync job as
-        # "already running".
+        # botocore's retries would repeat a start after a lost response, and then report our own sync job as "already
+        # running".
         config = self.config.merge(Config(retries={"total_max_attempts": 1}))
         client: KendraClient = self.get_client_type(self.region_name, config=config)
         return client
@@ -298,8 +298,8 @@ class KendraSyncJobsHook(AwsBaseHook):
         """
         Read the history page by page, newest job first; pages are fetched as they are consumed.
 
-        A page without jobs is skipped unless it is the last: the service may send one with a token. Kendra's reference
-        does not say that the newest job comes first, so each page is sorted.
+        Pages without jobs are skipped, except the last: Kendra may send an empty page with a token. Each page is
+        sorted, since Kendra does not document the order of jobs.
         """
         request = self._list_request(index_id, data_source_id, **filters)
         contents = f"history of data source {data_source_id}"
@@ -314,7 +314,7 @@ class KendraSyncJobsHook(AwsBaseHook):
             is_last = not response.get("NextToken")
             empty = 0 if jobs else empty + 1
             if empty > MAX_EMPTY_PAGES:
-                raise _unreadable("ListDataSourceSyncJobs", f"{empty} pages in a row hold no sync job")
+                raise _unreadable("ListDataSourceSyncJobs", f"{empty} consecutive pages have no sync job")
             if jobs or is_last:
                 yield Page(_newest_first(jobs), is_last=is_last)
 
@@ -390,7 +390,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         :param status: As in :meth:`iter_sync_jobs`.
         :param started_after: As in :meth:`iter_sync_jobs`.
         :param started_before: As in :meth:`iter_sync_jobs`.
-        :param limit: At most so many jobs. Default None: all.
+        :param limit: The most jobs to return. Default None: all.
         """
         check_count("limit", limit)
         jobs = self.iter_sync_jobs(
@@ -410,7 +410,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         :param index_id: The index.
         :param data_source_id: The data source.
         :param execution_id: The job's execution id.
-        :raises KendraSyncJobNotFoundError: if the history does not hold it.
+        :raises KendraSyncJobNotFoundError: if it is not in the history.
         """
         check_identifier("execution_id", execution_id)
         for job in self.iter_sync_jobs(index_id, data_source_id):
@@ -426,7 +426,7 @@ class KendraSyncJobsHook(AwsBaseHook):
 
         :param index_id: The index.
         :param data_source_id: The data source.
-        :param statuses: Only a job that has one of these. Default None: whichever it has.
+        :param statuses: Only jobs with one of these statuses. Default None: any status.
         """
         for job in self.iter_sync_jobs(index_id, data_source_id):
             if statuses is None or job.status in statuses:
@@ -435,23 +435,23 @@ class KendraSyncJobsHook(AwsBaseHook):
 
     def start_sync_job(self, index_id: str, data_source_id: str) -> str:
         """
-        Start a sync job, exactly one, and return its execution id.
+        Start exactly one sync job and return its execution id.
 
-        The request is sent once. If its response is lost, the history shows whether it was received: it was if
-        there is a job newer than the newest one before the request. A request that certainly did nothing, such
-        as a throttled one, is repeated for up to a minute.
+        The request is sent once. If its response is lost, the history decides: a job newer than the newest one before
+        the request is the one that was started. A request that certainly had no effect, such as a throttled one, is
+        repeated for up to a minute.
 
         :param index_id: The index.
         :param data_source_id: The data source.
         :raises KendraSyncJobAlreadyRunningError: if a sync job is running already.
-        :raises KendraError: if no start could be brought about in time.
+        :raises KendraError: if no sync job could be started in time.
         """
         step = self._advance_start(index_id, data_source_id, Starter(acceptance=ANY_END))
         match step:
             case Follow(execution_id):
                 return execution_id
             case Return(job):
-                return job.execution_id  # the answer was lost, and the job has ended meanwhile
+                return job.execution_id  # the response was lost, and the job has already ended
             case _:
                 raise already_running(index_id, data_source_id, step.job)
 
@@ -462,11 +462,11 @@ class KendraSyncJobsHook(AwsBaseHook):
         return advance_start(self._calls_on(index_id, data_source_id), starter, remember=remember)
 
     def _calls_on(self, index_id: str, data_source_id: str) -> _DataSourceCalls:
-        self._ids(index_id, data_source_id)  # an error in them comes before any call
+        self._ids(index_id, data_source_id)  # raises for invalid ids, before any call
         return _DataSourceCalls(self, index_id, data_source_id)
 
     def _discard_clients(self) -> None:
-        """Forget connection and clients: the next call uses fresh credentials."""
+        """Discard the connection and clients: the next call uses fresh credentials."""
         for name in ("conn", "_client", "conn_config", "_single_attempt_client"):
             self.__dict__.pop(name, None)
 
@@ -479,15 +479,15 @@ class KendraSyncJobsHook(AwsBaseHook):
         confirm: Confirm | None = None,
     ) -> Stopped:
         """
-        Stop the running sync job, once, without waiting for its end, and return how that went.
+        Stop the running sync job once, without waiting for its end, and return the result.
 
-        A stop is sent only right after a reading of the history that shows the job as the running one. Transient
-        errors are retried for up to a minute. A job that is not listed is searched for during 20 seconds, since a new
-        one may not be listed at once. A CUSTOM data source that is indexing has been stopped before.
+        A stop is sent only right after the history has shown the job as running. Transient errors are retried for up to
+        a minute. A job that is not listed is looked for during 20 seconds, since a new one may not be listed at once.
+        The sync of a CUSTOM data source that is indexing has already been stopped.
 
-        :param execution_id: Stop only this job. Default None: the one that runs.
+        :param execution_id: Stop only this job. Default None: the running one.
         :param confirm: Called before a request is sent, unless ``execution_id`` is given.
-        :raises KendraSyncJobNotFoundError: if the history does not hold ``execution_id``.
+        :raises KendraSyncJobNotFoundError: if ``execution_id`` is not in the history.
         """
         if execution_id is not None:
             check_identifier("execution_id", execution_id)
@@ -500,9 +500,9 @@ class KendraSyncJobsHook(AwsBaseHook):
         self, index_id: str, data_source_id: str, execution_id: str, *, is_custom: bool | None = None
     ) -> bool:
         """
-        Stop a sync job if it is the one that runs, and return whether it is being stopped now.
+        Stop a sync job if it is the running one; return whether it is being stopped now.
 
-        :param is_custom: Whether the data source is CUSTOM. Default None: found out where it matters.
+        :param is_custom: Whether the data source is CUSTOM. Default None: looked up if needed.
         """
         stopper = Stopper(execution_id, is_custom=is_custom)
         stopped = advance_stop(self._calls_on(index_id, data_source_id), stopper)
@@ -512,8 +512,8 @@ class KendraSyncJobsHook(AwsBaseHook):
         """
         Use short timeouts from now on, for calls made while the task is being killed.
 
-        Airflow 3 kills a task for good 5 seconds after the SIGTERM: reading the history and sending the stop fit into
-        4. Airflow 2 leaves it 60 (``[core] killed_task_cleanup_time``).
+        Airflow 3 sends SIGKILL 5 seconds after SIGTERM; reading the history and sending the stop take at most 4.
+        Airflow 2 waits 60 (``[core] killed_task_cleanup_time``).
         """
         connect, read = (1, 2) if AIRFLOW_V_3_0_PLUS else (3, 5)
         quick = Config(connect_timeout=connect, read_timeout=read, retries={"total_max_attempts": 1})
@@ -523,12 +523,13 @@ class KendraSyncJobsHook(AwsBaseHook):
 
     def stop_sync_job(self, index_id: str, data_source_id: str) -> None:
         """
-        Stop whatever sync job runs: Kendra's call takes no execution id. It ends the batch of a CUSTOM data source.
+        Stop the running sync job, whichever it is: Kendra's call takes no execution id. On a CUSTOM data source it ends
+        the batch.
 
         :param index_id: The index.
         :param data_source_id: The data source.
         """
-        self._ask(
+        self._invoke(
             "StopDataSourceSyncJob", self._kendra.stop_data_source_sync_job, **self._ids(index_id, data_source_id)
         )
 
@@ -539,7 +540,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         :param index_id: The index.
         :param data_source_id: The data source.
         """
-        response = self._ask(
+        response = self._invoke(
             "DescribeDataSource", self._kendra.describe_data_source, **self._ids(index_id, data_source_id)
         )
         return {key: value for key, value in response.items() if key != "ResponseMetadata"}
@@ -564,13 +565,13 @@ class KendraSyncJobsHook(AwsBaseHook):
         """
         Put documents into a CUSTOM data source, as part of its running sync job.
 
-        They are sent in batches of at most ten documents and 50 MB of ``Blob`` (a larger document goes alone), each
-        document with the two attributes that tie it to data source and sync job. Documents that Kendra fails to take
-        for a reason of its own (``InternalError``) are sent again. Duplicates of an Id are all sent, in order.
+        They are sent in batches of at most ten documents and 50 MB of ``Blob`` (a larger document is sent alone). Each
+        document gets the two attributes that assign it to the data source and the sync job. Documents that fail with
+        Kendra's ``InternalError`` are sent again. Documents with the same Id are all sent, in order.
 
-        An error that ends this before all was sent raises as it is while no document has failed. Otherwise the
-        failures come first: ``KendraDocumentsError``, with the error as ``__cause__``, or its subclass
-        ``KendraDocumentsRequestError``, which is also a ``KendraRequestError``, if a retry can't help.
+        If a call fails before all documents were sent, its error is raised unchanged as long as no document has failed.
+        Otherwise ``KendraDocumentsError`` reports the failed documents, with that error as ``__cause__``. If a retry
+        can't help, it is the subclass ``KendraDocumentsRequestError``, which is also a ``KendraRequestError``.
 
         :param index_id: The index.
         :param data_source_id: The data source.
@@ -578,7 +579,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         :param documents: A list, or other iterable, of ``Document`` structures of ``BatchPutDocument``; consumed
             lazily, not changed.
         :raises ValueError: if ``documents`` is not a list of documents, or one of them has no ``Id``.
-        :raises KendraDocumentsError: at the end, if some were not taken, with the reason for each.
+        :raises KendraDocumentsError: at the end, if Kendra rejected some, with the reason for each.
 
         .. seealso:: https://docs.aws.amazon.com/kendra/latest/dg/data-source-custom.html
         """
@@ -601,32 +602,32 @@ class KendraSyncJobsHook(AwsBaseHook):
             raise kind(
                 f"Putting documents ended early, after {_count(len(sent), 'batch', 'batches')} "
                 f"({_count(sum(sent), 'document', 'documents')}): {type(error).__name__}: {plain(error)} "
-                f"Before that, {_not_taken(failures)} {where}.",
+                f"Before that, {_rejection_summary(failures)} {where}.",
                 failures=failures,
             ) from error
         if failures:
             raise KendraDocumentsError(
-                f"{_not_taken(failures)}. The sync job must be running while documents are put {where}.",
+                f"{_rejection_summary(failures)}. The sync job must be running while documents are put {where}.",
                 failures=failures,
             )
 
     def _put_batch(
         self, index_id: str, batch: list[dict[str, Any]], failures: list[dict[str, Any]], sent: list[int]
     ) -> None:
-        """Put a batch, again where that may help; add what failed to ``failures``, and its size to ``sent``."""
+        """Put a batch with retries; add failed documents to ``failures`` and the batch size to ``sent``."""
         size = len(batch)
         earlier = list(failures)
         kept: list[dict[str, Any]] = []
         for attempt in itertools.count(1):
             request: Any = {"IndexId": index_id, "Documents": batch}
             with _contents_hidden():
-                response = self._ask("BatchPutDocument", self._kendra.batch_put_document, **request)
+                response = self._invoke("BatchPutDocument", self._kendra.batch_put_document, **request)
             if attempt == 1:
                 sent.append(size)
             failed = [dict(failure) for failure in response.get("FailedDocuments") or ()]
             batch, verdicts = sort_failures(batch, failed)
             kept += [failure for failure in verdicts if failure not in kept]
-            # Should the next attempt raise, the documents it was to send again have failed too.
+            # If the next attempt raises, the documents that it was to send again have failed too.
             failures[:] = [*earlier, *kept, *(failure for failure in failed if failure not in verdicts)]
             if attempt == PUT_ATTEMPTS or not batch:
                 return
@@ -635,32 +636,31 @@ class KendraSyncJobsHook(AwsBaseHook):
     def _list(
         self, operation: str, call: Callable[..., Any], request: Mapping[str, Any], contents: str
     ) -> Iterator[Mapping[str, Any]]:
-        """Fetch response after response until one has no ``NextToken``; a token that comes again would never end."""
+        """Fetch responses until one has no ``NextToken``; reject a repeated token, which would never end."""
         tokens: set[str] = set()
         page: dict[str, str] = {}
         while True:
-            response = self._ask(operation, call, **request, **page)
+            response = self._invoke(operation, call, **request, **page)
             yield response
             token = response.get("NextToken")
             if not token:
                 return
             if token in tokens:
                 raise KendraError(
-                    f"Kendra gave the same page of the {contents} twice; reading on would never end. Try again."
+                    f"Kendra returned the same page of the {contents} twice, so reading it would never end. Try again."
                 )
             tokens.add(token)
             page = {"NextToken": token}
 
-    def _ask(self, operation: str, call: Callable[P, R], /, *args: P.args, **request: P.kwargs) -> R:
+    def _invoke(self, operation: str, call: Callable[P, R], /, *args: P.args, **request: P.kwargs) -> R:
         """
-        Make a call, and reject a malformed response.
+        Make a call and reject a malformed response.
 
-        botocore validates requests only. It takes a body that is not JSON for a response without members, and then an
-        empty history would be believed; it lets values of any type through, and raises whatever its parser stumbles
-        on.
+        botocore validates only requests. It parses a body that is not JSON as an empty response, which would pass as an
+        empty history. It does not check the types of values, and its parser can raise any error.
         """
         try:
-            with plain_errors(), self._secrets_hidden():  # secrets first: they are recognised as they are
+            with plain_errors(), self._secrets_hidden():  # secrets are masked first
                 answer = call(*args, **request)
         except ResponseParserError as error:
             raise _unreadable(operation, str(error)) from error
@@ -672,8 +672,8 @@ class KendraSyncJobsHook(AwsBaseHook):
             length = members.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("content-length", "2")
             if length != str(len("{}")) and not any(name in members for name in shape.members):
                 raise _unreadable(operation, f"it has none of {', '.join(shape.members)}")
-            if misfit := _misfit(members, shape):
-                raise _unreadable(operation, misfit)
+            if mismatch := _type_mismatch(members, shape):
+                raise _unreadable(operation, mismatch)
         return answer
 
     @property
@@ -690,7 +690,7 @@ class KendraSyncJobsHook(AwsBaseHook):
 
 
 class _DataSourceCalls:
-    """The calls on one data source that a start (``StartCalls``) and a stop (``StopCalls``) are made of."""
+    """Implements ``StartCalls`` and ``StopCalls`` for one data source."""
 
     def __init__(self, hook: KendraSyncJobsHook, index_id: str, data_source_id: str) -> None:
         self._hook = hook
@@ -717,24 +717,24 @@ class _DataSourceCalls:
 
     def send_start(self) -> str:
         start = self._hook._single_attempt_client.start_data_source_sync_job
-        response = self._hook._ask("StartDataSourceSyncJob", start, IndexId=self.index_id, Id=self.data_source_id)
+        response = self._hook._invoke("StartDataSourceSyncJob", start, IndexId=self.index_id, Id=self.data_source_id)
         return as_execution_id(response["ExecutionId"])
 
     def send_stop(self) -> None:
         stop = self._hook._single_attempt_client.stop_data_source_sync_job
-        self._hook._ask("StopDataSourceSyncJob", stop, IndexId=self.index_id, Id=self.data_source_id)
+        self._hook._invoke("StopDataSourceSyncJob", stop, IndexId=self.index_id, Id=self.data_source_id)
 
 
 def _no_such_job(index_id: str, data_source_id: str, execution_id: str) -> KendraSyncJobNotFoundError:
     return KendraSyncJobNotFoundError(
-        f"Data source {data_source_id} (index {index_id}) has no sync job {execution_id}. Check the three ids, "
-        "and that connection and region are those it was started with."
+        f"Data source {data_source_id} (index {index_id}) has no sync job {execution_id}. Check the three ids, the "
+        "connection and the region."
     )
 
 
 @contextmanager
 def _contents_hidden() -> Iterator[None]:
-    """Let no error show a document: botocore quotes each value that it refuses."""
+    """Keep documents out of errors: botocore quotes each value that it rejects."""
     try:
         yield
     except aws.ParamValidationError as error:
@@ -742,7 +742,7 @@ def _contents_hidden() -> Iterator[None]:
 
 
 def _check_connection_id(conn_id: object) -> None:
-    """Raise for what the base class would take for None: "", what a template left as "None", False."""
+    """Reject values that the base class would treat as None: "", "None" from a template, False."""
     if conn_id is None:
         return
     try:
@@ -752,20 +752,20 @@ def _check_connection_id(conn_id: object) -> None:
 
 
 def _check_environment(conn_id: str) -> None:
-    """Raise for an environment variable that Airflow takes for no connection, or for one without a type."""
+    """Reject a malformed environment variable, which Airflow reads as no connection or as one without a type."""
     name = f"AIRFLOW_CONN_{conn_id.upper()}"
     text = os.environ.get(name, "")
     if is_unreadable(text):
         raise KendraRequestError(
-            f"The AWS connection {conn_id!r} cannot be read: the environment variable {name} is no valid "
-            "JSON and no URI such as aws://. Correct it."
+            f"The AWS connection {conn_id!r} cannot be read: the environment variable {name} is neither valid JSON nor "
+            "a URI such as aws://. Correct it."
         )
     if has_unreadable_extra(text):
         raise KendraRequestError(f"The AWS connection {conn_id!r} {UNREADABLE_EXTRA}")
 
 
 def _newest_first(jobs: list[SyncJob]) -> list[SyncJob]:
-    """Sort jobs by their start; those without one keep their places."""
+    """Sort jobs by start time; those without one keep their position."""
     timed = iter(sorted((job for job in jobs if job.start_time), key=lambda job: job.start_time or _EVER, reverse=True))
     return [next(timed) if job.start_time else job for job in jobs]
 
@@ -774,7 +774,7 @@ _EVER = datetime.min.replace(tzinfo=UTC)
 
 
 def _check_body(response_dict: Mapping[str, Any], operation_model: Any, **_: Any) -> None:
-    """Reject a body that is no JSON object; botocore takes it for an answer without members."""
+    """Reject a body that is not a JSON object; botocore would parse it as an empty response."""
     if response_dict["status_code"] >= 300 or (not response_dict["body"] and operation_model.output_shape is None):
         return
     try:
@@ -782,36 +782,36 @@ def _check_body(response_dict: Mapping[str, Any], operation_model: Any, **_: Any
     except (RecursionError, ValueError):
         body = None
     if not isinstance(body, dict):
-        raise ResponseParserError("its body is no JSON object, as from a proxy")
+        raise ResponseParserError("its body is not a JSON object, as from a proxy")
 
 
 def _unreadable(operation: str, reason: str) -> KendraError:
-    return KendraError(f"Kendra's answer to {operation} could not be read: {reason}. Try again.")
+    return KendraError(f"Kendra's response to {operation} could not be read: {reason}. Try again.")
 
 
 def _count(number: int, one: str, many: str) -> str:
     return f"{number} {one if number == 1 else many}"
 
 
-def _not_taken(failures: list[dict[str, Any]]) -> str:
+def _rejection_summary(failures: list[dict[str, Any]]) -> str:
     named = "; ".join(
         plain(f"{plain(f.get('Id'), 100)}: {plain(f.get('ErrorCode'), 50)} {f.get('ErrorMessage')}", 300)
         for f in failures[:5]
     )
     more = "; …" if len(failures) > 5 else ""
-    return f"Kendra did not take {_count(len(failures), 'document', 'documents')}: {named}{more}"
+    return f"Kendra rejected {_count(len(failures), 'document', 'documents')}: {named}{more}"
 
 
 _PYTHON_TYPES = {"list": list, "map": dict, "string": str, "structure": dict, "timestamp": datetime}
 
 
-def _misfit(value: Any, shape: Any) -> str | None:
-    """Say what in an answer is not of the type that the API's model gives it; None if all is."""
+def _type_mismatch(value: Any, shape: Any) -> str | None:
+    """Return the first value in a response whose type does not match the API's model; None if all do."""
     if not isinstance(value, _PYTHON_TYPES.get(shape.type_name, object)):
-        return f"{value!r:.40} is no {shape.name}"
+        return f"{value!r:.40} is not of type {shape.name}"
     parts: Iterable[tuple[Any, Any]] = ()
     if isinstance(value, dict) and shape.type_name == "structure":
         parts = ((value[name], member) for name, member in shape.members.items() if name in value)
     elif isinstance(value, list):
         parts = ((each, shape.member) for each in value)
-    return next((misfit for part, member in parts if (misfit := _misfit(part, member))), None)
+    return next((mismatch for part, member in parts if (mismatch := _type_mismatch(part, member))), None)

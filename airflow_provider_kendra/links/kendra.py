@@ -1,4 +1,4 @@
-"""Links into the AWS console. Where what they need is not known, there is none."""
+"""Links to the AWS console, left out if something they need is unknown."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# The partitions that have Kendra: where their regions' console is. China has none.
+# The consoles of the partitions that have Kendra; China does not.
 _CONSOLES = (
     (re.compile(r"(?!cn-)[a-z]{2}-[a-z]+-[0-9]+"), "https://{region}.console.aws.amazon.com"),
     (re.compile(r"us-gov-[a-z]+-[0-9]+"), "https://console.amazonaws-us-gov.com"),
@@ -24,18 +24,18 @@ _CONSOLES = (
 
 class KendraLink(BaseOperatorLink):
     """
-    A link that a task keeps in XCom, under the key where Airflow 3 reads it.
+    A link that is stored in XCom under the key that Airflow 3 reads.
 
-    It is there as soon as it is known, so also while the task waits.
+    It is stored as soon as it is known, even while the task waits.
     """
 
     name: ClassVar[str]
     needs_job: ClassVar[bool] = False
-    """Whether there is no such link before the sync job is known."""
+    """Whether the link requires the sync job to be known."""
 
     @property
     def xcom_key(self) -> str:
-        """Where the link is kept."""
+        """The key of the link's XCom."""
         return f"_link_{type(self).__name__}"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
@@ -43,9 +43,9 @@ class KendraLink(BaseOperatorLink):
         Get the link of a task; empty if there is none.
 
         :param operator: The task.
-        :param ti_key: Which run of it.
+        :param ti_key: The key of the task instance.
         """
-        # Airflow 3 asks at the end of each try for what has not been stored yet, Airflow 2 whenever it shows the link.
+        # Airflow 3 calls this at the end of each try for links not stored yet; Airflow 2 whenever it shows the link.
         if not getattr(operator, "do_xcom_push", True):
             return ""
         return stored_link(ti_key, self.xcom_key) or ""
@@ -54,9 +54,9 @@ class KendraLink(BaseOperatorLink):
     @abstractmethod
     def url(cls, **known: str | None) -> str | None:
         """
-        Make the link; None if something it needs is not known.
+        Build the link; None if something it needs is unknown.
 
-        :param known: What is known of ``region``, ``index_id``, ``data_source_id`` and ``execution_id``.
+        :param known: Those of ``region``, ``index_id``, ``data_source_id`` and ``execution_id`` that are known.
         """
 
 
@@ -67,7 +67,7 @@ class KendraIndexLink(KendraLink):
 
     @classmethod
     def url(cls, **known: str | None) -> str | None:
-        """Make the link."""
+        """Build the link."""
         console, index_id = _console(known), known.get("index_id")
         if not console or not index_id:
             return None
@@ -78,8 +78,8 @@ class KendraSyncJobLogsLink(KendraLink):
     """
     The log streams of the sync jobs of a data source.
 
-    A stream is named for the hour of a job's start, in a time zone that is not documented. So the link leads to
-    all of the data source's, newest first.
+    The name of a stream contains the hour in which the job started, in an undocumented time zone. So the link leads to
+    all streams of the data source, newest first.
     """
 
     name = "Sync job logs"
@@ -87,7 +87,7 @@ class KendraSyncJobLogsLink(KendraLink):
 
     @classmethod
     def url(cls, **known: str | None) -> str | None:
-        """Make the link."""
+        """Build the link."""
         console = _console(known)
         index_id, data_source_id = known.get("index_id"), known.get("data_source_id")
         if not console or not index_id or not data_source_id or not known.get("execution_id"):
@@ -120,7 +120,7 @@ def stored_link(ti: Any, key: str) -> str | None:
     :param key: The key of the link's XCom.
     """
     stored = _read(ti, key)
-    # Version 1.0.0 stored links through the backend: what is in the database then may be the path of an object.
+    # 1.0.0 stored links through the custom backend, so the database may contain the path of an object instead.
     return stored if isinstance(stored, str) and stored.startswith("https://") else None
 
 

@@ -1,4 +1,4 @@
-"""A page about the syncs of an index: one HTML file that needs neither network nor script."""
+"""Renders a report on the syncs of an index as one HTML file without network or script."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 
 LARGEST_PAGE = 10_000_000
-"""How many bytes the data sources of a page may take."""
+"""The most bytes that the data sources on a page may take."""
 
 _MOST_SYNCS = 500
 
@@ -22,7 +22,7 @@ _MOST_SYNCS = 500
 @dataclass(frozen=True, slots=True)
 class Report:
     """
-    The page, and what it was made from.
+    The page, and the readings it shows.
 
     :param html: The page.
     :param readings: What was read about each data source.
@@ -42,7 +42,7 @@ def render_report(
     syncs: int = 20,
 ) -> str:
     """
-    Render a page about the syncs of an index: freshness of each data source, what runs now, charts of recent syncs.
+    Render a report on the syncs of an index: freshness of each data source, running syncs, charts of recent ones.
 
     In a task, with the extra ``report`` installed::
 
@@ -52,17 +52,17 @@ def render_report(
             page = render_report(hook, "0123…", max_age=timedelta(hours=6))
             S3Hook().load_string(page, key="kendra.html", bucket_name="reports", replace=True)
 
-    A data source whose history cannot be read or shown says so on the page; an index that cannot be read raises. Long
-    texts are cut, counts that are not plausible are left out of the charts, and the page is no larger than 10 MB: what
-    does not fit is left out, and the page says so.
+    If the history of a data source cannot be read or shown, the page says why; if the index cannot be read, an error is
+    raised. Long texts are cut, and implausible counts are left out of the charts. The page has at most 10 MB and says
+    what it leaves out.
 
-    :param hook: What to read with.
+    :param hook: Makes the calls.
     :param index_id: The index.
-    :param max_age: How old the newest acceptable sync of a data source may be. Default None: of any age.
+    :param max_age: How old the newest acceptable sync of a data source may be. Default None: any age.
     :param measured_by: Which time of a sync counts: ``start_time`` (default) or ``end_time``.
-    :param max_documents_failed: Accept INCOMPLETE too, and tolerate up to so many failed documents.
-    :param syncs: Show so many syncs of each data source, the newest. Default 20, a call for every 10. At most 500 are
-        shown.
+    :param max_documents_failed: Accept INCOMPLETE too, with up to this many failed documents.
+    :param syncs: How many of the newest syncs to show for each data source, at most 500. Default 20; every 10 take a
+        call.
     :raises KendraError: if the chart library is not installed.
     """
     return read_report(
@@ -79,7 +79,7 @@ def read_report(
     max_documents_failed: int | None,
     syncs: int,
 ) -> Report:
-    """Render the page and keep what was read; the parameters are those of :func:`render_report`."""
+    """Render the page and return it with the readings; the parameters are those of :func:`render_report`."""
     from airflow_provider_kendra.report import _charts, _page  # imported lazily: the page needs jinja2
 
     _charts.check_library()

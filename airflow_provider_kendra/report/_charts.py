@@ -1,4 +1,4 @@
-"""Draws charts of sync jobs, as SVG that takes its colours from the page."""
+"""Draws charts of sync jobs as SVG, coloured by the page's CSS."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def counts_of(job: SyncJob) -> list[int | None]:
 
 
 def is_plausible(count: int) -> bool:
-    """Reject counts that documents cannot have: the service sends counts as text of any length."""
+    """Whether a count is realistic: Kendra sends counts as text of any length."""
     return 0 <= count <= _MOST_DOCUMENTS
 
 
@@ -66,7 +66,7 @@ def check_library() -> None:
 
 
 def durations(jobs: Sequence[SyncJob], now: datetime) -> Markup:
-    """Draw how long each job took; a running job has taken the time until now."""
+    """Draw how long each job took; for a running job, until now."""
     seconds = [_seconds(job, now) for job in jobs]
     bars = {
         badge.css: [value if badge_of(job) is badge else None for job, value in zip(jobs, seconds, strict=True)]
@@ -91,7 +91,7 @@ def _seconds(job: SyncJob, now: datetime) -> float | None:
 
 
 def _ticks(values: Sequence[float | None], steps: Sequence[int]) -> list[float]:
-    """Return round values for an axis, from 0 to the first one that is not below the highest."""
+    """Return round values for an axis, from 0 to at least the highest value."""
     highest = max((value or 0 for value in values), default=0)
     step = next((step for step in steps if highest <= 4 * step), highest / 4)
     return [number * step for number in range(max(ceil(highest / step), 1) + 1)]
@@ -120,7 +120,7 @@ def _draw(
         disable_xml_declaration=True,
         style=pygal.style.Style(label_font_size=15, major_label_font_size=15),
     )
-    empty = max(_FEWEST_SLOTS - len(jobs), 0)  # keeps a few bars as narrow as many
+    empty = max(_FEWEST_SLOTS - len(jobs), 0)  # keeps the bars narrow if there are few
     chart.x_labels = [""] * empty + [badge_of(job).symbol for job in jobs]
     chart.y_labels = [{"value": tick, "label": label(tick)} for tick in ticks]
     for kind, values in bars.items():
@@ -138,7 +138,7 @@ def _bar(job: SyncJob, value: float | None, label: str) -> dict[str, Any] | None
 
 
 def _strip(root: Any, title: str, kinds: Sequence[str]) -> Any:
-    """Remove what only the library's own scripts and styles use, and bars of no height; name the other bars."""
+    """Remove empty bars and what only the library's scripts and styles use; set CSS classes on the other bars."""
     for parent in list(root.iter()):
         for child in list(parent):
             is_unused = not isinstance(child.tag, str) or _local_name(child) in ("script", "style", "desc")

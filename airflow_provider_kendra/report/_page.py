@@ -1,4 +1,4 @@
-"""Renders the page from a template; no value in it can become markup."""
+"""Renders the page from a template that escapes all values."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def render_page(
 
 
 def _plain_unless_markup(value: object) -> str:
-    """Cut each value that the template shows and make it plain; Jinja escapes it next."""
+    """Sanitise and cut each value in the template; Jinja then escapes it."""
     return value if isinstance(value, Markup) else plain(value, 200)
 
 

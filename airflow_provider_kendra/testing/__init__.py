@@ -1,4 +1,4 @@
-"""A local Kendra for tests and trials, so that nobody needs an AWS account to try what this package does."""
+"""A local Kendra for tests and trials without an AWS account."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ __all__ = ["LocalKendra", "mock_kendra"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use: pytest loads this package in every project, also where moto is absent."""
+    """Import on first use: pytest loads this package in every project, even without moto."""
     if name == "LocalKendra":
         from airflow_provider_kendra.testing.local import LocalKendra
 

@@ -1,4 +1,4 @@
-"""`python -m airflow_provider_kendra.testing`: a local Kendra for whoever comes to its address."""
+"""`python -m airflow_provider_kendra.testing`: serves a local Kendra over HTTP."""
 
 import argparse
 import os
@@ -11,7 +11,7 @@ from airflow_provider_kendra.testing.local import LocalKendra
 
 
 def main() -> None:
-    """Serve until told to stop."""
+    """Serve until SIGINT or SIGTERM."""
     arguments = _parse_arguments()
     try:
         _extra.check()
@@ -19,11 +19,11 @@ def main() -> None:
     except ImportError as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
-    # Blocked in every thread and waited for below: a handler may run a moment before its thread starts
-    # to wait, which then never ends, or in the middle of a request.
+    # Blocked in every thread and awaited below. A handler could run in the middle of a request, or just before its
+    # thread starts to wait, which would then never end.
     signals = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    for each in signals:  # a background job of a shell would else ignore Ctrl-C
+    for each in signals:  # otherwise a background job of a shell ignores Ctrl-C
         signal.signal(each, signal.SIG_DFL)
     if arguments.until_stdin_closes:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
@@ -44,7 +44,7 @@ def main() -> None:
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m airflow_provider_kendra.testing", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", choices=["127.0.0.1", "localhost"], help="loopback only")
-    parser.add_argument("--port", type=int, default=0, help="0, the default, takes a free one")
+    parser.add_argument("--port", type=int, default=0, help="default: 0, for a free one")
     parser.add_argument("--until-stdin-closes", action="store_true", help="end when the parent process does")
     return parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""Whether what the local Kendra needs is installed."""
+"""Checks that the requirements of the local Kendra are installed."""
 
 from importlib.util import find_spec
 
@@ -7,9 +7,9 @@ NEEDED = ("moto", "flask", "flask_cors")
 
 def check() -> None:
     """
-    Pass if the extra ``local`` is installed.
+    Check that the extra ``local`` is installed.
 
-    :raises ImportError: naming what is missing, and the extra that brings it.
+    :raises ImportError: naming the missing modules and the extra.
     """
     missing = [name for name in NEEDED if not _is_installed(name)]
     if missing:

@@ -1,7 +1,6 @@
-"""What a test may do to the local Kendra that no AWS client can: hurry, decide, and rewrite its sync jobs.
+"""Test controls of the local Kendra: advance, decide and rewrite sync jobs, which no AWS client can do.
 
-Under `mock_kendra` these functions are called directly. `LocalKendra` has them as methods, explained there,
-which call them over HTTP.
+Under `mock_kendra`, call these functions directly. `LocalKendra` documents them and calls them over HTTP.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,14 +28,14 @@ def is_operation(name: str) -> bool:
 
 
 def reset() -> None:
-    """Forget everything, in every service."""
+    """Delete all data of every service."""
     with models.lock:
         BackendDict.reset()
         reset_model_data()
 
 
 def set_sync_duration(seconds: float | None, indexing: float | None = None) -> None:
-    """How long crawling and then indexing take; `None`: until told."""
+    """Set how long crawling and then indexing take; `None`: until advanced."""
     if indexing is None and seconds is not None:
         indexing = seconds / 2
     settings = _settings()
@@ -44,48 +43,48 @@ def set_sync_duration(seconds: float | None, indexing: float | None = None) -> N
 
 
 def set_listing_delay(looks: int) -> None:
-    """How many lists a new job is missing from."""
-    _settings().unlisted_looks = looks
+    """Set from how many list responses a new job is missing."""
+    _settings().unlisted_responses = looks
 
 
 def set_empty_first_page(is_empty: bool) -> None:
-    """Whether the first page of each history is empty and has a `NextToken`."""
+    """Set whether the first page of each history is empty and has a `NextToken`."""
     _settings().has_empty_first_page = is_empty
 
 
 def set_data_source_status(index_id: str, data_source_id: str, status: str) -> None:
-    """Show this status of a data source."""
+    """Set the status of a data source."""
     with models.lock:
         _data_source(index_id, data_source_id).status = status
 
 
 def advance(index_id: str, data_source_id: str) -> str:
-    """Take the running sync one status further and return that status."""
+    """Advance the running sync to its next status and return it."""
     with models.lock:
         job = _running_job(index_id, data_source_id)
         if not job.steps:
-            raise ValueError("The sync of a CUSTOM data source goes on until it is stopped or finished")
+            raise ValueError("The sync of a CUSTOM data source continues until it is stopped or finished")
         job.advance(models.now())
         return job.status
 
 
-def finish_sync_job(index_id: str, data_source_id: str, status: str = "SUCCEEDED", **told: Any) -> None:
-    """End the running sync now, in this way."""
+def finish_sync_job(index_id: str, data_source_id: str, status: str = "SUCCEEDED", **details: Any) -> None:
+    """End the running sync now, with this outcome."""
     with models.lock:
         job = _running_job(index_id, data_source_id)
-        job.outcome = models.Outcome(status, **told)
+        job.outcome = models.Outcome(status, **details)
         job.end(models.now())
 
 
-def set_next_outcome(index_id: str, data_source_id: str, status: str = "SUCCEEDED", **told: Any) -> None:
-    """Decide how the running sync, else the next one, will end."""
+def set_next_outcome(index_id: str, data_source_id: str, status: str = "SUCCEEDED", **details: Any) -> None:
+    """Set the outcome of the running sync, or else of the next one."""
     with models.lock:
         source = _data_source(index_id, data_source_id)
         job = source.running_job()
         if job:
-            job.outcome = models.Outcome(status, **told)
+            job.outcome = models.Outcome(status, **details)
         else:
-            source.next_outcome = models.Outcome(status, **told)
+            source.next_outcome = models.Outcome(status, **details)
 
 
 def start_scheduled_sync(index_id: str, data_source_id: str) -> str:
@@ -102,14 +101,14 @@ def fail_documents(
     times: int | None = None,
     error_code: str = "InternalError",
 ) -> None:
-    """Refuse these documents the next times they are put."""
+    """Reject these documents when they are put."""
     refusals = (float("inf") if times is None else times, error_code)
     with models.lock:
         _data_source(index_id, data_source_id).failing |= dict.fromkeys(document_ids, refusals)
 
 
 def make_data_source(bucket: str | None = None, **request: Any) -> list[str]:
-    """Make an index with a data source and the bucket that it crawls, as many tests begin, in one request."""
+    """Create an index, a data source and its bucket in one request, as many tests need."""
     if bucket is not None:
         s3_backends[DEFAULT_ACCOUNT_ID]["aws"].create_bucket(bucket, "us-east-1")
     with models.lock:
@@ -119,11 +118,11 @@ def make_data_source(bucket: str | None = None, **request: Any) -> list[str]:
 
 
 def set_history(index_id: str, data_source_id: str, *histories: Sequence[Mapping[str, Any]]) -> None:
-    """Show these histories, the next one at each look."""
+    """Return these histories, the next one at each list request."""
     with models.lock:
         source = _data_source(index_id, data_source_id)
         source.histories = [[_wire(item) for item in history] for history in histories]
-        source.looks = 0
+        source.list_requests = 0
 
 
 def _wire(item: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,7 +147,7 @@ def _data_source(index_id: str, data_source_id: str) -> "models.DataSource":
 def _running_job(index_id: str, data_source_id: str) -> "models.SyncJob":
     job = _data_source(index_id, data_source_id).running_job()
     if job is None:
-        raise LookupError(f"The data source {data_source_id!r} is running no sync job")
+        raise LookupError(f"The data source {data_source_id!r} has no running sync job")
     return job
 
 

@@ -1,7 +1,7 @@
-"""Keeps web pages, and requests without end, away from the local Kendra.
+"""Protects the local Kendra from web pages and endless requests.
 
-A page in the developer's browser can send requests to loopback: with forms, images and scripts, or under a domain
-whose address it changes to 127.0.0.1. Its browser then names the page in `Origin`, `Sec-Fetch-Site` or `Host`.
+A page in the developer's browser can send requests to loopback: with forms, images and scripts, or under a domain that
+it rebinds to 127.0.0.1. The browser then identifies the page in `Origin`, `Sec-Fetch-Site` or `Host`.
 """
 
 import json
@@ -21,23 +21,23 @@ MAX_BODY = 80 * 1024**2
 """Bytes. Kendra's largest document, 50 MB, is 67 MB in base64."""
 
 MAX_OVERHEAD = 10 * 1024**2
-"""Bytes for headers, and for what frames the chunks of a body."""
+"""Bytes for headers and for the framing of chunks."""
 
 REQUEST_SECONDS = 30.0
-"""How long a request may take to arrive; also how long a client may take to receive a part of the answer."""
+"""How long a request may take to arrive, and a client to receive a part of the response."""
 
 DISCARD_SECONDS = 5.0
-"""How long the rest of a refused request is read."""
+"""How long to read the rest of a rejected request."""
 
 #: Each name below localhost is loopback (RFC 6761): S3 clients put the bucket there.
 LOOPBACK = re.compile(r"(([a-z0-9_-]+\.)*localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
 
-#: Not application/x-www-form-urlencoded: curl and urllib say so of any POST unless told otherwise.
+#: Not application/x-www-form-urlencoded, which curl and urllib send with any POST by default.
 PAGE_TYPES = ("text/plain", "multipart/form-data")
 
 
 class Refusal(Exception):
-    """A request that is answered without being served."""
+    """A request that is rejected before moto handles it."""
 
     def __init__(self, status: int, code: str, sentence: str):
         super().__init__(sentence)
@@ -45,35 +45,35 @@ class Refusal(Exception):
         self.code = code
 
     def in_json(self) -> bytes:
-        """As Kendra and the controls answer errors."""
+        """Return the error as Kendra and the controls do."""
         return json.dumps({"__type": f"{self.code}Exception", "message": str(self), "error": str(self)}).encode()
 
     def in_xml(self) -> bytes:
-        """As S3 answers errors."""
+        """Return the error as S3 does."""
         return f"<Error><Code>{self.code}</Code><Message>{escape(str(self))}</Message></Error>".encode()
 
 
 def check(headers: Message) -> None:
-    """Refuse the request of a page, and a body that cannot be read, before any of it is read."""
+    """Reject requests of web pages, and unreadable bodies before reading them."""
     hosts = headers.get_all("Host", [])
     if len(hosts) != 1 or not LOOPBACK.fullmatch(hosts[0].strip()):
-        raise Refusal(403, "AccessDenied", "The local Kendra answers only under the names of loopback.")
+        raise Refusal(403, "AccessDenied", "The local Kendra only serves the host names of loopback.")
     own_origin = f"http://{hosts[0].strip()}".lower()
     is_foreign = any(origin.lower() != own_origin for origin in headers.get_all("Origin", []))
     is_cross_site = any(site not in ("none", "same-origin") for site in headers.get_all("Sec-Fetch-Site", []))
     if is_foreign or is_cross_site:
-        raise Refusal(403, "AccessDenied", "The local Kendra answers no requests of web pages.")
+        raise Refusal(403, "AccessDenied", "The local Kendra does not serve web pages.")
     if not _is_chunked(headers):
         _content_length(headers)
 
 
 def control_refusal(environ: dict[str, Any]) -> str | None:
-    """Why this request moves no lever: a page can send it without asking the browser first."""
+    """Return why a control rejects this request: web pages can send it without a CORS preflight."""
     if environ["REQUEST_METHOD"] != "POST":
-        return "The local Kendra takes levers by POST only."
+        return "The local Kendra accepts controls by POST only."
     media_type = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
     if media_type in PAGE_TYPES:
-        return "The local Kendra takes the arguments of a lever as application/json."
+        return "The local Kendra accepts controls as application/json only."
     return None
 
 
@@ -94,7 +94,7 @@ def read_body(stream: "BufferedReader[RequestReader]", headers: Message) -> byte
 def _is_chunked(headers: Message) -> bool:
     encodings = headers.get_all("Transfer-Encoding", [])
     if encodings and [each.strip().lower() for each in encodings] != ["chunked"]:
-        raise Refusal(400, "NotImplemented", "The only Transfer-Encoding of a body is chunked.")
+        raise Refusal(400, "NotImplemented", "The only supported Transfer-Encoding is chunked.")
     return bool(encodings)
 
 
@@ -126,11 +126,11 @@ def _read_chunks(stream: "BufferedReader[RequestReader]") -> bytes:
 
 
 def _too_large() -> Refusal:
-    return Refusal(413, "EntityTooLarge", f"The body is larger than {MAX_BODY} bytes, the most that is taken.")
+    return Refusal(413, "EntityTooLarge", f"The body is larger than the limit of {MAX_BODY} bytes.")
 
 
 class RequestReader(RawIOBase):
-    """What a client sends, until the request's time or size is used up."""
+    """Reads a request up to its limits of time and size."""
 
     def __init__(self, connection: socket.socket, clock: Callable[[], float] = time.monotonic):
         self.connection = connection
@@ -157,7 +157,7 @@ class RequestReader(RawIOBase):
 
 
 def discard(connection: socket.socket) -> None:
-    """Read what a refused client still sends: to close now would reset the connection before it has the answer."""
+    """Read the rest of a rejected request: closing now would reset the connection before the response arrives."""
     deadline = time.monotonic() + DISCARD_SECONDS
     buffer = bytearray(65536)
     with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Runs the local Kendra in a process of its own, and holds its levers."""
+"""Runs the local Kendra in a separate process and controls it."""
 
 import json
 import os
@@ -33,10 +33,10 @@ class Call:
 
     :param operation: The operation of the API, such as ``ListDataSourceSyncJobs``.
     :param parameters: Its parameters, parsed from JSON. In requests over 1 MB, texts are cut to 1,000 characters.
-    :param region: The AWS region that the client meant.
-    :param time: When it came, in seconds since the epoch.
-    :param status: The HTTP status of the answer; None if it was not answered (yet).
-    :param error: The code of the error, ``ConnectionReset`` for a reset; None if it was answered well.
+    :param region: The AWS region of the client.
+    :param time: When it arrived, in seconds since the epoch.
+    :param status: The HTTP status of the response; None if there is none (yet).
+    :param error: The error code, ``ConnectionReset`` for a reset; None if it succeeded.
     """
 
     operation: str
@@ -49,7 +49,7 @@ class Call:
 
 class LocalKendra:
     """
-    Amazon Kendra (and S3, STS and whatever else moto has) on loopback, while its context lasts.
+    Amazon Kendra (and S3, STS and all other services of moto) on loopback, while its context lasts.
 
     :param port: Where to listen. Default 0: a free port.
     """
@@ -64,9 +64,9 @@ class LocalKendra:
     @classmethod
     def attach(cls, url: str) -> Self:
         """
-        Get the same levers on a local Kendra that somebody else runs.
+        Control a local Kendra that is already running.
 
-        :param url: Where that one listens.
+        :param url: Its URL.
         """
         kendra = cls()
         kendra._url = url.rstrip("/")
@@ -89,7 +89,7 @@ class LocalKendra:
         :raises ImportError: if the extra ``local`` is not installed.
         """
         _extra.check()
-        # The developer's own AWS settings have no business there; our package must be found as it is here.
+        # Without the developer's AWS settings, and with this very package importable.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         root = str(Path(airflow_provider_kendra.__file__).parent.parent)
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")]))
@@ -101,10 +101,10 @@ class LocalKendra:
             env=environment,
         )
         assert process.stdout is not None
-        too_late = threading.Timer(STARTUP_TIMEOUT, process.kill)
-        too_late.start()
+        watchdog = threading.Timer(STARTUP_TIMEOUT, process.kill)
+        watchdog.start()
         first_line = process.stdout.readline()
-        too_late.cancel()
+        watchdog.cancel()
         if not first_line:
             self.stop()
             raise RuntimeError(f"The local Kendra ended with code {process.returncode} before it listened")
@@ -144,8 +144,8 @@ class LocalKendra:
         """
         Make a boto3 client.
 
-        :param service: Any service that moto has.
-        :param kwargs: Further parameters of ``boto3.client``; they override.
+        :param service: Any service that moto supports.
+        :param kwargs: Further parameters of ``boto3.client``, which override the defaults.
         """
         from boto3.session import Session
 
@@ -184,7 +184,7 @@ class LocalKendra:
         Make a data source that crawls a bucket, and return its id.
 
         :param index_id: The index.
-        :param bucket: The bucket, in the S3 of this same server.
+        :param bucket: A bucket in this server's S3.
         :param name: Its name.
         :param prefixes: Crawl only keys that begin with one of these. Default: all.
         :param kwargs: Further parameters of ``CreateDataSource``, such as ``Schedule``.
@@ -200,12 +200,12 @@ class LocalKendra:
         return data_source_id
 
     def reset(self) -> None:
-        """Forget all data, in every service, and all settings, faults and calls."""
+        """Delete all data of every service, and all settings, faults and logged calls."""
         self._control("reset")
 
     def set_sync_duration(self, seconds: float | None, indexing: float | None = None) -> None:
         """
-        Say how long syncs take that are started or stopped from now on. At first: 2 and 1 seconds.
+        Set how long syncs take that are started or stopped from now on. Initially 2 and 1 seconds.
 
         :param seconds: For crawling; None: until :meth:`advance` or :meth:`finish_sync_job`.
         :param indexing: Seconds for indexing. Default: half as long as the crawl.
@@ -214,33 +214,33 @@ class LocalKendra:
 
     def set_listing_delay(self, looks: int) -> None:
         """
-        Leave each job that starts from now on out of the first lists asked for after its start: stale reads.
+        Omit each new job from the first list responses after its start, as stale reads do.
 
-        :param looks: Out of so many; 0, as at first, for none.
+        :param looks: From how many list responses; initially 0.
         """
         self._control("set_listing_delay", looks=looks)
 
     def set_empty_first_page(self, is_empty: bool) -> None:
         """
-        Let the first page of each history be empty and have a ``NextToken``, as AWS may answer.
+        Make the first page of each history empty, with a ``NextToken``, as AWS may do.
 
-        :param is_empty: Whether it is; at first it is not.
+        :param is_empty: Whether it is empty; initially False.
         """
         self._control("set_empty_first_page", is_empty=is_empty)
 
     def set_data_source_status(self, index_id: str, data_source_id: str, status: str) -> None:
         """
-        Show a status of a data source. It changes nothing else: syncs start and run whatever the status is.
+        Set the status of a data source. Nothing else changes: syncs start and run whatever the status is.
 
         :param index_id: The index.
         :param data_source_id: The data source.
-        :param status: ``CREATING``, ``UPDATING``, ``DELETING``, ``FAILED`` or ``ACTIVE``, which each is at first.
+        :param status: ``CREATING``, ``UPDATING``, ``DELETING``, ``FAILED`` or ``ACTIVE`` (initially).
         """
         self._control("set_data_source_status", index_id=index_id, data_source_id=data_source_id, status=status)
 
     def advance(self, index_id: str, data_source_id: str) -> str:
         """
-        Take the running sync one status further and return that status.
+        Advance the running sync to its next status and return it.
 
         :param index_id: The index.
         :param data_source_id: The data source.
@@ -260,16 +260,16 @@ class LocalKendra:
         data_source_error_code: str | None = None,
     ) -> None:
         """
-        End the running sync now, in this way.
+        End the running sync now, with this outcome.
 
         :param index_id: The index.
         :param data_source_id: The data source.
         :param status: The status that it ends with.
-        :param metrics: Counts under the names of the API, such as ``{"DocumentsFailed": 13}``. Default: as really
-            counted.
-        :param error_code: Its error code.
-        :param error_message: Its error message.
-        :param data_source_error_code: The error code of the data source's own side.
+        :param metrics: Counts under the names of the API, such as ``{"DocumentsFailed": 13}``. Default: the actual
+            counts.
+        :param error_code: Its ``ErrorCode``.
+        :param error_message: Its ``ErrorMessage``.
+        :param data_source_error_code: Its ``DataSourceErrorCode``.
         :raises ValueError: if none is running.
         """
         self._control(
@@ -290,16 +290,16 @@ class LocalKendra:
         data_source_error_code: str | None = None,
     ) -> None:
         """
-        Let the running sync, else the next to start, end in this way when its time comes.
+        Set the outcome of the running sync, or else of the next one.
 
         :param index_id: The index.
         :param data_source_id: The data source.
         :param status: The status that it ends with.
-        :param metrics: Counts under the names of the API, such as ``{"DocumentsFailed": 13}``. Default: as really
-            counted.
-        :param error_code: Its error code.
-        :param error_message: Its error message.
-        :param data_source_error_code: The error code of the data source's own side.
+        :param metrics: Counts under the names of the API, such as ``{"DocumentsFailed": 13}``. Default: the actual
+            counts.
+        :param error_code: Its ``ErrorCode``.
+        :param error_message: Its ``ErrorMessage``.
+        :param data_source_error_code: Its ``DataSourceErrorCode``.
         """
         self._control(
             "set_next_outcome", index_id=index_id, data_source_id=data_source_id, status=status,
@@ -309,9 +309,9 @@ class LocalKendra:
 
     def start_scheduled_sync(self, index_id: str, data_source_id: str) -> str:
         """
-        Start a sync as a data source's schedule does, asked by no client, and return its execution id.
+        Start a sync as a data source's schedule does, without a request, and return its execution id.
 
-        Nobody can stop it, as is so in Kendra.
+        As in Kendra, it cannot be stopped.
 
         :param index_id: The index.
         :param data_source_id: The data source.
@@ -328,12 +328,12 @@ class LocalKendra:
         error_code: str = "InternalError",
     ) -> None:
         """
-        Refuse documents when they are put.
+        Reject documents when they are put.
 
         :param index_id: The index.
         :param data_source_id: The data source.
         :param document_ids: Their ids.
-        :param times: The next so many times. Default None: always.
+        :param times: How many times. Default None: always.
         :param error_code: The ``ErrorCode`` of each in ``FailedDocuments``.
         """
         self._control(
@@ -343,14 +343,12 @@ class LocalKendra:
 
     def set_history(self, index_id: str, data_source_id: str, *histories: Sequence[Mapping[str, Any]]) -> None:
         """
-        Show these histories: the next one at each look, and the last one from then on.
-
-        A look is a list that is asked for without ``NextToken``.
+        Return these histories: one after the other at each list request without ``NextToken``, then always the last.
 
         :param index_id: The index.
         :param data_source_id: The data source.
-        :param histories: Each a list of items as ``ListDataSourceSyncJobs`` has them in ``History``. None: the true
-            history again.
+        :param histories: Each a list of ``History`` items of ``ListDataSourceSyncJobs``. Without any, the real history
+            is returned again.
         """
         self._control("set_history", args=[index_id, data_source_id, *histories])
 
@@ -370,23 +368,23 @@ class LocalKendra:
         next_token: str | None = None,
     ) -> None:
         """
-        Misbehave. Of several faults that fit a call, the one injected first strikes.
+        Inject a fault. If several match a call, the first one applies.
 
-        ``error`` and ``status`` answer in Kendra's place, which then never hears of the request. With all others
-        Kendra acts first, unless it is ``reset="before"``.
+        ``error`` and ``status`` replace Kendra's response, and the request has no effect. With the others, Kendra
+        handles the request first, except with ``reset="before"``.
 
-        :param operation: At this operation of Kendra; ``"*"`` for any.
-        :param times: The next so many times. Default None, if ``rate`` is None too: always.
-        :param rate: At each call with this probability, from 0 to 1.
-        :param seed: Where the random numbers for ``rate`` begin: the same ones in each run.
-        :param error: The error code to answer, such as ``"ThrottlingException"``.
-        :param status: The HTTP status to answer. Default: what fits the code, else 400.
-        :param message: The error message to answer.
-        :param delay: Seconds between what Kendra does and its answer.
+        :param operation: The operation of Kendra; ``"*"`` for any.
+        :param times: How many times. Default None: always, or as often as ``rate`` says.
+        :param rate: The probability for each call, from 0 to 1.
+        :param seed: The seed of the random numbers for ``rate``: the same seed gives the same faults.
+        :param error: The error code to return, such as ``"ThrottlingException"``.
+        :param status: The HTTP status to return. Default: the one that fits the code, else 400.
+        :param message: The error message to return.
+        :param delay: Seconds between Kendra's action and its response.
         :param reset: A TCP reset, ``"before"`` or ``"after"`` Kendra acts.
-        :param body: What becomes of the answer's body: ``"truncated"``, ``"not-json"`` or ``"empty"``.
-        :param next_token: The ``NextToken`` of the answer: ``"repeated"`` or ``"invalid"``.
-        :raises ValueError: for an operation that Kendra does not have, or without any of the faults.
+        :param body: How the body of the response is damaged: ``"truncated"``, ``"not-json"`` or ``"empty"``.
+        :param next_token: The ``NextToken`` of the response: ``"repeated"`` or ``"invalid"``.
+        :raises ValueError: for an unknown operation, or if no fault is given.
         """
         self._control(
             "inject", operation=operation, times=times, rate=rate, seed=seed, error=error, status=status,
@@ -394,14 +392,14 @@ class LocalKendra:
         )  # fmt: skip
 
     def clear_faults(self) -> None:
-        """Behave again."""
+        """Remove all faults."""
         self._control("clear_faults")
 
     def calls(self, operation: str | None = None) -> list[Call]:
         """
-        Get the calls of Kendra since the last reset, in the order they came: the newest 100,000, or 100 MB.
+        Return the calls of Kendra since the last reset, oldest first: the newest 100,000, or 100 MB.
 
-        :param operation: Only of this operation. Default: of all.
+        :param operation: Only calls of this operation. Default: all.
         """
         return [Call(**call) for call in self._control("calls", operation=operation)]
 
@@ -409,7 +407,7 @@ class LocalKendra:
         """
         Count the calls since the last reset, without fetching them.
 
-        :param operation: Only of this operation. Default: of all.
+        :param operation: Only calls of this operation. Default: all.
         """
         return int(self._control("call_count", operation=operation))
 
@@ -430,4 +428,4 @@ class LocalKendra:
 def _epoch(value: Any) -> float:
     if isinstance(value, datetime):
         return value.timestamp()
-    raise TypeError(f"{value!r} has no place in a history")
+    raise TypeError(f"{value!r} is not possible in a history")

@@ -1,4 +1,4 @@
-"""Fixtures for whoever tests DAGs against the local Kendra; nothing is imported until one is used."""
+"""Fixtures for testing DAGs against the local Kendra; nothing is imported until one is used."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ def _local_kendra_server() -> "Iterator[LocalKendra]":
 
 @pytest.fixture
 def local_kendra(_local_kendra_server: "LocalKendra", monkeypatch: pytest.MonkeyPatch) -> "LocalKendra":
-    """A local Kendra, empty at the start of each test, that the connection `aws_default` leads to."""
+    """A local Kendra, empty at the start of each test, to which the connection `aws_default` points."""
     _local_kendra_server.reset()
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", _local_kendra_server.connection_json)
     return _local_kendra_server

@@ -1,4 +1,4 @@
-"""Teaches moto the Kendra service, which moto itself does not have."""
+"""Adds the Kendra service to moto, which does not ship it."""
 
 import inspect
 import re
@@ -36,15 +36,15 @@ def mock_kendra(func: None = None, config: "DefaultConfig | None" = None) -> "Mo
 
 def mock_kendra(func: Any = None, config: Any = None) -> Any:
     """
-    Take moto's ``mock_aws`` with Kendra in it: a decorator, or without a function a context manager.
+    Like moto's ``mock_aws``, with Kendra: a decorator, or a context manager if called without a function.
 
-    :param func: The function that is decorated.
+    :param func: The function to decorate.
     :param config: moto's configuration, as ``mock_aws`` takes it.
-    :raises TypeError: for a coroutine function: the mock would be over before its body runs.
+    :raises TypeError: for a coroutine function: the mock would end before its body runs.
     """
     if inspect.iscoroutinefunction(func):
         raise TypeError(
-            "mock_kendra cannot decorate a coroutine function: the mock would be over before the body runs. "
+            "mock_kendra cannot decorate a coroutine function: the mock would end before the body runs. "
             "Write `with mock_kendra():` inside it."
         )
     register()

@@ -1,7 +1,7 @@
-"""moto's server with Kendra in it: it keeps a log of Kendra's calls, and misbehaves when told to.
+"""moto's server with Kendra: logs Kendra's calls and injects faults.
 
 Controls are `POST /kendra-local/<name>` with the arguments as a JSON object (`args` for positional ones); the
-answer is `{"result": …}`, or status 400 and `{"error": …}`.
+response is `{"result": …}`, or status 400 and `{"error": …}`.
 """
 
 import gc
@@ -38,7 +38,7 @@ Environ = dict[str, Any]
 
 @dataclass
 class Call:
-    """One request to Kendra; `status` is absent while it is served and when it got no answer."""
+    """One request to Kendra; `status` is None while it is served, and if it got no response."""
 
     operation: str
     parameters: Any
@@ -50,7 +50,7 @@ class Call:
 
 @dataclass
 class Answer:
-    """A response that can still be spoilt."""
+    """A response that a fault can still change."""
 
     status: int
     headers: dict[str, str]
@@ -58,7 +58,7 @@ class Answer:
 
 
 class Fault:
-    """One way to misbehave, and how often."""
+    """A fault, and how often it applies."""
 
     RESETS = (None, "before", "after")
     BODIES = (None, "truncated", "not-json", "empty")
@@ -82,7 +82,7 @@ class Fault:
             raise ValueError("A fault needs one of error, status, delay, reset, body, next_token")
         for value, known in ((reset, self.RESETS), (body, self.BODIES), (next_token, self.NEXT_TOKENS)):
             if value not in known:
-                raise ValueError(f"{value!r} is none of {known}")
+                raise ValueError(f"{value!r} is not one of {known}")
         if operation != "*" and not controls.is_operation(operation):
             raise ValueError(f"Kendra has no operation {operation!r}")
         self.operation = operation
@@ -97,7 +97,7 @@ class Fault:
         self.body = body
         self.next_token = next_token
 
-    def strikes(self, operation: str) -> bool:
+    def applies_to(self, operation: str) -> bool:
         if self.operation not in ("*", operation) or self.times_left == 0:
             return False
         if self.rate is not None and self.random.random() >= self.rate:
@@ -107,7 +107,7 @@ class Fault:
         return True
 
     def refusal(self) -> Answer | None:
-        """The answer given in the place of Kendra's, which then never hears of the request."""
+        """The response that replaces Kendra's, if any."""
         if self.error is None and self.status is None:
             return None
         message = self.message or "Injected by the local Kendra"
@@ -115,7 +115,7 @@ class Fault:
         status = self.status or SERVER_FAULTS.get(self.error or "", 400)
         return Answer(status, dict(JSON_HEADERS), json.dumps(content).encode())
 
-    def spoil(self, answer: Answer, parameters: Any) -> Answer:
+    def corrupt(self, answer: Answer, parameters: Any) -> Answer:
         if self.next_token and answer.status == 200:
             content = json.loads(answer.body or b"{}")
             repeated = parameters.get("NextToken") or content.get("NextToken", "")
@@ -133,7 +133,7 @@ class Fault:
 
 
 class _Dispatcher(werkzeug_app.DomainDispatcherApplication):
-    """moto's dispatcher reads its package directory at every request; the answer never changes."""
+    """Caches the result of moto's dispatcher, which reads its package directory at every request."""
 
     def __init__(self, create_app: Callable[..., Any]):
         super().__init__(create_app)
@@ -146,7 +146,7 @@ class _Dispatcher(werkzeug_app.DomainDispatcherApplication):
 
 
 class Application:
-    """The WSGI application: controls, then faults, then moto. The guard comes before it, in the handler."""
+    """The WSGI application: controls, then faults, then moto. The handler runs the guard first."""
 
     def __init__(self) -> None:
         self.moto = _Dispatcher(werkzeug_app.create_backend_app)
@@ -219,7 +219,7 @@ class Application:
         call = Call(operation, _shortened(body), _region(environ), time.time())
         with self.lock:
             self._log(call, min(len(body), LOGGED_BODY))
-            fault = next((fault for fault in self.faults if fault.strikes(operation)), None)
+            fault = next((fault for fault in self.faults if fault.applies_to(operation)), None)
         answer = self._answer(environ, call, fault)
         call.status = answer.status
         if answer.status >= 400:
@@ -239,12 +239,12 @@ class Application:
         answer = fault.refusal()
         if answer is None and fault.reset != "before":
             answer = self._serve(environ)
-        # Kendra has acted by now: a client that gives up waiting has missed an answer, not prevented a call.
+        # Kendra has acted by now: a client that times out misses the response, but the call has had its effect.
         time.sleep(fault.delay)
         if fault.reset or answer is None:
             call.error = "ConnectionReset"
             raise _reset(environ)
-        return fault.spoil(answer, call.parameters)
+        return fault.corrupt(answer, call.parameters)
 
     def _serve(self, environ: Environ) -> Answer:
         started: list[Any] = []
@@ -270,7 +270,7 @@ def _parsed(body: bytes) -> Any:
 
 
 def _shortened(body: bytes) -> Any:
-    """The parameters of a call, as the log keeps them: whole, unless the call carries large documents."""
+    """The logged parameters of a call, shortened if it carries large documents."""
     if len(body) <= LOGGED_BODY:
         return _parsed(body)
     parameters = _cut(_parsed(body))
@@ -300,14 +300,14 @@ def _error_code(answer: Answer) -> str | None:
 
 
 def _reset(environ: Environ) -> ConnectionResetError:
-    """Let the close that follows be a TCP reset, not an orderly end."""
+    """Make the close that follows a TCP reset instead of an orderly one."""
     connection: socket.socket = environ["werkzeug.socket"]
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     return ConnectionResetError()
 
 
 class _Handler(getattr(werkzeug_app, "MotoRequestHandler", WSGIRequestHandler)):  # type: ignore[misc]
-    """moto's handler where it has one, with the guard before it and without its log line for each request."""
+    """moto's handler, if it has one, with the guard in front and without request logging."""
 
     def setup(self) -> None:
         self.timeout = guard.REQUEST_SECONDS
@@ -357,14 +357,14 @@ class _Handler(getattr(werkzeug_app, "MotoRequestHandler", WSGIRequestHandler)):
         pass
 
     def log_error(self, *args: Any) -> None:
-        """A malformed or interrupted request is its client's affair."""
+        """Ignore malformed and interrupted requests."""
 
     def connection_dropped(self, error: BaseException, environ: Environ | None = None) -> None:
         self.close_connection = True
 
 
 class Server(ThreadedWSGIServer):
-    """A thread for each request, and room for a thousand pollers that all come at once."""
+    """One thread per request, and a backlog for a thousand simultaneous pollers."""
 
     request_queue_size = 1024
 

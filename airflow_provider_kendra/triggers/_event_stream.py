@@ -1,4 +1,4 @@
-"""A watcher's stream, and its cursor, which moves on only when Airflow has persisted what was fired (3.3+)."""
+"""A watcher's event stream; its cursor moves only after Airflow has persisted the events (3.3+)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from airflow_provider_kendra._waiting.cursor import check_cursor, start_time_of
 
 try:
     from airflow.triggers.shared_stream import SharedStreamProducer
-except ImportError:  # before 3.3, where nobody makes a producer
+except ImportError:  # before 3.3, where no producer is created
     SharedStreamProducer = object  # type: ignore[assignment, misc]
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Watcher(Protocol):
-    """What the stream needs of the trigger."""
+    """The parts of the trigger that the stream uses."""
 
     index_id: str
     data_source_id: str
@@ -45,7 +45,7 @@ class SyncJobProducer(SharedStreamProducer):
     """
     Produces the records of finished sync jobs for one watcher.
 
-    :param trigger: The watcher, which has the stores of the assets that it watches.
+    :param trigger: The watcher, which has the state stores of its assets.
     """
 
     def __init__(self, trigger: Watcher) -> None:
@@ -56,17 +56,17 @@ class SyncJobProducer(SharedStreamProducer):
     async def open_stream(self) -> AsyncIterator[tuple[list[dict[str, Any]], Cursor]]:
         """Yield records, and the cursor to keep once they have been persisted."""
         async for finished in self._trigger.watch(await self._load()):
-            # Without records too: the filter fires nothing, and the cursor is kept behind the events before.
+            # Even without records: nothing fires, but the cursor is stored after the preceding events.
             yield self._trigger.records(finished), finished.cursor
 
     async def advance(self, batch: Sequence[AdvanceItem]) -> None:
-        """Keep the cursor behind what has been persisted."""
+        """Store the cursor of the last persisted event."""
         if not all(item.outcome.is_clean for item in batch):
-            raise RuntimeError("An event was not persisted; the watcher begins again behind the last one that was.")
+            raise RuntimeError("An event was not persisted; the watcher restarts after the last one that was.")
         await self._save(batch[-1].broker_payload)
 
     async def _load(self) -> Cursor | None:
-        """Read the cursor; of several assets the one that is furthest behind, or another could miss a job."""
+        """Read the cursor; with several assets the oldest one, to miss no job."""
         cursors = []
         for store in self._stores():
             get = store.aget if hasattr(store, "aget") else sync_to_async(store.get)  # aget from 3.3.2
@@ -78,7 +78,7 @@ class SyncJobProducer(SharedStreamProducer):
             except ValueError as error:
                 place = f"data source {self._trigger.data_source_id}, index {self._trigger.index_id}"
                 await self._trigger.write_log(
-                    f"Cannot read the watcher's stored cursor: {plain(error).rstrip('.')}. Beginning with the jobs "
+                    f"Cannot read the watcher's stored cursor: {plain(error).rstrip('.')}. Starting with the jobs "
                     f"that finish from now on ({place})",
                     "warning",
                 )
@@ -93,12 +93,12 @@ class SyncJobProducer(SharedStreamProducer):
         """
         Get the store of each watched asset.
 
-        Equal watchers of several assets in one DAG file are one trigger in Airflow, which fires for all of them.
+        In Airflow, equal watchers of several assets in one DAG file are a single trigger, which fires for all of them.
         """
         store: Any = self._trigger.asset_state_store
         if store is None:
             return []
-        # Airflow has no public way to ask for all of them, and refuses get and set on several at once.
+        # Airflow has no public way to list them, and rejects get and set on several at once.
         return list(getattr(store, "_by_name", {}).values()) or [store]
 
 

@@ -1,4 +1,4 @@
-"""The deferred half of the waits."""
+"""Triggers: the deferred waits of operators and sensors, and a watcher for assets."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from airflow.triggers.base import BaseEventTrigger
 
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
-else:  # Airflow 2 has no event triggers; the class is there all the same, since an import must never break.
+else:  # Airflow 2 has no event triggers; the class still exists there, since an import must never break.
     BaseEventTrigger = getattr(airflow.triggers.base, "BaseEventTrigger", BaseTrigger)
 
 
@@ -55,7 +55,7 @@ def _make_hook(aws: AwsParameters) -> KendraSyncJobsHook:
 
 
 def connect(aws: AwsParameters) -> Client:
-    """Make the client that the polls of an event loop share."""
+    """Create the client that the polls of an event loop share."""
     return Client(aws, _make_hook)
 
 
@@ -78,12 +78,12 @@ class _KendraTrigger(Documented, TakesAwsParameters, RenderedParameters, BaseTri
     botocore_config: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        # Airflow's, which sets what the triggerer fills in.
+        # Sets the attributes that the triggerer fills in.
         super().__init__()  # type: ignore[no-untyped-call]
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """
-        Give class path and arguments to rebuild the trigger, in JSON types.
+        Return the class path and the arguments to rebuild the trigger, in JSON types.
 
         :raises KendraRequestError: for an argument that is not JSON, since Airflow could not store it.
         """
@@ -92,17 +92,17 @@ class _KendraTrigger(Documented, TakesAwsParameters, RenderedParameters, BaseTri
 
     @classmethod
     def _arguments(cls) -> list[str]:
-        """Name the fields that Airflow stores as arguments; the order stays, since Airflow hashes a watcher's."""
+        """Return the fields that Airflow stores as arguments, in a fixed order: Airflow hashes those of a watcher."""
         names = [each.name for each in fields(cls) if each.metadata.get("is_argument", True)]
         return sorted(names, key=lambda name: name in cls.aws_template_fields)
 
     def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
-        """Render the templates of a trigger that a task starts from, and keep what they were."""
+        """Render the templates of a trigger that a task starts from, and keep the originals."""
         self._given = {name: getattr(self, name) for name in self._arguments()}
         super().render_template_fields(context, jinja_env)
 
     def __repr__(self) -> str:
-        """Show the arguments, without a configuration that can hold passwords."""
+        """Show the arguments except botocore_config, which can contain passwords."""
         classpath, arguments = self.serialize()
         return f"<{classpath} {_shown(arguments)}>"
 
@@ -110,8 +110,8 @@ class _KendraTrigger(Documented, TakesAwsParameters, RenderedParameters, BaseTri
         """
         Write a line without blocking the event loop.
 
-        From Airflow 3 on the log goes through a socket to the triggerer's supervisor, which does not read while it
-        sends. If the loop waited for the log then, both would wait for each other for ever.
+        From Airflow 3, the log goes through a socket to the triggerer's supervisor, which does not read while it sends.
+        An event loop that waited for the log at that moment would deadlock.
         """
         log: Any = getattr(self, "log")  # noqa: B009 - Airflow's, which comes later in the bases
         if (write := getattr(log, f"a{level}", None)) is not None:
@@ -132,7 +132,7 @@ def _as_json(name: str, value: Any) -> Any:
         return os.fspath(value)
     try:
         return json.loads(json.dumps(value, allow_nan=False))
-    except (TypeError, ValueError, RecursionError) as error:  # says of which type it is, and not the value
+    except (TypeError, ValueError, RecursionError) as error:  # names the type, not the value
         raise KendraRequestError(
             f"{name} can't be passed to the triggerer: {error}. Use JSON types: text, numbers, true, false, null, "
             "lists and mappings."
@@ -140,10 +140,10 @@ def _as_json(name: str, value: Any) -> Any:
 
 
 class _WaitTrigger(_KendraTrigger):
-    """Waits once, and fires with the outcome. A sensor asks it for its polls too, where it waits in a worker."""
+    """Waits once and fires with the outcome; also provides the polls of a sensor that waits in a worker."""
 
     def check(self) -> None:
-        """Raise ValueError for parameters that can't work, or not together."""
+        """Raise ValueError for invalid or conflicting parameters."""
         self._condition()
 
     @abstractmethod
@@ -152,7 +152,7 @@ class _WaitTrigger(_KendraTrigger):
 
     @abstractmethod
     def pokes(self, *, log: Callable[[str], object], is_rescheduled: bool) -> Pokes:
-        """Check the parameters and give the polls of a worker that waits for the same."""
+        """Check the parameters and return the polls for a wait in a worker."""
 
     @abstractmethod
     def outcome_of(self, event: Any) -> Outcome | AllFresh:
@@ -160,15 +160,15 @@ class _WaitTrigger(_KendraTrigger):
 
     @abstractmethod
     def _wait(self) -> Coroutine[Any, Any, Outcome | AllFresh]:
-        """Check the parameters and give the wait."""
+        """Check the parameters and return the wait."""
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then fire."""
         try:
-            # What 1.0.0 stored can hold "" for boto3's own credential chain, so only what rendering changed counts.
+            # 1.0.0 could store "" for boto3's own credential chain, so only values that rendering changed are checked.
             self.check_templates(tuple(self._given), are_literals_checked=False)
             wait = self._wait()
-        except ValueError as error:  # reached only with start_from_trigger: else the worker has checked
+        except ValueError as error:  # only with start_from_trigger; otherwise the worker has checked them
             outcome: Outcome | AllFresh = Failed(Failure.REFUSED, str(error))
         else:
             outcome = await wait
@@ -182,26 +182,27 @@ class KendraSyncJobTrigger(_WaitTrigger):
     """
     Wait until a sync job has finished, sharing polls with all other waits on its data source.
 
-    Fires once, with what :func:`airflow_provider_kendra.outcomes.outcome_from_event` takes. All parameters
-    are JSON types.
+    Fires once, with an event that :func:`airflow_provider_kendra.outcomes.outcome_from_event` reads. All parameters are
+    JSON types.
 
     :param data_source_id: The data source.
-    :param execution_id: The sync job that is waited for. Exclusive with ``started_after``.
-    :param started_after: Any sync job that started at or after this time, ISO 8601 with a time zone.
+    :param execution_id: The sync job to wait for. Exclusive with ``started_after``.
+    :param started_after: Wait for any sync job that started at or after this time, ISO 8601 with a time zone.
     :param target_statuses: Statuses that are accepted.
-    :param max_documents_failed: Failed documents that are tolerated; given, INCOMPLETE is accepted too.
+    :param max_documents_failed: The most failed documents to accept; if given, INCOMPLETE is accepted too.
     :param not_found_timeout: Seconds until a job that is not listed counts as not found.
     :param poll_interval: Seconds between polls.
     :param timeout: Seconds after which the wait gives up; None for never.
     :param waiting_since: When the wait began, ISO 8601; None for when the trigger first runs. ``timeout`` and
         ``not_found_timeout`` count from here; a restart of the triggerer does not extend them.
-    :param deferral_timeout: Seconds that Airflow gives a task that starts from this trigger. When ``waiting_since`` is
-        None, the wait began so long before the time at which Airflow will end it.
+    :param deferral_timeout: Airflow's time-out, in seconds, for a task that starts from this trigger. If
+        ``waiting_since`` is None, the start of the wait is derived from it and from the time at which Airflow will end
+        the deferral.
     :param stop_on_kill: Stop the sync job ``execution_id`` when a user acts on the deferred task (Airflow 3.3+).
-    :param is_connection_known: The task has used the connection already, so that a look-up which finds no such
-        connection is taken for one that failed.
-    :param state: What the task needs once it is resumed, a mapping of JSON types; comes back in the event under
-        ``state``. Default None: the event has no such key.
+    :param is_connection_known: The task has used the connection before, so "not defined" is treated as a failed
+        look-up.
+    :param state: State for the resumed task, a mapping of JSON types; returned in the event under ``state``. Default
+        None: the event has no such key.
     """
 
     data_source_id: str
@@ -219,7 +220,7 @@ class KendraSyncJobTrigger(_WaitTrigger):
     state: Mapping[str, Any] | None = None
 
     def pokes(self, *, log: Callable[[str], object], is_rescheduled: bool) -> Pokes:
-        """Check the parameters and give the polls of a worker that waits for the same."""
+        """Check the parameters and return the polls for a wait in a worker."""
         since = _since(self.waiting_since)
         return SyncJobPokes(
             self._source(),
@@ -270,7 +271,7 @@ class KendraSyncJobTrigger(_WaitTrigger):
 
     @property
     def _began(self) -> datetime:
-        """When the wait began, also where no worker could note it: the triggerer knows when Airflow will end it."""
+        """When the wait began; without a worker, derived from the time at which Airflow will end the deferral."""
         ends: datetime | None = getattr(self, "timeout_after", None)
         if self.waiting_since is not None or self.deferral_timeout is None or ends is None:
             return _since(self.waiting_since)
@@ -279,15 +280,15 @@ class KendraSyncJobTrigger(_WaitTrigger):
 
     async def on_kill(self) -> None:
         """
-        Stop the sync job, since a user has acted on the deferred task.
+        Stop the sync job after a user has acted on the deferred task.
 
-        Airflow calls this also in a triggerer that stalled until another one took its triggers over. So the task's
-        own state has the last word: while it is deferred, or about to go on, or not known, nothing is stopped.
+        Airflow also calls this in a triggerer that stalled until another one took over its triggers. So the state of
+        the task decides: while it is deferred, about to resume, or unknown, nothing is stopped.
         """
         if not self.stop_on_kill or self.execution_id is None:
             return
-        # Airflow cancels a trigger anew each second until it has ended, and with it whatever is awaited here; so the
-        # stop is a task of its own, which somebody must hold.
+        # Airflow cancels a trigger every second until it has ended, together with whatever is awaited here. So the stop
+        # runs as a separate task, which needs a reference.
         stopping = asyncio.create_task(self._stop_if_ended_by_user())
         _stopping.add(stopping)
         stopping.add_done_callback(_stopping.discard)
@@ -299,18 +300,18 @@ class KendraSyncJobTrigger(_WaitTrigger):
             known = state or "not known"
             await self.write_log(f"Not stopping sync job {plain(self.execution_id)}: the task is {known}.")
             return
-        from asgiref.sync import sync_to_async  # here: DAG parsing need not pay for it
+        from asgiref.sync import sync_to_async  # imported lazily to keep DAG parsing fast
 
         try:
             stopped = await sync_to_async(self._stop, thread_sensitive=False)()
         except Exception as error:
             await self.write_log(f"Could not stop sync job {plain(self.execution_id)}: {plain(error)}", "warning")
             return
-        end = "stopped" if stopped else "had ended"
+        end = "stopped" if stopped else "had already ended"
         await self.write_log(f"The task was ended: sync job {plain(self.execution_id)} {end}.")
 
     async def _task_state(self) -> str | None:
-        """The state of the task in words, None if it cannot be found out."""
+        """The state of the task; None if it cannot be determined."""
         ti: Any = self.task_instance
         try:
             from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
@@ -336,7 +337,7 @@ class KendraSyncJobTrigger(_WaitTrigger):
 
 _stopping: set[asyncio.Task[None]] = set()
 
-# A task in any other state is still waited for, or goes on with what was waited for.
+# In any other state, the task still waits or is about to resume.
 _ENDED_BY_USER = frozenset({"failed", "success", "skipped", "removed", "cleared"})
 
 
@@ -345,12 +346,12 @@ def _since(waiting_since: str | None) -> datetime:
 
 
 def _interval(poll_interval: object) -> float:
-    # 1.0.0 accepted 0: such a wait goes on, with the default.
+    # 1.0.0 accepted 0; such a wait continues with the default.
     return check_seconds("poll_interval", poll_interval) or 60
 
 
 def _is_resumed(since: datetime) -> bool:
-    """Whether a wait is so old that a triggerer before this one has surely found its connection."""
+    """Whether a wait is old enough that an earlier triggerer must have found its connection."""
     return (_clock.utcnow() - since).total_seconds() >= KNOWN_AFTER
 
 
@@ -363,15 +364,15 @@ class KendraDataFreshnessTrigger(_WaitTrigger):
     """
     Wait until data sources are fresh, sharing polls with all other waits on them.
 
-    Fires once, with what :func:`airflow_provider_kendra.outcomes.freshness_from_event` takes. All
-    parameters are JSON types.
+    Fires once, with an event that :func:`airflow_provider_kendra.outcomes.freshness_from_event` reads. All parameters
+    are JSON types.
 
     :param data_source_ids: One data source, several, or None for all that are ACTIVE or UPDATING.
     :param max_age: The cutoff, in seconds before each poll. Exclusive with ``fresh_since``.
     :param fresh_since: The cutoff, ISO 8601 with a time zone.
     :param measured_by: ``"start_time"`` or ``"end_time"``.
     :param accepted_statuses: Statuses that are accepted.
-    :param max_documents_failed: Failed documents that are tolerated; given, INCOMPLETE is accepted too.
+    :param max_documents_failed: The most failed documents to accept; if given, INCOMPLETE is accepted too.
     :param fail_fast: Fail when the newest job since the cutoff ended unacceptably and none is running.
     :param poll_interval: Seconds between polls.
     :param timeout: Seconds after which the wait gives up; None for never.
@@ -390,7 +391,7 @@ class KendraDataFreshnessTrigger(_WaitTrigger):
     waiting_since: str | None = None
 
     def pokes(self, *, log: Callable[[str], object], is_rescheduled: bool) -> Pokes:
-        """Check the parameters and give the polls of a worker that waits for the same, in either mode."""
+        """Check the parameters and return the polls for a wait in a worker."""
         since = _since(self.waiting_since)
         return FreshnessPokes(
             self._index(),
@@ -438,20 +439,19 @@ class KendraSyncJobEventTrigger(_KendraTrigger, BaseEventTrigger):
     Watch for sync jobs that finish, no matter who started them: for an ``AssetWatcher`` (Airflow 3.0+).
 
     Fires with the payload ``{"sync_jobs": [records, oldest first]}`` when one or more jobs have reached one of the
-    statuses since the last time. One poll makes one event at most, since Airflow folds asset events that come
-    together into one DAG run. An event holds at most 100 records; the rest follows with the next polls.
+    statuses since the last event. Each poll fires at most one event, since Airflow merges asset events that arrive
+    together into one DAG run. An event has at most 100 records; the rest follows with the next polls.
 
-    From Airflow 3.3 nothing is missed while no triggerer runs: a cursor is kept with each watched asset, and moves on
-    only after an event has been persisted. So an event can come again, but none is lost; a repeated record is
-    recognised by its ``execution_id``. Without a cursor, or with one that cannot be read, only jobs that finish from
-    then on count.
+    From Airflow 3.3, no job is missed while no triggerer runs: Airflow stores a cursor for each watched asset, which
+    moves only after an event has been persisted. An event can be repeated, but none is lost; the ``execution_id``
+    identifies repeated records. Without a readable cursor, only jobs that finish from then on are reported.
 
     :param data_source_id: The data source.
-    :param statuses: Statuses that count; some of SUCCEEDED (default), INCOMPLETE, FAILED, ABORTED.
+    :param statuses: The statuses to report: any of SUCCEEDED (default), INCOMPLETE, FAILED and ABORTED.
     :param poll_interval: Seconds, or a ``timedelta``, between polls; more than 0. Default 60 seconds. All watchers and
-        waits of a triggerer on one data source share polls; the shortest interval rules.
-    :param queue: The queue of triggers that this one is for (Airflow 3.4+). Default None: any triggerer runs it.
-    :raises InvalidParameterError: for a ``queue`` before Airflow 3.4, and for a value that can't be used.
+        waits of a triggerer on one data source share polls; the shortest interval applies.
+    :param queue: The trigger queue (Airflow 3.4+). Default None: any triggerer runs it.
+    :raises InvalidParameterError: for a ``queue`` before Airflow 3.4, and for an invalid value.
     """
 
     _has_stream = False
@@ -459,7 +459,7 @@ class KendraSyncJobEventTrigger(_KendraTrigger, BaseEventTrigger):
     data_source_id: str
     statuses: Sequence[str] = ("SUCCEEDED",)
     poll_interval: float | timedelta = 60
-    # Airflow reads it when it stores the trigger, and keeps it beside the arguments.
+    # Airflow stores it next to the arguments, not among them.
     queue: str | None = field(default=None, metadata={"is_argument": False})
 
     def __post_init__(self) -> None:
@@ -472,19 +472,19 @@ class KendraSyncJobEventTrigger(_KendraTrigger, BaseEventTrigger):
         self.data_source_id = check_identifier("data_source_id", self.data_source_id)
         self.statuses = sorted(Acceptance.of(self.statuses).statuses)
         self.poll_interval = check_interval("poll_interval", self.poll_interval)
-        _ = self.aws_parameters  # raises for what no client can be made with
+        _ = self.aws_parameters  # raises for invalid AWS parameters
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Give class path and arguments to rebuild the trigger."""
+        """Return the class path and the arguments to rebuild the trigger."""
         classpath, arguments = super().serialize()
         return classpath, _OwnArguments(arguments, self) if self._has_stream else arguments
 
     def shared_stream_key(self) -> Hashable | None:
         """
-        Give each watcher a stream of its own, since the stream tells when an event has been persisted (3.3+).
+        Give each watcher its own stream, which reports when an event has been persisted (3.3+).
 
-        Watchers with equal arguments have different assets, each with a cursor of its own. Airflow logs the key, so it
-        holds no configuration.
+        Watchers with equal arguments belong to different assets, each with its own cursor. Airflow logs the key, so it
+        contains no configuration.
         """
         if not hasattr(super(), "create_shared_stream_producer"):
             return None
@@ -495,30 +495,30 @@ class KendraSyncJobEventTrigger(_KendraTrigger, BaseEventTrigger):
     @classmethod
     def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> Any:
         """
-        Make the producer for a watcher's stream.
+        Create the producer for a watcher's stream.
 
-        :param kwargs: What ``serialize`` of the running watcher gave.
+        :param kwargs: The result of the running watcher's ``serialize``.
         """
         from airflow_provider_kendra.triggers._event_stream import SyncJobProducer
 
         if not isinstance(kwargs, _OwnArguments):
-            raise TypeError("Airflow did not pass on what serialize() of the running watcher gave.")
+            raise TypeError("Airflow did not pass the arguments that serialize() of the running watcher returned.")
         return SyncJobProducer(kwargs.trigger)
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
-        """Fire for what the stream brings."""
+        """Fire an event for each batch of records in the stream."""
         async for records in shared_stream:
             if records:
                 yield TriggerEvent({"sync_jobs": records})
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Watch and fire, where Airflow does not say when an event has been persisted."""
+        """Watch and fire, on Airflow versions that do not report when an event has been persisted."""
         async for finished in self.watch(None):
             if records := self.records(finished):
                 yield TriggerEvent({"sync_jobs": records})
 
     def watch(self, cursor: Cursor | None) -> AsyncIterator[Finished]:
-        """Watch from a place in the history on."""
+        """Watch from a cursor on."""
         source = DataSource(self.aws_parameters, self.index_id, self.data_source_id)
         return watch(
             source,
@@ -531,12 +531,12 @@ class KendraSyncJobEventTrigger(_KendraTrigger, BaseEventTrigger):
 
     @staticmethod
     def records(finished: Finished) -> list[dict[str, Any]]:
-        """Give the records, oldest first."""
+        """Return the records, oldest first."""
         return [job.to_dict() for job in finished.jobs]
 
 
 class _OwnArguments(dict[str, Any]):
-    """The arguments of a running watcher, which lead back to it: Airflow makes the producer from arguments alone."""
+    """The arguments of a running watcher, with a reference to it: Airflow creates the producer from arguments alone."""
 
     def __init__(self, arguments: Mapping[str, Any], trigger: KendraSyncJobEventTrigger) -> None:
         super().__init__(arguments)

@@ -140,7 +140,7 @@ DELETED = [
         once_listed=delete_the_last_and_throttle),
     of_index("one is deleted, and the other may not be read", refuses("AccessDenied"), [[GOOD]], [[GOOD]],
         once_listed=delete_one_and_refuse_the_other),
-    of_index("the only one is deleted when it has been listed", refuses("has no ACTIVE data source"), [[GOOD]],
+    of_index("the only one is deleted when it has been listed", refuses("has no ACTIVE, UPDATING"), [[GOOD]],
         once_listed=delete_the_last),
     of_index("one is deleted while the wait lasts", ["good"], [[OLD], [OLD], [GOOD]], [[OLD]],
         meanwhile=delete_the_last),
@@ -206,7 +206,7 @@ LISTED_ANEW = [
     of_index("becomes fresh after a neighbour read it", ["good"], [[OLD]], meanwhile=become_fresh, has_neighbour=True),
     of_index("one is CREATING when they are listed first, and then ACTIVE", ["good"], [[GOOD]], statuses=["CREATING"],
         once_listed=lambda index: index.set_status(0, "ACTIVE")),
-    of_index("one is CREATING when they are listed first, and then FAILED", refuses("has no ACTIVE data source"),
+    of_index("one is CREATING when they are listed first, and then FAILED", refuses("has no ACTIVE, UPDATING"),
         [[GOOD]], statuses=["CREATING"], once_listed=lambda index: index.set_status(0, "FAILED")),
     of_index("one is UPDATING when they are listed first, and then ACTIVE", ["good"], [[OLD], [GOOD]],
         statuses=["UPDATING"], once_listed=lambda index: index.set_status(0, "ACTIVE")),
@@ -219,7 +219,7 @@ SCENARIOS = [
     one("is fresh already", ["good"], [GOOD], calls=1),
     one("becomes fresh", ["good"], [OLD], [job("good", "SYNCING"), OLD], [GOOD, OLD], calls=3),
     one("started exactly at the cutoff", ["edge"], [job("edge", "SUCCEEDED", started=60)], calls=1),
-    one("is too old for ever", times_out("; no sync runs)"), [OLD], timeout=120),
+    one("is too old for ever", times_out("; no sync is running)"), [OLD], timeout=120),
     one("grows too old while it runs", times_out(), [job("late", "SYNCING", started=59)],
         [job("late", "SUCCEEDED", started=59)], poke_interval=120, timeout=240),
     one("has never been synced", times_out("no acceptable sync among those read"), [], timeout=120),
@@ -238,7 +238,7 @@ SCENARIOS = [
     several("the second becomes fresh later", ["good", "two"], [[GOOD]], [[], [job("two", "SUCCEEDED")]]),
     several("one of two fails", rejects("bad", "FAILED"), [[GOOD]], [[FAILED]], fail_fast=True),
     several("all of an index", ["good", "two"], [[GOOD]], [[job("two", "SUCCEEDED")]], data_source_ids=None),
-    several("no data source in the index", refuses("has no ACTIVE data source"), data_source_ids=None),
+    several("no data source in the index", refuses("has no ACTIVE, UPDATING"), data_source_ids=None),
     one("an older job seems to run, and it is to fail fast", rejects("bad", "FAILED"),
         [job("bad", "FAILED", started=1), job("odd", "SYNCING", started=9)], fail_fast=True, calls=1),
     Scenario("the first page is empty, and it is to fail fast", rejects("bad", "FAILED"), [[[FAILED]]],
@@ -254,9 +254,9 @@ SCENARIOS = [
         arguments={"data_source_ids": None}, statuses=["ACTIVE", "UPDATING"]),
     Scenario("the only one of an index is UPDATING", ["good"], [[[GOOD]]],
         arguments={"data_source_ids": None}, statuses=["UPDATING"]),
-    Scenario("the only one of an index is CREATING", times_out("it is still being created"), [[[GOOD]]],
+    Scenario("the only one of an index is CREATING", times_out("still being created"), [[[GOOD]]],
         arguments={"data_source_ids": None, "timeout": 120}, statuses=["CREATING"]),
-    Scenario("the only one of an index is DELETING", refuses("has no ACTIVE data source"), [[[GOOD]]],
+    Scenario("the only one of an index is DELETING", refuses("has no ACTIVE, UPDATING"), [[[GOOD]]],
         arguments={"data_source_ids": None}, statuses=["DELETING"]),
     *DELETED,
     *LATE,
@@ -345,4 +345,4 @@ def test_a_worker_that_stops_reading_at_the_time_out_names_what_gave_no_answer(s
     ).run(mode)
     assert ending.error is AirflowSensorTimeout
     assert f"{index.ids[0]} (" in ending.message
-    assert "no answer came before the time-out" in ending.message
+    assert "no response before the time-out" in ending.message

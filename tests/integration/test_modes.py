@@ -141,7 +141,7 @@ def test_the_names_of_the_scenarios_are_unique() -> None:
     ("error", "clients"),
     [("ExpiredTokenException", 2), ("UnrecognizedClientException", 2), ("ThrottlingException", 1)],
 )
-def test_only_trouble_with_credentials_asks_for_a_fresh_client(
+def test_only_credential_errors_lead_to_a_new_client(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, mode: str, error: str, clients: int
 ) -> None:
     made = []

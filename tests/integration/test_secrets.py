@@ -109,7 +109,7 @@ NAMES = ["start", "start deferred", "stop", "metrics", "list", "sensor", "freshn
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("make", TASKS, ids=NAMES)
-def test_no_task_tells_a_secret(
+def test_no_task_reveals_a_secret(
     source: DataSource, capfd: pytest.CaptureFixture[str], make: Callable[[dict[str, str]], Any], fault: str
 ) -> None:
     run = TaskRun(lambda: make(source.as_kwargs))
@@ -152,7 +152,7 @@ def change_extra(monkeypatch: pytest.MonkeyPatch, extra: dict[str, Any]) -> None
 
 @pytest.mark.parametrize("url", URLS)
 @pytest.mark.parametrize("make", TASKS, ids=NAMES)
-def test_no_task_tells_the_user_information_of_a_url(
+def test_no_task_reveals_the_user_information_of_a_url(
     source: DataSource,
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -171,7 +171,7 @@ def test_no_task_tells_the_user_information_of_a_url(
 
 
 @pytest.mark.parametrize("url", ["http://me:planted-proxy@127.0.0.1:9", "http://me:planted-proxy#b@127.0.0.1:9"])
-def test_no_error_tells_the_proxy_of_the_environment(
+def test_no_error_reveals_the_proxy_of_the_environment(
     source: DataSource, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
     for name in ("NO_PROXY", "no_proxy"):
@@ -182,7 +182,7 @@ def test_no_error_tells_the_proxy_of_the_environment(
     assert_none_in(*traceback.format_exception(raised.value))
 
 
-def test_an_error_of_aws_that_quotes_the_request_does_not_tell_the_session_token(source: DataSource) -> None:
+def test_an_aws_error_that_quotes_the_request_does_not_reveal_the_session_token(source: DataSource) -> None:
     quoted = "The Canonical String should have been 'POST\n/\nx-amz-security-token:planted-session-token\n\nhost'"
     source.kendra.inject("*", error="SignatureDoesNotMatch", message=quoted)
     with pytest.raises(Exception, match="Canonical") as raised:
@@ -206,7 +206,7 @@ class RoleRefused(BaseHTTPRequestHandler):
         pass
 
 
-def test_an_error_of_sts_neither_tells_a_secret_nor_forges_a_line(
+def test_an_sts_error_neither_reveals_a_secret_nor_forges_a_line(
     source: DataSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), RoleRefused) as sts:
@@ -238,7 +238,7 @@ def test_a_secret_with_characters_that_are_escaped_is_hidden_too(
     assert "external" not in "".join(str(each) for each in (raised.value, raised.value.__cause__))
 
 
-def test_an_asset_event_and_lineage_tell_no_secret(source: DataSource) -> None:
+def test_asset_events_and_lineage_reveal_no_secret(source: DataSource) -> None:
     event = SimpleNamespace(extra={})
     outlet = create_asset(region="us-east-1", **source.as_kwargs)
     sensor = KendraSyncJobSensor(task_id="task", execution_id="job", outlets=[outlet], **source.as_kwargs)
@@ -271,7 +271,7 @@ def test_no_repr_shows_a_configuration(source: DataSource) -> None:
 
 
 @pytest.mark.parametrize("fault", ["none", "access denied"])
-def test_no_watcher_tells_a_secret(source: DataSource, capfd: pytest.CaptureFixture[str], fault: str) -> None:
+def test_no_watcher_reveals_a_secret(source: DataSource, capfd: pytest.CaptureFixture[str], fault: str) -> None:
     trigger = KendraSyncJobEventTrigger(**source.as_kwargs)
     if (what := FAULTS[fault]) is not None:
         source.kendra.inject("*", **what)
@@ -294,7 +294,7 @@ def test_no_watcher_tells_a_secret(source: DataSource, capfd: pytest.CaptureFixt
 @pytest.mark.parametrize(
     "arguments", [["jobs", "documents"], ["freshness"], ["stop", "documents"], ["report", "--output", "page.html"]]
 )
-def test_no_command_tells_a_secret(
+def test_no_command_reveals_a_secret(
     source: DataSource,
     capfd: pytest.CaptureFixture[str],
     arguments: list[str],

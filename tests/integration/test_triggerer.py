@@ -222,7 +222,7 @@ def airflow(tmp_path: Path, make_home: MakeHome, data_source: DataSource) -> Ite
 
 
 @pytest.mark.slow
-def test_two_waits_share_looks_and_each_logs_in_its_own_task(data_source: DataSource, airflow: StartAirflow) -> None:
+def test_two_waits_share_polls_and_each_logs_in_its_own_task(data_source: DataSource, airflow: StartAirflow) -> None:
     first = data_source.start()
     after_first = (datetime.now(UTC) + timedelta(milliseconds=1)).isoformat()
     running = airflow(

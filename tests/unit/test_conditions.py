@@ -205,8 +205,8 @@ class TestExecutionFinished:
         assert decision.failure is Failure.NOT_FOUND
         assert decision.message == (
             "Sync job mine is not in the history of its data source (1 jobs). "
-            "Check execution_id, data_source_id and index_id, and that connection and region are those it was "
-            "started with; raise not_found_timeout if it was started just now."
+            "Check execution_id, data_source_id, index_id, connection and region. If it was started just now, raise "
+            "not_found_timeout."
         )
 
     def test_a_single_answer_without_the_job_fails_nothing_however_late_it_comes(self):

@@ -146,7 +146,7 @@ def test_what_the_benchmarks_measured_is_drawn_as_far_as_it_is_there(tmp_path: P
     assert figures({"waits": measured["waits"], "load": {"interval_s": 10, "ours": load, "peer": load}}) == 5
 
 
-def test_the_levers_over_http_answer_as_the_guide_shows(local_kendra: LocalKendra):
+def test_the_controls_over_http_respond_as_the_guide_shows(local_kendra: LocalKendra):
     from urllib.request import urlopen
 
     def post(name: str, **arguments: object) -> object:

@@ -38,7 +38,7 @@ def test_airflow_retries_exactly_those_errors_that_may_pass(error, is_retried):
     assert issubclass(error, AirflowFailException) is not is_retried
 
 
-def test_who_handles_a_failed_sync_handles_that_of_a_sensor_too():
+def test_handling_a_failed_sync_also_handles_that_of_a_sensor():
     assert issubclass(exceptions.KendraSyncJobRejectedError, exceptions.KendraSyncJobFailedError)
 
 

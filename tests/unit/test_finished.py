@@ -70,13 +70,13 @@ def test_a_job_without_a_start_time_sends_nothing_again_when_it_is_gone() -> Non
     assert ids(poll(before.cursor, [job("d", None), job("b", None), job("a", -2)])) == ["d"]
 
 
-def test_of_an_old_cursor_without_a_start_time_whose_job_is_gone_only_the_newest_job_is_taken() -> None:
+def test_an_old_cursor_without_a_start_time_reports_only_the_newest_job_if_its_own_is_gone() -> None:
     first = poll(old_cursor("gone", None), [job("c", 3, "SYNCING"), job("b", 2), job("a", 1)])
     assert ids(first) == ["b"]
     assert ids(poll(first.cursor, [job("c", 3), job("b", 2), job("a", 1)])) == ["c"]
 
 
-def test_of_an_old_cursor_whose_job_is_gone_what_started_later_is_new() -> None:
+def test_an_old_cursor_whose_job_is_gone_reports_jobs_that_started_later() -> None:
     assert ids(poll(old_cursor("gone", 0), [job("c", 2), job("b", 1), job("a", -1)])) == ["b", "c"]
 
 
@@ -98,7 +98,7 @@ def test_jobs_that_had_finished_at_the_same_moment_before_the_first_poll_are_not
     assert ids(poll(poll(None, jobs, page_size=1).cursor, jobs)) == []
 
 
-def test_an_older_job_that_is_not_finished_holds_nothing_up_and_is_not_lost_should_it_finish() -> None:
+def test_an_unfinished_older_job_blocks_nothing_and_is_reported_if_it_finishes() -> None:
     first = poll({}, [job("c", 2), job("b", 1, "SYNCING"), job("a", 0)])
     second = poll(first.cursor, [job("c", 2), job("b", 1, "SYNCING"), job("a", 0)])
     third = poll(first.cursor, [job("d", 3), job("c", 2), job("b", 1), job("a", 0)])
@@ -106,7 +106,7 @@ def test_an_older_job_that_is_not_finished_holds_nothing_up_and_is_not_lost_shou
     assert ids(poll(third.cursor, [job("d", 3), job("c", 2), job("b", 1), job("a", 0)])) == []
 
 
-def test_of_a_data_source_that_was_deleted_and_made_anew_every_job_is_new() -> None:
+def test_every_job_of_a_recreated_data_source_is_new() -> None:
     for hour in (0, None):
         before = poll({}, [job("b", hour), job("a", hour)])
         assert ids(poll(before.cursor, [job("d", 2), job("c", None)])) == ["c", "d"]
@@ -129,7 +129,7 @@ def test_jobs_that_do_not_count_move_the_cursor_too() -> None:
 
 
 @pytest.mark.parametrize("hour", [1.0, 0.0, None], ids=["apart", "at the same moment", "without start times"])
-def test_a_long_absence_is_made_up_for_a_hundred_jobs_at_a_time_oldest_first(hour: float | None) -> None:
+def test_a_backlog_is_reported_a_hundred_jobs_at_a_time_oldest_first(hour: float | None) -> None:
     jobs = [job(f"job-{n}", None if hour is None else n * hour) for n in range(250, -1, -1)]
     cursor, found = poll(None, jobs[-1:]).cursor, []
     while True:
@@ -178,7 +178,7 @@ def test_a_poll_reads_one_page_once_the_watcher_is_up_to_date() -> None:
         {"execution_id": "b", "start_time": None, "open": [7]},
     ],
 )
-def test_what_is_no_cursor_is_refused(value: object) -> None:
+def test_an_invalid_cursor_is_rejected(value: object) -> None:
     with pytest.raises(ValueError, match="it"):
         check_cursor(value)
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_kendra._decisions import HeldUp, Waiting
+from airflow_provider_kendra._decisions import Blocked, Waiting
 from airflow_provider_kendra._validation import MeasuredBy
 from airflow_provider_kendra._waiting.conditions import Fresh, all_fresh, freshness_condition, read
 from airflow_provider_kendra._waiting.history import Page
@@ -175,7 +175,7 @@ def test_a_cutoff_as_an_age_is_that_time_before_now(
 
 
 @given(st.lists(st.sampled_from([*FINISHED, *RUNNING]), max_size=12), st.randoms(), CUTOFFS, MEASURES, st.booleans())
-def test_an_order_or_times_that_kendra_should_not_send_make_it_neither_crash_nor_pass_on_what_is_too_old(
+def test_unexpected_orders_and_times_neither_crash_it_nor_pass_a_stale_job(
     statuses: list[str], random: Any, cutoff: int, measured_by: MeasuredBy, fail_fast: bool
 ) -> None:
     def time() -> datetime | None:
@@ -200,7 +200,7 @@ class TestWaiting:
     def test_a_failure_before_the_cutoff_fails_nothing(self) -> None:
         assert read(self.CONDITION, Pages([job("old", "FAILED", started=61, ended=59)]), NOW) == Waiting()
 
-    def test_it_tells_the_newest_acceptable_job_that_is_too_old(self) -> None:
+    def test_it_reports_the_newest_acceptable_job_if_that_is_too_old(self) -> None:
         old = job("old", started=90, ended=80)
         decision = read(self.CONDITION, Pages([old, job("older", started=190, ended=180)]), NOW)
         assert isinstance(decision, Waiting)
@@ -216,7 +216,7 @@ class TestAll:
     DECISIONS = st.sampled_from([FRESH, TOO_OLD_BY_NOW, FAILED, Waiting(), None])
 
     @given(st.dictionaries(st.text(min_size=1), DECISIONS, min_size=1, max_size=8))
-    def test_all_are_fresh_at_once_or_one_fails_or_those_that_are_not_fresh_hold_it_up(
+    def test_several_data_sources_are_all_fresh_or_one_fails_or_some_block(
         self, decisions: dict[str, Outcome | Waiting | None]
     ) -> None:
         outcome = all_fresh(decisions, self.CONDITION, NOW)
@@ -225,7 +225,7 @@ class TestAll:
         elif set(map(id, decisions.values())) == {id(self.FRESH)}:
             assert outcome == AllFresh(dict.fromkeys(decisions, self.FRESH.job))
         else:
-            assert outcome == HeldUp({key: each for key, each in decisions.items() if each is not self.FRESH})
+            assert outcome == Blocked({key: each for key, each in decisions.items() if each is not self.FRESH})
 
     def test_it_comes_through_a_trigger_event_unchanged(self) -> None:
         too_bad = Failed(Failure.NOT_ACCEPTABLE, "It ended badly.", job("bad", "FAILED", started=30, ended=20))
@@ -236,20 +236,20 @@ class TestAll:
         assert AllFresh({}).to_event() == {"failure": None, "message": None, "jobs": {}}
 
 
-class TestHeldUp:
+class TestBlocked:
     CONDITION = Fresh(Acceptance(), max_age=timedelta(minutes=60))
 
     def described(self, decision: Outcome | Waiting | None) -> str:
-        return HeldUp({"documents": decision}).describe(self.CONDITION.measured_by, NOW)
+        return Blocked({"documents": decision}).describe(self.CONDITION.measured_by, NOW)
 
     @pytest.mark.parametrize(
         ("decision", "words"),
         [
             (None, "documents (not polled yet)"),
-            (Waiting(), "documents (no acceptable sync among those read; no sync runs)"),
+            (Waiting(), "documents (no acceptable sync among those read; no sync is running)"),
             (
                 Waiting(stale=job("old", started=90, ended=80)),
-                "documents (last acceptable sync 1:30:00 ago; no sync runs)",
+                "documents (last acceptable sync 1:30:00 ago; no sync is running)",
             ),
             (
                 Waiting(job("now", "SYNCING", started=5), stale=job("old", started=90, ended=80)),
@@ -257,7 +257,7 @@ class TestHeldUp:
             ),
             (
                 Waiting(error="ThrottlingException: slow down"),
-                "documents (no acceptable sync among those read; no sync runs; "
+                "documents (no acceptable sync among those read; no sync is running; "
                 "the last poll failed: ThrottlingException: slow down)",
             ),
             (Satisfied(job("old", started=61, ended=20)), "documents (last acceptable sync 1:01:00 ago)"),
@@ -269,11 +269,11 @@ class TestHeldUp:
         assert self.described(decision) == words
 
     def test_it_names_each_data_source(self) -> None:
-        words = HeldUp({"a": None, "b": Waiting()}).describe(self.CONDITION.measured_by, NOW)
-        assert words == "a (not polled yet), b (no acceptable sync among those read; no sync runs)"
+        words = Blocked({"a": None, "b": Waiting()}).describe(self.CONDITION.measured_by, NOW)
+        assert words == "a (not polled yet), b (no acceptable sync among those read; no sync is running)"
 
-    def test_it_counts_those_that_are_too_many_to_name(self) -> None:
-        words = HeldUp({f"source-{number}": None for number in range(50)}).describe(self.CONDITION.measured_by, NOW)
+    def test_it_counts_the_data_sources_that_it_does_not_name(self) -> None:
+        words = Blocked({f"source-{number}": None for number in range(50)}).describe(self.CONDITION.measured_by, NOW)
         assert words.endswith("source-9 (not polled yet) and 40 more")
 
 
@@ -314,7 +314,7 @@ class TestParameters:
         assert condition == Fresh(acceptance, None, timedelta(minutes=1), measured_by, fail_fast)
         assert condition.fail_fast is fail_fast
 
-    def test_an_age_beyond_the_first_moment_that_there_is_means_any_job(self) -> None:
+    def test_an_age_beyond_the_earliest_datetime_accepts_any_job(self) -> None:
         condition = self.build(max_age=timedelta.max)
         assert isinstance(read(condition, Pages([job("old", started=1e6, ended=1e6)]), NOW), Satisfied)
         assert isinstance(read(condition, Pages([]), NOW), Waiting)

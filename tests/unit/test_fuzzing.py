@@ -155,14 +155,14 @@ def test_an_answer_is_read_or_refused_with_a_named_error(
 
 @given(body=st.binary(max_size=200) | ANSWER.map(lambda answer: json.dumps(answer).encode()[:-3]))
 @fuzzed
-def test_an_answer_that_is_no_json_never_ends_a_wait(hook: KendraSyncJobsHook, wire: Wire, body: bytes) -> None:
+def test_a_response_that_is_not_json_never_ends_a_wait(hook: KendraSyncJobsHook, wire: Wire, body: bytes) -> None:
     wire.body, wire.status = b"{" + body, 200
     assert isinstance(poll_once(hook, SOURCE, CONDITION, Waiting()), Waiting)
 
 
 @given(answers=st.lists(ANSWER, min_size=1, max_size=5))
 @fuzzed
-def test_a_look_at_whatever_history_is_decided(hook: KendraSyncJobsHook, wire: Wire, answers: list[Any]) -> None:
+def test_any_history_leads_to_a_decision(hook: KendraSyncJobsHook, wire: Wire, answers: list[Any]) -> None:
     seen: Any = Waiting()
     for answer in answers:
         wire.body, wire.status = json.dumps(answer).encode(), 200

@@ -34,7 +34,7 @@ def test_is_found_through_the_entry_point_under_the_name_of_the_distribution():
 
 
 @pytest.mark.parametrize("section", ["hooks", "operators", "sensors", "triggers"])
-def test_lists_the_public_module_of_each_room(section: str):
+def test_lists_every_public_module(section: str):
     assert f"airflow_provider_kendra.{section}.kendra" in listed(section)
     assert all(module.startswith(f"airflow_provider_kendra.{section}.") for module in listed(section))
     assert all(find_spec(module) for module in listed(section))

@@ -204,7 +204,7 @@ def test_a_client_stays_in_use_while_its_renewal_hangs_or_fails(data_source, cal
 
     run_in_virtual_time(main())
     times = calls.times[data_source.data_source_id]
-    assert max(later - earlier for earlier, later in pairwise(times)) <= 60 + poll_client.RENEWAL_PATIENCE
+    assert max(later - earlier for earlier, later in pairwise(times)) <= 60 + poll_client.RENEWAL_TIMEOUT
     assert look_ups[:2] == [0, poll_client.CLIENT_LIFETIME]
     assert len(look_ups) == 4
 

@@ -146,7 +146,7 @@ class TestAssetEvents:
 
         assert run.events.records() == {outlets["outlets"][0].uri: [record]}
 
-    def test_a_look_gives_it_too(self, run: Run, finished: DataSource) -> None:
+    def test_a_poking_sensor_gives_it_too(self, run: Run, finished: DataSource) -> None:
         wait(**finished.as_kwargs, **self.outlets(finished)).poke(run.context)
 
         assert [[job["execution_id"] for job in jobs] for jobs in run.events.records().values()] == [["mine"]]
@@ -338,7 +338,7 @@ class TestAssetEvents:
 
 
 class TestLinks:
-    def test_show_while_a_look_waits(self, run: Run, data_source: DataSource) -> None:
+    def test_show_while_a_sensor_pokes(self, run: Run, data_source: DataSource) -> None:
         data_source.show([listed("mine", "SYNCING")])
         sensor = wait(**data_source.as_kwargs)
 

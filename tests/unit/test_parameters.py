@@ -408,7 +408,7 @@ BAD_COUNTS = ["2", 2.0, True, 0, -1, float("nan"), [2]]
 
 @pytest.mark.parametrize("limit", BAD_COUNTS, ids=repr)
 def test_a_limit_that_is_no_whole_number_is_refused_in_the_dag_file(limit: Any) -> None:
-    with pytest.raises(ValueError, match=r"limit is .*, but must be 1 or more as a whole number"):
+    with pytest.raises(ValueError, match=r"limit is .*, but must be a whole number of 1 or more"):
         make("list", limit=limit)
 
 

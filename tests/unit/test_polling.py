@@ -227,7 +227,7 @@ def test_however_short_an_interval_is_polls_are_a_tenth_of_a_second_apart(data_s
     assert min(looks.pauses(data_source)) >= 0.09  # 0.1 s, less a jitter of a tenth
 
 
-def test_waits_with_different_conditions_share_the_pages_of_a_look(data_source, even):
+def test_waits_with_different_conditions_share_the_pages_of_a_poll(data_source, even):
     data_source.show([*RUNNING, *pages(30)])
 
     async def main() -> None:
@@ -242,7 +242,7 @@ def test_waits_with_different_conditions_share_the_pages_of_a_look(data_source, 
     run_in_virtual_time(main())
 
 
-def test_the_shortest_interval_rules_as_soon_as_it_joins_and_until_it_leaves(data_source, even, looks):
+def test_the_shortest_interval_applies_while_its_wait_is_subscribed(data_source, even, looks):
     data_source.show(RUNNING)
 
     async def main() -> None:
@@ -258,7 +258,7 @@ def test_the_shortest_interval_rules_as_soon_as_it_joins_and_until_it_leaves(dat
     run_in_virtual_time(main())
 
 
-def test_the_interval_of_a_wait_that_has_ended_rules_no_more(data_source, even, looks):
+def test_the_interval_of_a_finished_wait_no_longer_applies(data_source, even, looks):
     data_source.show([*SUCCEEDED, listed("other", "SYNCING")])
 
     async def main() -> None:
@@ -271,7 +271,7 @@ def test_the_interval_of_a_wait_that_has_ended_rules_no_more(data_source, even, 
     assert looks.pauses(data_source) == [60, 60]
 
 
-def test_a_shorter_interval_that_joins_just_after_a_look_waits_for_its_own_turn(data_source, even, looks):
+def test_a_shorter_interval_does_not_cause_a_poll_right_after_another(data_source, even, looks):
     data_source.show(RUNNING)
 
     async def main() -> None:
@@ -359,7 +359,7 @@ def test_only_equal_aws_parameters_share_a_client(data_source, clients, monkeypa
 # Newcomers
 
 
-def test_a_newcomer_is_shown_the_last_look_without_a_call(data_source, even):
+def test_a_wait_that_joins_uses_the_last_reading_without_a_call(data_source, even):
     data_source.show([*RUNNING, listed("earlier")])
 
     async def main() -> None:
@@ -394,7 +394,7 @@ def test_a_reading_from_before_a_wait_does_not_say_in_its_log_that_there_is_no_j
     run_in_virtual_time(main())
 
 
-def test_a_reading_older_than_the_interval_of_a_newcomer_is_not_reused(data_source, even, looks):
+def test_a_reading_older_than_a_waits_interval_is_not_reused(data_source, even, looks):
     data_source.show(RUNNING)
 
     async def main() -> None:
@@ -410,7 +410,7 @@ def test_a_reading_older_than_the_interval_of_a_newcomer_is_not_reused(data_sour
     assert looks.times[data_source.data_source_id] == [0, 161]
 
 
-def test_a_newcomer_whose_interval_is_shorter_than_the_age_of_a_reading_does_not_pass_on_it(data_source, even, looks):
+def test_a_wait_does_not_pass_with_a_reading_older_than_its_interval(data_source, even, looks):
     data_source.show(SUCCEEDED)
 
     async def main() -> None:
@@ -453,7 +453,7 @@ def test_a_wait_whose_deadline_comes_just_after_the_reading_of_others_has_a_poll
     run_in_virtual_time(main())
 
 
-def test_a_newcomer_is_not_told_not_found_by_a_look_older_than_its_grace(data_source, even):
+def test_a_reading_from_before_a_wait_does_not_fail_it_as_not_found(data_source, even):
     data_source.show([listed("other", "SYNCING")])
 
     async def main() -> None:
@@ -479,7 +479,7 @@ def test_a_job_counts_as_not_found_only_once_its_grace_is_over(data_source, even
     run_in_virtual_time(main())
 
 
-def test_a_newcomer_is_not_failed_by_a_look_from_before_it_joined(data_source, even):
+def test_a_reading_from_before_a_wait_does_not_fail_it(data_source, even):
     """The sync may have been started again since."""
     failed = listed("failed", "FAILED")
     again = listed("again", "SYNCING", StartTime=NEWEST_START + timedelta(hours=1))
@@ -500,7 +500,7 @@ def test_a_newcomer_is_not_failed_by_a_look_from_before_it_joined(data_source, e
     run_in_virtual_time(main())
 
 
-def test_newcomers_that_need_an_older_page_cause_one_look(data_source, even, looks):
+def test_waits_that_need_an_older_page_share_one_poll(data_source, even, looks):
     data_source.show([*RUNNING, *pages(25)])
 
     async def main() -> None:
@@ -517,7 +517,7 @@ def test_newcomers_that_need_an_older_page_cause_one_look(data_source, even, loo
     run_in_virtual_time(main())
 
 
-def test_a_newcomer_that_needs_an_older_page_is_served_by_the_look_under_way(data_source, even, looks):
+def test_a_wait_that_needs_an_older_page_is_served_by_the_current_poll(data_source, even, looks):
     data_source.show([*RUNNING, *pages(25)])
 
     async def main() -> None:
@@ -537,7 +537,7 @@ def test_a_newcomer_that_needs_an_older_page_is_served_by_the_look_under_way(dat
     run_in_virtual_time(main())
 
 
-def test_waits_that_join_during_a_look_are_told_by_it(data_source, even, looks):
+def test_waits_that_join_during_a_poll_are_served_by_it(data_source, even, looks):
     data_source.show(SUCCEEDED)
     looks.gate.clear()
 
@@ -573,7 +573,7 @@ def test_transient_errors_back_off_exponentially_up_to_a_cap(data_source, even, 
     run_in_virtual_time(main())
 
 
-def test_an_interval_above_the_cap_is_kept_while_looks_fail(data_source, even, looks):
+def test_an_interval_above_the_cap_is_kept_while_polls_fail(data_source, even, looks):
     throttle(data_source)
 
     async def main() -> None:
@@ -585,7 +585,7 @@ def test_an_interval_above_the_cap_is_kept_while_looks_fail(data_source, even, l
     run_in_virtual_time(main())
 
 
-def test_a_look_that_succeeds_ends_the_back_off(data_source, even, looks):
+def test_a_successful_poll_ends_the_back_off(data_source, even, looks):
     data_source.show(RUNNING)
     throttle(data_source, times=3)
 
@@ -600,7 +600,7 @@ def test_a_look_that_succeeds_ends_the_back_off(data_source, even, looks):
     run_in_virtual_time(main())
 
 
-def test_newcomers_do_not_break_into_the_back_off(data_source, even, looks):
+def test_waits_that_join_do_not_shorten_the_back_off(data_source, even, looks):
     data_source.show([*RUNNING, *pages(25)])
 
     async def main() -> None:
@@ -628,7 +628,7 @@ def test_newcomers_do_not_break_into_the_back_off(data_source, even, looks):
         pytest.param({"error": "ExpiredTokenException", "status": 400}, id="expired credentials"),
     ],
 )
-def test_no_wait_fails_by_an_error_that_passes(data_source, even, fault):
+def test_a_transient_error_fails_no_wait(data_source, even, fault):
     data_source.show(SUCCEEDED)
     data_source.kendra.inject(LIST, times=3, **fault)
 
@@ -718,7 +718,7 @@ def test_clients_are_rebuilt_after_a_while_so_that_an_edited_connection_is_notic
 # Deadlines
 
 
-def test_a_wait_that_times_out_has_looked_at_its_deadline(data_source, even, looks):
+def test_a_wait_polls_at_its_deadline_before_it_times_out(data_source, even, looks):
     data_source.show(RUNNING)
 
     async def main() -> None:
@@ -758,7 +758,7 @@ def test_a_time_out_says_in_which_state_the_job_was(data_source, even):
     run_in_virtual_time(main())
 
 
-def test_deadlines_close_together_do_not_make_a_call_each(data_source, even, looks):
+def test_close_deadlines_do_not_cause_a_call_each(data_source, even, looks):
     data_source.show(RUNNING)
 
     async def main() -> None:
@@ -770,7 +770,7 @@ def test_deadlines_close_together_do_not_make_a_call_each(data_source, even, loo
     run_in_virtual_time(main())
 
 
-def test_deadlines_close_together_do_not_disturb_a_wait_that_has_none(data_source, even):
+def test_close_deadlines_do_not_affect_a_wait_without_one(data_source, even):
     data_source.show(RUNNING)
 
     async def main() -> None:
@@ -783,7 +783,7 @@ def test_deadlines_close_together_do_not_disturb_a_wait_that_has_none(data_sourc
     run_in_virtual_time(main())
 
 
-def test_deadlines_close_together_do_not_make_a_call_each_while_looks_fail(data_source, even, looks):
+def test_close_deadlines_do_not_cause_a_call_each_while_polls_fail(data_source, even, looks):
     throttle(data_source)
 
     async def main() -> None:
@@ -794,7 +794,7 @@ def test_deadlines_close_together_do_not_make_a_call_each_while_looks_fail(data_
     run_in_virtual_time(main())
 
 
-def test_a_wait_that_begins_long_after_its_deadline_still_looks_once(data_source, even):
+def test_a_wait_that_begins_long_after_its_deadline_still_polls_once(data_source, even):
     """The triggerer was down meanwhile, and the job has finished."""
     data_source.show(SUCCEEDED)
 
@@ -804,7 +804,7 @@ def test_a_wait_that_begins_long_after_its_deadline_still_looks_once(data_source
     run_in_virtual_time(main())
 
 
-def test_a_wait_times_out_though_the_look_hangs(data_source, even, looks):
+def test_a_wait_times_out_even_if_its_last_poll_hangs(data_source, even, looks):
     data_source.show(RUNNING)
 
     async def main() -> None:
@@ -825,7 +825,7 @@ def test_a_wait_times_out_though_the_look_hangs(data_source, even, looks):
     run_in_virtual_time(main())
 
 
-def test_a_wait_that_begins_after_its_deadline_times_out_though_the_look_hangs(data_source, even, looks):
+def test_a_wait_that_begins_after_its_deadline_times_out_even_if_its_poll_hangs(data_source, even, looks):
     data_source.show(RUNNING)
 
     async def main() -> None:
@@ -844,7 +844,7 @@ def test_a_wait_that_begins_after_its_deadline_times_out_though_the_look_hangs(d
     run_in_virtual_time(main())
 
 
-def test_the_time_that_waits_go_by_has_a_zone():
+def test_the_clock_of_waits_has_a_time_zone():
     assert _clock.utcnow().utcoffset() == timedelta(0)
 
 
@@ -876,7 +876,7 @@ def wait_in_worker(
     )
 
 
-def test_a_worker_looks_at_each_interval_and_logs_what_changes(data_source, clock):
+def test_a_worker_polls_at_each_interval_and_logs_changes(data_source, clock):
     data_source.show(RUNNING, RUNNING, [listed("job", "SYNCING_INDEXING")], SUCCEEDED)
     lines: list[str] = []
     assert isinstance(wait_in_worker(data_source, log=lines.append), Satisfied)
@@ -887,7 +887,7 @@ def test_a_worker_looks_at_each_interval_and_logs_what_changes(data_source, cloc
     ]
 
 
-def test_a_worker_that_times_out_has_looked_at_its_deadline_and_says_what_it_saw(data_source, clock):
+def test_a_worker_polls_at_its_deadline_and_reports_the_last_state(data_source, clock):
     data_source.show(RUNNING)
     outcome = wait_in_worker(data_source, timeout=90)
     assert clock.sleeps == [60, 30]
@@ -900,13 +900,13 @@ def test_a_worker_that_times_out_has_looked_at_its_deadline_and_says_what_it_saw
     )
 
 
-def test_a_worker_always_pauses_between_looks(data_source, clock):
+def test_a_worker_always_pauses_between_polls(data_source, clock):
     data_source.show(RUNNING, SUCCEEDED)
     wait_in_worker(data_source, interval=0)
     assert clock.sleeps == [poller.MIN_INTERVAL]
 
 
-def test_a_worker_whose_looks_fail_still_knows_the_job_and_says_what_failed(data_source, clock):
+def test_a_worker_whose_polls_fail_still_names_the_job_and_the_error(data_source, clock):
     data_source.show(RUNNING)
     clock.at(30, lambda: throttle(data_source))
     lines: list[str] = []
@@ -917,7 +917,7 @@ def test_a_worker_whose_looks_fail_still_knows_the_job_and_says_what_failed(data
     assert "is SYNCING (no documents reported); the last poll failed: ThrottlingException: " in outcome.message
 
 
-def test_a_worker_gives_up_a_job_that_is_not_listed_once_its_grace_is_over(data_source, clock):
+def test_a_worker_fails_once_a_job_has_been_missing_for_not_found_timeout(data_source, clock):
     data_source.show([])
     outcome = wait_in_worker(data_source)
     assert isinstance(outcome, Failed)
@@ -992,7 +992,7 @@ def test_nothing_is_left_when_the_only_wait_is_cancelled_at_any_turn_of_its_star
     run_in_virtual_time(main())
 
 
-def test_a_wait_cancelled_during_a_look_leaves_the_others_their_look(data_source, clients, looks):
+def test_cancelling_a_wait_during_a_poll_does_not_cancel_it_for_other_waits(data_source, clients, looks):
     data_source.show(SUCCEEDED)
     looks.gate.clear()
 
@@ -1137,7 +1137,7 @@ class Overheard:
         return Waiting(history.jobs[0])
 
 
-def test_each_wait_logs_in_its_own_name_and_the_poll_in_none(data_source, even):
+def test_each_wait_logs_in_its_own_context_and_the_poll_in_none(data_source, even):
     data_source.show(RUNNING, [listed("job", "SYNCING_INDEXING")], SUCCEEDED)
     lines: list[tuple[str, str | None]] = []
     contexts: list[str | None] = []
@@ -1160,7 +1160,7 @@ def test_each_wait_logs_in_its_own_name_and_the_poll_in_none(data_source, even):
     assert set(contexts) == {None}
 
 
-def test_a_client_is_made_in_the_name_of_no_wait(data_source, monkeypatch):
+def test_a_client_is_created_outside_the_context_of_any_wait(data_source, monkeypatch):
     data_source.show(SUCCEEDED)
     contexts: list[str | None] = []
 
@@ -1179,7 +1179,7 @@ def test_a_client_is_made_in_the_name_of_no_wait(data_source, monkeypatch):
     assert contexts == [None]
 
 
-def test_a_thousand_waits_make_no_log_storm(data_source, even):
+def test_a_thousand_waits_do_not_flood_the_log(data_source, even):
     data_source.show(RUNNING)
     lines: Counter[int] = Counter()
 
@@ -1199,7 +1199,7 @@ def test_a_thousand_waits_make_no_log_storm(data_source, even):
     run_in_virtual_time(main())
 
 
-def test_of_a_failed_look_a_thousand_waits_hear_at_one_time_and_the_loop_has_its_turns_meanwhile(data_source, even):
+def test_a_thousand_waits_learn_of_a_failed_poll_without_blocking_the_event_loop(data_source, even):
     throttle(data_source)
     times: list[float] = []
     turns: list[int] = []
@@ -1222,7 +1222,7 @@ def test_of_a_failed_look_a_thousand_waits_hear_at_one_time_and_the_loop_has_its
     assert len(set(turns)) >= 1000 / poller._BATCH
 
 
-def test_a_time_out_while_looks_fail_says_in_which_state_the_job_was_last(data_source, even):
+def test_a_time_out_while_polls_fail_reports_the_last_known_state(data_source, even):
     data_source.show(RUNNING)
 
     async def main() -> None:
@@ -1419,7 +1419,7 @@ def test_a_wait_that_has_used_its_connection_before_outlasts_any_number_of_faile
     run_in_virtual_time(main())
 
 
-def test_a_connection_look_up_that_fails_otherwise_is_repeated_by_the_next_look(data_source, even, monkeypatch):
+def test_a_connection_look_up_that_fails_otherwise_is_repeated_by_the_next_poll(data_source, even, monkeypatch):
     data_source.show(SUCCEEDED)
     failures = iter([ConnectionError("the api-server is away"), TimeoutError()])
 

@@ -15,7 +15,7 @@ import pytest
 
 from airflow_provider_kendra import _clock
 from airflow_provider_kendra._aws import AwsParameters
-from airflow_provider_kendra._decisions import HeldUp, Waiting
+from airflow_provider_kendra._decisions import Blocked, Waiting
 from airflow_provider_kendra._waiting import freshness as freshness_waits
 from airflow_provider_kendra._waiting import poller, sources, threads
 from airflow_provider_kendra._waiting import wait as waits
@@ -220,7 +220,7 @@ def _one(source: DataSource) -> tuple[str, tuple[str, ...]]:
     return source.index_id, (source.data_source_id,)
 
 
-def test_of_an_index_its_data_sources_are_listed_anew_at_each_look(custom_data_source):
+def test_the_data_sources_of_an_index_are_listed_again_at_each_poll(custom_data_source):
     kendra = custom_data_source.kendra
 
     async def main():
@@ -241,7 +241,7 @@ def test_of_an_index_its_data_sources_are_listed_anew_at_each_look(custom_data_s
     run(main)
 
 
-def test_a_data_source_that_is_deleted_holds_nothing_up_and_fails_nothing(custom_data_source):
+def test_a_deleted_data_source_neither_blocks_nor_fails_a_wait(custom_data_source):
     kendra, deleted = custom_data_source.kendra, another(custom_data_source)
 
     async def main():
@@ -385,7 +385,7 @@ def test_a_wait_that_begins_long_after_its_deadline_has_one_poll_of_each_data_so
     run(main)
 
 
-def test_a_refusal_is_doubted_also_by_a_wait_that_begins_after_its_deadline(custom_data_source):
+def test_a_wait_that_begins_after_its_deadline_also_confirms_a_refusal(custom_data_source):
     kendra, refused = custom_data_source.kendra, another(custom_data_source)
 
     async def main():
@@ -441,7 +441,7 @@ def test_while_the_only_data_sources_are_being_created_the_wait_goes_on_and_says
         await until(90)
         assert not waiting.task.done()
         assert waiting.lines[0] == (
-            f"1 data source not fresh after 0 s: {custom_data_source.data_source_id} (it is still being created)"
+            f"1 data source not fresh after 0 s: {custom_data_source.data_source_id} (still being created)"
         )
         assert failed.data_source_id not in waiting.lines[0]
         kendra.set_data_source_status(*custom_data_source.ids, "ACTIVE")
@@ -457,7 +457,7 @@ def test_an_index_whose_data_sources_can_never_be_synced_fails_the_wait(custom_d
         custom_data_source.kendra.set_data_source_status(*custom_data_source.ids, status)
         outcome = await wait(custom_data_source.index_id, None).task
         assert outcome.failure is Failure.REFUSED
-        assert "has no ACTIVE data source" in outcome.message
+        assert "has no ACTIVE, UPDATING or CREATING data source" in outcome.message
 
     run(main)
 
@@ -473,7 +473,7 @@ def test_an_index_without_data_sources_fails_the_wait(local_kendra):
 
 
 @pytest.mark.parametrize("operation", [LIST, LIST_SOURCES])
-def test_transient_trouble_ends_no_wait(custom_data_source, operation):
+def test_transient_errors_end_no_wait(custom_data_source, operation):
     async def main():
         custom_data_source.kendra.inject(operation, error="ThrottlingException", times=5)
         custom_data_source.show([begins(0, "good")])
@@ -482,7 +482,7 @@ def test_transient_trouble_ends_no_wait(custom_data_source, operation):
     run(main)
 
 
-def test_at_its_deadline_it_names_who_holds_it_up(custom_data_source):
+def test_a_time_out_names_the_data_sources_that_are_not_fresh(custom_data_source):
     stale = another(custom_data_source)
 
     async def main():
@@ -491,7 +491,10 @@ def test_at_its_deadline_it_names_who_holds_it_up(custom_data_source):
         outcome = await wait(custom_data_source.index_id, None, timeout=600).task
         assert asyncio.get_running_loop().time() == 600
         assert outcome.failure is Failure.TIMED_OUT
-        assert f"not fresh: {stale.data_source_id} (last acceptable sync 2:10:00 ago; no sync runs)" in outcome.message
+        assert (
+            f"not fresh: {stale.data_source_id} (last acceptable sync 2:10:00 ago; no sync is running)"
+            in outcome.message
+        )
 
     run(main)
 
@@ -500,13 +503,13 @@ THROTTLED = Waiting(error="ThrottlingException: An error occurred (ThrottlingExc
 
 
 class TestFreshnessLog:
-    def lines(self, *polls: HeldUp, every: float = 60) -> list[str]:
+    def lines(self, *polls: Blocked, every: float = 60) -> list[str]:
         log = freshness_log("start_time", at(0))
         lines = (log.line(seen, at(every * n)) for n, seen in enumerate(polls))
         return [line for line in lines if line]
 
     def test_polls_that_fail_alternately_for_two_hours_are_summed_up(self) -> None:
-        polls = [HeldUp({"one": THROTTLED if n % 2 else Waiting(), "two": Waiting()}) for n in range(121)]
+        polls = [Blocked({"one": THROTTLED if n % 2 else Waiting(), "two": Waiting()}) for n in range(121)]
         lines = self.lines(*polls)
         assert lines[:3] == [
             "2 data sources not fresh after 0 s: one (no acceptable sync), two (no acceptable sync)",
@@ -518,7 +521,7 @@ class TestFreshnessLog:
         assert len(lines) == 25
 
     def test_the_first_line_without_errors_says_so(self) -> None:
-        lines = self.lines(HeldUp({"one": THROTTLED}), *[HeldUp({"one": Waiting()})] * 2, every=300)
+        lines = self.lines(Blocked({"one": THROTTLED}), *[Blocked({"one": Waiting()})] * 2, every=300)
         assert lines[1:] == [
             "Polls succeed again. 1 data source not fresh after 300 s: one (no acceptable sync)",
             "1 data source not fresh after 600 s: one (no acceptable sync)",
@@ -538,7 +541,7 @@ class TestFreshnessLog:
             start_time=at(-9_000_000),
         )
         decisions = {each: Waiting(job, None if each == ids[0] else trouble, stale=job) for each in ids}
-        seen = HeldUp(decisions)
+        seen = Blocked(decisions)
         for line in self.lines(*[seen] * 1500):
             assert len(line.encode()) < 200, line
             named = sum(each in line for each in ids)
@@ -546,7 +549,7 @@ class TestFreshnessLog:
             assert (f" and {sources - named} more" in line) is (named < sources)
 
 
-def test_its_log_names_who_holds_it_up_at_each_change_and_is_no_storm(custom_data_source):
+def test_the_log_names_stale_data_sources_at_each_change_without_flooding(custom_data_source):
     stale = another(custom_data_source)
 
     async def main():
@@ -573,7 +576,7 @@ def test_its_log_names_who_holds_it_up_at_each_change_and_is_no_storm(custom_dat
 # In a worker
 
 
-def test_a_wait_that_joins_others_says_at_once_who_holds_it_up(custom_data_source):
+def test_a_wait_that_joins_others_names_stale_data_sources_at_once(custom_data_source):
     custom_data_source.show([])
 
     async def main() -> None:
@@ -635,7 +638,7 @@ def hang(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Gate]]:
         gate.open.set()
 
 
-def poll_all(source: DataSource, *ids: str, seconds: float = 3600, **parameters: Any) -> AllFresh | Failed | HeldUp:
+def poll_all(source: DataSource, *ids: str, seconds: float = 3600, **parameters: Any) -> AllFresh | Failed | Blocked:
     """Read these data sources, or all of the index, once, at most until so many seconds from now."""
     hook = KendraSyncJobsHook._of(AWS)
     _ = hook.conn  # made before the time begins to run
@@ -653,7 +656,7 @@ def test_a_worker_stops_reading_at_its_deadline_and_says_what_gave_no_answer(cus
     outcome = poll_all(custom_data_source, *ids, seconds=5)
     assert outcome.failure is Failure.TIMED_OUT
     assert f"not fresh: {hanging.data_source_id} (" in outcome.message
-    assert "no answer came before the time-out" in outcome.message
+    assert "no response before the time-out" in outcome.message
     assert custom_data_source.data_source_id not in outcome.message
 
 
@@ -661,7 +664,7 @@ def test_a_worker_stops_listing_at_its_deadline(custom_data_source, hang):
     hang(custom_data_source.index_id)
     outcome = poll_all(custom_data_source, seconds=0.2)
     assert outcome.failure is Failure.TIMED_OUT
-    assert "no answer came before the time-out" in outcome.message
+    assert "no response before the time-out" in outcome.message
 
 
 def test_a_data_source_that_hangs_does_not_delay_the_failure_of_another(custom_data_source, hang):
@@ -700,7 +703,7 @@ def test_a_worker_whose_time_is_over_still_reads_each_data_source_once(custom_da
     assert isinstance(poll_all(custom_data_source, *ids, seconds=-3600), AllFresh)
 
 
-def test_a_worker_lists_again_before_it_believes_that_a_data_source_is_refused(custom_data_source, monkeypatch):
+def test_a_worker_lists_again_before_it_fails_on_a_refused_data_source(custom_data_source, monkeypatch):
     deleted = another(custom_data_source)
     custom_data_source.show([begins(0, "good")])
     list_data_sources = KendraSyncJobsHook.list_data_sources
@@ -716,7 +719,7 @@ def test_a_worker_lists_again_before_it_believes_that_a_data_source_is_refused(c
     assert custom_data_source.kendra.call_count(LIST_SOURCES) == 2
 
 
-def test_a_worker_believes_a_refusal_of_what_is_still_listed(custom_data_source):
+def test_a_worker_fails_if_the_refused_data_source_is_still_listed(custom_data_source):
     custom_data_source.kendra.inject(LIST, error="AccessDeniedException")
     outcome = poll_all(custom_data_source)
     assert outcome.failure is Failure.REFUSED
@@ -724,7 +727,7 @@ def test_a_worker_believes_a_refusal_of_what_is_still_listed(custom_data_source)
     assert custom_data_source.kendra.call_count(LIST_SOURCES) == 2
 
 
-def test_a_worker_does_not_believe_a_refusal_while_listing_fails(custom_data_source, monkeypatch):
+def test_a_worker_does_not_fail_on_a_refusal_while_listing_fails(custom_data_source, monkeypatch):
     list_data_sources, calls = KendraSyncJobsHook.list_data_sources, []
 
     def fail_the_second_time(hook, index_id):
@@ -735,13 +738,13 @@ def test_a_worker_does_not_believe_a_refusal_while_listing_fails(custom_data_sou
 
     monkeypatch.setattr(KendraSyncJobsHook, "list_data_sources", fail_the_second_time)
     custom_data_source.kendra.inject(LIST, error="AccessDeniedException")
-    assert isinstance(poll_all(custom_data_source), HeldUp)
+    assert isinstance(poll_all(custom_data_source), Blocked)
 
 
 # Watchers
 
 
-def test_a_watcher_tells_each_finished_job_once_oldest_first_and_all_of_a_look_at_once(custom_data_source):
+def test_a_watcher_reports_each_finished_job_once_and_those_of_a_poll_together_oldest_first(custom_data_source):
     def job(number: int, status: str = "SUCCEEDED") -> dict[str, Any]:
         return listed(f"job-{number}", status, StartTime=NEWEST_START + timedelta(hours=number))
 
@@ -794,7 +797,7 @@ def test_without_a_cursor_an_empty_history_is_a_beginning_too(custom_data_source
     run(main)
 
 
-def test_a_cursor_whose_job_is_listed_no_more_still_tells_what_is_newer(custom_data_source):
+def test_a_cursor_still_identifies_newer_jobs_when_its_own_job_is_gone(custom_data_source):
     cursor = {"execution_id": "gone", "start_time": NEWEST_START.isoformat()}
 
     async def main():
@@ -812,7 +815,7 @@ def test_a_cursor_whose_job_is_listed_no_more_still_tells_what_is_newer(custom_d
     run(main)
 
 
-def test_of_jobs_that_started_at_the_same_moment_none_is_missed(custom_data_source):
+def test_jobs_with_equal_start_times_are_all_reported(custom_data_source):
     async def main():
         custom_data_source.show([listed("first")])
         watcher = Watched(custom_data_source, {})
@@ -826,7 +829,7 @@ def test_of_jobs_that_started_at_the_same_moment_none_is_missed(custom_data_sour
 
 
 @pytest.mark.parametrize("error", ["ThrottlingException", "AccessDeniedException", "ResourceNotFoundException"])
-def test_a_watcher_goes_on_over_errors_and_says_so_once(custom_data_source, error):
+def test_a_watcher_continues_after_errors_and_logs_them_once(custom_data_source, error):
     async def main():
         custom_data_source.kendra.inject(LIST, error=error, times=4)
         custom_data_source.show([begins(0, "job")])
@@ -841,7 +844,7 @@ def test_a_watcher_goes_on_over_errors_and_says_so_once(custom_data_source, erro
     run(main)
 
 
-def test_a_watcher_whose_polls_fail_alternately_for_two_hours_says_little(custom_data_source):
+def test_a_watcher_whose_polls_fail_alternately_for_two_hours_logs_little(custom_data_source):
     async def main():
         watcher = Watched(custom_data_source, {})
         for minute in range(0, 120, 2):
@@ -853,7 +856,7 @@ def test_a_watcher_whose_polls_fail_alternately_for_two_hours_says_little(custom
     run(main)
 
 
-def test_a_slow_reader_gets_what_several_looks_have_found_at_once(custom_data_source):
+def test_a_slow_reader_gets_the_jobs_of_several_polls_at_once(custom_data_source):
     def job(number: int) -> dict[str, Any]:
         return listed(f"job-{number}", StartTime=NEWEST_START + timedelta(hours=number))
 

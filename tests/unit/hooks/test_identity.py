@@ -49,10 +49,10 @@ REFUSED = {
     "of another service": (encoded(**PAIR, conn_type="postgres"), "'postgres'"),
     "of another service of AWS": (encoded(conn_type="emr"), "'emr'"),
     "another service's URI": (f"http://me:{SECRET}@example.com", "'http'"),
-    "extra that is no JSON": (encoded(**PAIR, extra=f"{{'role_arn': '{SECRET}'}}"), "no valid JSON object"),
-    "extra that is a list": (encoded(extra='["role_arn"]'), "no valid JSON object"),
-    "extra encoded twice": (encoded(extra=json.dumps(json.dumps({"role_arn": ROLE}))), "no valid JSON object"),
-    "extra of a URI that is no JSON": (f"aws://?__extra__={quote('{role_arn')}", "no valid JSON object"),
+    "extra that is no JSON": (encoded(**PAIR, extra=f"{{'role_arn': '{SECRET}'}}"), "not a valid JSON object"),
+    "extra that is a list": (encoded(extra='["role_arn"]'), "not a valid JSON object"),
+    "extra encoded twice": (encoded(extra=json.dumps(json.dumps({"role_arn": ROLE}))), "not a valid JSON object"),
+    "extra of a URI that is no JSON": (f"aws://?__extra__={quote('{role_arn')}", "not a valid JSON object"),
     "broken JSON": (encoded(**PAIR)[:-1], "AIRFLOW_CONN_OTHER"),
     "JSON encoded twice": (json.dumps(encoded(**PAIR)), "AIRFLOW_CONN_OTHER"),
     "a list": (f"[{encoded(**PAIR)}]", "AIRFLOW_CONN_OTHER"),
@@ -335,4 +335,4 @@ def test_a_connection_in_the_environment_that_airflow_calls_undefined_is_called_
     monkeypatch.setenv("AIRFLOW_CONN_OTHER", encoded(**PAIR, extra="{"))
     monkeypatch.setattr(BaseHook, "get_connection", MagicMock(side_effect=AirflowNotFoundException("no such")))
     hook = KendraSyncJobsHook._of(AwsParameters("other"))
-    assert "no valid JSON object" in refusal_of(source, lambda: hook.list_sync_jobs(*source.ids))
+    assert "not a valid JSON object" in refusal_of(source, lambda: hook.list_sync_jobs(*source.ids))

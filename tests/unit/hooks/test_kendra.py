@@ -97,7 +97,7 @@ class TestReading:
 
     @pytest.mark.parametrize("limit", [0, -1])
     def test_a_limit_below_1_is_refused(self, hook, data_source, limit):
-        with pytest.raises(ValueError, match=f"limit is {limit}, but must be 1 or more"):
+        with pytest.raises(ValueError, match=f"limit is {limit}, but must be a whole number of 1 or more"):
             hook.list_sync_jobs(*data_source.ids, limit=limit)
 
     def test_the_page_size_is_what_is_asked_for(self, hook, data_source):
@@ -131,7 +131,7 @@ class TestReading:
             **dict.fromkeys(("error_message", "data_source_error_code")),
         }
 
-    def test_a_job_of_which_nothing_is_said_is_listed_too(self, hook, data_source):
+    def test_a_job_without_any_details_is_listed(self, hook, data_source):
         data_source.show([{}, listed("e")])
         assert execution_ids(hook.list_sync_jobs(*data_source.ids)) == ["", "e"]
 
@@ -157,11 +157,11 @@ class TestReading:
     def test_a_page_that_is_given_again_and_again_is_an_error_and_no_endless_loop(self, hook, data_source):
         data_source.show_long_history(35)
         data_source.kendra.inject(LIST, next_token="repeated")
-        with pytest.raises(KendraError, match="gave the same page of the history of data source"):
+        with pytest.raises(KendraError, match="returned the same page of the history of data source"):
             hook.list_sync_jobs(*data_source.ids)
         assert data_source.kendra.call_count(LIST) <= 3
 
-    def test_a_job_that_is_not_there_is_told_with_all_three_ids(self, hook, data_source):
+    def test_a_missing_job_is_an_error_that_names_all_three_ids(self, hook, data_source):
         data_source.show_long_history(15)
         with pytest.raises(KendraSyncJobNotFoundError, match="has no sync job other") as caught:
             hook.get_sync_job(*data_source.ids, "other")
@@ -306,7 +306,7 @@ class TestDataSources:
         with Stubber(hook.conn) as stubber:
             for _ in range(2):
                 stubber.add_response("list_data_sources", {"SummaryItems": [{"Id": "a"}], "NextToken": "1"})
-            with pytest.raises(KendraError, match="gave the same page of the data sources of index"):
+            with pytest.raises(KendraError, match="returned the same page of the data sources of index"):
                 list(hook.list_data_sources(INDEX_ID))
 
     @pytest.mark.parametrize("cycle", ["AB", "ABC", "ABCB"])
@@ -319,7 +319,7 @@ class TestDataSources:
         with Stubber(hook.conn) as stubber:
             for _ in range(10):
                 stubber.add_response(method, {"NextToken": next(tokens)})
-            with pytest.raises(KendraError, match="gave the same page"):
+            with pytest.raises(KendraError, match="returned the same page"):
                 list(read(*ids))
 
     @pytest.mark.parametrize(("index_id", "message"), [("short", "index_id"), (f"d|{INDEX_ID}", "CloudFormation")])
@@ -343,11 +343,11 @@ class TestConnection:
         ("fault", "said"),
         [
             (AirflowNotFoundException("not defined"), "is not defined"),
-            (ImportError("cannot import name 'SUPERVISOR_COMMS'"), "is out of reach here"),
+            (ImportError("cannot import name 'SUPERVISOR_COMMS'"), "cannot be looked up here"),
         ],
         ids=["not defined", "Airflow cannot look it up"],
     )
-    def test_a_connection_that_is_not_to_be_had_is_named_and_becomes_no_other_identity(
+    def test_an_unavailable_connection_is_named_and_never_replaced_by_another_identity(
         self, local_kendra, monkeypatch, fault, said
     ):
         def not_found(*_, **__):
@@ -569,7 +569,7 @@ class TestLookingTheConnectionUp:
         monkeypatch.setenv("AIRFLOW_CONN_BROKEN", value)
         hook = KendraSyncJobsHook("broken")
         hook._retry_connection_lookups()
-        with pytest.raises(KendraRequestError, match="AIRFLOW_CONN_BROKEN is no valid JSON"):
+        with pytest.raises(KendraRequestError, match="AIRFLOW_CONN_BROKEN is neither valid JSON"):
             _ = hook.conn
         assert clock.now == 1000
 
@@ -643,20 +643,20 @@ class TestStart:
     @pytest.mark.parametrize(
         "fault", [{"reset": "after"}, {"body": "not-json"}, {"body": "truncated"}, {"body": "empty"}], ids=str
     )
-    def test_an_answer_that_is_lost_is_made_up_for_from_the_history(self, hook, source, fault):
+    def test_a_lost_response_is_resolved_from_the_history(self, hook, source, fault):
         source.kendra.inject(START, times=1, **fault)
         execution_id = hook.start_sync_job(*source.ids)
         assert self.started(source) == [execution_id]
         assert self.starts(source) == 1
 
-    def test_a_lost_answer_is_made_up_for_behind_pages_without_jobs(self, hook, source):
+    def test_a_lost_response_is_resolved_behind_empty_pages(self, hook, source):
         source.kendra.inject(START, times=1, reset="after")
         with pages_without_jobs_first():
             execution_id = hook.start_sync_job(*source.ids)
         assert self.started(source) == [execution_id]
         assert self.starts(source) == 1
 
-    def test_a_running_sync_behind_pages_without_jobs_is_told_with_its_job(self, hook, source):
+    def test_a_running_sync_behind_empty_pages_is_reported_with_its_job(self, hook, source):
         running = source.start()
         with pages_without_jobs_first(), pytest.raises(KendraSyncJobAlreadyRunningError) as caught:
             hook.start_sync_job(*source.ids)
@@ -671,7 +671,7 @@ class TestStart:
         assert self.starts(source) == 1
 
     @pytest.mark.parametrize("looks", [1, 2, 5])
-    def test_a_lost_answer_is_made_up_for_also_when_the_job_is_not_listed_at_once(self, hook, source, looks):
+    def test_a_lost_response_is_resolved_even_if_the_job_is_listed_late(self, hook, source, looks):
         source.kendra.set_listing_delay(looks)
         source.kendra.inject(START, times=1, reset="after")
         execution_id = hook.start_sync_job(*source.ids)
@@ -679,7 +679,7 @@ class TestStart:
         assert self.starts(source) == 1
 
     @pytest.mark.parametrize("outcome", ["SUCCEEDED", "FAILED", "INCOMPLETE", "ABORTED"])
-    def test_a_lost_answer_is_made_up_for_also_when_the_job_has_ended_by_then(self, hook, source, outcome):
+    def test_a_lost_response_is_resolved_even_if_the_job_has_ended(self, hook, source, outcome):
         source.kendra.set_sync_duration(0)
         source.kendra.set_next_outcome(*source.ids, outcome)
         source.kendra.inject(START, times=1, reset="after")
@@ -687,7 +687,7 @@ class TestStart:
         assert self.started(source) == [execution_id]
         assert self.starts(source) == 1
 
-    def test_a_lost_answer_is_made_up_for_also_when_looking_meets_trouble(self, hook, source, monkeypatch):
+    def test_a_lost_response_is_resolved_even_if_reading_the_history_fails_at_first(self, hook, source, monkeypatch):
         self.answer_with(monkeypatch, 500, then=lambda: source.kendra.inject(LIST, status=503, times=2))
         execution_id = hook.start_sync_job(*source.ids)
         assert self.started(source) == [execution_id]
@@ -733,20 +733,20 @@ class TestStart:
         execution_id = hook.start_sync_job(*source.ids)
         assert self.started(source) == [execution_id]
 
-    def test_a_throttled_look_before_the_start_does_no_harm(self, hook, source):
+    def test_a_throttled_read_before_the_start_is_retried(self, hook, source):
         source.kendra.inject(LIST, times=2, error="ThrottlingException")
         execution_id = hook.start_sync_job(*source.ids)
         assert self.started(source) == [execution_id]
         assert self.starts(source) == 1
 
-    def test_expired_credentials_are_met_with_a_fresh_client(self, hook, source):
+    def test_expired_credentials_lead_to_a_new_client(self, hook, source):
         before = hook.conn
         source.kendra.inject(START, times=1, error="ExpiredTokenException")
         hook.start_sync_job(*source.ids)
         assert hook.conn is not before
 
     @pytest.mark.parametrize("code", ["AccessDeniedException", "ValidationException", "ResourceNotFoundException"])
-    def test_what_will_not_pass_is_raised_at_once(self, hook, source, clock, code):
+    def test_a_permanent_error_is_raised_at_once(self, hook, source, clock, code):
         source.kendra.inject(START, error=code)
         now = clock.now
         with pytest.raises(aws.ClientError) as caught:
@@ -754,7 +754,7 @@ class TestStart:
         assert error_code(caught) == code
         assert (self.starts(source), clock.now) == (1, now)
 
-    def test_a_running_sync_is_told_with_its_job(self, hook, source):
+    def test_a_running_sync_is_reported_with_its_job(self, hook, source):
         running = source.start()
         with pytest.raises(
             KendraSyncJobAlreadyRunningError, match=f"wait for it to end, or stop it.*{running}"
@@ -771,7 +771,7 @@ class TestStart:
         assert caught.value.job.execution_id == running
         assert self.started(source) == [running]
 
-    def test_a_running_sync_that_is_not_listed_yet_is_told_once_it_is(self, hook, source):
+    def test_a_running_sync_is_reported_once_it_is_listed(self, hook, source):
         source.kendra.set_listing_delay(2)
         running = source.start()
         with pytest.raises(KendraSyncJobAlreadyRunningError) as caught:
@@ -780,7 +780,7 @@ class TestStart:
         assert self.started(source) == [running]
 
     @pytest.mark.parametrize("code", ["ResourceInUseException", "ConflictException"])
-    def test_a_data_source_in_use_by_nothing_that_is_listed_is_told_after_a_while(self, hook, source, clock, code):
+    def test_a_data_source_in_use_without_a_listed_sync_is_an_error_after_a_while(self, hook, source, clock, code):
         source.kendra.inject(START, error=code)
         with pytest.raises(KendraSyncJobAlreadyRunningError, match="in use") as caught:
             hook.start_sync_job(*source.ids)
@@ -810,7 +810,7 @@ class TestStartOnLongHistory:
         hook.start_sync_job(*data_source.ids)
         assert data_source.kendra.call_count(LIST) == 1
 
-    def test_a_lost_answer_costs_one_page_a_look(self, hook, data_source, clock):
+    def test_resolving_a_lost_response_reads_one_page_at_a_time(self, hook, data_source, clock):
         hours = [listed(f"job-{n}", StartTime=NEWEST_START - timedelta(hours=n)) for n in range(300)]
         data_source.show(hours, [listed("mine", "SYNCING", StartTime=NEWEST_START + timedelta(hours=1)), *hours])
         data_source.kendra.inject(START, times=1, reset="after")
@@ -893,7 +893,7 @@ class TestErrors:
             ("UnknownOperationException", 400, ErrorKind.PERMANENT),
         ],
     )
-    def test_any_other_answer_is_told_by_code_or_http_status(self, code, status, kind):
+    def test_other_responses_are_classified_by_code_or_http_status(self, code, status, kind):
         assert classify_error(client_error(code, status)) is kind
 
     @pytest.mark.parametrize(
@@ -930,7 +930,7 @@ class TestErrors:
         ],
         ids=lambda value: type(value).__name__,
     )
-    def test_any_other_error_is_told_by_its_class(self, error, kind):
+    def test_other_errors_are_classified_by_their_class(self, error, kind):
         assert classify_error(error) is kind
 
     @pytest.mark.parametrize(
@@ -955,7 +955,7 @@ class TestErrors:
     def test_a_client_error_without_any_details_is_transient(self):
         assert classify_error(aws.ClientError({}, LIST)) is ErrorKind.TRANSIENT
 
-    def test_errors_of_a_real_call_are_told_apart(self, data_source, local_kendra):
+    def test_errors_of_a_real_call_are_distinguished(self, data_source, local_kendra):
         kinds = []
         hook = hook_for(local_kendra.connection_json, attempts=1)
         for fault in ({"error": "AccessDeniedException"}, {"error": "ResourceInUseException"}, {"reset": "before"}):

@@ -147,7 +147,7 @@ def test_a_document_that_is_wrong_is_not_sent_again(batch):
 def test_all_that_failed_is_in_one_error_after_everything_was_sent(batch):
     batch.refuse("document-3", "document-21", error_code="InvalidRequest")
     batch.refuse("document-4")
-    with pytest.raises(KendraDocumentsError, match="did not take 3 documents") as raised:
+    with pytest.raises(KendraDocumentsError, match="rejected 3 documents") as raised:
         batch.put(documents(25))
     assert {each["Id"]: each["ErrorCode"] for each in raised.value.failures} == {
         "document-3": "InvalidRequest",
@@ -335,8 +335,8 @@ def test_an_error_raises_as_it_is_when_no_document_has_failed(batch):
         ([{"Blob": b"text"}], r"documents\[0\] has no Id"),
         ([{"Id": "", "Blob": b"text"}], r"documents\[0\] has no Id"),
         ([{"Id": 7, "Blob": b"text"}], r"documents\[0\] has the Id 7, but it must be text"),
-        ([{"Id": "a", "Attributes": {"_category": "news"}}], r"documents\[0\] has Attributes that are no list"),
-        ([{"Id": "a", "Attributes": ["news"]}], r"documents\[0\] has Attributes that are no list"),
+        ([{"Id": "a", "Attributes": {"_category": "news"}}], r"documents\[0\] has Attributes that are not a list"),
+        ([{"Id": "a", "Attributes": ["news"]}], r"documents\[0\] has Attributes that are not a list"),
     ],
 )
 def test_what_is_no_list_of_documents_is_refused_in_a_sentence_before_anything_is_sent(batch, wrong, sentence):

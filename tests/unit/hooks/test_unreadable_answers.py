@@ -95,7 +95,7 @@ def test_a_stop_may_be_answered_with_nothing(serve: Callable[..., Service]) -> N
 
 def test_pages_without_jobs_and_ever_new_tokens_come_to_an_end(serve: Callable[..., Service]) -> None:
     service = serve(lambda number: json.dumps({"History": [], "NextToken": f"token-{number}"}).encode())
-    with pytest.raises(KendraError, match="pages in a row hold no sync job"):
+    with pytest.raises(KendraError, match="consecutive pages have no sync job"):
         KendraSyncJobsHook().list_sync_jobs(INDEX, SOURCE)
     assert service.calls == MAX_EMPTY_PAGES + 1
 

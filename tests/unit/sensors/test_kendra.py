@@ -47,7 +47,7 @@ class TestArguments:
     @pytest.mark.parametrize(
         "arguments", [{}, {"execution_id": "mine", "started_after": "2026-01-31T05:00:00+00:00"}], ids=["none", "both"]
     )
-    def test_what_is_waited_for_must_be_told_once(self, make_sensor: Any, arguments: dict[str, str]) -> None:
+    def test_exactly_one_target_must_be_given(self, make_sensor: Any, arguments: dict[str, str]) -> None:
         with pytest.raises(ValueError, match="wait: Exactly one of execution_id and started_after must be given"):
             make_sensor(**arguments)
 
@@ -85,7 +85,7 @@ class TestDeferral:
         self.defer(make_sensor(**data_source.as_kwargs, execution_id="mine", deferrable=True))
         assert data_source.kendra.call_count(LIST) == 0
 
-    def test_airflow_times_out_only_after_the_trigger_has_had_its_say(self, make_sensor: Any) -> None:
+    def test_airflow_times_out_only_after_the_trigger(self, make_sensor: Any) -> None:
         deferred = self.defer(make_sensor(execution_id="mine", deferrable=True, timeout=600))
         assert deferred.trigger.timeout == 600
         assert deferred.timeout > timedelta(seconds=600 + _clock.OVERRUN)
@@ -141,7 +141,7 @@ class TestDeferral:
 
 
 class TestPoke:
-    def test_a_look_at_a_running_job_is_one_call(self, make_sensor: Any, data_source: DataSource) -> None:
+    def test_a_poll_of_a_running_job_is_one_call(self, make_sensor: Any, data_source: DataSource) -> None:
         data_source.show_long_history(30, job_1={"Status": "SYNCING"})
         assert make_sensor(**data_source.as_kwargs, execution_id="job-1").poke({}) is False
         assert data_source.kendra.call_count(LIST) == 1

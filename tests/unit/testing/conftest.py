@@ -10,7 +10,7 @@ SESSION = boto3.session.Session(aws_access_key_id="x", aws_secret_access_key="x"
 
 
 class InProcess(LocalKendra):
-    """The same levers on the service that `mock_kendra` puts into this process."""
+    """The same controls for the service that `mock_kendra` puts into this process."""
 
     def client(self, service="kendra", **kwargs):
         return SESSION.client(service, **kwargs)

@@ -81,7 +81,7 @@ def test_a_request_of_a_web_page_is_refused_and_changes_nothing(kendra, request_
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"])
 @pytest.mark.parametrize("path", ["/kendra-local/reset", "/kendra%2Dlocal/reset", "//kendra-local/reset"])
-def test_a_lever_is_moved_by_post_only(kendra, method, path):
+def test_controls_accept_only_post(kendra, method, path):
     index_id = kendra.create_index()
     assert ask(kendra, f"{method} {path}", JSON_TYPE)[0] == 403
     kendra.client().describe_index(Id=index_id)
@@ -122,7 +122,7 @@ def test_each_name_of_loopback_is_answered(kendra, host):
         [JSON_TYPE, "Sec-Fetch-Site: same-origin", "Origin: http://localhost:5005"],
     ],
 )
-def test_programs_and_pages_of_the_server_itself_move_levers(kendra, headers):
+def test_programs_and_pages_of_the_server_itself_can_use_controls(kendra, headers):
     assert ask(kendra, "POST /kendra-local/call_count", *headers, body=b"{}", host="localhost:5005")[0] == 200
 
 
@@ -137,7 +137,7 @@ def test_a_refusal_is_an_error_that_boto3_understands(kendra):
     for service, call in (("kendra", "list_indices"), ("s3", "list_buckets")):
         client = kendra.client(service)
         client.meta.events.register("before-send", pretend)
-        with pytest.raises(ClientError, match=r"AccessDenied.*no requests of web pages"):
+        with pytest.raises(ClientError, match=r"AccessDenied.*does not serve web pages"):
             getattr(client, call)()
 
 

@@ -61,12 +61,12 @@ def outcomes(source, count):
     return seen
 
 
-def test_a_fault_strikes_as_often_as_it_was_told_to(kendra, source):
+def test_a_fault_applies_as_often_as_requested(kendra, source):
     kendra.inject(LIST, error="ThrottlingException", times=2)
     assert outcomes(source, 4) == [False, False, True, True]
 
 
-def test_a_fault_strikes_only_its_own_operation(kendra, source):
+def test_a_fault_applies_only_to_its_own_operation(kendra, source):
     kendra.inject(START, error="ThrottlingException")
     assert outcomes(source, 1) == [True]
     kendra.inject("*", error="ThrottlingException")
@@ -75,7 +75,7 @@ def test_a_fault_strikes_only_its_own_operation(kendra, source):
     assert outcomes(source, 1) == [True]
 
 
-def test_faults_of_one_operation_strike_in_the_order_they_were_injected(kendra, source):
+def test_faults_of_one_operation_apply_in_the_order_they_were_injected(kendra, source):
     kendra.inject(LIST, error="ThrottlingException", times=1)
     kendra.inject(LIST, reset="before", times=1)
     with pytest.raises(ClientError):
@@ -155,13 +155,13 @@ def test_a_body_can_be_empty_or_no_json(kendra, body, expected):
 
 
 @pytest.mark.parametrize("body", ["not-json", "empty"])
-def test_boto3_takes_a_spoilt_body_for_an_answer_without_members(kendra, source, body):
+def test_boto3_parses_a_damaged_body_as_an_empty_response(kendra, source, body):
     kendra.inject(START, body=body)
     assert source.client.start_data_source_sync_job(**source.key).keys() == {"ResponseMetadata"}
     assert len(source.jobs()) == 1
 
 
-def test_a_repeated_token_leads_round_and_round(kendra, source):
+def test_a_repeated_token_returns_the_same_page_again(kendra, source):
     kendra.set_history(*source.ids, [{"ExecutionId": name} for name in "abcd"])
     kendra.inject(LIST, next_token="repeated")
     pages = [source.page(MaxResults=2)]
@@ -187,8 +187,8 @@ def test_an_invalid_token_is_refused_when_it_comes_back(kendra, source):
         (LIST, {"body": "odd"}),
     ],
 )
-def test_a_fault_that_could_never_strike_is_refused(kendra, operation, fault):
-    with pytest.raises(ValueError, match=r"none of|no operation|needs one"):
+def test_a_fault_that_could_never_apply_is_rejected(kendra, operation, fault):
+    with pytest.raises(ValueError, match=r"not one of|no operation|needs one"):
         kendra.inject(operation, **fault)
 
 
@@ -207,7 +207,7 @@ def test_calls_are_logged_in_order_without_the_controls(kendra, custom_source):
     assert (kendra.call_count(), kendra.call_count("ListIndices")) == (4, 1)
 
 
-def test_another_process_can_hold_the_same_levers(kendra, source):
+def test_another_process_can_use_the_same_controls(kendra, source):
     other = LocalKendra.attach(kendra.url)
     other.inject(LIST, error="ThrottlingException", times=1)
     assert outcomes(source, 2) == [False, True]

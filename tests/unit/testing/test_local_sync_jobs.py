@@ -21,7 +21,7 @@ def test_a_job_crawls_then_indexes_then_succeeds(anywhere, s3_source):
     assert source.newest()["ExecutionId"] == execution_id
 
 
-def test_a_job_nobody_looked_at_ended_when_it_was_due(in_process, s3_source, monkeypatch):
+def test_a_job_that_was_never_read_ended_when_it_was_due(in_process, s3_source, monkeypatch):
     source = s3_source(in_process)
     in_process.set_sync_duration(100, indexing=20)
     started = time.time()
@@ -113,7 +113,7 @@ def test_the_running_sync_can_be_ended_by_hand(anywhere, custom_source):
 
 def test_a_control_that_finds_no_running_sync_says_so(kendra, custom_source):
     source = custom_source(kendra)
-    with pytest.raises(ValueError, match="running no sync job"):
+    with pytest.raises(ValueError, match="has no running sync job"):
         kendra.finish_sync_job(*source.ids)
 
 
@@ -176,7 +176,7 @@ def test_the_start_time_filter_includes_both_of_its_ends(anywhere, custom_source
     assert starts(EndTime=times[2]) == times[2:]
 
 
-def test_a_history_is_shown_as_given_one_a_look_and_the_last_stays(anywhere, custom_source):
+def test_histories_are_returned_one_per_list_request_and_then_the_last(anywhere, custom_source):
     source = custom_source(anywhere)
     odd = {"ExecutionId": "x", "Status": "WHATEVER", "EndTime": 12.5}
     anywhere.set_history(*source.ids, [], [odd], [{}, odd])

@@ -128,7 +128,7 @@ class TestEvent:
 
         return run_in_virtual_time(main())
 
-    def test_it_holds_the_records_of_all_that_finished_since_the_last_look_oldest_first(
+    def test_it_has_the_records_of_all_jobs_finished_since_the_last_poll_oldest_first(
         self, custom_data_source: DataSource
     ) -> None:
         ended = {"EndTime": NEWEST_START + timedelta(hours=3), "Metrics": counts(added=3, failed=1)}
@@ -137,7 +137,7 @@ class TestEvent:
         records = [SyncJob.from_response(item, **custom_data_source.as_kwargs).to_dict() for item in (second, third)]
         assert json.loads(json.dumps(payload)) == {"sync_jobs": records}
 
-    def test_there_is_one_for_each_look_that_found_some(self, custom_data_source: DataSource) -> None:
+    def test_there_is_one_for_each_poll_that_found_some(self, custom_data_source: DataSource) -> None:
         histories = [[job(number) for number in range(newest, 0, -1)] for newest in (1, 2, 2, 4)]
         payloads = self.fire(custom_data_source, *histories)
         found = [[record["execution_id"] for record in payload["sync_jobs"]] for payload in payloads]

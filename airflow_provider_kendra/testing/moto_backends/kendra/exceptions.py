@@ -1,10 +1,10 @@
-"""The errors Kendra answers with, under the names of its service model."""
+"""Kendra's errors, named as in its service model."""
 
 from moto.core.exceptions import JsonRESTError
 
 
 class KendraError(JsonRESTError):
-    """Named after its class, as each error of the service model is."""
+    """Base class; the class name is the error code."""
 
     code = 400
 
@@ -29,4 +29,4 @@ class SerializationException(KendraError):
 
 
 class UnknownOperationException(KendraError):
-    """An operation this Kendra does not offer."""
+    """The local Kendra does not support the operation."""

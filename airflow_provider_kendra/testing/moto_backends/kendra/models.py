@@ -28,7 +28,7 @@ COUNTED = {
     "failed": "DocumentsFailed",
 }
 
-#: Whoever reads or changes a backend holds it. It lives here because moto's reset empties every backend.
+#: Held while a backend is read or changed. It is global because moto's reset empties every backend.
 lock = RLock()
 
 _serial_numbers = count(1)
@@ -44,7 +44,7 @@ def now() -> float:
 def paginate(
     entries: Iterable[tuple[list[float], T]], limit: int, token: str | None, scope: str
 ) -> tuple[list[T], str | None]:
-    """One page of entries that ascend by key. The token is the last key served, so newcomers move nothing."""
+    """Return one page of entries in ascending order. The token is the last key served, so new entries shift nothing."""
     after = _decode_token(token, scope) if token is not None else None
     page: list[tuple[list[float], T]] = []
     for key, item in entries:
@@ -73,17 +73,17 @@ def _decode_token(token: str, scope: str) -> list[float]:
 
 @dataclass
 class Settings:
-    """How fast the clock drives the jobs that start; `None` seconds: not at all."""
+    """How long the phases of new jobs take; `None`: until advanced."""
 
     crawl_seconds: float | None = 2.0
     indexing_seconds: float | None = 1.0
-    unlisted_looks: int = 0
+    unlisted_responses: int = 0
     has_empty_first_page: bool = False
 
 
 @dataclass
 class Outcome:
-    """How a job was told to end, in the place of what it would have come to."""
+    """The outcome that a test has set for a job."""
 
     status: str
     metrics: dict[str, int | str] | None = None
@@ -94,14 +94,14 @@ class Outcome:
 
 @dataclass
 class Step:
-    """The job enters `status` (`None`: it ends) after `seconds` in the one before."""
+    """After `seconds` in the previous status, the job enters `status`, or ends if it is `None`."""
 
     seconds: float | None
     status: str | None
 
 
 class SyncJob(BaseModel):
-    """One sync job. It moves when it is looked at, by all the steps that fell due, each stamped when due."""
+    """One sync job. Reading it applies all steps that are due, each with the time when it was due."""
 
     def __init__(self, documents: dict[str, str | None], crawls: bool, scheduled: bool, settings: Settings):
         self.execution_id = str(mock_random.uuid4())
@@ -112,10 +112,10 @@ class SyncJob(BaseModel):
         self.documents = documents
         self.crawls = crawls
         self.scheduled = scheduled
-        self.unlisted_looks = settings.unlisted_looks
+        self.unlisted_responses = settings.unlisted_responses
         self.outcome: Outcome | None = None
         self.final_metrics: dict[str, str] = {}
-        #: What happens to each document, and its version, in the order a crawl meets them.
+        #: What happens to each document, and its version, in crawl order.
         self.work: dict[str, tuple[str, str | None]] = {}
         self.stopped_after: int | None = None
         self.steps: list[Step] = []
@@ -145,7 +145,7 @@ class SyncJob(BaseModel):
             self.status = status
 
     def stop(self, indexing_seconds: float | None) -> None:
-        """Ends the batch of a CUSTOM source, aborts any other; Kendra lets nobody stop a scheduled job."""
+        """End the batch of a CUSTOM source, abort any other sync; scheduled jobs cannot be stopped."""
         if self.scheduled or self.status == "STOPPING":
             return
         if self.crawls:
@@ -209,18 +209,18 @@ class SyncJob(BaseModel):
         }
         if self.end_time is not None:
             item["EndTime"] = self.end_time
-            told = self.outcome or Outcome(self.status)
+            outcome = self.outcome or Outcome(self.status)
             errors = {
-                "ErrorCode": told.error_code,
-                "ErrorMessage": told.error_message,
-                "DataSourceErrorCode": told.data_source_error_code,
+                "ErrorCode": outcome.error_code,
+                "ErrorMessage": outcome.error_message,
+                "DataSourceErrorCode": outcome.data_source_error_code,
             }
             item |= {name: value for name, value in errors.items() if value is not None}
         return item
 
 
 class DataSource(BaseModel):
-    """A data source: what it was configured with, its jobs, and what its finished jobs left in the index."""
+    """A data source: its configuration, its jobs, and the documents that they have indexed."""
 
     CONFIGURED = (
         "Name", "Type", "Configuration", "VpcConfiguration", "Description", "Schedule", "RoleArn",
@@ -240,8 +240,8 @@ class DataSource(BaseModel):
         self.latest: SyncJob | None = None
         self.next_outcome: Outcome | None = None
         self.histories: list[list[dict[str, Any]]] = []
-        self.looks = 0
-        #: Documents told to fail: how often still, and with which error code.
+        self.list_requests = 0
+        #: Documents that will fail: how often still, and with which error code.
         self.failing: dict[str, tuple[float, str]] = {}
 
     def _configured(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -287,18 +287,18 @@ class DataSource(BaseModel):
         self.latest = job
         return job
 
-    def history(self, is_new_look: bool, look: int | None) -> Iterable[tuple[list[float], dict[str, Any]]]:
-        """Every job, newest first, under keys that ascend."""
+    def history(self, is_first_page: bool, number: int | None) -> Iterable[tuple[list[float], dict[str, Any]]]:
+        """Yield every job, newest first, with ascending keys."""
         if self.histories:
-            self.looks += is_new_look
-            look = max(1, min(look if look is not None else self.looks, len(self.histories)))
-            yield from (([float(look), place], item) for place, item in enumerate(self.histories[look - 1]))
+            self.list_requests += is_first_page
+            number = max(1, min(number if number is not None else self.list_requests, len(self.histories)))
+            yield from (([float(number), place], item) for place, item in enumerate(self.histories[number - 1]))
             return
         self.running_job()
         for job in reversed(self.jobs):
-            if not job.unlisted_looks:
+            if not job.unlisted_responses:
                 yield [-job.start_time, -job.serial], job.to_dict()
-            job.unlisted_looks -= bool(job.unlisted_looks and is_new_look)
+            job.unlisted_responses -= bool(job.unlisted_responses and is_first_page)
 
     def to_dict(self) -> dict[str, Any]:
         return self.configured | {"IndexId": self.index_id} | self._state()
@@ -313,7 +313,7 @@ class DataSource(BaseModel):
 
 @dataclass
 class Index(BaseModel):
-    """An index. It is ACTIVE as soon as it is created, since nobody wants to wait half an hour for a test."""
+    """An index. It is ACTIVE as soon as it is created, which takes half an hour in Kendra."""
 
     name: str
     role_arn: str
@@ -442,7 +442,7 @@ class KendraBackend(BaseBackend):
         return job
 
     def _plan_crawl(self, source: DataSource, job: SyncJob) -> None:
-        """A crawl sees the bucket as it is when the sync starts."""
+        """Plan the crawl of the bucket as it is when the sync starts."""
         from moto.s3.exceptions import S3ClientError
         from moto.s3.models import FakeKey, s3_backends
 
@@ -488,7 +488,7 @@ class KendraBackend(BaseBackend):
         next_token: str | None = None,
     ) -> tuple[list[dict[str, Any]], str | None]:
         source = self.get_data_source(index_id, data_source_id)
-        look = int(_decode_token(next_token, data_source_id)[0]) if next_token is not None else None
+        number = int(_decode_token(next_token, data_source_id)[0]) if next_token is not None else None
 
         def is_wanted(item: dict[str, Any]) -> bool:
             start = item.get("StartTime")
@@ -498,7 +498,7 @@ class KendraBackend(BaseBackend):
                 and (started_until is None or (start is not None and start <= started_until))
             )
 
-        entries = source.history(next_token is None, look)
+        entries = source.history(next_token is None, number)
         wanted = ((key, item) for key, item in entries if is_wanted(item))
         if self.settings.has_empty_first_page and next_token is None:
             first = next(wanted, None)

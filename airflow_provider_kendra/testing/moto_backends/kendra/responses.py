@@ -1,4 +1,4 @@
-"""Turns requests into calls of the backend and its answers into JSON."""
+"""Turns requests into calls of the backend, and their results into JSON."""
 
 import json
 from typing import Any
@@ -34,7 +34,7 @@ class KendraResponse(BaseResponse):
         try:
             self.request = parse_request(operation, self.body)
             if not hasattr(self, camelcase_to_underscores(operation)):
-                raise UnknownOperationException(f"{operation} is not part of this Kendra")
+                raise UnknownOperationException(f"{operation} is not supported by the local Kendra")
         except JsonRESTError as error:
             return error.code, {**self.response_headers, **dict(error.get_headers())}, error.description
         with lock:

@@ -1,4 +1,4 @@
-"""Checks requests against the service model, as a client may be told not to, in AWS's wording."""
+"""Validates requests against the service model, with AWS's messages; a client may have skipped it."""
 
 import json
 import re
@@ -34,7 +34,7 @@ def _service_model() -> ServiceModel:
 
 
 def parse_request(operation: str, body: str) -> dict[str, Any]:
-    """The request's parameters, known to satisfy the service model."""
+    """Parse and validate the parameters of a request."""
     model = _service_model()
     if operation not in model.operation_names:
         raise UnknownOperationException(f"There is no operation {operation!r}")
