@@ -16,9 +16,9 @@ from airflow.cli.simple_table import AirflowConsole
 from airflow.utils.cli import suppress_logs_and_warning
 
 from airflow_provider_kendra import _clock, _output, _streams
-from airflow_provider_kendra._aws import AwsParameters
 from airflow_provider_kendra._calls import ErrorKind
 from airflow_provider_kendra._clock import in_words
+from airflow_provider_kendra._connection import AwsParameters
 from airflow_provider_kendra._decisions import Waiting, at_any_end
 from airflow_provider_kendra._overview import Reading, condition_for, read_index
 from airflow_provider_kendra._parameters import NOT_FOUND_TIMEOUT, WHY_ONE_SYNC_IS_MEANT
