@@ -167,11 +167,6 @@ class SyncJob:
         return (self.end_time - self.start_time).total_seconds()
 
     @property
-    def is_stopped(self) -> bool:
-        """Whether the job has ended because someone stopped it."""
-        return self.status == SyncJobStatus.ABORTED
-
-    @property
     def has_updated_index(self) -> bool:
         """Whether the job has ended in a way that is certain to have brought its documents into the index."""
         return self.status in (SyncJobStatus.SUCCEEDED, SyncJobStatus.INCOMPLETE)

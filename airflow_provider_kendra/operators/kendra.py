@@ -637,7 +637,9 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
 
     def _is_update(self, job: SyncJob) -> bool:
         """A sync that was stopped has updated nothing for certain, but the batch of a CUSTOM data source has."""
-        if not job.is_stopped:
+        from airflow_provider_kendra.sync_job import SyncJobStatus
+
+        if job.status != SyncJobStatus.ABORTED:
             return job.has_updated_index
         try:
             described = self.hook.describe_data_source(self.index_id, self.data_source_id)
