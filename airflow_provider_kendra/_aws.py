@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_kendra._validation import check_botocore_config, check_connection_id, check_text, check_verify
@@ -11,6 +10,8 @@ from airflow_provider_kendra.exceptions import KendraError, KendraRequestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from airflow_provider_kendra._connection import AwsParameters
 
 LOOK_UP_PAUSES = (1.0, 4.0, 15.0, 40.0)
 """Seconds between look-ups of a connection that is reported as not defined."""
@@ -33,17 +34,6 @@ AWS_CHECKS: Mapping[str, Callable[[str, Any], object]] = {
 """How each AWS parameter is checked once it is rendered."""
 
 
-@dataclass(frozen=True, slots=True)
-class AwsParameters:
-    """The AWS parameters as a value; equal ones can share a client."""
-
-    aws_conn_id: str | None = "aws_default"
-    region_name: str | None = None
-    verify: bool | str | None = None
-    # It can hold passwords of proxies.
-    botocore_config: str = field(default="{}", repr=False)
-
-
 class TakesAwsParameters:
     """Base class of operators, sensors and triggers: the AWS parameters."""
 
@@ -62,6 +52,8 @@ class TakesAwsParameters:
 
         :raises ValueError: if one of them is invalid.
         """
+        from airflow_provider_kendra._connection import AwsParameters  # not needed to parse a DAG
+
         checked = self.aws_kwargs
         return AwsParameters(
             **checked | {"botocore_config": json.dumps(checked["botocore_config"] or {}, sort_keys=True)}

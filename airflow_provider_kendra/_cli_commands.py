@@ -16,11 +16,12 @@ from airflow.cli.simple_table import AirflowConsole
 from airflow.utils.cli import suppress_logs_and_warning
 
 from airflow_provider_kendra import _clock, _output, _streams
-from airflow_provider_kendra._aws import AwsParameters
 from airflow_provider_kendra._calls import ErrorKind
 from airflow_provider_kendra._clock import in_words
+from airflow_provider_kendra._connection import AwsParameters
 from airflow_provider_kendra._decisions import Waiting, at_any_end
 from airflow_provider_kendra._overview import Reading, condition_for, read_index
+from airflow_provider_kendra._parameters import NOT_FOUND_TIMEOUT, WHY_ONE_SYNC_IS_MEANT
 from airflow_provider_kendra._starting import find_out_type, read_started_job
 from airflow_provider_kendra._text import LONGEST_MESSAGE, make_plain, plain
 from airflow_provider_kendra._validation import check_exactly_one
@@ -35,15 +36,7 @@ from airflow_provider_kendra._waiting.sources import DataSource
 from airflow_provider_kendra._waiting.wait import wait_in_worker
 from airflow_provider_kendra.exceptions import KendraError, KendraSyncJobAlreadyRunningError
 from airflow_provider_kendra.outcomes import Failed, Failure, Outcome, Satisfied
-from airflow_provider_kendra.sync_job import (
-    ANY_END,
-    NOT_FOUND_TIMEOUT,
-    WHY_ONE_SYNC_IS_MEANT,
-    Acceptance,
-    SyncJob,
-    SyncJobStatus,
-    check_status,
-)
+from airflow_provider_kendra.sync_job import ANY_END, Acceptance, SyncJob, SyncJobStatus, check_status
 
 if TYPE_CHECKING:
     from argparse import Namespace

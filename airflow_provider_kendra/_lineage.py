@@ -7,21 +7,23 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kendra._text import plain
-from airflow_provider_kendra.assets.kendra import KendraUri, is_kendra_asset, is_region
 from airflow_provider_kendra.links.kendra import (
     KendraIndexLink,
     KendraLink,
     KendraSyncJobLogsLink,
     store_link,
 )
-from airflow_provider_kendra.outcomes import AllFresh, Outcome, Satisfied
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
 
+    from airflow_provider_kendra.assets.kendra import KendraUri
+    from airflow_provider_kendra.outcomes import AllFresh, Outcome
     from airflow_provider_kendra.sync_job import SyncJob
+
+# What only a running task needs is imported there, to keep DAG parsing fast.
 
 
 class SyncJobLineageMixin:
@@ -83,6 +85,8 @@ class SyncJobLineageMixin:
         :param context: The task's context.
         :param outcome: The outcome that the task ends with.
         """
+        from airflow_provider_kendra.outcomes import AllFresh, Satisfied
+
         if isinstance(outcome, Satisfied):
             self._end_with(context, outcome.job)
             self._push_keys(context, outcome.job.to_dict())
@@ -139,6 +143,8 @@ class SyncJobLineageMixin:
 
         Airflow (2.11 to 3.4) creates an event for everything in ``outlets`` when the task succeeds.
         """
+        from airflow_provider_kendra.assets.kendra import KendraUri, is_kendra_asset
+
         task: Any = self
         if self._declared_outlets is None:
             self._declared_outlets = task.outlets
@@ -209,6 +215,8 @@ class SyncJobLineageMixin:
             from airflow.providers.openlineage.extractors import OperatorLineage
         except ImportError:
             return None
+        from airflow_provider_kendra.assets.kendra import KendraUri
+
         region = self._region if self._ended_with else None
         if region is None:
             return OperatorLineage()
@@ -240,7 +248,11 @@ def check_no_kendra_outlets(task: Any) -> None:
     :param task: The task, which has ``wait_for_completion``.
     :raises ValueError: if it has such an outlet and does not wait.
     """
-    if not task.wait_for_completion and any(map(is_kendra_asset, task.outlets)):
+    if task.wait_for_completion or not task.outlets:
+        return
+    from airflow_provider_kendra.assets.kendra import is_kendra_asset  # which a DAG with outlets has imported
+
+    if any(map(is_kendra_asset, task.outlets)):
         raise ValueError(
             f"{task.task_id}: wait_for_completion=False with a Kendra asset among the outlets would report the "
             "asset as updated before it is. Wait here, or move the outlet to the task that waits."
@@ -251,6 +263,8 @@ def _region_of_connection(aws_conn_id: str | None) -> str | None:
     """The region that a client with this connection would use; None if uncertain."""
     if aws_conn_id:
         from airflow.providers.common.compat.sdk import BaseHook
+
+        from airflow_provider_kendra.assets.kendra import is_region
 
         try:
             extra = BaseHook.get_connection(aws_conn_id).extra_dejson

@@ -8,7 +8,13 @@ from typing import Any, Self
 from airflow_provider_kendra._aws import AWS_CHECKS
 from airflow_provider_kendra._validation import check_identifier, check_identifiers, check_time, is_nothing
 from airflow_provider_kendra.exceptions import InvalidParameterError
-from airflow_provider_kendra.sync_job import check_status
+
+
+def _check_status(name: str, value: Any) -> str:
+    from airflow_provider_kendra.sync_job import check_status  # not needed to parse a DAG
+
+    return check_status(name, value)
+
 
 CHECKS: Mapping[str, Callable[[str, Any], object]] = {
     "index_id": check_identifier,
@@ -18,7 +24,7 @@ CHECKS: Mapping[str, Callable[[str, Any], object]] = {
     "started_after": check_time,
     "started_before": check_time,
     "fresh_since": check_time,
-    "status": check_status,
+    "status": _check_status,
     **AWS_CHECKS,
 }
 """How each templated parameter is checked once it is rendered."""

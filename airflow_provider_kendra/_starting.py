@@ -15,10 +15,11 @@ from itertools import islice, takewhile
 from typing import Any, Protocol
 
 from airflow_provider_kendra._calls import LISTING_GRACE, PAUSE, ErrorKind, SyncJobCalls
+from airflow_provider_kendra._parameters import IfRunning
 from airflow_provider_kendra._text import plain, shown
 from airflow_provider_kendra._validation import check_time
 from airflow_provider_kendra.exceptions import KendraError, KendraRequestError, KendraSyncJobAlreadyRunningError
-from airflow_provider_kendra.sync_job import Acceptance, IfRunning, SyncJob, SyncJobStatus
+from airflow_provider_kendra.sync_job import Acceptance, SyncJob, SyncJobStatus
 
 START_GRACE = 60.0
 """How long, in seconds, a start is retried that certainly had no effect, or was refused though nothing is listed."""

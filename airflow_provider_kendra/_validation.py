@@ -17,21 +17,22 @@ MeasuredBy = Literal["start_time", "end_time"]
 # Patterns and lengths: https://docs.aws.amazon.com/kendra/latest/APIReference/API_StartDataSourceSyncJob.html
 # That of an execution id: https://docs.aws.amazon.com/kendra/latest/APIReference/API_DataSourceSyncJobMetricTarget.html
 # (at most 100 there; a few more do no harm)
+# As text: few DAGs need them to be parsed, and re keeps what it has compiled.
 _RULES = {
     "index_id": (
-        re.compile(r"[a-zA-Z0-9][a-zA-Z0-9-]{35}"),
+        r"[a-zA-Z0-9][a-zA-Z0-9-]{35}",
         "exactly 36 letters, digits and hyphens, starting with a letter or digit",
     ),
     "data_source_id": (
-        re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,99}"),
+        r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,99}",
         "1 to 100 letters, digits, hyphens and underscores, starting with a letter or digit",
     ),
     "data_source_ids": (
-        re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,99}"),
+        r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,99}",
         "ids of 1 to 100 letters, digits, hyphens and underscores, starting with a letter or digit",
     ),
     "execution_id": (
-        re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,127}"),
+        r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,127}",
         "the id of a sync job: 1 to 128 letters, digits, hyphens and underscores",
     ),
 }
@@ -49,12 +50,12 @@ def check_identifier(name: str, value: object) -> str:
     if isinstance(value, str):
         # CloudFormation's Ref of a data source gives both ids in one text.
         data_source_id, bar, index_id = value.partition("|")
-        if bar and _RULES["index_id"][0].fullmatch(index_id):
+        if bar and re.fullmatch(_RULES["index_id"][0], index_id):
             raise ValueError(
                 f"{name} is {shown(value)}, which is what CloudFormation's Ref gives for a data source: "
                 f"dataSourceId|indexId. Pass data_source_id={shown(data_source_id)} and index_id={index_id!r}."
             )
-        if not is_nothing(value) and not _is_collection(value) and pattern.fullmatch(value):
+        if not is_nothing(value) and not _is_collection(value) and re.fullmatch(pattern, value):
             return value
     raise ValueError(f"{name} is {shown(value)}, but must be {rule}.{_hint(value)}")
 
@@ -215,7 +216,7 @@ def check_text(name: str, value: object) -> str:
     raise ValueError(f"{name} is {shown(value)}, but must be text, or None.")
 
 
-_CONNECTION_ID = re.compile(r"[\w#!()\-.:/\\]{1,250}", re.ASCII)
+_CONNECTION_ID = r"[\w#!()\-.:/\\]{1,250}"
 """Airflow's own rule."""
 
 
@@ -228,7 +229,7 @@ def check_connection_id(name: str, value: object) -> str:
     :raises ValueError: if Airflow does not accept it as an id, or if a template rendered to nothing, which would use
         the credentials of the machine.
     """
-    if isinstance(value, str) and not is_nothing(value) and _CONNECTION_ID.fullmatch(value):
+    if isinstance(value, str) and not is_nothing(value) and re.fullmatch(_CONNECTION_ID, value, re.ASCII):
         return value
     raise ValueError(
         f"{name} is {shown(value)}, but must be the id of a connection. Only {name}=None uses the credentials that "

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_kendra._docstrings import Documented
-from airflow_provider_kendra.sync_job import SyncJob
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_1_PLUS
 
 if TYPE_CHECKING or AIRFLOW_V_3_0_PLUS:
@@ -22,8 +20,6 @@ if TYPE_CHECKING:
 
 DEFAULT_KEYS = ("execution_id", "status", "documents_failed")
 """The keys that are pushed when ``multiple_outputs`` is None: those that later tasks usually need."""
-
-RECORD_KEYS = (*(field.name for field in fields(SyncJob)), "duration_seconds")
 
 # The API of Airflow 3.0 rejects an XCom that is None.
 _CAN_PUSH_NONE = AIRFLOW_V_3_1_PLUS or not AIRFLOW_V_3_0_PLUS
@@ -42,7 +38,9 @@ class RecordTask(Documented, BaseOperator):
         # With True, a key that a skipped task did not push resolves to None downstream; with False, Airflow fails.
         super().__init__(multiple_outputs=multiple_outputs is not False, **kwargs)
         self.data_source_id = data_source_id
-        self._pushed_keys = DEFAULT_KEYS if multiple_outputs is None else RECORD_KEYS if multiple_outputs else ()
+        self._pushed_keys: Collection[str] | None = DEFAULT_KEYS  # None: all
+        if multiple_outputs is not None:
+            self._pushed_keys = None if multiple_outputs else ()
 
     @property
     def output(self) -> XComArg:
@@ -56,7 +54,7 @@ class RecordTask(Documented, BaseOperator):
         self.multiple_outputs = False
         if ti is None or not self.do_xcom_push:
             return
-        for key in self._pushed_keys:
+        for key in record if self._pushed_keys is None else self._pushed_keys:
             if record[key] is not None or _CAN_PUSH_NONE:
                 ti.xcom_push(key=key, value=record[key])
 
@@ -67,10 +65,16 @@ class RecordXComArg(PlainXComArg):
     def __getitem__(self, item: str) -> XComArg:
         """Refer to one key of the record."""
         task: Any = self.operator
-        if task._pushed_keys == DEFAULT_KEYS and item in set(RECORD_KEYS).difference(DEFAULT_KEYS):
+        if task._pushed_keys == DEFAULT_KEYS and item not in DEFAULT_KEYS and _is_in_record(item):
             raise ValueError(
                 f"{task.task_id}: output[{item!r}] would always be None, since by default only the keys "
                 f"{', '.join(DEFAULT_KEYS)} are separate XComs. Pass multiple_outputs=True to {task.task_id}, or read "
                 f"{item} from the record: {{{{ ti.xcom_pull(task_ids={task.task_id!r})[{item!r}] }}}}."
             )
         return super().__getitem__(item)
+
+
+def _is_in_record(key: str) -> bool:
+    from airflow_provider_kendra.sync_job import RECORD_KEYS  # few DAGs need it to be parsed
+
+    return key in RECORD_KEYS

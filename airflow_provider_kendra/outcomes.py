@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from airflow_provider_kendra._decisions import AllFresh, Failed, Failure, Outcome, Satisfied
+from airflow_provider_kendra._decisions import AllFresh, Failed, Failure, Outcome, Satisfied, at_any_end
 from airflow_provider_kendra._text import plain, shown
 from airflow_provider_kendra._validation import check_time
 from airflow_provider_kendra.sync_job import SyncJob
@@ -16,6 +16,7 @@ __all__ = [
     "Failure",
     "Outcome",
     "Satisfied",
+    "at_any_end",
     "check_subject",
     "freshness_from_event",
     "outcome_from_event",

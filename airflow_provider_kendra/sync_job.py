@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
+from airflow_provider_kendra._parameters import check_max_documents_failed
 from airflow_provider_kendra._text import plain, shown, storable
 
 log = logging.getLogger(__name__)
@@ -56,15 +57,6 @@ def check_status(name: str, value: object) -> str:
         return str(value)
     raise ValueError(f"{name} is {shown(value)}, but must be one of {', '.join(SyncJobStatus)}.")
 
-
-IfRunning = Literal["wait", "attach", "skip", "fail"]
-"""What a start does about a sync job that is running already, since Kendra runs one at a time."""
-
-NOT_FOUND_TIMEOUT = 120.0
-"""How long, in seconds, a sync job may be missing from the history before it counts as not found."""
-
-WHY_ONE_SYNC_IS_MEANT = "With neither, last week's success would pass for today's."
-"""Why a wait must be given an execution id or a time, as a hint for whoever gave none."""
 
 DOCUMENT_COUNTS = ("scanned", "added", "modified", "deleted", "failed")
 """What Kendra counts documents by; a record has each count as ``documents_<name>``."""
@@ -230,6 +222,10 @@ class SyncJob:
         return f" Kendra says: {said}" if said else ""
 
 
+RECORD_KEYS = (*(field.name for field in fields(SyncJob)), "duration_seconds")
+"""The keys of a job's record."""
+
+
 @dataclass(frozen=True, slots=True)
 class Acceptance:
     """
@@ -250,9 +246,7 @@ class Acceptance:
                 f"The accepted statuses must be some of {', '.join(sorted(TERMINAL_STATUSES))}, "
                 f"got {', '.join(sorted(map(repr, self.statuses))) or 'none'}."
             )
-        limit = self.max_documents_failed
-        if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 0):
-            raise ValueError(f"max_documents_failed must be a whole number of 0 or more, or None, got {limit!r}.")
+        check_max_documents_failed(self.max_documents_failed)
 
     @classmethod
     def of(cls, statuses: Collection[str], max_documents_failed: int | None = None) -> Acceptance:

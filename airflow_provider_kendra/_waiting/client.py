@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_kendra._aws import (
     LOOK_UP_PAUSES,
-    AwsParameters,
     ConnectionLookUpError,
     ConnectionNotDefinedError,
 )
+from airflow_provider_kendra._connection import AwsParameters
 from airflow_provider_kendra._waiting.threads import MAX_CALLS, DaemonThreads, in_empty_context
 
 if TYPE_CHECKING:

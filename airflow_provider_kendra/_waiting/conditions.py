@@ -17,6 +17,7 @@ from airflow_provider_kendra._decisions import (
     Satisfied,
     Waiting,
 )
+from airflow_provider_kendra._parameters import WHY_ONE_SYNC_IS_MEANT
 from airflow_provider_kendra._validation import (
     MeasuredBy,
     check_exactly_one,
@@ -25,7 +26,7 @@ from airflow_provider_kendra._validation import (
     check_time,
 )
 from airflow_provider_kendra._waiting.history import History, Page
-from airflow_provider_kendra.sync_job import ANY_END, WHY_ONE_SYNC_IS_MEANT, Acceptance, SyncJob
+from airflow_provider_kendra.sync_job import ANY_END, Acceptance, SyncJob
 
 D_co = TypeVar("D_co", covariant=True)
 

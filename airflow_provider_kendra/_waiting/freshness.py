@@ -30,7 +30,7 @@ from airflow_provider_kendra._waiting.sources import Catalogue, DataSource
 from airflow_provider_kendra._waiting.threads import MAX_CALLS, DaemonThreads
 
 if TYPE_CHECKING:
-    from airflow_provider_kendra._aws import AwsParameters
+    from airflow_provider_kendra._connection import AwsParameters
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 
 

@@ -27,7 +27,7 @@ from airflow_provider_kendra._waiting.threads import in_empty_context
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-    from airflow_provider_kendra._aws import AwsParameters
+    from airflow_provider_kendra._connection import AwsParameters
     from airflow_provider_kendra._waiting.conditions import Condition
     from airflow_provider_kendra._waiting.sources import Source
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook

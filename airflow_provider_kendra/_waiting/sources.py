@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from airflow_provider_kendra._aws import AwsParameters
+    from airflow_provider_kendra._connection import AwsParameters
     from airflow_provider_kendra._waiting.conditions import SyncJobCondition
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SCHEME = "kendra"
 
 _FORM = f"{SCHEME}://<region>/<index_id>/<data_source_id>"
-_REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-[0-9]{1,2}")
+_REGION = r"[a-z]{2,}(-[a-z]+)+-[0-9]{1,2}"
 
 
 class KendraUri(NamedTuple):
@@ -142,7 +142,7 @@ def is_region(region: str) -> bool:
 
     :param region: The text.
     """
-    return _REGION.fullmatch(region) is not None
+    return re.fullmatch(_REGION, region) is not None
 
 
 def _check_region(region: object) -> str:

@@ -22,12 +22,12 @@ from botocore.utils import CachedProperty
 
 from airflow_provider_kendra._aws import (
     LOOK_UP_PAUSES,
-    AwsParameters,
     ConnectionLookUpError,
     ConnectionNotDefinedError,
 )
 from airflow_provider_kendra._batches import batches_of, check_documents, prepare, sort_failures
 from airflow_provider_kendra._calls import PAUSE, ErrorKind
+from airflow_provider_kendra._connection import AwsParameters
 from airflow_provider_kendra._starting import (
     CallerStep,
     Follow,

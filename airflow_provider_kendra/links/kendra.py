@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 # The consoles of the partitions that have Kendra; China does not.
 _CONSOLES = (
-    (re.compile(r"(?!cn-)[a-z]{2}-[a-z]+-[0-9]+"), "https://{region}.console.aws.amazon.com"),
-    (re.compile(r"us-gov-[a-z]+-[0-9]+"), "https://console.amazonaws-us-gov.com"),
+    (r"(?!cn-)[a-z]{2}-[a-z]+-[0-9]+", "https://{region}.console.aws.amazon.com"),
+    (r"us-gov-[a-z]+-[0-9]+", "https://console.amazonaws-us-gov.com"),
 )
 
 
@@ -143,7 +143,7 @@ def _database_xcom() -> Any:
 
 def _console(known: Mapping[str, str | None]) -> str | None:
     region = known.get("region") or ""
-    return next((url.format(region=region) for regions, url in _CONSOLES if regions.fullmatch(region)), None)
+    return next((url.format(region=region) for regions, url in _CONSOLES if re.fullmatch(regions, region)), None)
 
 
 def _in_fragment(text: str) -> str:

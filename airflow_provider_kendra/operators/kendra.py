@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, get_args
 from airflow.providers.common.compat.sdk import AirflowSkipException, conf
 
 from airflow_provider_kendra import _clock
-from airflow_provider_kendra._decisions import at_any_end
 from airflow_provider_kendra._lineage import check_no_kendra_outlets
+from airflow_provider_kendra._parameters import NOT_FOUND_TIMEOUT, IfRunning, check_max_documents_failed
 from airflow_provider_kendra._tasks import NET, KendraOperator
 from airflow_provider_kendra._text import plain
 from airflow_provider_kendra._validation import check_count, check_interval, check_seconds
@@ -29,25 +29,6 @@ from airflow_provider_kendra.exceptions import (
     KendraSyncJobTimeoutError,
 )
 from airflow_provider_kendra.links.kendra import KendraIndexLink
-from airflow_provider_kendra.outcomes import (
-    Failed,
-    Failure,
-    Outcome,
-    Satisfied,
-    check_subject,
-    outcome_from_event,
-    state_from_event,
-)
-from airflow_provider_kendra.sync_job import (
-    ANY_END,
-    NOT_FOUND_TIMEOUT,
-    TERMINAL_STATUSES,
-    Acceptance,
-    IfRunning,
-    SyncJob,
-    SyncJobStatus,
-    sum_up,
-)
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS
 
 if TYPE_CHECKING:
@@ -56,6 +37,8 @@ if TYPE_CHECKING:
     from airflow_provider_kendra._starting import Follow, Starter
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
     from airflow_provider_kendra.operators._memory import StartMemory, StopMemory
+    from airflow_provider_kendra.outcomes import Failed, Outcome
+    from airflow_provider_kendra.sync_job import Acceptance, SyncJob
     from airflow_provider_kendra.triggers.kendra import KendraSyncJobTrigger
 
 # What only a running task needs is imported there, to keep DAG parsing fast.
@@ -190,10 +173,33 @@ class _SyncJobWaiter(RecordTask, KendraOperator):
             return None
         return started + limit - min(limit / 10, _TIME_TO_RESUME)
 
-    def _name_execution_timeout(self, context: Context, outcome: Outcome) -> Outcome:
+    def _arrived(
+        self, context: Context, event: Any, execution_id: str | None = None
+    ) -> tuple[Outcome, Mapping[str, Any]]:
+        """Check what the trigger's event says; the next try finds the sync job again, whatever it was."""
+        from airflow_provider_kendra.outcomes import (
+            Failed,
+            Failure,
+            check_subject,
+            outcome_from_event,
+            state_from_event,
+        )
+
+        try:
+            outcome = outcome_from_event(event)
+            check_subject(outcome, self.index_id, [self.data_source_id], execution_id)
+            state = state_from_event(event)
+        except ValueError as error:
+            raise KendraStateError(
+                f"The event that resumed this task can't be used: {error}. The next try of the task asks Kendra again "
+                f"(data source {self.data_source_id}, index {self.index_id})."
+            ) from None
+        if isinstance(outcome, Failed) and outcome.failure is Failure.TIMED_OUT:
+            outcome = self._name_execution_timeout(context, outcome)
+        return outcome, state
+
+    def _name_execution_timeout(self, context: Context, outcome: Failed) -> Failed:
         """Say so where it was ``execution_timeout`` that ended a deferred wait."""
-        if not isinstance(outcome, Failed) or outcome.failure is not Failure.TIMED_OUT:
-            return outcome
         end = self._before_execution_timeout(context)
         if end is None or _clock.utcnow() < end:
             return outcome
@@ -201,28 +207,18 @@ class _SyncJobWaiter(RecordTask, KendraOperator):
             outcome, message=f"execution_timeout ({self.execution_timeout}) is about to end the task. {outcome.message}"
         )
 
-    def _arrived(self, event: Any, execution_id: str | None = None) -> tuple[Outcome, Mapping[str, Any]]:
-        """Check what the trigger's event says; the next try finds the sync job again, whatever it was."""
-        try:
-            outcome = outcome_from_event(event)
-            check_subject(outcome, self.index_id, [self.data_source_id], execution_id)
-            return outcome, state_from_event(event)
-        except ValueError as error:
-            raise KendraStateError(
-                f"The event that resumed this task can't be used: {error}. The next try of the task asks Kendra again "
-                f"(data source {self.data_source_id}, index {self.index_id})."
-            ) from None
-
     def _result(self, context: Context, outcome: Outcome) -> dict[str, Any]:
         """Turn the outcome that the task ends with into its result or exception."""
         self._publish(context, outcome)
         return self._record(outcome)
 
     def _record(self, outcome: Outcome) -> dict[str, Any]:
+        from airflow_provider_kendra.outcomes import Satisfied
+
         if isinstance(outcome, Satisfied):
             self._log_end(outcome.job)
             return outcome.job.to_dict()
-        raise _ERRORS[outcome.failure](outcome.message, job=outcome.job)
+        raise _error_of(outcome)
 
 
 class KendraStartSyncJobOperator(_SyncJobWaiter):
@@ -274,7 +270,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         self.max_documents_failed = max_documents_failed
         self.stop_on_kill = stop_on_kill
         self.durable = durable
-        self._acceptance = Acceptance(max_documents_failed=max_documents_failed)
+        check_max_documents_failed(max_documents_failed)
         self._is_killed = False
         self._is_waiting = False
         self._stop_on_worker: Callable[[], object] | None = None
@@ -283,6 +279,12 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
                 f"{self.task_id}: if_running must be one of {', '.join(get_args(IfRunning))}, got {if_running!r}."
             )
         check_no_kendra_outlets(self)
+
+    @property
+    def _acceptance(self) -> Acceptance:
+        from airflow_provider_kendra.sync_job import Acceptance
+
+        return Acceptance(max_documents_failed=self.max_documents_failed)
 
     def execute(self, context: Context) -> Any:
         """Start a sync job, or find the one that a lost try started; then wait, here or in the triggerer."""
@@ -306,9 +308,8 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         """Take what the trigger saw: the end of our own sync job, or of one that was in the way."""
         self.refuse_bad_parameters()
         # Version 1.0.0 passed the state beside the event.
-        outcome, state = self._arrived(event)
+        outcome, state = self._arrived(context, event)
         state = state or {"stoppable": stoppable, "waited_out_until": waited_out_until}
-        outcome = self._name_execution_timeout(context, outcome)
         if state.get("waited_out_until") is None:
             return self._end(context, outcome, state.get("stoppable"))
         deadline = datetime.fromisoformat(state["waited_out_until"])
@@ -317,6 +318,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
 
     def _advance(self, context: Context, remembered: dict[str, Any] | None, deadline: datetime) -> Any:
         from airflow_provider_kendra._starting import Follow, Refuse, Return, Skip, WaitOut, already_running
+        from airflow_provider_kendra.outcomes import Satisfied
 
         source_type = self._find_out_type()
         may_stop = self.wait_for_completion and self.stop_on_kill and source_type is not None
@@ -341,6 +343,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
 
     def _make_starter(self, context: Context, remembered: dict[str, Any] | None, source_type: str | None) -> Starter:
         from airflow_provider_kendra._starting import Starter, is_outdated
+        from airflow_provider_kendra.sync_job import ANY_END
 
         # Not waiting, the task is done with a start, whatever came of it; but a CUSTOM batch must be open.
         return Starter(
@@ -381,6 +384,8 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
 
     def _wait_out(self, context: Context, job: SyncJob, deadline: datetime, source_type: str | None) -> None:
         """Wait until the job that is in the way has ended."""
+        from airflow_provider_kendra.sync_job import ANY_END
+
         self.log.info(
             "Another sync is in the way: %s since %s. Waiting for its end.%s %s.",
             job.progress,
@@ -396,6 +401,8 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
 
     def _take_waited_out(self, outcome: Outcome, deadline: datetime, source_type: str | None) -> None:
         """Go on when the job that was in the way has ended, or is gone from the history, and there is time left."""
+        from airflow_provider_kendra.outcomes import Failed, Failure, at_any_end
+
         if isinstance(outcome, Failed) and outcome.failure is Failure.TIMED_OUT:
             advice = _advice_on_batch(outcome.job, source_type)
             raise KendraSyncJobTimeoutError(f"{outcome.message}{advice}", job=outcome.job)
@@ -443,6 +450,8 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         return self._end(context, outcome, stoppable)
 
     def _end(self, context: Context, outcome: Outcome, stoppable: str | None = None) -> dict[str, Any]:
+        from airflow_provider_kendra.outcomes import Failed, Failure
+
         self._stop_on_worker = None
         memory = self._memory(context)
         failure = outcome.failure if isinstance(outcome, Failed) else None
@@ -569,6 +578,7 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
     def execute(self, context: Context) -> Any:
         """Stop, then wait here or in the triggerer."""
         from airflow_provider_kendra._stopping import StopState
+        from airflow_provider_kendra.sync_job import ANY_END
 
         self.refuse_bad_parameters()
         memory = self._memory(context)
@@ -595,11 +605,13 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
     def execute_complete(self, context: Context, event: Any = None, **state: Any) -> Any:
         """Take what the trigger saw."""
         self.refuse_bad_parameters()
-        outcome, _ = self._arrived(event, self.execution_id)
+        outcome, _ = self._arrived(context, event, self.execution_id)
         return self._end(context, outcome)
 
     def _end(self, context: Context, outcome: Outcome) -> dict[str, Any]:
-        record = self._result(context, self._name_execution_timeout(context, at_any_end(outcome)))
+        from airflow_provider_kendra.outcomes import at_any_end
+
+        record = self._result(context, at_any_end(outcome))
         self._memory(context).forget()  # a try that failed keeps it for the next one
         return record
 
@@ -625,6 +637,8 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
 
     def _is_update(self, job: SyncJob) -> bool:
         """A sync that was stopped has updated nothing for certain, but the batch of a CUSTOM data source has."""
+        from airflow_provider_kendra.sync_job import SyncJobStatus
+
         if job.status != SyncJobStatus.ABORTED:
             return job.has_updated_index
         try:
@@ -643,17 +657,24 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
 _KILL_PATIENCE = 25.0
 
 
-_ERRORS: dict[Failure, type[KendraError]] = {
-    Failure.NOT_ACCEPTABLE: KendraSyncJobFailedError,
-    Failure.NOT_FOUND: KendraSyncJobNotFoundError,
-    Failure.REFUSED: KendraRequestError,
-    Failure.TIMED_OUT: KendraSyncJobTimeoutError,
-}
+def _error_of(outcome: Failed) -> KendraError:
+    from airflow_provider_kendra.outcomes import Failure
+
+    match outcome.failure:
+        case Failure.NOT_ACCEPTABLE:
+            return KendraSyncJobFailedError(outcome.message, job=outcome.job)
+        case Failure.NOT_FOUND:
+            return KendraSyncJobNotFoundError(outcome.message, job=outcome.job)
+        case Failure.REFUSED:
+            return KendraRequestError(outcome.message, job=outcome.job)
+        case Failure.TIMED_OUT:
+            return KendraSyncJobTimeoutError(outcome.message, job=outcome.job)
 
 
 def _advice_on_batch(job: SyncJob | None, source_type: str | None) -> str:
     """Say what ends a running sync that does not end by itself, as the next sentence of a message."""
     from airflow_provider_kendra._starting import CUSTOM_SYNC_ENDS
+    from airflow_provider_kendra.sync_job import SyncJobStatus
 
     if source_type != "CUSTOM" or job is None or job.status != SyncJobStatus.SYNCING:
         return ""
@@ -741,6 +762,8 @@ class KendraSyncJobMetricsOperator(RecordTask, KendraOperator):
         return job.has_updated_index
 
     def _find_job(self) -> SyncJob:
+        from airflow_provider_kendra.sync_job import TERMINAL_STATUSES
+
         if self.execution_id is None:
             job = self.hook.get_latest_sync_job(self.index_id, self.data_source_id, statuses=TERMINAL_STATUSES)
             if job is None:
@@ -809,6 +832,8 @@ class KendraListSyncJobsOperator(KendraOperator):
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """List, and sum up."""
+        from airflow_provider_kendra.sync_job import sum_up
+
         self.refuse_bad_parameters()
         with _aws_errors_explained(self, "AWS will not list the sync jobs"):
             jobs = self.hook.list_sync_jobs(

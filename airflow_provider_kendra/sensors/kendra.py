@@ -21,6 +21,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_kendra import _clock
+from airflow_provider_kendra._parameters import NOT_FOUND_TIMEOUT, WHY_ONE_SYNC_IS_MEANT
 from airflow_provider_kendra._tasks import NET, KendraOperator
 from airflow_provider_kendra._text import plain
 from airflow_provider_kendra._validation import (
@@ -38,14 +39,6 @@ from airflow_provider_kendra.exceptions import (
     KendraSyncJobRejectedError,
 )
 from airflow_provider_kendra.links.kendra import KendraIndexLink
-from airflow_provider_kendra.outcomes import (
-    AllFresh,
-    Failed,
-    Failure,
-    Outcome,
-    Satisfied,
-)
-from airflow_provider_kendra.sync_job import NOT_FOUND_TIMEOUT, WHY_ONE_SYNC_IS_MEANT
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
 
 if TYPE_CHECKING or AIRFLOW_V_3_0_PLUS:
@@ -57,13 +50,14 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_kendra._waiting.wait import Pokes
+    from airflow_provider_kendra.outcomes import AllFresh, Failed, Outcome
     from airflow_provider_kendra.triggers.kendra import (
         KendraDataFreshnessTrigger,
         KendraSyncJobTrigger,
         _WaitTrigger,
     )
 
-# What only a running task needs is imported there: DAG parsing need not pay for it.
+# What only a running task needs is imported there, to keep DAG parsing fast.
 
 _TRIGGER = "airflow_provider_kendra.triggers.kendra.KendraSyncJobTrigger"
 
@@ -79,7 +73,7 @@ class _KendraSensor(KendraOperator, BaseSensorOperator):
     """
 
     _since: datetime | None = None
-    _failed: Failed | None = None
+    _poked: Outcome | AllFresh | None = None
     _pokes: Pokes | None = None
 
     def __init__(
@@ -101,7 +95,7 @@ class _KendraSensor(KendraOperator, BaseSensorOperator):
         try:
             trigger = self._checked_trigger()
         except ValueError as error:
-            return self._end(self._refused(error))
+            self._refuse(error)
         if self.deferrable:
             self._show_links(context, self._execution_id)
             self.defer(
@@ -118,7 +112,7 @@ class _KendraSensor(KendraOperator, BaseSensorOperator):
                 raise error.__cause__ from None
             if error.__cause__ is not None:  # _end has raised it, while poking
                 raise
-            return self._end(self._failed or self._polls.timed_out())
+            return self._end(self._poked or self._polls.timed_out())
 
     def poke(self, context: Context) -> PokeReturnValue | bool:
         """Poll once."""
@@ -126,7 +120,7 @@ class _KendraSensor(KendraOperator, BaseSensorOperator):
         if outcome is None:
             self._show_links(context, self._execution_id)
             return False
-        self._failed = outcome if isinstance(outcome, Failed) else None
+        self._poked = outcome
         self._publish(context, outcome)
         return PokeReturnValue(is_done=True, xcom_value=self._end(outcome))
 
@@ -148,8 +142,8 @@ class _KendraSensor(KendraOperator, BaseSensorOperator):
         trigger.check()
         return trigger
 
-    def _refused(self, error: ValueError) -> Failed:
-        return Failed(Failure.REFUSED, f"{self.task_id}: {error}")
+    def _refuse(self, error: ValueError) -> NoReturn:
+        self._raise(KendraRequestError(f"{self.task_id}: {error}"))
 
     @property
     def _polls(self) -> Pokes:
@@ -178,7 +172,7 @@ class _KendraSensor(KendraOperator, BaseSensorOperator):
         try:
             trigger = self._checked_trigger()
         except ValueError as error:
-            return self._end(self._refused(error))
+            self._refuse(error)
         try:
             outcome = trigger.outcome_of(event)
         except ValueError as error:
@@ -201,7 +195,7 @@ class _KendraSensor(KendraOperator, BaseSensorOperator):
                         f"execution_timeout ({self.execution_timeout}) has passed while {self.task_id} was deferred. "
                         f"It is below timeout ({timedelta(seconds=self.timeout)}): raise it, or leave it out."
                     ) from error
-                return self._end(Failed(Failure.TIMED_OUT, f"{self.task_id}: the trigger did not answer in time."))
+                self._raise(AirflowSensorTimeout(f"{self.task_id}: the trigger did not answer in time."))
             if self.never_fail:
                 raise AirflowSkipException(f"Skipping since never_fail is set: {error}") from error
             raise
@@ -215,13 +209,15 @@ class _KendraSensor(KendraOperator, BaseSensorOperator):
 
     def _end(self, outcome: Outcome | AllFresh) -> dict[str, Any]:
         """Turn an outcome into the task's result or exception: the one place where all modes do so."""
+        from airflow_provider_kendra.outcomes import AllFresh, Satisfied
+
         if isinstance(outcome, Satisfied):
             self._log_end(outcome.job)
             return outcome.job.to_dict()
         if isinstance(outcome, AllFresh):
             self.log.info("Fresh: %s.", plain(", ".join(outcome.jobs)))
             return {data_source_id: job.to_dict() for data_source_id, job in outcome.jobs.items()}
-        self._raise(_ERRORS[outcome.failure](outcome))
+        self._raise(_error_of(outcome))
 
     def _raise(self, error: Exception) -> NoReturn:
         """Fail, or skip where the DAG's author wants that."""
@@ -473,12 +469,19 @@ class KendraDataFreshnessSensor(_KendraSensor):
         )
 
 
-_ERRORS: dict[Failure, Callable[[Failed], Exception]] = {
-    Failure.NOT_ACCEPTABLE: lambda failed: KendraSyncJobRejectedError(failed.message, job=failed.job),
-    Failure.NOT_FOUND: lambda failed: KendraSyncJobNotFoundError(failed.message),
-    Failure.REFUSED: lambda failed: KendraRequestError(failed.message),
-    Failure.TIMED_OUT: lambda failed: AirflowSensorTimeout(failed.message),
-}
+def _error_of(outcome: Failed) -> Exception:
+    from airflow_provider_kendra.outcomes import Failure
+
+    match outcome.failure:
+        case Failure.NOT_ACCEPTABLE:
+            return KendraSyncJobRejectedError(outcome.message, job=outcome.job)
+        case Failure.NOT_FOUND:
+            return KendraSyncJobNotFoundError(outcome.message)
+        case Failure.REFUSED:
+            return KendraRequestError(outcome.message)
+        case Failure.TIMED_OUT:
+            return AirflowSensorTimeout(outcome.message)
+
 
 _NOT_MAPPED = (
     "start_from_trigger does not work for mapped tasks, since Airflow starts their triggers with the arguments of "

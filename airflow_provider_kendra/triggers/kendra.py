@@ -15,7 +15,8 @@ import airflow.triggers.base
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_kendra import _clock
-from airflow_provider_kendra._aws import AwsParameters, TakesAwsParameters
+from airflow_provider_kendra._aws import TakesAwsParameters
+from airflow_provider_kendra._connection import AwsParameters
 from airflow_provider_kendra._decisions import AllFresh, Failed, Failure, Outcome
 from airflow_provider_kendra._docstrings import Documented
 from airflow_provider_kendra._rendering import RenderedParameters

@@ -38,7 +38,7 @@ TARGETS = {
     ("ours", 10_000): {"mb_in_all": 100, "calls_per_interval": ONE_CALL},
 }
 PEER_SHARE = 0.02  # of what as many waits of the peer take; machines differ in their speed
-PARSE_SHARE = 0.15  # of what a DAG file pays for the Glue modules of the amazon provider
+PARSE_SHARE = 0.05  # of what a DAG file pays for the Glue modules of the amazon provider
 
 # Of a deferred wait in Airflow's trigger runner, above Airflow's own DateTimeTrigger; and once, with the client.
 TRIGGERER_TARGETS = {"kb_above": 5, "mb_once": 36}
@@ -140,7 +140,7 @@ def main() -> int:
         isolation = _isolation(home, kendra, **(QUICK_ISOLATION if arguments.quick else ISOLATION))
         histories = [_history(home, kendra, jobs) for jobs in HISTORIES[: 1 if arguments.quick else None]]
         soak = _soak(home, kendra, **(QUICK_SOAK if arguments.quick else SOAK))
-        parse = {name: _parse(home, modules, repeats) for name, modules in {"ours": OURS, "eager": EAGER}.items()}
+        parse = _parse(home, repeats)
 
     missed = _report_waits(waits, repeats) + _report_load(loads, load) + _report_isolation(isolation)
     missed += _report_triggerer(triggerer) + _report_histories(histories) + _report_soak(soak) + _report_parse(parse)
@@ -262,11 +262,17 @@ def _soak(home: str, kendra: LocalKendra, waits: int, waves: int, data_sources: 
     return result
 
 
-def _parse(home: str, modules: list[str], times: int) -> dict[str, Any]:
-    print(f"… import of {modules[0]}", file=sys.stderr)
-    results = [_fresh(home, "tests.benchmarks.parsing", modules=modules, parses=9) for _ in range(times)]
-    milliseconds = statistics.median(each for result in results for each in result["ms"])
-    return {"ms": round(milliseconds, 1), "modules": results[0]["modules"], "boto3": results[0]["boto3"]}
+def _parse(home: str, times: int) -> dict[str, dict[str, Any]]:
+    print("… imports", file=sys.stderr)
+    results: dict[str, list[dict[str, Any]]] = {"ours": [], "eager": []}
+    for _ in range(times):  # in turns, so that other work on the machine meets both
+        for name, modules in {"ours": OURS, "eager": EAGER}.items():
+            results[name].append(_fresh(home, "tests.benchmarks.parsing", modules=modules, parses=9))
+    # The least, since other work only adds to the CPU time.
+    return {
+        name: {**runs[0], "ms": round(min(each for run in runs for each in run["ms"]), 1)}
+        for name, runs in results.items()
+    }
 
 
 def _fresh(home: str, module: str, **arguments: Any) -> Any:
@@ -419,7 +425,7 @@ def _report_parse(parse: dict[str, dict[str, Any]]) -> list[str]:
     print()
     share = parse["ours"]["ms"] / parse["eager"]["ms"]
     if share > PARSE_SHARE:
-        missed.append(f"DAG parse: {share:.0%} of what Glue's modules take, target {PARSE_SHARE:.0%}")
+        missed.append(f"DAG parse: {share:.1%} of what Glue's modules take, target {PARSE_SHARE:.0%}")
     if parse["ours"]["boto3"]:
         missed.append("DAG parse: boto3 is loaded")
     return missed

@@ -13,7 +13,7 @@ import time
 from itertools import pairwise
 from typing import Any
 
-from airflow_provider_kendra._aws import AwsParameters
+from airflow_provider_kendra._connection import AwsParameters
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.testing import LocalKendra
 from airflow_provider_kendra.triggers.kendra import KendraSyncJobTrigger

@@ -20,7 +20,7 @@ from unittest.mock import MagicMock
 import pytest
 
 from airflow_provider_kendra import cli
-from airflow_provider_kendra._aws import AwsParameters
+from airflow_provider_kendra._connection import AwsParameters
 from airflow_provider_kendra._waiting import sources
 from airflow_provider_kendra._waiting.freshness import freshness_index
 from airflow_provider_kendra.assets.kendra import create_asset

@@ -2,7 +2,7 @@
 
 import pytest
 
-from airflow_provider_kendra._aws import AwsParameters
+from airflow_provider_kendra._connection import AwsParameters
 from airflow_provider_kendra._tasks import KendraOperator
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 

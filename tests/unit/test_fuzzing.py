@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_kendra import cli
-from airflow_provider_kendra._aws import AwsParameters
+from airflow_provider_kendra._connection import AwsParameters
 from airflow_provider_kendra._decisions import Waiting
 from airflow_provider_kendra._waiting.conditions import sync_job_condition
 from airflow_provider_kendra._waiting.sources import DataSource

@@ -13,8 +13,41 @@ PACKAGE = Path(airflow_provider_kendra.__file__).parent
 HEAVY = ("boto3", "botocore", "moto")
 ONLY_WHEN_RUN = (
     "airflow.triggers",
-    *(f"airflow_provider_kendra.{name}" for name in ("triggers", "_waiting", "_starting", "_stopping", "hooks")),
+    *(
+        f"airflow_provider_kendra.{name}"
+        for name in (
+            "_connection",
+            "_decisions",
+            "_starting",
+            "_stopping",
+            "_thresholds",
+            "_waiting",
+            "assets.kendra",
+            "hooks",
+            "operators._memory",
+            "outcomes",
+            "sync_job",
+            "triggers",
+        )
+    ),
 )
+
+# One of each operator and sensor, as most DAG files make them.
+A_DAG = """
+from airflow_provider_kendra.operators.kendra import (
+    KendraListSyncJobsOperator, KendraStartSyncJobOperator, KendraStopSyncJobOperator, KendraSyncJobMetricsOperator,
+)
+from airflow_provider_kendra.sensors.kendra import KendraDataFreshnessSensor, KendraSyncJobSensor
+
+ids = {"index_id": "{{ var.value.index }}", "data_source_id": "source"}
+with DAG("dag", schedule=None):
+    start = KendraStartSyncJobOperator(task_id="start", max_documents_failed=3, wait_for_completion=False, **ids)
+    stop = KendraStopSyncJobOperator(task_id="stop", execution_id=start.output["execution_id"], **ids)
+    gate = KendraSyncJobMetricsOperator(task_id="gate", max_documents_failed=3, multiple_outputs=True, **ids)
+    wait = KendraSyncJobSensor(task_id="wait", started_after="{{ data_interval_end }}", deferrable=True, **ids)
+    fresh = KendraDataFreshnessSensor(task_id="fresh", index_id=ids["index_id"], max_age=60)
+    list_all = KendraListSyncJobsOperator(task_id="list", **ids)
+"""
 
 # Airflow's parser has loaded this much before it comes to a DAG file.
 BARE_DAG = "import airflow; from airflow.providers.common.compat.sdk import DAG"
@@ -51,12 +84,12 @@ print(json.dumps(loaded))
     assert {module: heavy for module, heavy in loaded.items() if heavy} == {}
 
 
-def test_operators_and_sensors_load_nothing_that_only_a_running_task_needs():
+def test_a_dag_loads_nothing_that_only_a_running_task_needs():
     loaded = in_a_fresh_process(f"""
 {BARE_DAG}
 import sys
 before = set(sys.modules)
-import airflow_provider_kendra.operators.kendra, airflow_provider_kendra.sensors.kendra
+{A_DAG}
 print([module for module in sorted(set(sys.modules) - before) if module.startswith({ONLY_WHEN_RUN})])
 """)
 

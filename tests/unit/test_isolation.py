@@ -241,7 +241,7 @@ import asyncio, json, os, socket
 from airflow_provider_kendra import _clock
 from airflow_provider_kendra._waiting import sources
 from airflow_provider_kendra._waiting import wait as waits
-from airflow_provider_kendra._aws import AwsParameters
+from airflow_provider_kendra._connection import AwsParameters
 from airflow_provider_kendra._waiting.conditions import ExecutionFinished
 from airflow_provider_kendra.sync_job import Acceptance
 from airflow_provider_kendra.triggers.kendra import connect

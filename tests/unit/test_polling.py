@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_kendra import _clock
-from airflow_provider_kendra._aws import AwsParameters
+from airflow_provider_kendra._connection import AwsParameters
 from airflow_provider_kendra._decisions import Waiting
 from airflow_provider_kendra._waiting import client as poll_client
 from airflow_provider_kendra._waiting import poller, sources, threads

@@ -26,6 +26,7 @@ from hypothesis import HealthCheck, Phase, event, example, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_kendra._calls import LISTING_GRACE, PAUSE
+from airflow_provider_kendra._parameters import IfRunning
 from airflow_provider_kendra._starting import (
     START_GRACE,
     Follow,
@@ -56,7 +57,7 @@ from airflow_provider_kendra.exceptions import (
 )
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.operators.kendra import KendraStartSyncJobOperator
-from airflow_provider_kendra.sync_job import TERMINAL_STATUSES, Acceptance, IfRunning, SyncJob
+from airflow_provider_kendra.sync_job import TERMINAL_STATUSES, Acceptance, SyncJob
 from airflow_provider_kendra.testing import LocalKendra
 from tests.conftest import examples
 from tests.task_runs import BEGIN, Clock, Store

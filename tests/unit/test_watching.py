@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_kendra import _clock
-from airflow_provider_kendra._aws import AwsParameters
+from airflow_provider_kendra._connection import AwsParameters
 from airflow_provider_kendra._decisions import Blocked, Waiting
 from airflow_provider_kendra._waiting import freshness as freshness_waits
 from airflow_provider_kendra._waiting import poller, sources, threads

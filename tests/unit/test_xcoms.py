@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.providers.common.compat.sdk import DAG, BaseOperator
 
-from airflow_provider_kendra._xcoms import RECORD_KEYS
 from airflow_provider_kendra.operators.kendra import (
     KendraStartSyncJobOperator,
     KendraStopSyncJobOperator,
@@ -16,7 +15,7 @@ from airflow_provider_kendra.operators.kendra import (
 )
 from airflow_provider_kendra.outcomes import Satisfied
 from airflow_provider_kendra.sensors.kendra import KendraSyncJobSensor
-from airflow_provider_kendra.sync_job import SyncJob
+from airflow_provider_kendra.sync_job import RECORD_KEYS, SyncJob
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_1_PLUS
 from tests.conftest import counts, listed
 

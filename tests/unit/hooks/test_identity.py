@@ -15,7 +15,7 @@ from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
 from airflow_provider_kendra import cli
-from airflow_provider_kendra._aws import AwsParameters
+from airflow_provider_kendra._connection import AwsParameters
 from airflow_provider_kendra.exceptions import KendraRequestError
 from airflow_provider_kendra.hooks._aws_errors import without_secrets
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
