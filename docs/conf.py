@@ -61,7 +61,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(airflow|botocore|boto3|moto|types_boto3_kendra|collections|datetime|enum|urllib)\..*"),
     (r"py:.*", r"Asset|AirflowSensorTimeout|Connection|DefaultConfig|MockAWS|OpenLineageDataset|P|timedelta"),
     (r"py:.*", r"airflow_provider_kendra\.testing\.registry\.T"),
-    (r"py:.*", r"airflow_provider_kendra\.outcomes\.(Satisfied|Failed|AllFresh)"),
+    (r"py:.*", r"airflow_provider_kendra\.(_decisions|outcomes)\.(Satisfied|Failed|AllFresh)"),
 ]
 suppress_warnings = ["myst.domains"]  # sphinx-argparse's domain cannot be asked for "any" target
 

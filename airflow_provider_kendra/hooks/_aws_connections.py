@@ -48,19 +48,28 @@ def is_unreadable(text: str) -> bool:
     text = text.strip()
     if text.startswith("{"):
         return _json_object(text) is None
-    return bool(text) and re.match(r"[A-Za-z][\w+.-]*://", text) is None
+    return bool(text) and (re.match(r"[A-Za-z][\w+.-]*://", text) is None or _query_of(text) is None)
 
 
 def has_unreadable_extra(text: str) -> bool:
     """
-    Whether the text of a connection has an extra that is no JSON object; Airflow 3.1 calls it undefined then.
+    Whether the extra of a readable connection is not a JSON object; Airflow 3.1 then reports it as not defined.
 
     :param text: The value of its environment variable, "" for none.
     """
     text = text.strip()
-    values = _json_object(text) if text.startswith("{") else dict(parse_qsl(urlsplit(text).query))
-    extra = (values or {}).get("extra" if text.startswith("{") else "__extra__")
+    is_json = text.startswith("{")
+    values = _json_object(text) if is_json else _query_of(text)
+    extra = (values or {}).get("extra" if is_json else "__extra__")
     return bool(extra) and _extra_of(extra) is None
+
+
+def _query_of(uri: str) -> Mapping[str, str] | None:
+    """Parse the query of a URI; None if Python rejects the URI with an error that quotes it."""
+    try:
+        return dict(parse_qsl(urlsplit(uri).query))
+    except ValueError:
+        return None
 
 
 def _fault_of_type(connection: Connection) -> str | None:

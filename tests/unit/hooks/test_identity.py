@@ -57,6 +57,8 @@ REFUSED = {
     "JSON encoded twice": (json.dumps(encoded(**PAIR)), "AIRFLOW_CONN_OTHER"),
     "a list": (f"[{encoded(**PAIR)}]", "AIRFLOW_CONN_OTHER"),
     "text that is no URI": ("eu-west-1", "AIRFLOW_CONN_OTHER"),
+    "a URI that Python rejects": (f"aws://AKIAPLANTED:{SECRET} \u2100@/?__extra__=x", "AIRFLOW_CONN_OTHER"),
+    "a URI with half an IPv6 address": (f"aws://AKIAPLANTED:{SECRET}@[bad/", "AIRFLOW_CONN_OTHER"),
     "a URI without its scheme": (f"AKIAPLANTED:{SECRET}@/?region_name=us-east-1", "AIRFLOW_CONN_OTHER"),
     "a URI whose password has a slash": (f"aws://AKIAPLANTED:123/{SECRET}@/?region_name=us-east-1", "percent-encoded"),
     "login without password": (encoded(login="AKIAPLANTED"), "login without a password"),
