@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_kendra._xcoms import DEFAULT_KEYS, RECORD_KEYS
+from airflow_provider_kendra._xcoms import DEFAULT_KEYS
+from airflow_provider_kendra.sync_job import RECORD_KEYS
 from airflow_provider_kendra.testing import LocalKendra
 from tests.integration import processes
 from tests.integration.conftest import MakeHome
