@@ -9,7 +9,7 @@ from airflow_provider_kendra import _streams
 
 
 def main() -> None:
-    """Run the command that the command line names."""
+    """Run the command given on the command line."""
     _streams.prepare()
     try:
         _run()

@@ -31,7 +31,7 @@ AWS_CHECKS: Mapping[str, Callable[[str, Any], object]] = {
     "verify": check_verify,
     "botocore_config": check_botocore_config,
 }
-"""How each AWS parameter is checked once it is rendered."""
+"""The check of each AWS parameter, for rendered values."""
 
 
 class TakesAwsParameters:

@@ -21,7 +21,7 @@ from airflow_provider_kendra._clock import in_words
 from airflow_provider_kendra._connection import AwsParameters
 from airflow_provider_kendra._decisions import Waiting, at_any_end
 from airflow_provider_kendra._overview import Reading, condition_for, read_index
-from airflow_provider_kendra._parameters import NOT_FOUND_TIMEOUT, WHY_ONE_SYNC_IS_MEANT
+from airflow_provider_kendra._parameters import NOT_FOUND_TIMEOUT, WHY_ONE_IS_REQUIRED
 from airflow_provider_kendra._starting import find_out_type, read_started_job
 from airflow_provider_kendra._text import LONGEST_MESSAGE, make_plain, plain
 from airflow_provider_kendra._validation import check_exactly_one
@@ -43,12 +43,12 @@ if TYPE_CHECKING:
 
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 
-BAD_ANSWER = 1
-NO_ANSWER = 2
+NEGATIVE_RESULT = 1
+NO_RESULT = 2
 
 
 class _Exit(Exception):
-    """The command ends with this status, and this sentence for people."""
+    """Ends the command with an exit status and a message."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -56,7 +56,7 @@ class _Exit(Exception):
 
 
 def _command(function: Callable[[Namespace], None]) -> Callable[[Namespace], None]:
-    """Run a command quietly, with Airflow's connections, and end it with one sentence instead of a traceback."""
+    """Silence the logs of a command, and report errors as one sentence instead of a traceback."""
     quiet = suppress_logs_and_warning(function)
 
     @functools.wraps(function)
@@ -74,28 +74,28 @@ def _command(function: Callable[[Namespace], None]) -> Callable[[Namespace], Non
 
 
 def _outcome(function: Callable[[Namespace], None], args: Namespace) -> tuple[int, str]:
-    """Run a command; return its exit status, and a sentence for people."""
+    """Run a command; return its exit status and a message."""
     try:
         function(args)
     except _Exit as end:
         return end.status, str(end)
     except KeyboardInterrupt:
-        return 130, "Interrupted. A sync that runs goes on."
+        return 130, "Interrupted. A running sync continues."
     except BrokenPipeError:
         return _streams.BROKEN_PIPE, ""
     except KendraSyncJobAlreadyRunningError as error:
-        return BAD_ANSWER, str(error)
+        return NEGATIVE_RESULT, str(error)
     except (KendraError, ValueError) as error:
-        return NO_ANSWER, str(error)
+        return NO_RESULT, str(error)
     except Exception as error:
         if args.verbose:
             make_plain(error)
             traceback.print_exc()
-        return NO_ANSWER, _in_a_sentence(error)
+        return NO_RESULT, _describe(error)
     return 0, ""
 
 
-# What the errors of operators and sensors call the options of the commands.
+# Parameters in the errors of operators and sensors, and the options that replace them in messages.
 _OPTIONS = {
     "aws_conn_id=None": "--aws-conn-id ''",
     "max_documents_failed=": "--max-documents-failed ",
@@ -103,11 +103,11 @@ _OPTIONS = {
 }
 
 
-def _say(message: str) -> None:
+def _print_message(message: str) -> None:
     print(_printable(message), file=sys.stderr)
 
 
-def _in_a_sentence(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     from botocore.exceptions import BotoCoreError, ClientError
 
     from airflow_provider_kendra.hooks._aws_errors import classify_error
@@ -115,22 +115,22 @@ def _in_a_sentence(error: Exception) -> str:
     kind = classify_error(error)
     if isinstance(error, ClientError):
         if kind is ErrorKind.CREDENTIALS:
-            return f"AWS does not accept the credentials: {error}. Check those of the connection."
+            return f"AWS rejects the credentials: {error}. Check those of the connection."
         if kind is ErrorKind.PERMANENT:
-            return f"AWS refuses: {error}. Check the ids, the region and the permissions of the connection."
-        answer = error.response.get("Error", {})
-        return _no_answer(answer.get("Code", ""), answer.get("Message") or str(error))
+            return f"AWS rejects the request: {error}. Check the ids, the region and the permissions of the connection."
+        details = error.response.get("Error", {})
+        return _describe_transient(details.get("Code", ""), details.get("Message") or str(error))
     if isinstance(error, BotoCoreError):
         if kind is ErrorKind.CREDENTIALS:
-            return f"There are no credentials to call AWS with: {error}. Check the connection."
+            return f"No credentials to call AWS: {error}. Check the connection."
         if kind is ErrorKind.PERMANENT:
             return f"The request could not be made: {error}. Check the options and the connection."
-        return _no_answer(type(error).__name__, str(error))
+        return _describe_transient(type(error).__name__, str(error))
     return f"{type(error).__name__}: {error}"
 
 
-def _no_answer(code: str, reason: str) -> str:
-    return f"Kendra did not answer ({code}): {reason.removesuffix('.')}; try again."
+def _describe_transient(code: str, reason: str) -> str:
+    return f"The request failed ({code}): {reason.removesuffix('.')}; try again."
 
 
 def _aws(args: Namespace) -> AwsParameters:
@@ -166,14 +166,14 @@ def freshness(args: Namespace) -> None:
     read = read_index(_make_hook(args), args.index_id, condition, _clock.utcnow)
     readings = [reading for reading in read if reading.state != "inactive"]
     if not readings:
-        raise _Exit(NO_ANSWER, f"Index {args.index_id} has no active data source, so that nothing in it can be fresh.")
+        raise _Exit(NO_RESULT, f"Index {args.index_id} has no active data source, so nothing in it can be fresh.")
     _print([_freshness_record(reading) for reading in readings], map(_freshness_row, readings), args.output)
     unknown = [reading for reading in readings if reading.state == "unknown"]
     if unknown:
-        raise _Exit(NO_ANSWER, f"{len(unknown)} of {len(readings)} data sources could not be read: {unknown[0].error}")
+        raise _Exit(NO_RESULT, f"{len(unknown)} of {len(readings)} data sources could not be read: {unknown[0].error}")
     stale = [reading.data_source_id for reading in readings if reading.state == "stale"]
     if stale:
-        raise _Exit(BAD_ANSWER, f"{len(stale)} of {len(readings)} data sources are stale: {', '.join(stale)}")
+        raise _Exit(NEGATIVE_RESULT, f"{len(stale)} of {len(readings)} data sources are stale: {', '.join(stale)}")
 
 
 @_command
@@ -183,11 +183,11 @@ def start(args: Namespace) -> None:
     calls = hook._calls_on(args.index_id, args.data_source_id)
     if args.wait:
         advice = "Start it without --wait, put the documents, then stop it with --wait."
-        find_out_type(calls, instead_of_waiting=advice, warn=_say)
+        find_out_type(calls, instead_of_waiting=advice, warn=_print_message)
     execution_id = hook.start_sync_job(args.index_id, args.data_source_id)
     if args.wait:
         acceptance = Acceptance(max_documents_failed=args.max_documents_failed)
-        _end(args, _wait(args, _execution(execution_id, acceptance), hook))
+        _finish(args, _wait(args, _execution(execution_id, acceptance), hook))
     else:
         _print_jobs([read_started_job(calls, execution_id)], args.output)
 
@@ -197,10 +197,10 @@ def stop(args: Namespace) -> None:
     """Stop the running sync of a data source."""
     hook = _make_hook(args)
     stopped = hook._request_stop(args.index_id, args.data_source_id, args.execution_id)
-    _say(stopped.message)
+    _print_message(stopped.message)
     job = stopped.job
     if job is not None and stopped.is_ending and args.wait:
-        _end(args, at_any_end(_wait(args, _execution(job.execution_id, ANY_END), hook)))
+        _finish(args, at_any_end(_wait(args, _execution(job.execution_id, ANY_END), hook)))
     elif job is not None or args.output in ("json", "yaml"):
         _print_jobs([job] if job else [], args.output)
 
@@ -208,7 +208,7 @@ def stop(args: Namespace) -> None:
 @_command
 def wait(args: Namespace) -> None:
     """Wait for a sync of a data source."""
-    check_exactly_one({"EXECUTION_ID": args.execution_id, "--started-after": args.started_after}, WHY_ONE_SYNC_IS_MEANT)
+    check_exactly_one({"EXECUTION_ID": args.execution_id, "--started-after": args.started_after}, WHY_ONE_IS_REQUIRED)
     condition = sync_job_condition(
         execution_id=args.execution_id,
         started_after=_moment(args.started_after),
@@ -217,12 +217,12 @@ def wait(args: Namespace) -> None:
         not_found_timeout=NOT_FOUND_TIMEOUT,
         since=_clock.utcnow(),
     )
-    _end(args, _wait(args, condition, _make_hook(args)))
+    _finish(args, _wait(args, condition, _make_hook(args)))
 
 
 @_command
 def report(args: Namespace) -> None:
-    """Write a page about the syncs of an index."""
+    """Write an HTML page about the syncs of an index."""
     from airflow_provider_kendra.report import read_report
 
     file = _output.check(args.file)
@@ -236,10 +236,10 @@ def report(args: Namespace) -> None:
     )
     _output.write(file, done.html)
     states = [reading.state for reading in done.readings]
-    told = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    _say(f"Wrote {file}: {len(states)} data sources{f' ({told})' if told else ''}.")
+    summary = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    _print_message(f"Wrote {file}: {len(states)} data sources{f' ({summary})' if summary else ''}.")
     if "unknown" in states:
-        raise _Exit(NO_ANSWER, f"{states.count('unknown')} of them could not be read; the page says why.")
+        raise _Exit(NO_RESULT, f"{states.count('unknown')} of them could not be read; the page says why.")
 
 
 def _moment(when: datetime | timedelta | None) -> datetime | None:
@@ -259,7 +259,7 @@ def _wait(args: Namespace, condition: SyncJobCondition, hook: Any) -> Outcome:
         return wait_in_worker(
             hook,
             source,
-            _Watched(condition, progress, began) if progress.is_shown else condition,
+            _WithProgress(condition, progress, began) if progress.is_shown else condition,
             interval=args.poll_interval.total_seconds(),
             deadline=began + args.timeout,
             log=progress.show,
@@ -268,8 +268,8 @@ def _wait(args: Namespace, condition: SyncJobCondition, hook: Any) -> Outcome:
         progress.clear()
 
 
-def _end(args: Namespace, outcome: Outcome) -> None:
-    """Print the job as it ended, and end with the status that the outcome has."""
+def _finish(args: Namespace, outcome: Outcome) -> None:
+    """Print the finished job, or end the command with the exit status of the outcome."""
     if isinstance(outcome, Satisfied):
         _print_jobs([outcome.job], args.output)
         return
@@ -277,18 +277,17 @@ def _end(args: Namespace, outcome: Outcome) -> None:
 
 
 def _status_of(outcome: Failed) -> int:
-    return BAD_ANSWER if outcome.failure in (Failure.NOT_ACCEPTABLE, Failure.TIMED_OUT) else NO_ANSWER
+    return NEGATIVE_RESULT if outcome.failure in (Failure.NOT_ACCEPTABLE, Failure.TIMED_OUT) else NO_RESULT
 
 
 class _Progress:
-    """One line on a terminal that is overwritten; nothing if the output is not a terminal."""
+    """A line that is overwritten on a terminal; shows nothing elsewhere."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self.is_shown = stream.isatty()
 
     def show(self, line: str) -> None:
-        """Put this line in the place of the last one."""
         if self.is_shown:
             width = shutil.get_terminal_size().columns - 1
             text = _printable(line)
@@ -296,15 +295,14 @@ class _Progress:
             self._stream.flush()
 
     def clear(self) -> None:
-        """Leave nothing behind."""
         if self.is_shown:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
 
 
 @dataclass(frozen=True)
-class _Watched:
-    """A condition that shows at each poll what it waits for; the log of a wait says so only now and then."""
+class _WithProgress:
+    """A condition that shows the progress at each poll; the log of a wait does so less often."""
 
     condition: SyncJobCondition
     progress: _Progress
@@ -339,7 +337,7 @@ def _job_row(job: SyncJob) -> dict[str, Any]:
 
 
 def _freshness_record(reading: Reading) -> dict[str, Any]:
-    """The row for machines."""
+    """The record for JSON and YAML."""
     known = reading.freshness
     return {
         "data_source_id": reading.data_source_id,
@@ -353,7 +351,7 @@ def _freshness_record(reading: Reading) -> dict[str, Any]:
 
 
 def _freshness_row(reading: Reading) -> dict[str, Any]:
-    """The row for people."""
+    """The row of a table."""
     row = {"data_source_id": reading.data_source_id, "name": reading.name, "state": reading.state}
     known = reading.freshness
     if known is None:
@@ -373,15 +371,15 @@ def _time(time: datetime | None) -> str:
 
 
 class _Console(AirflowConsole):
-    """Airflow's console, which leaves the exit status of a broken pipe to us."""
+    """Airflow's console, but a broken pipe raises an error instead of exiting."""
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
 
 
 def _print(records: Sequence[dict[str, Any]], rows: Any, output: str) -> None:
-    """Print with Airflow's console: the records for machines, in their own types, or the rows for people."""
-    # What the service sends is text, and no markup.
+    """Print with Airflow's console: the records as JSON or YAML, or the rows as a table."""
+    # Text from the service must not be read as markup.
     console = _Console(markup=False, emoji=False, highlight=False)
     shown = [{key: _cell(value) for key, value in row.items()} for row in rows]
     try:
@@ -394,7 +392,7 @@ def _print(records: Sequence[dict[str, Any]], rows: Any, output: str) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise _Exit(NO_ANSWER, _streams.unwritable(error)) from error
+        raise _Exit(NO_RESULT, _streams.unwritable(error)) from error
 
 
 def _cell(value: object) -> str:
@@ -402,5 +400,5 @@ def _cell(value: object) -> str:
 
 
 def _printable(text: str) -> str:
-    """Without what would move the cursor: error messages come from elsewhere."""
+    """Escape control characters, which messages of the service may contain."""
     return plain(text, LONGEST_MESSAGE)

@@ -1,4 +1,4 @@
-"""The AWS parameters as a value, which only a running task or trigger needs."""
+"""The AWS parameters as a hashable value."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class AwsParameters:
-    """The AWS parameters as a value: what is equal can share a client."""
+    """The AWS parameters; waits with equal parameters share a client."""
 
     aws_conn_id: str | None = "aws_default"
     region_name: str | None = None
     verify: bool | str | None = None
-    # It can hold passwords, of proxies for one.
+    # Can contain passwords, for example of proxies.
     botocore_config: str = field(default="{}", repr=False)

@@ -45,7 +45,7 @@ class SyncJobLineageMixin:
 
         def _push_keys(self, context: Context, record: Mapping[str, Any]) -> None: ...
 
-    _ended_with: Sequence[SyncJob] = ()
+    _finished_jobs: Sequence[SyncJob] = ()
     _declared_outlets: Sequence[Any] | None = None
     _stored_links: Collection[str] = ()
     _is_resumed = False
@@ -61,7 +61,7 @@ class SyncJobLineageMixin:
         base: Any = super()
         return base.resume_execution(next_method, next_kwargs, context)
 
-    def _end_with(self, context: Context, *jobs: SyncJob) -> None:
+    def _publish_jobs(self, context: Context, *jobs: SyncJob) -> None:
         """
         Publish the jobs of a task whose outcome is final; called even if there are none.
 
@@ -75,10 +75,10 @@ class SyncJobLineageMixin:
             self._show_links(context)
         for job in jobs:
             self._show_links(context, job.execution_id)
-        self._ended_with = [job for job in jobs if job.is_finished]
+        self._finished_jobs = [job for job in jobs if job.is_finished]
         self._write_asset_events(context)
 
-    def _publish(self, context: Context, outcome: Outcome | AllFresh) -> None:
+    def _publish_outcome(self, context: Context, outcome: Outcome | AllFresh) -> None:
         """
         Publish the jobs of a wait that is over.
 
@@ -88,10 +88,10 @@ class SyncJobLineageMixin:
         from airflow_provider_kendra.outcomes import AllFresh, Satisfied
 
         if isinstance(outcome, Satisfied):
-            self._end_with(context, outcome.job)
+            self._publish_jobs(context, outcome.job)
             self._push_keys(context, outcome.job.to_dict())
         elif isinstance(outcome, AllFresh):
-            self._end_with(context, *outcome.jobs.values())
+            self._publish_jobs(context, *outcome.jobs.values())
         elif outcome.job is not None:
             self._show_links(context, outcome.job.execution_id)
 
@@ -163,7 +163,7 @@ class SyncJobLineageMixin:
         task.outlets = outlets
 
     def _records_of(self, uri: KendraUri | None) -> list[dict[str, Any]]:
-        jobs = [job for job in self._ended_with if uri is not None and self._is_of(uri, job)]
+        jobs = [job for job in self._finished_jobs if uri is not None and self._is_of(uri, job)]
         return [job.to_dict() for job in jobs if self._is_update(job)]
 
     def _write_asset_event(self, context: Context, outlet: Any, records: Sequence[Mapping[str, Any]]) -> None:
@@ -217,7 +217,7 @@ class SyncJobLineageMixin:
             return None
         from airflow_provider_kendra.assets.kendra import KendraUri
 
-        region = self._region if self._ended_with else None
+        region = self._region if self._finished_jobs else None
         if region is None:
             return OperatorLineage()
 
@@ -225,7 +225,7 @@ class SyncJobLineageMixin:
             return [dataset for asset in assets if (dataset := translate_airflow_asset(asset, None)) is not None]
 
         outputs = {}
-        for job in self._ended_with:
+        for job in self._finished_jobs:
             uri = KendraUri(region, job.index_id, job.data_source_id)
             written = [count for count in (job.documents_added, job.documents_modified) if count is not None]
             outputs[uri.openlineage_namespace, uri.openlineage_name] = OutputDataset(

@@ -1,22 +1,22 @@
-"""Parameters that several classes take: types, defaults and rules; apart from what only a running task needs."""
+"""Types, defaults and checks of parameters that several classes take; cheap to import in a DAG file."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 IfRunning = Literal["wait", "attach", "skip", "fail"]
-"""What a start does about a sync job that is running already, since Kendra runs one at a time."""
+"""What to do if a sync job is already running, since Kendra runs one at a time."""
 
 NOT_FOUND_TIMEOUT = 120.0
-"""How long, in seconds, a sync job may be missing from the history before it counts as not found."""
+"""Seconds that a sync job may be missing from the history before it is treated as not found."""
 
-WHY_ONE_SYNC_IS_MEANT = "With neither, last week's success would pass for today's."
-"""Why a wait must be given an execution id or a time, as a hint for whoever gave none."""
+WHY_ONE_IS_REQUIRED = "With neither, last week's success would pass for today's."
+"""Why a wait needs an execution id or a time, as a hint in errors."""
 
 
 def check_max_documents_failed(limit: int | None) -> None:
     """
-    Check how many failed documents are tolerated.
+    Check the number of failed documents that is accepted.
 
     :param limit: A whole number of 0 or more, or None.
     :raises ValueError: for anything else.

@@ -1,9 +1,9 @@
 """
-Whether to start a sync job, and which job is ours: a state machine without I/O, and the loop that runs it.
+Starts a sync job exactly once: a state machine without I/O, and the loop that runs it.
 
-It makes a start happen exactly once. A start request takes no token that would make it repeatable, its answer can be
-lost, and so can the process that sent it. So before a request goes out, the newest job is noted: the *baseline*. A job
-newer than the baseline shows that the request was received. No clocks are compared with Kendra's.
+A start request has no idempotency token, and its response or the process that sent it can be lost. So the newest job is
+stored before each request: the *baseline*. A job newer than the baseline shows that the request was received. No time
+of Kendra is compared with our clock.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from airflow_provider_kendra.exceptions import KendraError, KendraRequestError, 
 from airflow_provider_kendra.sync_job import Acceptance, SyncJob, SyncJobStatus
 
 START_GRACE = 60.0
-"""How long, in seconds, a start is retried that certainly had no effect, or was refused though nothing is listed."""
+"""Seconds for which a start is retried that certainly had no effect, or was refused though no job is running."""
 
 DOUBT_LIMIT = 15 * 60.0
-"""How long, in seconds, after a start whose answer was lost a job that has finished may be taken for ours."""
+"""Seconds after a start whose response was lost in which a finished job may be treated as ours."""
 
 
 CUSTOM_SYNC_ENDS = "The data source is CUSTOM: its sync ends only when someone stops it"
-"""Why waiting for such a sync may never end, as the beginning of a sentence."""
+"""Why a wait for such a sync may never end, as the start of a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,8 @@ class Follow:
     """
     Wait for this job: it is the result.
 
-    :param execution_id: Which.
-    :param is_ours: Whether it was certainly this task that started it; if not, a kill must not stop it.
+    :param execution_id: The job.
+    :param is_ours: Whether this task certainly started it; if not, a kill must not stop it.
     """
 
     execution_id: str
@@ -85,7 +85,7 @@ class Refuse:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Fail, since there were only errors for too long."""
+    """Fail, since there have been only errors for too long."""
 
 
 CallerStep = Follow | WaitOut | Return | Skip | Refuse
@@ -96,14 +96,14 @@ Step = Reread | Send | GiveUp | CallerStep
 
 class Starter:
     """
-    Decides, after each reading of the history and each start request, what a task does next to get its sync job.
+    Decides what to do next, after each read of the history and each start request.
 
-    :param if_running: What to do about a sync job that is running already.
+    :param if_running: What to do if a sync job is already running.
     :param acceptance: How a job that an earlier try started must have ended to be the result.
-    :param memory: What an earlier try remembered, as :attr:`memory` gave it; None if there was none.
-    :param is_outdated: Whether the memory is too old for a job that has finished to be the result.
-    :param needs_open_batch: Whether only a job that still takes documents is a result: the batch of a CUSTOM data
-        source, until someone stops it.
+    :param memory: The :attr:`memory` of an earlier try, if any.
+    :param is_outdated: Whether the memory is too old for a finished job to be the result.
+    :param needs_open_batch: Whether the result must be an open batch of a CUSTOM data source, which still takes
+        documents.
     """
 
     def __init__(
@@ -137,27 +137,27 @@ class Starter:
 
     @property
     def is_in_doubt(self) -> bool:
-        """Whether a start request may have been received whose answer is not known."""
+        """Whether a start request whose response was lost may have been received."""
         return self._in_doubt
 
     @property
     def is_resumed(self) -> bool:
-        """Whether the job is one that an earlier try left: no request has gone out since."""
+        """Whether the job is from an earlier try, and no request has been sent since."""
         return self._is_resumed
 
     @property
     def started(self) -> str | None:
-        """The execution id of the job that this task has certainly started; None if there is none."""
+        """The execution id of the job that this task has certainly started, if any."""
         return self._execution_id if self._is_ours else None
 
     @property
     def anchor(self) -> str | None:
-        """How far back the history must be read for :meth:`next_step`: to this job; None for the newest job."""
+        """The job up to which :meth:`next_step` needs the history; None if it needs only the newest job."""
         return self._execution_id or (self._baseline if self._in_doubt else None)
 
     @property
     def needs_whole_history(self) -> bool:
-        """Whether the history must be read to its end: it was empty when the doubtful request went out."""
+        """Whether the whole history must be read, since it was empty before the request in doubt."""
         return self._in_doubt and self._baseline is None
 
     def next_step(self, jobs: Sequence[SyncJob], now: float) -> Step:
@@ -165,21 +165,21 @@ class Starter:
         Decide what to do next.
 
         :param jobs: The history, newest first, back to :attr:`anchor`.
-        :param now: When it was read, in seconds of a clock that only goes forward.
+        :param now: When it was read, in seconds of a monotonic clock.
         """
         # Only the newest job can be running: an older one has ended, whatever its status says.
         running = jobs[0] if jobs and not jobs[0].is_finished else None
-        step = self._step_to_job_of_ours(jobs, running, now) if self._execution_id or self._in_doubt else None
+        step = self._step_with_our_job(jobs, running, now) if self._execution_id or self._in_doubt else None
         return step or self._step_to_start(jobs, running, now)
 
-    def _step_to_job_of_ours(self, jobs: Sequence[SyncJob], running: SyncJob | None, now: float) -> Step | None:
+    def _step_with_our_job(self, jobs: Sequence[SyncJob], running: SyncJob | None, now: float) -> Step | None:
         job = self._find(jobs, running)
         if job is None or (job is not running and not self._is_result(job)):
             return self._step_without_result(job, now)
         if job is not running:
             self._forget()
             return Return(job)
-        # A job that will end badly is of no use, unless any end will do.
+        # A job that is being stopped is useless, unless any end is accepted.
         is_stopping = self._is_stopped or job.status == SyncJobStatus.STOPPING
         if is_stopping and SyncJobStatus.ABORTED not in self._acceptance.statuses:
             self._forget()
@@ -192,7 +192,7 @@ class Starter:
         return Follow(job.execution_id, self._is_ours)
 
     def _step_without_result(self, job: SyncJob | None, now: float) -> Step | None:
-        """Read on for a while: ours may not be listed yet, or not with its final status. Then start anew."""
+        """Read again for a while, since our job or its final status may not be listed yet; then start anew."""
         if job is None or self._in_doubt or not job.is_finished:
             self._in_doubt_since = now if self._in_doubt_since is None else self._in_doubt_since
             if now - self._in_doubt_since < LISTING_GRACE:
@@ -206,9 +206,9 @@ class Starter:
             return next((job for job in jobs if job.execution_id == self._execution_id), None)
         newer = list(takewhile(lambda job: job.execution_id != self._baseline, jobs))
         if len(newer) == len(jobs) and self._baseline is not None:
-            return None  # the baseline is gone from the history: what came first after it is not known
-        # Ours is the first after the baseline, unless others were quicker. One of theirs that is of no use must not
-        # hide ours: two would be started. One that is of use is a result too, since it began after the task did.
+            return None  # the baseline is gone from the history, so the first job after it is unknown
+        # Our job is the first after the baseline, unless someone else's started before it. A useless one of theirs is
+        # skipped, since missing ours would start a second one. A useful one is a result too: it began after the task.
         useful = [
             job
             for job in newer
@@ -218,12 +218,12 @@ class Starter:
         return (useful or newer)[-1] if newer else None
 
     def _is_result(self, job: SyncJob) -> bool:
-        """Whether a job of ours that is over is what the task is to return."""
+        """Whether a job of ours that has ended is the result of the task."""
         is_wanted = not (self._is_outdated and self._is_resumed) and not self._needs_open_batch
         return is_wanted and job.is_finished and self._acceptance.objection(job) is None
 
     def _is_closed_batch(self, job: SyncJob) -> bool:
-        """Whether a running job takes no more documents, though it is started for them."""
+        """Whether an open batch is needed, but this running job takes no more documents."""
         return self._needs_open_batch and job.status != SyncJobStatus.SYNCING
 
     def _step_to_start(self, jobs: Sequence[SyncJob], running: SyncJob | None, now: float) -> Step:
@@ -252,15 +252,15 @@ class Starter:
 
     @property
     def is_repeated(self) -> bool:
-        """Whether a start request was sent before: the next one must wait a little."""
+        """Whether an earlier request or read failed, so the next request must wait."""
         return not (self._refused_since is self._failing_since is self._in_doubt_since is None)
 
     def has_failed_for_too_long(self, now: float) -> bool:
-        """Whether there have only been errors for too long."""
+        """Whether there have been only errors for too long."""
         return self._failing_since is not None and now - self._failing_since >= START_GRACE
 
-    def answered(self, execution_id: str) -> Follow:
-        """Note the answer to a start request."""
+    def accepted(self, execution_id: str) -> Follow:
+        """Note that a start request was accepted."""
         self._forget()
         self._execution_id, self._is_ours = execution_id, True
         return Follow(execution_id, is_ours=True)
@@ -275,14 +275,14 @@ class Starter:
         if self._failing_since is None:
             self._failing_since = now
 
-    def answer_lost(self, now: float) -> None:
-        """Note that the answer to a start request was lost: the request may have been received."""
+    def response_lost(self, now: float) -> None:
+        """Note that the response to a start request was lost: the request may have been received."""
         self._in_doubt, self._in_doubt_since = True, now
         self.failed(now)
 
 
 class StartCalls(SyncJobCalls, Protocol):
-    """What a start needs of the hook, for one data source."""
+    """The calls of the hook that a start needs, for one data source."""
 
     @property
     def index_id(self) -> str: ...
@@ -297,7 +297,7 @@ class StartCalls(SyncJobCalls, Protocol):
 
 
 Remember = Callable[[dict[str, Any] | None], object]
-"""Takes what a later try must know, before a start request is sent; None once it certainly had no effect."""
+"""Called with the memory before each start request, and with None if the request certainly had no effect."""
 
 
 def advance_start(calls: StartCalls, starter: Starter, *, remember: Remember | None = None) -> CallerStep:
@@ -305,8 +305,8 @@ def advance_start(calls: StartCalls, starter: Starter, *, remember: Remember | N
     Read the history and send start requests until the caller has something to do.
 
     :param calls: The hook's calls on the data source.
-    :param starter: Decides.
-    :param remember: Remembers for later tries; by default nothing is remembered.
+    :param starter: The state machine.
+    :param remember: Stores the memory for later tries. Default None: nothing is stored.
     :raises KendraError: if there were only errors for too long. A permanent error is raised as it is.
     """
     loop = _StartLoop(calls, starter, remember or _remember_nothing)
@@ -321,7 +321,7 @@ def advance_start(calls: StartCalls, starter: Starter, *, remember: Remember | N
                 if (started := loop.send()) is not None:
                     return started
             case GiveUp():
-                raise loop.gave_up() from loop.last_error
+                raise loop.final_error() from loop.last_error
             case _:
                 return step
 
@@ -331,7 +331,7 @@ def _remember_nothing(memory: dict[str, Any] | None) -> None:
 
 
 class _StartLoop:
-    """The I/O of a start, with the last error that it met."""
+    """The I/O of a start, and its last error."""
 
     def __init__(self, calls: StartCalls, starter: Starter, remember: Remember) -> None:
         self._calls = calls
@@ -340,7 +340,7 @@ class _StartLoop:
         self.last_error: Exception | None = None
 
     def read_and_decide(self) -> Step:
-        """Read as much of the history as the decision takes, and decide; a transient error counts as no news."""
+        """Read the history as far as necessary, and decide; after a transient error, read again or give up."""
         try:
             return self._starter.next_step(self._read_history(), self._calls.monotonic())
         except Exception as error:
@@ -358,14 +358,14 @@ class _StartLoop:
         return jobs
 
     def send(self) -> Follow | None:
-        """Send a start request; None if it failed in a way that may pass, which the starter is informed of."""
+        """Send a start request; None after an error that is not permanent."""
         self._remember(self._starter.memory)
         try:
-            return self._starter.answered(self._calls.send_start())
+            return self._starter.accepted(self._calls.send_start())
         except Exception as error:
             had_no_effect = self._calls.certainly_had_no_effect(error)
             if had_no_effect and not self._starter.is_in_doubt:
-                self._remember(None)  # else a later try would take what others start for its own
+                self._remember(None)  # else a later try would treat the job of others as its own
             self._note_failed_start(error, had_no_effect)
             return None
 
@@ -379,7 +379,7 @@ class _StartLoop:
         if had_no_effect:
             self._starter.failed(self._calls.monotonic())
         else:
-            self._starter.answer_lost(self._calls.monotonic())
+            self._starter.response_lost(self._calls.monotonic())
 
     def _tolerate(self, error: Exception) -> None:
         """Log a transient error; re-raise others."""
@@ -389,10 +389,10 @@ class _StartLoop:
         self.last_error = error
         if kind is ErrorKind.CREDENTIALS:
             self._calls.discard_clients()
-        self._calls.log.warning("Starting a sync: %s; trying again.", self._calls.describe_error(error))
+        self._calls.log.warning("Could not start a sync yet: %s; trying again.", self._calls.describe_error(error))
 
-    def gave_up(self) -> KendraError:
-        """Make the error that says so."""
+    def final_error(self) -> KendraError:
+        """Return the error to raise after giving up."""
         return KendraError(
             f"No sync could be started within {START_GRACE:.0f} s. Last error: {self.last_error} (data source "
             f"{self._calls.data_source_id}, index {self._calls.index_id})"
@@ -401,10 +401,10 @@ class _StartLoop:
 
 def check_memory(memory: object) -> dict[str, Any]:
     """
-    Return what an earlier try remembered, if it can be used.
+    Check and return the memory of an earlier try.
 
-    :param memory: What the store gave: :attr:`Starter.memory`, with ``deadline`` and, since 1.1, ``since``.
-    :raises ValueError: saying what is wrong with it.
+    :param memory: The value from the store: :attr:`Starter.memory`, with ``deadline`` and, since 1.1, ``since``.
+    :raises ValueError: if it is invalid, with the reason.
     """
     if not isinstance(memory, dict):
         raise ValueError(f"it is of type {type(memory).__name__}")
@@ -429,11 +429,11 @@ _MEMORY: Mapping[str, Any] = {
 
 def is_outdated(memory: Mapping[str, Any], now: datetime, timeout: timedelta) -> bool:
     """
-    Whether what an earlier try remembered is too old for a job that has finished to be the result.
+    Whether the memory of an earlier try is too old for a finished job to be the result.
 
-    :param memory: What was remembered: its ``deadline``, and ``since`` when, in ISO 8601.
+    :param memory: The memory, with ``deadline`` and ``since`` in ISO 8601.
     :param now: The time.
-    :param timeout: How long before its deadline a try begins; for memory of 1.0.0, which does not say since when.
+    :param timeout: The timeout of the task, to derive ``since`` for a memory of 1.0.0.
     """
     deadline = datetime.fromisoformat(memory["deadline"])
     since = datetime.fromisoformat(memory["since"]) if memory.get("since") else deadline - timeout
@@ -443,16 +443,16 @@ def is_outdated(memory: Mapping[str, Any], now: datetime, timeout: timedelta) ->
 
 def already_running(index_id: str, data_source_id: str, job: SyncJob | None) -> KendraSyncJobAlreadyRunningError:
     """
-    Make the error that says that no sync job could be started since one is running.
+    Return the error for a start that failed since a sync job is running.
 
     :param index_id: The index.
     :param data_source_id: The data source.
-    :param job: The one that runs; None if the data source is in use, but nothing is listed.
+    :param job: The running job; None if the data source is in use, but no running job is listed.
     """
     which = (
         f"a sync is running: {job.progress} since {job.start_time}"
         if job
-        else f"the data source is in use, though its history showed nothing running for {START_GRACE:.0f} s"
+        else f"the data source is in use, though no running sync was listed for {START_GRACE:.0f} s"
     )
     where = f"{job.title}." if job else f"(data source {data_source_id}, index {index_id})"
     return KendraSyncJobAlreadyRunningError(
@@ -464,9 +464,9 @@ def already_running(index_id: str, data_source_id: str, job: SyncJob | None) -> 
 
 def find_out_type(calls: StartCalls, *, instead_of_waiting: str | None, warn: Callable[[str], object]) -> str | None:
     """
-    Get the type of the data source, before a sync is started; refuse to wait for a sync that does not end by itself.
+    Return the type of the data source before a start; raise if a sync would be waited for that does not end by itself.
 
-    A start takes another permission. So not knowing the type is worth a warning, and no error.
+    Reading the type takes another permission than a start, so a failure is only a warning.
 
     :param calls: The hook's calls on the data source.
     :param instead_of_waiting: What to do with a CUSTOM data source, as a sentence; None if its sync is not waited for.
@@ -494,7 +494,7 @@ def find_out_type(calls: StartCalls, *, instead_of_waiting: str | None, warn: Ca
 
 def read_started_job(calls: StartCalls, execution_id: str) -> SyncJob:
     """
-    Read a job right after its start; as SYNCING if it is not listed yet, or if the history can't be read.
+    Read a job right after its start; return it as SYNCING if it is not listed yet, or can't be read.
 
     :param calls: The hook's calls on the data source.
     :param execution_id: The job.
@@ -503,7 +503,7 @@ def read_started_job(calls: StartCalls, execution_id: str) -> SyncJob:
         for job in islice(calls.iter_sync_jobs(), _NEWEST):
             if job.execution_id == execution_id:
                 return job
-    except Exception as error:  # failing now would start another
+    except Exception as error:  # a retry of a failed task would start another
         calls.log.warning("Could not read the sync job that was started: %s (%s)", plain(error), plain(execution_id))
     return SyncJob(
         index_id=calls.index_id,
@@ -514,4 +514,4 @@ def read_started_job(calls: StartCalls, execution_id: str) -> SyncJob:
 
 
 _NEWEST = 10
-"""How many jobs are read to find one that was just started: a page."""
+"""The number of jobs that are searched for one that was just started: one page."""

@@ -1,4 +1,4 @@
-"""Whether a stop request is sent, and for which sync job: decisions without I/O, and the loop that runs them."""
+"""Stops at most one sync job: a state machine without I/O, and the loop that runs it."""
 
 from __future__ import annotations
 
@@ -15,47 +15,47 @@ from airflow_provider_kendra.exceptions import KendraError
 from airflow_provider_kendra.sync_job import SyncJob, SyncJobStatus
 
 STOP_GRACE = 60.0
-"""How long, in seconds, a stop is retried after transient errors."""
+"""Seconds for which a stop is retried after transient errors."""
 
 CLOCK_DIFFERENCE = timedelta(minutes=5)
-"""How far Airflow's clock may be from Kendra's: AWS refuses requests that are signed by a clock further off."""
+"""The most that Airflow's clock can differ from Kendra's, since AWS rejects requests signed with more."""
 
 
 class StopState(StrEnum):
-    """What became of the request to stop a sync job."""
+    """The result of a request to stop a sync job."""
 
     NOT_LISTED = "not_listed"
     """No such job is listed; without an execution id: no job is running."""
     OVER = "over"
-    """The job is not running any more."""
+    """The job is no longer running."""
     STOPPING = "stopping"
-    """The job had been stopped before, or may have been, and has not ended yet."""
+    """The job was stopped before, or may have been, and has not ended yet."""
     SENT = "sent"
     """The stop request was sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """How a stop ended; ``job`` is the job as last read, None if none is listed."""
+    """The result of a stop; ``job`` is the job as last read, None if none is listed."""
 
     state: StopState
     job: SyncJob | None = None
 
     @property
     def is_ending(self) -> bool:
-        """Whether the job is still to end, so that there is something to wait for."""
+        """Whether the job has yet to end."""
         return self.state in (StopState.SENT, StopState.STOPPING)
 
     @property
     def message(self) -> str:
-        """What became of the request, in words."""
+        """The result, in words."""
         job = self.job
         if job is None:
             return "Nothing to stop: no sync is running."
         if self.state is StopState.SENT:
             what = f"Stop sent: the sync was {job.progress}"
         elif self.state is StopState.STOPPING:
-            what = f"No stop was sent: the sync is {job.progress} already"
+            what = f"No stop was sent: the sync is already {job.progress}"
         else:
             what = f"Nothing to stop: {job.end}"
         return f"{what}. {job.title}."
@@ -63,13 +63,13 @@ class Stopped:
 
 class Stopper:
     """
-    Decides, after each reading of the history, whether a stop request is sent.
+    Decides whether to send a stop request, after each read of the history.
 
-    Kendra's call takes no execution id: it stops whatever is running. So each request is preceded by a reading that
-    shows the job as the running one, and a request that failed is followed by another reading.
+    Kendra's call takes no execution id: it stops whatever is running. So each request is sent right after a read that
+    shows the job running, and the history is read again after a failed request.
 
-    :param execution_id: The job to stop. Default None: the one that the first reading with a running job shows.
-    :param is_custom: Whether the data source is CUSTOM; None if that is not known.
+    :param execution_id: The job to stop. Default None: the first that is found running.
+    :param is_custom: Whether the data source is CUSTOM; None if unknown.
     """
 
     def __init__(self, execution_id: str | None = None, *, is_custom: bool | None = None) -> None:
@@ -82,16 +82,16 @@ class Stopper:
         self._refusal: Exception | None = None
 
     def depends_on_type(self, jobs: Sequence[SyncJob]) -> bool:
-        """Whether the type of the data source decides: only a CUSTOM one is indexing because it was stopped."""
+        """Whether the decision depends on the type: only a CUSTOM data source may be indexing due to a stop."""
         is_indexing = bool(jobs) and jobs[0].status == SyncJobStatus.SYNCING_INDEXING
         return is_indexing and self.is_custom is None and self.execution_id in (None, jobs[0].execution_id)
 
     def next_step(self, jobs: Sequence[SyncJob], now: float) -> SyncJob | Stopped | None:
         """
-        Decide: a job is to be stopped now, this is the end, or (None) read again after a pause.
+        Return the job to stop now, the final result, or None to read again after a pause.
 
-        :param jobs: The history, newest first, back to the job; the newest two where it is still to be chosen.
-        :param now: Seconds of a clock that only goes forward.
+        :param jobs: The history, newest first, back to the job; the newest two if none has been chosen yet.
+        :param now: Seconds of a monotonic clock.
         """
         newest = jobs[0] if jobs else None
         if self.execution_id is None:
@@ -116,23 +116,23 @@ class Stopper:
         return job
 
     def refused(self, error: Exception) -> None:
-        """Note that AWS refused the request; the error is raised if the next reading shows that the job still runs."""
+        """Note that AWS refused the request; :meth:`next_step` raises the error if the job is still running."""
         self._refusal = error
 
     def failed(self, now: float) -> bool:
-        """Note a transient error, and return whether it is time to give up."""
+        """Note a transient error, and return whether to give up."""
         self._failing_since = now if self._failing_since is None else self._failing_since
         return now - self._failing_since >= STOP_GRACE
 
 
 class StopCalls(SyncJobCalls, Protocol):
-    """What a stop needs of the hook, for one data source."""
+    """The calls of the hook that a stop needs, for one data source."""
 
     @property
     def data_source_id(self) -> str: ...
     @property
     def has_short_timeouts(self) -> bool:
-        """Whether the task is being killed, and there is no time for a new client."""
+        """Whether the task is being killed, so there is no time for a new client."""
 
     def send_stop(self) -> None:
         """Send a stop request in a single attempt."""
@@ -141,7 +141,7 @@ class StopCalls(SyncJobCalls, Protocol):
 
 
 Confirm = Callable[[SyncJob, SyncJob | None], object]
-"""Takes the running job that was chosen, and the job before it; what it raises prevents the stop."""
+"""Called with the running job that was chosen, and the job before it; may raise to prevent the stop."""
 
 
 def advance_stop(calls: StopCalls, stopper: Stopper, confirm: Confirm | None = None) -> Stopped:
@@ -149,8 +149,8 @@ def advance_stop(calls: StopCalls, stopper: Stopper, confirm: Confirm | None = N
     Read the history and send stop requests until one has been accepted, or there is nothing to stop.
 
     :param calls: The hook's calls on the data source.
-    :param stopper: Decides.
-    :param confirm: Called once a job was chosen. Not called where the stopper was given one.
+    :param stopper: The state machine.
+    :param confirm: Called when a job has been chosen; not if the stopper was given one.
     """
     while True:
         is_choice = stopper.execution_id is None
@@ -190,7 +190,7 @@ def _read_history(calls: StopCalls, execution_id: str | None) -> list[SyncJob]:
 
 
 def _is_custom(calls: StopCalls) -> bool | None:
-    """Whether a data source is CUSTOM; None if its type cannot be found out."""
+    """Whether a data source is CUSTOM; None if its type can't be read."""
     try:
         kind = calls.get_data_source_type()
     except Exception as error:
@@ -227,19 +227,19 @@ def _tolerate(error: Exception, calls: StopCalls, stopper: Stopper) -> None:
         raise error
     if kind is ErrorKind.CREDENTIALS:
         calls.discard_clients()
-    calls.log.warning("The sync could not be stopped yet: %s; trying again.", calls.describe_error(error))
+    calls.log.warning("Could not stop the sync yet: %s; trying again.", calls.describe_error(error))
 
 
 def may_follow_a_stopped_job(running: SyncJob, previous: SyncJob | None, began: datetime | None) -> bool:
     """
     Whether an earlier try of the task may have stopped another job than the running one.
 
-    What an earlier try stopped ended after the DAG run began. If the job before the running one had ended by then,
-    the running one is the only job that an earlier try can have met.
+    A job that an earlier try stopped ended after the DAG run began. If the job before the running one had ended by
+    then, an earlier try can only have stopped the running one.
 
     :param running: The running job.
     :param previous: The job before it, if there is one.
-    :param began: When the DAG run began, by Airflow's clock; None if that is not known.
+    :param began: When the DAG run began, by Airflow's clock; None if unknown.
     """
     if previous is None:
         return False

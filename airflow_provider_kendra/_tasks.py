@@ -1,4 +1,4 @@
-"""What operators and sensors have in common: index and AWS parameters, links, asset events, checks of templates."""
+"""The base class of operators and sensors: index and AWS parameters, links, asset events, checks of templates."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
     from airflow_provider_kendra.sync_job import SyncJob
 
-NET = timedelta(seconds=_clock.OVERRUN + 60)
-"""How much later than the trigger, which says more, Airflow itself ends a deferral."""
+DEFERRAL_MARGIN = timedelta(seconds=_clock.OVERRUN + 60)
+"""How long after the trigger's own time-out, whose error says more, Airflow ends a deferral."""
 
 
 # A subclass of BaseOperator, since Airflow reads only the __init__ of such classes for default_args and partial().

@@ -1,4 +1,4 @@
-"""What a finished sync job must have achieved to pass a gate."""
+"""Thresholds that a finished sync job must meet."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ def violations(
     min_documents_scanned: int | None = None,
 ) -> list[str]:
     """
-    Say in one phrase each which thresholds a job does not meet. A count that is not reported meets none.
+    Return a phrase for each threshold that a job does not meet. A count that is not reported meets none.
 
     :param job: A finished job. One that ended FAILED or ABORTED meets no threshold.
-    :param max_documents_failed: At most so many documents failed. Default None, as of the others: no threshold.
-    :param max_failed_ratio: At most this share of the documents failed, from 0 to 1.
-    :param min_documents_scanned: At least so many documents were scanned.
+    :param max_documents_failed: The most failed documents. Default None, as for the others: no threshold.
+    :param max_failed_ratio: The largest share of failed documents, from 0 to 1.
+    :param min_documents_scanned: The fewest scanned documents.
     """
     found = []
     if not job.has_updated_index and (max_documents_failed, max_failed_ratio, min_documents_scanned) != (None,) * 3:
@@ -26,7 +26,7 @@ def violations(
     if max_documents_failed is not None:
         found += _too_many_failed(job, max_documents_failed)
     if max_failed_ratio is not None:
-        found += _too_large_a_share_failed(job, max_failed_ratio)
+        found += _failed_ratio_too_large(job, max_failed_ratio)
     if min_documents_scanned is not None:
         found += _too_few_scanned(job, min_documents_scanned)
     return found
@@ -34,17 +34,17 @@ def violations(
 
 def _too_many_failed(job: SyncJob, limit: int) -> list[str]:
     if job.documents_failed is None:
-        return [f"documents failed are not reported (max_documents_failed={limit})"]
+        return [f"failed documents are not reported (max_documents_failed={limit})"]
     if job.documents_failed > limit:
         return [f"{job.documents_failed} documents failed (max_documents_failed={limit})"]
     return []
 
 
-def _too_large_a_share_failed(job: SyncJob, limit: float) -> list[str]:
+def _failed_ratio_too_large(job: SyncJob, limit: float) -> list[str]:
     failed, total = job.documents_failed, job.documents_processed
     if failed is None:
-        return [f"documents failed are not reported (max_failed_ratio={limit})"]
-    is_exceeded = failed / total > limit if total else failed != 0  # none of none is a share of 0
+        return [f"failed documents are not reported (max_failed_ratio={limit})"]
+    is_exceeded = failed / total > limit if total else failed != 0  # 0 of 0 counts as a share of 0
     if is_exceeded:
         return [f"{failed} of {total} documents failed (max_failed_ratio={limit})"]
     return []
@@ -53,7 +53,7 @@ def _too_large_a_share_failed(job: SyncJob, limit: float) -> list[str]:
 def _too_few_scanned(job: SyncJob, limit: int) -> list[str]:
     if job.documents_scanned is None:
         return [
-            f"documents scanned are not reported (min_documents_scanned={limit}); Kendra never reports them for CUSTOM "
+            f"scanned documents are not reported (min_documents_scanned={limit}); Kendra never reports them for CUSTOM "
             "data sources"
         ]
     if job.documents_scanned < limit:

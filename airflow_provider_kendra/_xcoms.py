@@ -1,4 +1,4 @@
-"""Which keys of a sync job's record a task pushes besides the record itself."""
+"""The keys of a sync job's record that a task pushes as separate XComs."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _CAN_PUSH_NONE = AIRFLOW_V_3_1_PLUS or not AIRFLOW_V_3_0_PLUS
 
 class RecordTask(Documented, BaseOperator):
     """
-    Base class of the operators and sensors that return the record of a sync; comes first in the bases.
+    Base class of the operators and sensors that return the record of a sync; must be the first base.
 
     :param data_source_id: The data source (templated).
-    :param multiple_outputs: Which keys of the record to push as separate XComs besides it: None (default) for
+    :param multiple_outputs: Which keys of the record to push also as separate XComs: None (default) for
         ``execution_id``, ``status`` and ``documents_failed``, True for all, False for none.
     """
 

@@ -1,4 +1,4 @@
-"""The commands of ``airflow kendra`` and ``python -m airflow_provider_kendra``: what they are called and take."""
+"""The names, options and help texts of ``airflow kendra`` and ``python -m airflow_provider_kendra``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from airflow.cli.cli_config import (
 
 from airflow_provider_kendra._validation import MAX_SECONDS, check_time
 
-# Airflow imports this module whenever `airflow` is called: what the commands do is in `cli_commands`.
+# Every call of `airflow` imports this module, so the commands themselves are in `_cli_commands`.
 
 _DIGITS = 9
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -28,7 +28,7 @@ def duration(text: str) -> timedelta:
     """
     Parse a duration such as ``6h``, ``1h30m``, ``2d``, or a number of seconds.
 
-    :param text: What was typed.
+    :param text: The argument.
     """
     seconds = _seconds(text)
     if seconds is not None and 0 < seconds <= MAX_SECONDS and timedelta(seconds=seconds):
@@ -54,7 +54,7 @@ def interval(text: str) -> timedelta:
     """
     Parse the time between two polls.
 
-    :param text: What was typed.
+    :param text: The argument.
     """
     length = duration(text)
     if length < timedelta(seconds=1):
@@ -66,7 +66,7 @@ def moment(text: str) -> datetime | timedelta:
     """
     Parse a time with a time zone, or how long ago it was.
 
-    :param text: What was typed.
+    :param text: The argument.
     """
     if _seconds(text) is not None:
         return duration(text)
@@ -87,7 +87,7 @@ def count(text: str) -> int:
     """
     Parse a whole number of 0 or more.
 
-    :param text: What was typed.
+    :param text: The argument.
     """
     return _whole_number(text, at_least=0)
 
@@ -96,7 +96,7 @@ def positive(text: str) -> int:
     """
     Parse a whole number of 1 or more.
 
-    :param text: What was typed.
+    :param text: The argument.
     """
     return _whole_number(text, at_least=1)
 
@@ -105,7 +105,7 @@ def _whole_number(text: str, *, at_least: int) -> int:
     if text.isascii() and text.isdigit() and len(text) <= _DIGITS and int(text) >= at_least:
         return int(text)
     raise argparse.ArgumentTypeError(
-        f"{text!r:.40} is no whole number of {at_least} or more, with at most {_DIGITS} digits"
+        f"{text!r:.40} is not a whole number of {at_least} or more, with at most {_DIGITS} digits"
     )
 
 
@@ -137,15 +137,15 @@ _MEASURED_BY = Arg(
     ("--measured-by",),
     choices=("start_time", "end_time"),
     default="start_time",
-    help="Which time of a sync counts. A sync that began before the documents changed may not hold them, whenever\n"
-    "it ended, so that the start is the safe choice (default: start_time)",
+    help="Which time of a sync counts (default: start_time, which is safer: a sync that began before the documents\n"
+    "changed may not include them, whenever it ended)",
 )
 _TIMEOUT = Arg(
     ("--timeout",),
     metavar="TIME",
     type=duration,
     default=timedelta(days=1),
-    help="How long to wait at most: 2h, 90m (default: 24h). The sync runs on",
+    help="The longest time to wait: 2h, 90m (default: 24h). The sync then continues",
 )
 _POLL_INTERVAL = Arg(
     ("--poll-interval",),
@@ -155,20 +155,19 @@ _POLL_INTERVAL = Arg(
     help="The time between polls, at least 1s (default: 15s)",
 )
 
-_EXIT = """\
-Exit status: 0 if all is well, {answer},
-2 if the command is wrong or AWS does not answer it,
-130 after Ctrl-C, 141 if the output goes into a pipe that nobody reads."""
+_EXIT_STATUS = """\
+Exit status: 0 on success, {status_1}2 if the command is invalid or the request fails,
+130 after Ctrl-C, 141 if the output is a closed pipe."""
 
 
 def _command(
-    name: str, help: str, args: tuple[Arg, ...], *, more: str, example: str, answer: str = ""
+    name: str, help: str, args: tuple[Arg, ...], *, details: str, example: str, status_1_if: str = ""
 ) -> ActionCommand:
-    status = _EXIT.format(answer=f"1 if {answer}") if answer else _EXIT.replace("{answer},\n", "").format()
+    status = _EXIT_STATUS.format(status_1=f"1 if {status_1_if},\n" if status_1_if else "")
     return ActionCommand(
         name=name,
         help=help,
-        description=f"{help}.\n\n{more}",
+        description=f"{help}.\n\n{details}",
         epilog=f"Example:\n  airflow kendra {example}\n\n{status}",
         func=lazy_load_command(f"airflow_provider_kendra._cli_commands.{name}"),
         args=args,
@@ -198,17 +197,17 @@ COMMANDS = (
             ),
             *_OUTPUT,
         ),
-        more="Shows when each started, how long it took, how it ended, and what became of the documents.",
+        details="Shows when each job started, how long it took, how it ended, and its document counts.",
         example="jobs 01234567-89ab-cdef-0123-456789abcdef my-data-source --status FAILED --since 7d",
     ),
     _command(
         "freshness",
-        "Tell how fresh each active data source of an index is",
+        "Show how fresh each active data source of an index is",
         (_INDEX, _MAX_AGE, _MAX_DOCUMENTS_FAILED, _MEASURED_BY, *_OUTPUT),
-        more="For each data source: its newest acceptable sync and how long ago that was, the sync that runs now and\n"
-        "how far it is, and what went wrong with the last sync since. One that has no acceptable sync is stale.",
+        details="Shows for each data source its newest acceptable sync and its age, the progress of a running sync,\n"
+        "and the error of the last sync since. A data source without an acceptable sync is stale.",
         example="freshness 01234567-89ab-cdef-0123-456789abcdef --max-age 6h",
-        answer="a data source is stale",
+        status_1_if="a data source is stale",
     ),
     _command(
         "start",
@@ -222,11 +221,11 @@ COMMANDS = (
             _POLL_INTERVAL,
             *_OUTPUT,
         ),
-        more="Exactly one: a start whose answer was lost is looked up, not repeated. Kendra runs one sync of a data\n"
-        "source at a time. A sync of a CUSTOM data source goes on until it is stopped, so that it\n"
-        "cannot be waited for here.",
+        details="Starts exactly one: if the response is lost, the sync is looked up, not started again. Kendra runs\n"
+        "one sync of a data source at a time. The sync of a CUSTOM data source runs until it is stopped, so it\n"
+        "can't be started with --wait.",
         example="start 01234567-89ab-cdef-0123-456789abcdef my-data-source --wait --timeout 2h",
-        answer="a sync is running already, or the one that was waited for failed or timed out",
+        status_1_if="a sync is already running, or if the sync fails or times out with --wait",
     ),
     _command(
         "stop",
@@ -234,15 +233,16 @@ COMMANDS = (
         (
             _INDEX,
             _DATA_SOURCE,
-            Arg(("--execution-id",), metavar="ID", help="Stop only this sync job (default: whichever runs)"),
+            Arg(("--execution-id",), metavar="ID", help="Stop only this sync job (default: whichever is running)"),
             Arg(("--wait",), action="store_true", help="Wait until the sync has ended"),
             _TIMEOUT,
             _POLL_INTERVAL,
             *_OUTPUT,
         ),
-        more="For a CUSTOM data source this ends the batch: Kendra then indexes what was put. Nothing running is fine.",
+        details="For a CUSTOM data source, this ends the batch: Kendra then indexes its documents. Succeeds if no\n"
+        "sync is running.",
         example="stop 01234567-89ab-cdef-0123-456789abcdef my-data-source --wait",
-        answer="the sync has not ended in time",
+        status_1_if="the sync has not ended in time",
     ),
     _command(
         "wait",
@@ -250,25 +250,25 @@ COMMANDS = (
         (
             _INDEX,
             _DATA_SOURCE,
-            Arg(("execution_id",), metavar="EXECUTION_ID", nargs="?", help="The sync job, as start and jobs name it"),
+            Arg(("execution_id",), metavar="EXECUTION_ID", nargs="?", help="The id of the sync job"),
             Arg(
                 ("--started-after",),
                 metavar="TIME",
                 type=moment,
-                help="Instead: any sync that started since: 1h, or 2026-01-31T06:00:00+00:00",
+                help="Wait for any sync that started since: 1h, or 2026-01-31T06:00:00+00:00",
             ),
             _TIMEOUT,
             _MAX_DOCUMENTS_FAILED,
             _POLL_INTERVAL,
             *_OUTPUT,
         ),
-        more="On a terminal it shows how far the sync is; in a pipe it is quiet until the end.",
+        details="Shows the progress on a terminal, and prints nothing into a pipe until the end.",
         example="wait 01234567-89ab-cdef-0123-456789abcdef my-data-source --started-after 1h && ./publish",
-        answer="the sync failed or timed out",
+        status_1_if="the sync failed or timed out",
     ),
     _command(
         "report",
-        "Write a page about the syncs of an index",
+        "Write an HTML page about the syncs of an index",
         (
             _INDEX,
             Arg(
@@ -276,7 +276,7 @@ COMMANDS = (
                 metavar="FILE.html",
                 dest="file",
                 required=True,
-                help="The file to write; replaces an old one once the page is complete. Links are not followed",
+                help="The file to write; an existing one is replaced once the page is complete. No symbolic link",
             ),
             _MAX_AGE,
             _MAX_DOCUMENTS_FAILED,
@@ -286,24 +286,24 @@ COMMANDS = (
                 metavar="N",
                 type=positive,
                 default=20,
-                help="Show the last N syncs of each, 1 to 500 (default: 20; more count as 500)",
+                help="Show the last N syncs of each data source (default: 20; at most 500)",
             ),
             *_AWS,
             ARG_VERBOSE,
         ),
-        more="How fresh each data source is, what runs now, and charts of its last syncs: one HTML file that needs\n"
-        "neither network nor script. Needs the extra: pip install 'airflow-provider-kendra[report]'.",
+        details="Shows how fresh each data source is, the running syncs, and charts of the last syncs, in one HTML\n"
+        "file without scripts. Needs the extra: pip install 'airflow-provider-kendra[report]'.",
         example="report 01234567-89ab-cdef-0123-456789abcdef --max-age 6h --output kendra.html",
     ),
 )
 
 
 def get_kendra_cli_commands() -> list[CLICommand]:
-    """Return what Airflow adds to its own commands, from 3.2."""
+    """Return the commands that Airflow adds to its own (Airflow 3.2+)."""
     return [
         GroupCommand(
             name="kendra",
-            help="See, start, stop and wait for syncs of Amazon Kendra data sources",
+            help="List, start, stop and wait for syncs of Amazon Kendra data sources",
             subcommands=COMMANDS,
         )
     ]
@@ -311,9 +311,9 @@ def get_kendra_cli_commands() -> list[CLICommand]:
 
 def make_parser(prog: str) -> argparse.ArgumentParser:
     """
-    Build a parser of the same commands that needs no ``airflow``.
+    Build a parser of the same commands for use without ``airflow``.
 
-    :param prog: What the user calls it by.
+    :param prog: The name of the program in help texts.
     """
     (group,) = get_kendra_cli_commands()
     parser = argparse.ArgumentParser(prog=prog, description=f"{group.help}.")

@@ -1,4 +1,4 @@
-"""The record of a sync job: what the Kendra API says about it, parsed once into types."""
+"""The record of a sync job, parsed from a response of the Kendra API."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def check_status(name: str, value: object) -> str:
     """
     Return the status of a sync job.
 
-    :param name: Which parameter it is.
+    :param name: The name of the parameter.
     :param value: One of :class:`SyncJobStatus`, or its text.
     :raises ValueError: for anything else.
     """
@@ -59,7 +59,7 @@ def check_status(name: str, value: object) -> str:
 
 
 DOCUMENT_COUNTS = ("scanned", "added", "modified", "deleted", "failed")
-"""What Kendra counts documents by; a record has each count as ``documents_<name>``."""
+"""Kendra's document counts; a record has each as ``documents_<name>``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ class SyncJob:
     """
     One run of a data source sync.
 
-    Texts are kept as data, as the service sent them, but of bounded size; where a text is shown, it is escaped.
+    Texts are stored as the service sent them, cut to a bounded length, and escaped where they are shown.
 
     :param index_id: The index.
     :param data_source_id: The data source.
@@ -76,15 +76,15 @@ class SyncJob:
         status says whether the job has finished.
     :param start_time: When the job started, in UTC.
     :param end_time: When the job ended, in UTC; None while it runs, whatever the service sends.
-    :param documents_added: Documents added; while the job runs, up to now. This and the other counts are
-        None where the service does not report them.
+    :param documents_added: Documents added so far. This and the other counts are None where the service does not
+        report them.
     :param documents_modified: Documents modified.
     :param documents_deleted: Documents deleted.
     :param documents_failed: Documents that could not be crawled or indexed.
     :param documents_scanned: Documents scanned; never reported for CUSTOM data sources.
     :param error_code: Why the job failed, as a code.
     :param error_message: Why the job failed, in words.
-    :param data_source_error_code: The code that the data source's own side gave.
+    :param data_source_error_code: The error code of the data source itself, such as S3.
     """
 
     index_id: str
@@ -107,9 +107,9 @@ class SyncJob:
         """
         Parse one item of ``History`` in a ``ListDataSourceSyncJobs`` response.
 
-        :param item: The item as boto3 gives it. Any of its members may be absent.
-        :param index_id: The index that was asked for.
-        :param data_source_id: The data source that was asked for.
+        :param item: The item as boto3 returns it. Any of its members may be absent.
+        :param index_id: The index of the request.
+        :param data_source_id: The data source of the request.
         """
         status = _parse_status(_text(item.get("Status"), _LONGEST_ID) or "")
         metrics = item.get("Metrics") or {}
@@ -134,10 +134,10 @@ class SyncJob:
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> SyncJob:
         """
-        Rebuild the job from what :meth:`to_dict` gave.
+        Rebuild the job from a record that :meth:`to_dict` returned.
 
         :param record: The record, as found in XCom, a trigger event or an asset event.
-        :raises ValueError: saying what is wrong with it.
+        :raises ValueError: if the record is invalid, with the reason.
         """
         if not isinstance(record, Mapping):
             raise ValueError(f"the record of a sync job is of type {type(record).__name__}")
@@ -145,7 +145,7 @@ class SyncJob:
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the record in JSON types: the one shape that reaches XCom, trigger events and asset events."""
+        """Return the record in JSON types, as in XCom, trigger events and asset events."""
         return {
             **asdict(self),
             "status": str(self.status),
@@ -156,19 +156,19 @@ class SyncJob:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the job has ended. A status that is not known counts as running."""
+        """Whether the job has ended. An unknown status is treated as running."""
         return self.status in TERMINAL_STATUSES
 
     @property
     def duration_seconds(self) -> float | None:
-        """How long the job took, in seconds; None while it runs or where a time is not known."""
+        """How long the job took, in seconds; None while it runs or where a time is unknown."""
         if self.start_time is None or self.end_time is None:
             return None
         return (self.end_time - self.start_time).total_seconds()
 
     @property
     def has_updated_index(self) -> bool:
-        """Whether the job has ended in a way that is certain to have brought its documents into the index."""
+        """Whether the job has certainly updated the index: it ended SUCCEEDED or INCOMPLETE."""
         return self.status in (SyncJobStatus.SUCCEEDED, SyncJobStatus.INCOMPLETE)
 
     @property
@@ -178,37 +178,37 @@ class SyncJob:
 
     @property
     def documents_processed(self) -> int:
-        """How many documents the job dealt with: those scanned or, where these are not reported, all others."""
+        """The number of documents scanned or, where it is not reported, the sum of the other counts."""
         counts = self.document_counts
         scanned = counts.pop("scanned")
         return sum(count or 0 for count in counts.values()) if scanned is None else scanned
 
     @property
     def progress(self) -> str:
-        """Status and the counts reported so far, in one phrase for people."""
+        """The status and the counts reported so far, for messages."""
         reported = ", ".join(f"{count} {name}" for name, count in self.document_counts.items() if count is not None)
         return f"{plain(self.status, _LONGEST_ID) or 'without a status'} ({reported or 'no documents reported'})"
 
     @property
     def counts(self) -> str:
-        """The document counts that are not 0, in one short phrase for people."""
+        """The document counts that are not 0, for messages."""
         counts = self.document_counts.items()
         return ", ".join(f"{count} {name}" for name, count in counts if count) or "no documents yet"
 
     @property
     def superseded(self) -> str:
-        """What is wrong with a job that has not finished though it is not the newest, in one clause for messages."""
+        """Why an unfinished job that is not the newest is not running, as a clause for messages."""
         status = plain(self.status, _LONGEST_ID) or "not reported"
         return f"its status is still {status} though a newer sync job has started, so it is not running"
 
     @property
     def end(self) -> str:
-        """How a job that is over has ended, in one clause for messages."""
+        """How the job ended, as a clause for messages."""
         return f"the sync ended {self.progress}" if self.is_finished else self.superseded
 
     @property
     def title(self) -> str:
-        """Which job this is, in one phrase for messages."""
+        """The ids of the job, its data source and index, for messages."""
         return (
             f"Sync job {plain(self.execution_id, _LONGEST_ID) or 'without an id'} of data source {self.data_source_id} "
             f"(index {self.index_id})"
@@ -216,10 +216,10 @@ class SyncJob:
 
     @property
     def error(self) -> str:
-        """What the service says went wrong, as the next sentence of a message; empty if it says nothing."""
+        """The error that Kendra reports, as the next sentence of a message; empty if there is none."""
         parts = (self.error_code, self.data_source_error_code, self.error_message)
-        said = plain(": ".join(part for part in parts if part))
-        return f" Kendra says: {said}" if said else ""
+        reported = plain(": ".join(part for part in parts if part))
+        return f" Kendra says: {reported}" if reported else ""
 
 
 RECORD_KEYS = (*(field.name for field in fields(SyncJob)), "duration_seconds")
@@ -229,11 +229,11 @@ RECORD_KEYS = (*(field.name for field in fields(SyncJob)), "duration_seconds")
 @dataclass(frozen=True, slots=True)
 class Acceptance:
     """
-    What makes a finished job acceptable: the one definition that everything here judges by.
+    Defines which finished jobs are acceptable.
 
     :param statuses: The statuses that are accepted.
-    :param max_documents_failed: How many failed documents are tolerated. Given, it accepts INCOMPLETE too;
-        the count must then be known and no higher, but SUCCEEDED without a count is fine.
+    :param max_documents_failed: The most failed documents to accept. If given, INCOMPLETE is accepted too; the count
+        must then be known and no higher, but SUCCEEDED is accepted without a count.
     :raises ValueError: for a status that no finished job has, or a negative number.
     """
 
@@ -251,11 +251,11 @@ class Acceptance:
     @classmethod
     def of(cls, statuses: Collection[str], max_documents_failed: int | None = None) -> Acceptance:
         """
-        Build it from a DAG author's parameters.
+        Create it from the parameters of an operator or sensor.
 
         :param statuses: Statuses as text or :class:`SyncJobStatus`, in any order.
         :param max_documents_failed: As in the class.
-        :raises ValueError: as the class; also for one text, or whatever else is no collection of them.
+        :raises ValueError: as in the class, and for a single text or anything else that is no collection.
         """
         if isinstance(statuses, str) or not isinstance(statuses, Collection):
             raise ValueError(f"The accepted statuses must be a list or a tuple, got {statuses!r}.")
@@ -263,7 +263,7 @@ class Acceptance:
 
     def objection(self, job: SyncJob) -> str | None:
         """
-        Say why a finished job is not acceptable, and what would have accepted it; None if it is acceptable.
+        Return why a finished job is not acceptable, and what would have accepted it; None if it is acceptable.
 
         :param job: A finished job.
         """
@@ -280,7 +280,7 @@ class Acceptance:
         if limit is None or (job.documents_failed is None and job.status == SyncJobStatus.SUCCEEDED):
             return None
         if job.documents_failed is None:
-            return f"ended {job.status} without saying how many documents failed; max_documents_failed={limit}"
+            return f"ended {job.status} without a count of failed documents; max_documents_failed={limit}"
         if job.documents_failed > limit:
             return (
                 f"ended {job.status} with {job.documents_failed} failed documents, more than "
@@ -290,14 +290,14 @@ class Acceptance:
 
 
 ANY_END = Acceptance(TERMINAL_STATUSES)
-"""Accepts each job that has ended."""
+"""Accepts every finished job."""
 
 
 def sum_up(jobs: Sequence[SyncJob]) -> dict[str, Any]:
     """
-    Sum up sync jobs, in JSON types: each document count, the number of ``jobs``, and of those with each status.
+    Return totals in JSON types: the sum of each document count, the number of ``jobs``, and that of each status.
 
-    :param jobs: The jobs. A count that is not reported adds nothing.
+    :param jobs: The jobs. A count that is not reported is treated as 0.
     """
     return {
         **{f"documents_{name}": sum(job.document_counts[name] or 0 for job in jobs) for name in DOCUMENT_COUNTS},
@@ -308,7 +308,7 @@ def sum_up(jobs: Sequence[SyncJob]) -> dict[str, Any]:
 
 @lru_cache(maxsize=256)
 def _parse_status(text: str) -> SyncJobStatus | str:
-    """Know the status, or keep it as sent; the cache makes it one warning for each unknown status."""
+    """Return the status as an enum member, or as sent if unknown; cached to warn once for each unknown status."""
     try:
         return SyncJobStatus(text)
     except ValueError:
@@ -321,19 +321,19 @@ def _utc(value: datetime | None) -> datetime | None:
         return None
     try:
         return value.astimezone(UTC)
-    except OverflowError:  # within a day of the first or last moment that datetime knows
+    except OverflowError:  # within a day of datetime.min or datetime.max
         return value.replace(tzinfo=UTC)
 
 
 def _count(text: str | None) -> int | None:
-    """Metrics come as text. More digits than a 64-bit number has are no count of documents."""
+    """Parse a metric, which Kendra sends as text; None for anything but a count of at most 18 digits."""
     try:
         return None if text is None or len(text) > _MOST_DIGITS else int(text)
     except ValueError:
         return None
 
 
-# Documented: 2,048 characters for a message and 100 for an id; what exceeds these is not of Kendra.
+# Kendra documents at most 2,048 characters for a message and 100 for an id.
 _LONGEST_MESSAGE = 2_048
 _LONGEST_CODE = 256
 _LONGEST_ID = 128
@@ -342,9 +342,9 @@ _MOST_DIGITS = 18
 
 def as_execution_id(text: str | None) -> str:
     """
-    Keep what the service gave as an execution id, bounded; empty if it gave none.
+    Return an execution id, cut to a bounded length; empty if the service sent none.
 
-    :param text: What it gave.
+    :param text: The id as sent.
     """
     return _text(text, _LONGEST_ID) or ""
 
@@ -354,7 +354,7 @@ def _text(text: str | None, longest: int) -> str | None:
 
 
 def _checked(name: str, value: Any) -> Any:
-    """Give a value of a record in the type of its field; raise ValueError if it has none."""
+    """Convert a value of a record to the type of its field; raise ValueError if it is invalid."""
     if name.startswith("documents_"):
         is_count = isinstance(value, int) and not isinstance(value, bool)
         if value is None or (is_count and abs(value) < 10**_MOST_DIGITS):

@@ -17,7 +17,7 @@ from airflow_provider_kendra._decisions import (
     Satisfied,
     Waiting,
 )
-from airflow_provider_kendra._parameters import WHY_ONE_SYNC_IS_MEANT
+from airflow_provider_kendra._parameters import WHY_ONE_IS_REQUIRED
 from airflow_provider_kendra._validation import (
     MeasuredBy,
     check_exactly_one,
@@ -284,7 +284,7 @@ def sync_job_condition(
     :raises ValueError: unless exactly one of execution_id and started_after is given and every value is valid.
     """
     acceptance = Acceptance.of(target_statuses, max_documents_failed)
-    check_exactly_one({"execution_id": execution_id, "started_after": started_after}, WHY_ONE_SYNC_IS_MEANT)
+    check_exactly_one({"execution_id": execution_id, "started_after": started_after}, WHY_ONE_IS_REQUIRED)
     if started_after is not None:
         return SyncedSince(check_time("started_after", started_after), acceptance)
     return ExecutionFinished(

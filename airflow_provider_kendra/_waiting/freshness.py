@@ -135,7 +135,7 @@ def _read_listing(
         _ = hook.conn  # created here: a connection must not be looked up in another thread
         future = threads.submit(lambda: next(catalogue.pages(hook)))
         if not wait([future], max(give_up - time.monotonic(), 0)).done:
-            return _timed_out(Blocked({"all": Waiting(error=_NO_ANSWER)}), condition)
+            return _timed_out(Blocked({"all": Waiting(error=_NO_RESPONSE)}), condition)
         page = future.result()
     except Exception as error:
         decision = Waiting.after_error(hook._judge_poll_error(error, catalogue.contents), None)
@@ -163,14 +163,14 @@ def _read_each(
         if isinstance(result, Exception):
             known[key] = Waiting.after_error(hook._judge_poll_error(result, source.contents), before.get(key))
         elif result is None and is_out_of_time:
-            known[key] = Waiting(error=_NO_ANSWER)
+            known[key] = Waiting(error=_NO_RESPONSE)
         else:
             known[key] = result
     outcome = all_fresh(known, condition, _clock.utcnow())
     return _timed_out(outcome, condition) if is_out_of_time and isinstance(outcome, Blocked) else outcome
 
 
-_NO_ANSWER = "no response before the time-out"
+_NO_RESPONSE = "no response before the time-out"
 
 
 def _results(

@@ -482,7 +482,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         Stop the running sync job once, without waiting for its end, and return the result.
 
         A stop is sent only right after the history has shown the job as running. Transient errors are retried for up to
-        a minute. A job that is not listed is looked for during 20 seconds, since a new one may not be listed at once.
+        a minute. The search for a job lasts 20 seconds, since a new one may not be listed at once.
         The sync of a CUSTOM data source that is indexing has already been stopped.
 
         :param execution_id: Stop only this job. Default None: the running one.

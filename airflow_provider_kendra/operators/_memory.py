@@ -1,4 +1,4 @@
-"""What a try of a task keeps for the later ones, so that they deal with the same sync: task state, from Airflow 3.3."""
+"""Stores which sync job a try started or stopped, for later tries: in Airflow's task state store (Airflow 3.3+)."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ if TYPE_CHECKING:
 
 class _Memory:
     """
-    An entry in Airflow's task state store, which says which data source it is about.
+    An entry in Airflow's task state store, about one data source.
 
     :param context: The context of the try.
     :param index_id: The index of the task.
-    :param data_source_id: Its data source: a Variable or a mapping can change it between two tries.
+    :param data_source_id: Its data source, which a Variable or a mapping can change between two tries.
     :param log: The log of the task.
-    :param is_kept: False if nothing is to be kept or found.
+    :param is_kept: False to store and read nothing.
     """
 
     _KEY: ClassVar[str]
     _ACTION: ClassVar[str]
     _REMEDY: ClassVar[str]
-    _NOT_FORGOTTEN: ClassVar[str]
+    _DELETE_FAILED: ClassVar[str]
 
     def __init__(self, context: Context, index_id: str, data_source_id: str, log: Any, *, is_kept: bool = True) -> None:
         self._store: Any = context.get("task_state_store") if is_kept and AIRFLOW_V_3_3_PLUS else None
         self._about = {"index_id": index_id, "data_source_id": data_source_id}
         self._log = log
         self._try_number = getattr(context.get("ti"), "try_number", None)
-        # Clearing a task raises it, a retry does not. None if it is not known.
+        # Clearing a task raises max_tries, a retry does not. None if unknown.
         max_tries = getattr(context.get("ti"), "max_tries", None)
         self._max_tries = max_tries if isinstance(max_tries, int) else None
 
     @property
     def _is_first_try(self) -> bool:
-        """Whether no try can have come before, so that nothing is kept; False if that is not known."""
+        """Whether no earlier try can have stored anything; False if unknown."""
         return bool(self._try_number == 1)
 
     def _read(self) -> Any:
@@ -55,37 +55,37 @@ class _Memory:
 
     def _unreadable(self, reason: object) -> KendraStateError:
         return KendraStateError(
-            f"What an earlier try of this task remembered can't be read: {reason}. Nothing was {self._ACTION}, since "
-            f"that might happen twice. Delete the key {self._KEY!r} of the task's state, or {self._REMEDY}."
+            f"What an earlier try of this task stored can't be read: {reason}. Nothing was {self._ACTION}, since that "
+            f"might be the second time. Delete the key {self._KEY!r} of the task's state, or {self._REMEDY}."
         )
 
     def forget(self) -> None:
-        """Let a later try start anew; a failure is only logged, since the task has its result."""
+        """Delete the entry, for later tries to start anew; only log a failure, since the task has its result."""
         if self._store is None:
             return
         try:
             self._store.delete(self._KEY)
         except Exception as error:
-            self._log.warning("%s: %s", self._NOT_FORGOTTEN, plain(error))
+            self._log.warning("%s: %s", self._DELETE_FAILED, plain(error))
 
 
 class StartMemory(_Memory):
     """
-    The sync that a try has started, or may have.
+    The sync that a try has started, or may have started.
 
-    That of 1.0.0 does not say which data source it is about; its execution id is searched for in the task's own.
+    An entry of 1.0.0 does not name its data source; its execution id is searched for in the task's data source.
     """
 
     _KEY = "kendra_sync_job"
     _ACTION = "started"
     _REMEDY = "pass durable=False for one run"
-    _NOT_FORGOTTEN = "Could not forget the sync job; a later try may find it again"
+    _DELETE_FAILED = "Could not delete the stored sync job; a later try may resume it"
 
     def recall(self) -> dict[str, Any] | None:
         """
-        Get what an earlier try kept about this data source; None if nothing was.
+        Return what an earlier try stored about this data source, if anything.
 
-        :raises KendraStateError: if it can't be read: a sync that it is about would be started a second time.
+        :raises KendraStateError: if it can't be read; starting anyway might start a second sync.
         """
         return None if self._is_first_try else self._recall()
 
@@ -95,7 +95,7 @@ class StartMemory(_Memory):
             return None
         if isinstance(known, Mapping) and {**self._about, **known} != {**known, **self._about}:
             self._log.info(
-                "Ignoring what an earlier attempt remembered: it is about data source %s (index %s).",
+                "Ignoring what an earlier attempt stored: it is about data source %s (index %s).",
                 plain(known.get("data_source_id")),
                 plain(known.get("index_id")),
             )
@@ -106,14 +106,14 @@ class StartMemory(_Memory):
             raise self._unreadable(error) from None
 
     def is_of_cleared_task(self, known: Mapping[str, Any]) -> bool:
-        """Whether a user has cleared the task since: what had finished by then is not the result."""
+        """Whether the task has been cleared since; a sync that had finished by then is not the result."""
         return known.get("max_tries") not in (None, self._max_tries)
 
-    def holds(self, execution_id: str) -> bool:
+    def owns(self, execution_id: str) -> bool:
         """
-        Say whether this try still is the one whose sync job this is; without a store it is.
+        Whether the sync job still belongs to this try, and not to a later one; always True without a store.
 
-        Airflow, making another try, gives it another id, and what is kept is found only by the id of the latest.
+        Each try has another id in Airflow, and only the latest id gives access to the store.
         """
         if self._store is None:
             return True
@@ -125,41 +125,41 @@ class StartMemory(_Memory):
         return known is not None and known.get("execution_id") == execution_id
 
     def keep(self, known: Mapping[str, Any], deadline: datetime) -> None:
-        """Keep it for a later try."""
+        """Store the start for a later try."""
         if self._store is not None:
             times = {"deadline": deadline.isoformat(), "since": _clock.utcnow().isoformat()}
             self._store.set(self._KEY, {**self._about, **known, **times, "max_tries": self._max_tries})
 
     def keep_if_possible(self, known: Mapping[str, Any], deadline: datetime) -> None:
-        """Keep it; a failure is only logged, since the sync job runs already."""
+        """Store the start; only log a failure, since the sync job is already running."""
         try:
             self.keep(known, deadline)
         except Exception as error:
-            self._log.warning("Could not keep the sync job for a later try: %s", plain(error))
+            self._log.warning("Could not store the sync job for a later try: %s", plain(error))
 
     def note_stop(self, execution_id: str) -> None:
-        """Note that this sync job was stopped: a later try waits for its end and starts its own."""
+        """Store that this sync job was stopped: a later try waits for its end and starts a new one."""
         try:
             known = self._recall()
             if known is not None and known.get("execution_id") == execution_id:
                 self._store.set(self._KEY, {**known, "is_stopped": True})
         except Exception as error:  # must not hide that the stop was sent
-            self._log.warning("Could not note for a later try that the sync job was stopped: %s", plain(error))
+            self._log.warning("Could not store for a later try that the sync job was stopped: %s", plain(error))
 
 
 class StopMemory(_Memory):
-    """The sync that a try has decided to stop; a task that was cleared decides anew."""
+    """The sync that a try has decided to stop; a cleared task decides anew."""
 
     _KEY = "kendra_stop"
     _ACTION = "stopped"
     _REMEDY = "pass execution_id"
-    _NOT_FORGOTTEN = "Could not forget which sync was stopped; a retry would mean it again"
+    _DELETE_FAILED = "Could not delete which sync was stopped; a retry would be about the same one"
 
     def recall(self) -> str | None:
         """
-        Get the execution id that an earlier try decided on; None if it did not.
+        Return the execution id that an earlier try decided to stop, if any.
 
-        :raises KendraStateError: if it can't be read: another sync might be stopped.
+        :raises KendraStateError: if it can't be read; stopping anyway might stop another sync.
         """
         known = None if self._is_first_try else self._read()
         if known is None:
@@ -174,7 +174,7 @@ class StopMemory(_Memory):
             raise self._unreadable(error) from None
 
     def keep(self, job: SyncJob) -> bool:
-        """Keep the decision; False if there is nowhere to do so."""
+        """Store the decision; return False without a store."""
         if self._store is None:
             return False
         self._store.set(self._KEY, {**self._scope, "execution_id": job.execution_id})
@@ -186,9 +186,9 @@ class StopMemory(_Memory):
 
     def is_retry(self, retries: int) -> bool:
         """
-        Say whether this is not the first try since the task was scheduled or cleared.
+        Whether an earlier try has run since the task was scheduled or cleared.
 
-        :param retries: How often the task is retried.
+        :param retries: The ``retries`` of the task.
         """
         if not isinstance(self._try_number, int) or self._max_tries is None:
             return False

@@ -1,4 +1,4 @@
-"""Operators that start sync jobs, and read what they did."""
+"""Operators that start, stop, list and check sync jobs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException, conf
 from airflow_provider_kendra import _clock
 from airflow_provider_kendra._lineage import check_no_kendra_outlets
 from airflow_provider_kendra._parameters import NOT_FOUND_TIMEOUT, IfRunning, check_max_documents_failed
-from airflow_provider_kendra._tasks import NET, KendraOperator
+from airflow_provider_kendra._tasks import DEFERRAL_MARGIN, KendraOperator
 from airflow_provider_kendra._text import plain
 from airflow_provider_kendra._validation import check_count, check_interval, check_seconds
 from airflow_provider_kendra._xcoms import RecordTask
@@ -41,18 +41,18 @@ if TYPE_CHECKING:
     from airflow_provider_kendra.sync_job import Acceptance, SyncJob
     from airflow_provider_kendra.triggers.kendra import KendraSyncJobTrigger
 
-# What only a running task needs is imported there, to keep DAG parsing fast.
+# Imports that only a running task needs are inside functions, to keep DAG parsing fast.
 
 
 @contextmanager
 def _aws_errors_explained(
-    task: _SyncJobWaiter | KendraSyncJobMetricsOperator | KendraListSyncJobsOperator, refusal: str, *calls: str
+    task: _SyncJobWaiter | KendraSyncJobMetricsOperator | KendraListSyncJobsOperator, problem: str, *calls: str
 ) -> Iterator[None]:
     """
-    Turn AWS errors into errors that say what to do; Airflow retries the transient ones only.
+    Turn AWS errors into errors that say what to do; Airflow retries only transient ones.
 
-    :param task: Whose errors.
-    :param refusal: What AWS does not do, in words.
+    :param task: The task.
+    :param problem: What AWS does not do, as the start of a message.
     :param calls: The API calls that the connection needs permission for, besides ListDataSourceSyncJobs.
     """
     from airflow_provider_kendra.hooks._aws_errors import ErrorKind, classify_error, is_aws_error
@@ -66,28 +66,27 @@ def _aws_errors_explained(
         if classify_error(error) is ErrorKind.PERMANENT:
             permissions = " and ".join(f"kendra:{call}" for call in (*calls, "ListDataSourceSyncJobs"))
             raise KendraRequestError(
-                f"{refusal}: {error}. Check the ids, the region and the permissions of the connection: "
+                f"{problem}: {error}. Check the ids, the region and the permissions of the connection: "
                 f"{permissions} on index and data source {where}."
             ) from error
         if is_aws_error(error):
             raise KendraError(
-                f"{refusal} at the moment: {error}. The next try of the task asks again {where}."
+                f"{problem} at the moment: {error}. The next try of the task repeats the request {where}."
             ) from error
         raise
 
 
 _TIME_TO_RESUME = timedelta(minutes=1)
-"""How long Airflow may take from a trigger's event to the task, and the task to stop its sync."""
+"""The time allowed for Airflow to resume the task after the trigger's event, and for the task to stop its sync."""
 
 
 class _SyncJobWaiter(RecordTask, KendraOperator):
     """
-    What the operators share that wait for a sync job: here or in the triggerer, until a deadline.
+    Base class of operators that wait for a sync job, in the worker or in the triggerer, until a deadline.
 
-    :param deferrable: Wait in the triggerer, at no cost of a worker slot. Default: ``[operators]
-        default_deferrable``.
+    :param deferrable: Wait in the triggerer, without a worker slot. Default: ``[operators] default_deferrable``.
     :param poll_interval: Seconds, or a ``timedelta``, between polls; more than 0. Default 60 seconds.
-    :param timeout: Seconds, or a ``timedelta``, that the waiting may take. Default 24 hours.
+    :param timeout: Seconds, or a ``timedelta``, that the wait may take. Default 24 hours.
     """
 
     def __init__(
@@ -112,7 +111,7 @@ class _SyncJobWaiter(RecordTask, KendraOperator):
         stop_on_kill: bool = False,
         **state: Any,
     ) -> Outcome:
-        """Wait for a sync job; deferred, the outcome arrives in ``execute_complete`` together with the state."""
+        """Wait for a sync job; when deferred, ``execute_complete`` receives the outcome and the state."""
         now = _clock.utcnow()
         if self.deferrable:
             remaining = max((deadline - now).total_seconds(), 0)
@@ -121,7 +120,7 @@ class _SyncJobWaiter(RecordTask, KendraOperator):
                     execution_id, acceptance, now, remaining, stop_on_kill=stop_on_kill, state=state or None
                 ),
                 method_name="execute_complete",
-                timeout=timedelta(seconds=remaining) + NET,
+                timeout=timedelta(seconds=remaining) + DEFERRAL_MARGIN,
             )
         from airflow_provider_kendra._waiting.conditions import ExecutionFinished
         from airflow_provider_kendra._waiting.sources import DataSource
@@ -158,10 +157,10 @@ class _SyncJobWaiter(RecordTask, KendraOperator):
 
     def _deadline(self, context: Context) -> datetime:
         """
-        When the wait of this try gives up.
+        Return when the wait of this try times out.
 
-        Airflow 2 also ends a deferred task at its ``execution_timeout``, without asking the task: so a deferred wait
-        ends a little before, while the sync can still be stopped.
+        Airflow 2 also fails a deferred task at its ``execution_timeout``, without resuming it. A deferred wait
+        therefore ends a little earlier, while the task can still stop its sync.
         """
         deadline = _clock.utcnow() + timedelta(seconds=self.timeout)
         return min(filter(None, (deadline, self._before_execution_timeout(context))))
@@ -173,10 +172,10 @@ class _SyncJobWaiter(RecordTask, KendraOperator):
             return None
         return started + limit - min(limit / 10, _TIME_TO_RESUME)
 
-    def _arrived(
+    def _read_event(
         self, context: Context, event: Any, execution_id: str | None = None
     ) -> tuple[Outcome, Mapping[str, Any]]:
-        """Check what the trigger's event says; the next try finds the sync job again, whatever it was."""
+        """Read and check the trigger's event; if it is unusable, the next try finds the sync job again."""
         from airflow_provider_kendra.outcomes import (
             Failed,
             Failure,
@@ -191,7 +190,7 @@ class _SyncJobWaiter(RecordTask, KendraOperator):
             state = state_from_event(event)
         except ValueError as error:
             raise KendraStateError(
-                f"The event that resumed this task can't be used: {error}. The next try of the task asks Kendra again "
+                f"The event that resumed this task can't be used: {error}. The next try of the task asks Kendra "
                 f"(data source {self.data_source_id}, index {self.index_id})."
             ) from None
         if isinstance(outcome, Failed) and outcome.failure is Failure.TIMED_OUT:
@@ -199,7 +198,7 @@ class _SyncJobWaiter(RecordTask, KendraOperator):
         return outcome, state
 
     def _name_execution_timeout(self, context: Context, outcome: Failed) -> Failed:
-        """Say so where it was ``execution_timeout`` that ended a deferred wait."""
+        """Name ``execution_timeout`` in the message if it ended a deferred wait."""
         end = self._before_execution_timeout(context)
         if end is None or _clock.utcnow() < end:
             return outcome
@@ -209,7 +208,7 @@ class _SyncJobWaiter(RecordTask, KendraOperator):
 
     def _result(self, context: Context, outcome: Outcome) -> dict[str, Any]:
         """Turn the outcome that the task ends with into its result or exception."""
-        self._publish(context, outcome)
+        self._publish_outcome(context, outcome)
         return self._record(outcome)
 
     def _record(self, outcome: Outcome) -> dict[str, Any]:
@@ -225,24 +224,23 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
     """
     Start a sync job of a data source and wait until it has finished; returns its record.
 
-    Three keys of the record are XComs of their own besides it: ``execution_id``, ``status`` and
-    ``documents_failed``. So a later task can take ``start.output["execution_id"]``.
+    Three keys of the record are also separate XComs: ``execution_id``, ``status`` and ``documents_failed``. A later
+    task can take ``start.output["execution_id"]``.
 
     :param wait_for_completion: Wait until the job has finished. With False, returns the record as known right
         after the start. A CUSTOM data source needs False, since its sync ends only when someone stops it.
-    :param if_running: What to do about a sync job that is running already, since Kendra runs one at a time:
-        ``"wait"`` (default) lets it end and then starts its own, so that the result is always a sync that began
-        after the task did; ``"attach"`` takes the running one as its own; ``"skip"`` skips the task; ``"fail"``
-        raises.
-    :param max_documents_failed: Accept INCOMPLETE too, and tolerate up to so many failed documents.
+    :param if_running: What to do if a sync job is already running, since Kendra runs one at a time: ``"wait"``
+        (default) waits for its end and then starts a new one, so the result is always a sync that began after the
+        task; ``"attach"`` adopts the running one; ``"skip"`` skips the task; ``"fail"`` raises.
+    :param max_documents_failed: Accept INCOMPLETE too, with up to this many failed documents.
         Default None: only SUCCEEDED is accepted.
-    :param timeout: Seconds, or a ``timedelta``, that all waiting may take, restarts included. Default 24 hours.
-    :param stop_on_kill: Stop the sync job when the task is killed or times out, if it is certainly the one that
-        this task started, still the running one, and not of a CUSTOM data source. While the task is deferred,
-        from Airflow 3.3. Default True.
-    :param durable: Remember the job, so that a try whose predecessor was lost resumes it (Airflow 3.3+; before,
-        ``if_running`` decides). A job that has ended is returned only until the deadline of the try that started it,
-        and for 15 minutes if the answer to its start was lost. With ``wait_for_completion=False`` and a CUSTOM data
+    :param timeout: Seconds, or a ``timedelta``, that all waits together may take. Default 24 hours.
+    :param stop_on_kill: Stop the sync job when the task is killed or times out, if this task certainly started it,
+        it is still running, and its data source is not CUSTOM. While the task is deferred, this needs Airflow 3.3.
+        Default True.
+    :param durable: Store the job, and resume it in the next try if this one is lost (Airflow 3.3+; before,
+        ``if_running`` applies). A job that has ended is returned only until the deadline of the try that started it,
+        and for 15 minutes if the response to its start was lost. With ``wait_for_completion=False`` and a CUSTOM data
         source, a batch that is still open is returned again. Default True.
     :raises KendraSyncJobFailedError: if the job ended, but not acceptably.
     :raises KendraSyncJobAlreadyRunningError: if a sync job is running and ``if_running`` is ``"fail"``, or the
@@ -287,10 +285,10 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         return Acceptance(max_documents_failed=self.max_documents_failed)
 
     def execute(self, context: Context) -> Any:
-        """Start a sync job, or find the one that a lost try started; then wait, here or in the triggerer."""
+        """Start a sync job, or resume the one of a lost try, and wait for it."""
         self.refuse_bad_parameters()
         if self.deferrable:
-            # A sync whose task can't be deferred would be orphaned: find that out before anything is started.
+            # Raises before the start if the task can't be deferred; later, the sync would be orphaned.
             self._make_trigger("not-started-yet", self._acceptance, _clock.utcnow(), self.timeout).serialize()
         remembered = self._memory(context).recall()
         if remembered is not None:
@@ -305,15 +303,15 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         stoppable: str | None = None,
         waited_out_until: str | None = None,
     ) -> Any:
-        """Take what the trigger saw: the end of our own sync job, or of one that was in the way."""
+        """Handle the trigger's event: our own sync job has ended, or another one that had to end first."""
         self.refuse_bad_parameters()
-        # Version 1.0.0 passed the state beside the event.
-        outcome, state = self._arrived(context, event)
+        # Version 1.0.0 passed the state as keyword arguments.
+        outcome, state = self._read_event(context, event)
         state = state or {"stoppable": stoppable, "waited_out_until": waited_out_until}
         if state.get("waited_out_until") is None:
             return self._end(context, outcome, state.get("stoppable"))
         deadline = datetime.fromisoformat(state["waited_out_until"])
-        self._take_waited_out(outcome, deadline, state.get("source_type"))
+        self._check_waited_out(outcome, deadline, state.get("source_type"))
         return self._advance(context, None, deadline)
 
     def _advance(self, context: Context, remembered: dict[str, Any] | None, deadline: datetime) -> Any:
@@ -345,7 +343,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         from airflow_provider_kendra._starting import Starter, is_outdated
         from airflow_provider_kendra.sync_job import ANY_END
 
-        # Not waiting, the task is done with a start, whatever came of it; but a CUSTOM batch must be open.
+        # Without a wait, any job that was started is the result, whatever its end; but a CUSTOM batch must be open.
         return Starter(
             self.if_running,
             self._acceptance if self.wait_for_completion else ANY_END,
@@ -359,19 +357,19 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         )
 
     def _leaves_batch_open(self, source_type: str | None) -> bool:
-        """Whether what is started takes documents until someone stops it; of a type that is not known, it may."""
+        """Whether the started sync may be a CUSTOM batch, which takes documents until someone stops it."""
         return not self.wait_for_completion and source_type in (None, "CUSTOM")
 
     @staticmethod
     def _resumed_deadline(remembered: Mapping[str, Any], deadline: datetime) -> datetime:
-        """The deadline of the attempt that was lost, unless it has passed: then this attempt has its own."""
+        """The deadline of the lost try, or that of this try if the former has passed."""
         earlier = datetime.fromisoformat(remembered["deadline"])
         return earlier if _clock.utcnow() < earlier else deadline
 
     def _remember(
         self, memory: StartMemory, starter: Starter, deadline: datetime, may_stop: bool, known: dict[str, Any] | None
     ) -> None:
-        """Prepare for a start request that is about to go out; with None, forget one that did nothing."""
+        """Store the state before a start request; with None, delete it after a request without effect."""
         if known is None:
             return memory.forget()
         if may_stop:
@@ -383,11 +381,11 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
             raise KendraError("The task was killed before it started a sync.")
 
     def _wait_out(self, context: Context, job: SyncJob, deadline: datetime, source_type: str | None) -> None:
-        """Wait until the job that is in the way has ended."""
+        """Wait until another job has ended, before a new one can be started."""
         from airflow_provider_kendra.sync_job import ANY_END
 
         self.log.info(
-            "Another sync is in the way: %s since %s. Waiting for its end.%s %s.",
+            "Another sync is running: %s since %s. Waiting for its end.%s %s.",
             job.progress,
             job.start_time,
             _advice_on_batch(job, source_type),
@@ -397,10 +395,10 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         outcome = self._wait(
             job.execution_id, ANY_END, deadline, waited_out_until=deadline.isoformat(), source_type=source_type
         )
-        self._take_waited_out(outcome, deadline, source_type)
+        self._check_waited_out(outcome, deadline, source_type)
 
-    def _take_waited_out(self, outcome: Outcome, deadline: datetime, source_type: str | None) -> None:
-        """Go on when the job that was in the way has ended, or is gone from the history, and there is time left."""
+    def _check_waited_out(self, outcome: Outcome, deadline: datetime, source_type: str | None) -> None:
+        """Raise unless the other job has ended, or is gone from the history, before the deadline."""
         from airflow_provider_kendra.outcomes import Failed, Failure, at_any_end
 
         if isinstance(outcome, Failed) and outcome.failure is Failure.TIMED_OUT:
@@ -411,7 +409,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         if _clock.utcnow() >= deadline:
             raise KendraSyncJobTimeoutError(
                 "Timed out before a sync could be started, since others were running until then. Raise timeout if "
-                f"these take this long (data source {self.data_source_id}, index {self.index_id}).",
+                f"they take this long (data source {self.data_source_id}, index {self.index_id}).",
                 job=outcome.job,
             )
 
@@ -424,7 +422,7 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         may_stop: bool,
         source_type: str | None,
     ) -> Any:
-        """Wait for a job that was started or found, or hand it on."""
+        """Wait for a job that was started or found; without ``wait_for_completion``, return it."""
         memory = self._memory(context)
         may_stop = may_stop and step.is_ours
         if may_stop:
@@ -437,10 +435,10 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         self.log.info("%s (sync job %s, data source %s).", how, plain(step.execution_id), self.data_source_id)
         if not self.wait_for_completion:
             record = self._read_started_job(step.execution_id).to_dict()
-            if not self._leaves_batch_open(source_type):  # else a retry would wait for the batch that is its own
+            if not self._leaves_batch_open(source_type):  # else a retry would wait for its own batch
                 memory.forget()
             self._show_links(context, step.execution_id)
-            self._end_with(context)
+            self._publish_jobs(context)
             self._push_keys(context, record)
             return record
         self._show_links(context, step.execution_id)
@@ -458,44 +456,43 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         if failure is Failure.TIMED_OUT and stoppable is not None and self._stop_if_running(self.hook, stoppable):
             memory.note_stop(stoppable)
         elif failure not in (Failure.REFUSED, Failure.NOT_FOUND, Failure.TIMED_OUT):
-            # Else the job may run, for a later try to find. A retry after a bad end, and a cleared task, start anew.
+            # Otherwise the job may still be running, and a later try resumes it. After any end, it starts anew.
             memory.forget()
         return self._result(context, outcome)
 
     def _prepare_kill(self, memory: StartMemory, starter: Starter) -> None:
-        """Make a client now: the signal handler that will need it must not make connection look-ups."""
+        """Create the client for a kill in advance, since the signal handler must not look up connections."""
         if self._stop_on_worker is not None:
             return
         try:
             hook = self._make_hook()
             hook._reuse_connection_of(self.hook)
             hook._use_short_timeouts()
-        except Exception as error:  # a sync that is started already must not be lost by this
-            self.log.warning("A kill of this task would not stop its sync job: %s", plain(error))
+        except Exception as error:  # must not fail a task whose sync may be running
+            self.log.warning("Killing this task will not stop its sync job: %s", plain(error))
             return
         self._stop_on_worker = partial(self._stop_started, hook, memory, starter)
 
     def _stop_started(self, hook: KendraSyncJobsHook, memory: StartMemory, starter: Starter) -> None:
-        """Stop the sync job that this try started, unless another try has taken it over."""
+        """Stop the sync job that this try started, unless another try has adopted it."""
         execution_id = starter.started
         if execution_id is None:
             return
-        # Until the wait begins, Airflow can't have made another try, and the interrupted code may hold the lock of
-        # Airflow's messages: ask only later.
-        if self._is_waiting and not memory.holds(execution_id):
-            self.log.info("Not stopping sync job %s: it is no longer certainly this try's.", plain(execution_id))
+        # Before the wait, there can be no other try, and the interrupted code may hold the lock of Airflow's messages.
+        if self._is_waiting and not memory.owns(execution_id):
+            self.log.info("Not stopping sync job %s: another try may have adopted it.", plain(execution_id))
             return
         if self._stop_if_running(hook, execution_id) and self._is_waiting:
             memory.note_stop(execution_id)
 
     def _stop_if_running(self, hook: KendraSyncJobsHook, execution_id: str) -> bool:
-        """Stop our sync job, if it is the one that runs; errors are only logged: the kill or time-out matters more."""
+        """Stop our sync job if it is running; only log errors, which must not hide the kill or time-out."""
         try:
             stopped = hook._stop_sync_job_if_running(self.index_id, self.data_source_id, execution_id, is_custom=False)
         except Exception as error:
             self.log.warning("Could not stop sync job %s: %s", plain(execution_id), plain(error))
             return False
-        end = "Sent a stop to the sync" if stopped else "The sync has ended already"
+        end = "Sent a stop request" if stopped else "The sync has already ended"
         self.log.info("%s (sync job %s).", end, plain(execution_id))
         return stopped
 
@@ -505,14 +502,14 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         return StartMemory(context, self.index_id, self.data_source_id, self.log, is_kept=self.durable)
 
     def on_kill(self) -> None:
-        """Stop the sync job, if it is certainly ours to stop; runs in a signal handler."""
+        """Stop the sync job if it is certainly ours; runs in a signal handler."""
         self._is_killed = True
         if self._stop_on_worker is None:
             return
-        # In a thread with a time limit: whatever lock the interrupted code holds, this comes to an end.
+        # In a thread with a time limit, since the interrupted code may hold a lock that the stop needs.
         stopping = Thread(target=self._stop_on_worker, daemon=True)
         stopping.start()
-        stopping.join(_KILL_PATIENCE)
+        stopping.join(_KILL_TIMEOUT)
 
     def _find_out_type(self) -> str | None:
         from airflow_provider_kendra._starting import find_out_type
@@ -527,7 +524,8 @@ class KendraStartSyncJobOperator(_SyncJobWaiter):
         )
 
     def _warn_of_unknown_type(self, warning: str) -> None:
-        self.log.warning("%s%s", warning, " A kill will not stop its sync." if self.wait_for_completion else "")
+        risk = " Killing the task will not stop the sync." if self.wait_for_completion else ""
+        self.log.warning("%s%s", warning, risk)
 
     def _read_started_job(self, execution_id: str) -> SyncJob:
         from airflow_provider_kendra._starting import read_started_job
@@ -539,17 +537,16 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
     """
     Stop the running sync job of a data source; returns its record, whatever its status, once it has ended.
 
-    Nothing running is a success that says so, after 20 seconds in which a sync that was just started may be listed.
-    For a CUSTOM data source this ends the batch: Kendra then indexes what was put, and is not sent a second stop. A
-    retry never stops another sync than the first try did; below Airflow 3.3 it may refuse to stop at all, unless
-    ``execution_id`` is given. ``execution_id``, ``status`` and ``documents_failed`` are XComs of their own besides the
-    record.
+    If no sync is listed as running for 20 seconds, the task succeeds. For a CUSTOM data source, the stop ends the
+    batch: Kendra then indexes its documents, and no second stop is sent. A retry never stops another sync than the
+    first try did; below Airflow 3.3 it may fail instead, unless ``execution_id`` is given. ``execution_id``,
+    ``status`` and ``documents_failed`` of the record are also separate XComs.
 
-    :param execution_id: Stop only this sync job, if it is the one that runs (templated). Recommended: each try then
-        means the same sync. Default None: whichever runs.
+    :param execution_id: Stop only this sync job, if it is running (templated). Recommended, since each try then stops
+        the same sync. Default None: whichever is running.
     :param wait_for_completion: Wait until the job has ended. With False, returns the record as it was when the
         stop was sent.
-    :raises KendraSyncJobNotFoundError: if the history does not hold ``execution_id``. Not retried.
+    :raises KendraSyncJobNotFoundError: if the history does not contain ``execution_id``. Not retried.
     :raises KendraSyncJobTimeoutError: after ``timeout``.
     :raises KendraRequestError: if AWS refuses, or a retry below Airflow 3.3 cannot be sure which sync the first try
         stopped. Not retried.
@@ -576,7 +573,7 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
         check_no_kendra_outlets(self)
 
     def execute(self, context: Context) -> Any:
-        """Stop, then wait here or in the triggerer."""
+        """Stop the running sync job and wait for its end."""
         from airflow_provider_kendra._stopping import StopState
         from airflow_provider_kendra.sync_job import ANY_END
 
@@ -590,7 +587,7 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
         self.log.info("%s", stopped.message)
         job = stopped.job
         if job is None:
-            self._end_with(context)
+            self._publish_jobs(context)
             return None
         if decided is None and stopped.state is StopState.STOPPING:
             memory.keep(job)  # no request was sent, but a retry must not stop the next sync
@@ -599,13 +596,13 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
             return self._end(context, self._wait(job.execution_id, ANY_END, self._deadline(context)))
         self._push_keys(context, job.to_dict())
         memory.forget()
-        self._end_with(context, job)
+        self._publish_jobs(context, job)
         return job.to_dict()
 
     def execute_complete(self, context: Context, event: Any = None, **state: Any) -> Any:
-        """Take what the trigger saw."""
+        """Handle the trigger's event."""
         self.refuse_bad_parameters()
-        outcome, _ = self._arrived(context, event, self.execution_id)
+        outcome, _ = self._read_event(context, event, self.execution_id)
         return self._end(context, outcome)
 
     def _end(self, context: Context, outcome: Outcome) -> dict[str, Any]:
@@ -616,7 +613,7 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
         return record
 
     def _confirm(self, context: Context, memory: StopMemory, job: SyncJob, previous: SyncJob | None) -> None:
-        """Remember which sync this task stops, or make sure that an earlier try cannot have stopped another one."""
+        """Store which sync this task stops, or make sure that no earlier try can have stopped another one."""
         from airflow_provider_kendra._stopping import may_follow_a_stopped_job
 
         if memory.keep(job):
@@ -624,9 +621,9 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
         began = getattr(context.get("dag_run"), "start_date", None)
         if memory.is_retry(self.retries or 0) and may_follow_a_stopped_job(job, previous, began):
             raise KendraRequestError(
-                "Not stopping the sync that runs: this is a retry, and an earlier try may have stopped another sync "
-                "already. Pass execution_id, with which each try stops the same sync; or clear the task to stop what "
-                f"runs now. {job.title}.",
+                "Not stopping the running sync: this is a retry, and an earlier try may already have stopped another "
+                "one. Pass execution_id to stop the same sync in each try, or clear the task to stop the running one. "
+                f"{job.title}.",
                 job=job,
             )
 
@@ -636,7 +633,7 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
         return StopMemory(context, self.index_id, self.data_source_id, self.log)
 
     def _is_update(self, job: SyncJob) -> bool:
-        """A sync that was stopped has updated nothing for certain, but the batch of a CUSTOM data source has."""
+        """A stopped sync may not have updated the index, but a stopped CUSTOM batch has."""
         from airflow_provider_kendra.sync_job import SyncJobStatus
 
         if job.status != SyncJobStatus.ABORTED:
@@ -651,10 +648,10 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
         return described.get("Type") == "CUSTOM"
 
 
-# How long, in seconds, a kill may take on a worker. Airflow 2 kills for good after 60, Airflow 3 after 5 where the kill
-# is a user's: `hook._use_short_timeouts()` makes the stop go out within these. After an execution_timeout there is no
-# such limit.
-_KILL_PATIENCE = 25.0
+# Seconds that a kill may take on a worker. Airflow 2 sends SIGKILL after 60 s, and Airflow 3 after 5 s if a user ended
+# the task: with `hook._use_short_timeouts()`, the stop request is sent before that. After an execution_timeout there is
+# no such limit.
+_KILL_TIMEOUT = 25.0
 
 
 def _error_of(outcome: Failed) -> KendraError:
@@ -672,7 +669,7 @@ def _error_of(outcome: Failed) -> KendraError:
 
 
 def _advice_on_batch(job: SyncJob | None, source_type: str | None) -> str:
-    """Say what ends a running sync that does not end by itself, as the next sentence of a message."""
+    """Return what ends a running CUSTOM batch, as the next sentence of a message."""
     from airflow_provider_kendra._starting import CUSTOM_SYNC_ENDS
     from airflow_provider_kendra.sync_job import SyncJobStatus
 
@@ -683,18 +680,17 @@ def _advice_on_batch(job: SyncJob | None, source_type: str | None) -> str:
 
 class KendraSyncJobMetricsOperator(RecordTask, KendraOperator):
     """
-    Push the record of a finished sync job to XCom.
+    Push the record of a finished sync job to XCom, and check it against thresholds.
 
-    Its ``execution_id``, ``status`` and ``documents_failed`` are XComs of their own besides it.
-
-    With thresholds it is a gate: one error names all that are not met, after the XComs were pushed.
-    FAILED and ABORTED jobs pass no threshold, and a count that was not reported meets none.
+    The record's ``execution_id``, ``status`` and ``documents_failed`` are also separate XComs. If thresholds are not
+    met, one error names all of them, after the XComs were pushed. FAILED and ABORTED jobs meet no threshold, nor does
+    a count that was not reported.
 
     :param execution_id: The sync job (templated). Default None: the newest finished one.
-    :param max_documents_failed: At most so many documents failed. Default None, as of the others: no threshold.
-    :param max_failed_ratio: At most this share of documents failed, from 0 to 1: of those scanned or, where
+    :param max_documents_failed: The most failed documents to pass. Default None, as for the others: no threshold.
+    :param max_failed_ratio: The largest share of failed documents to pass, from 0 to 1: of those scanned or, where
         Kendra does not report these, of those added, modified, deleted and failed.
-    :param min_documents_scanned: At least so many documents were scanned.
+    :param min_documents_scanned: The fewest scanned documents to pass.
     :raises KendraRequestError: if AWS refuses. Not retried.
     :raises KendraSyncJobMetricsError: if a threshold is not met. Not retried.
     :raises KendraSyncJobNotFoundError: if there is no such job, or none has finished. Not retried.
@@ -730,7 +726,7 @@ class KendraSyncJobMetricsOperator(RecordTask, KendraOperator):
             raise ValueError(f"{self.task_id}: max_failed_ratio is a share from 0 to 1, got {max_failed_ratio!r}.")
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Read the job, and judge it."""
+        """Read the job and check it."""
         from airflow_provider_kendra._thresholds import violations
 
         self.refuse_bad_parameters()
@@ -754,11 +750,11 @@ class KendraSyncJobMetricsOperator(RecordTask, KendraOperator):
                 job=job,
                 violations=found,
             )
-        self._end_with(context, job)
+        self._publish_jobs(context, job)
         return record
 
     def _is_update(self, job: SyncJob) -> bool:
-        """Without thresholds any end passes."""
+        """Without thresholds, jobs that updated nothing pass too."""
         return job.has_updated_index
 
     def _find_job(self) -> SyncJob:
@@ -790,7 +786,7 @@ class KendraListSyncJobsOperator(KendraOperator):
     """
     List sync jobs; returns their records, newest first, ready for ``.expand`` and ``.map``.
 
-    Pushes the XCom ``totals`` besides: the sum of each document count (``documents_added`` and so on), the
+    Also pushes the XCom ``totals``: the sum of each document count (``documents_added`` and so on), the
     number of ``jobs``, and under ``statuses`` the number of jobs with each status.
 
     :param data_source_id: The data source (templated).
@@ -798,7 +794,7 @@ class KendraListSyncJobsOperator(KendraOperator):
     :param started_after: Only jobs that started at or after this time: a ``datetime`` or ISO 8601 text, with a
         time zone (templated).
     :param started_before: Only jobs that started at or before this time (templated).
-    :param limit: At most so many jobs, the newest. Default None: all, with a warning if these are more than 1,000.
+    :param limit: List only this many jobs, the newest. Default None: all, with a warning above 1,000.
     :raises KendraRequestError: if AWS refuses. Not retried.
     """
 
@@ -831,7 +827,7 @@ class KendraListSyncJobsOperator(KendraOperator):
         self.limit = check_count("limit", limit)
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
-        """List, and sum up."""
+        """List the jobs and push their totals."""
         from airflow_provider_kendra.sync_job import sum_up
 
         self.refuse_bad_parameters()
@@ -853,7 +849,7 @@ class KendraListSyncJobsOperator(KendraOperator):
             )
         totals = sum_up(jobs)
         self.log.info("Data source %s: %s", self.data_source_id, plain(totals))
-        self._end_with(context)
+        self._publish_jobs(context)
         if self.do_xcom_push:
             context["ti"].xcom_push(key="totals", value=totals)
         return [job.to_dict() for job in jobs]

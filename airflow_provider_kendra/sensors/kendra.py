@@ -21,8 +21,8 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_kendra import _clock
-from airflow_provider_kendra._parameters import NOT_FOUND_TIMEOUT, WHY_ONE_SYNC_IS_MEANT
-from airflow_provider_kendra._tasks import NET, KendraOperator
+from airflow_provider_kendra._parameters import NOT_FOUND_TIMEOUT, WHY_ONE_IS_REQUIRED
+from airflow_provider_kendra._tasks import DEFERRAL_MARGIN, KendraOperator
 from airflow_provider_kendra._text import plain
 from airflow_provider_kendra._validation import (
     MeasuredBy,
@@ -57,23 +57,22 @@ if TYPE_CHECKING:
         _WaitTrigger,
     )
 
-# What only a running task needs is imported there, to keep DAG parsing fast.
+# Imports that only a running task needs are inside functions, to keep DAG parsing fast.
 
 _TRIGGER = "airflow_provider_kendra.triggers.kendra.KendraSyncJobTrigger"
 
 
 class _KendraSensor(KendraOperator, BaseSensorOperator):
     """
-    What the sensors share: each mode is a thin shell around the same polls and the same outcome.
+    Base class of the sensors: all modes share conditions and outcomes.
 
-    :param deferrable: Wait in the triggerer, at no cost of a worker slot. Default: ``[operators]
-        default_deferrable``.
+    :param deferrable: Wait in the triggerer, without a worker slot. Default: ``[operators] default_deferrable``.
     :param poke_interval: Seconds, or a ``timedelta``, between polls; more than 0. Default 60 seconds. All waits of a
-        triggerer on one data source share polls; the shortest interval rules.
+        triggerer on one data source share polls; the shortest interval applies.
     """
 
     _since: datetime | None = None
-    _poked: Outcome | AllFresh | None = None
+    _poke_outcome: Outcome | AllFresh | None = None
     _pokes: Pokes | None = None
 
     def __init__(
@@ -84,12 +83,12 @@ class _KendraSensor(KendraOperator, BaseSensorOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.deferrable = deferrable
-        # BaseSensorOperator accepts more.
+        # BaseSensorOperator accepts other values too.
         check_interval("poke_interval", self.poke_interval)
         check_seconds("timeout", self.timeout)
 
     def execute(self, context: Context) -> Any:
-        """Wait, here or in the triggerer."""
+        """Wait in the worker or in the triggerer."""
         began = _clock.utcnow()
         self._since = self._waiting_since(context)
         try:
@@ -101,18 +100,18 @@ class _KendraSensor(KendraOperator, BaseSensorOperator):
             self.defer(
                 trigger=trigger,
                 method_name="execute_complete",
-                timeout=timedelta(seconds=self.timeout) + NET,
+                timeout=timedelta(seconds=self.timeout) + DEFERRAL_MARGIN,
             )
         if self._is_later_poke(began):
             self.hook._expect_connection()  # else the first poke would have failed
         try:
             return super().execute(context)
         except (AirflowSensorTimeout, AirflowSkipException) as error:
-            if isinstance(error.__cause__, AirflowTaskTimeout):  # during a request: the same as between two of them
+            if isinstance(error.__cause__, AirflowTaskTimeout):  # raised during a request: fail as between two requests
                 raise error.__cause__ from None
-            if error.__cause__ is not None:  # _end has raised it, while poking
+            if error.__cause__ is not None:  # raised by _end during a poke
                 raise
-            return self._end(self._poked or self._polls.timed_out())
+            return self._end(self._poke_outcome or self._polls.timed_out())
 
     def poke(self, context: Context) -> PokeReturnValue | bool:
         """Poll once."""
@@ -120,8 +119,8 @@ class _KendraSensor(KendraOperator, BaseSensorOperator):
         if outcome is None:
             self._show_links(context, self._execution_id)
             return False
-        self._poked = outcome
-        self._publish(context, outcome)
+        self._poke_outcome = outcome
+        self._publish_outcome(context, outcome)
         return PokeReturnValue(is_done=True, xcom_value=self._end(outcome))
 
     def _check_exactly_one(self, *names: str, hint: str = "") -> None:
@@ -133,10 +132,10 @@ class _KendraSensor(KendraOperator, BaseSensorOperator):
 
     @abstractmethod
     def _make_trigger(self, *, waiting_since: str) -> _WaitTrigger:
-        """Make the trigger, which waits in the triggerer, and gives the polls of a wait in a worker."""
+        """Create the trigger; a wait in a worker uses its ``pokes``."""
 
     def _checked_trigger(self) -> _WaitTrigger:
-        """Make the trigger before any call or connection look-up; raise ValueError for parameters that can't work."""
+        """Create the trigger, before any call or connection look-up; raise ValueError for invalid parameters."""
         self.check_rendered()
         trigger = self._make_trigger(waiting_since=(self._since or _clock.utcnow()).isoformat())
         trigger.check()
@@ -147,7 +146,7 @@ class _KendraSensor(KendraOperator, BaseSensorOperator):
 
     @property
     def _polls(self) -> Pokes:
-        """The polls in a worker: kept from poke to poke, since they know what was found before."""
+        """The polls in a worker, which keep what earlier pokes found."""
         if self._pokes is None:
             trigger = self._make_trigger(waiting_since=(self._since or _clock.utcnow()).isoformat())
             self._pokes = trigger.pokes(log=self.log.info, is_rescheduled=self.reschedule)
@@ -155,20 +154,20 @@ class _KendraSensor(KendraOperator, BaseSensorOperator):
 
     @property
     def _execution_id(self) -> str | None:
-        """The sync job that is waited for, if it is one, and known."""
+        """The sync job that is waited for, if it is a single one and known."""
         given: str | None = getattr(self, "execution_id", None)
         return given or (self._pokes.execution_id if self._pokes else None)
 
     def _get_next_poke_interval(self, started_at: Any, run_duration: Callable[[], float], poke_count: int) -> float:
-        """Poke for the last time at the deadline, as the trigger does, however long ``poke_interval`` is."""
+        """Shorten the last interval to poke at the deadline, as the trigger does."""
         remaining = self.timeout - run_duration()
         if remaining <= 0:
-            raise AirflowSensorTimeout(f"{self.task_id}: timed out.")  # execute says more
+            raise AirflowSensorTimeout(f"{self.task_id}: timed out.")  # replaced in execute
         interval: float = super()._get_next_poke_interval(started_at, run_duration, poke_count)
         return min(interval, remaining)
 
     def execute_complete(self, context: Context, event: Any = None) -> Any:
-        """Take what the trigger saw."""
+        """Handle the trigger's event."""
         try:
             trigger = self._checked_trigger()
         except ValueError as error:
@@ -178,12 +177,12 @@ class _KendraSensor(KendraOperator, BaseSensorOperator):
         except ValueError as error:
             reason = f"The event that resumed this task can't be used: {error}. The next try of the task waits anew."
             self._raise(KendraStateError(f"{reason} ({self.task_id}, index {self.index_id})"))
-        self._publish(context, outcome)
+        self._publish_outcome(context, outcome)
         return self._end(outcome)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Resume after the deferral; what the base class does here differs from Airflow version to version."""
-        self._is_resumed = not self.start_from_trigger  # else no process of the task ran before
+        """Resume after the deferral; the base class differs between Airflow versions."""
+        self._is_resumed = not self.start_from_trigger  # which runs no process of the task before
         try:
             return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
         except AirflowException as error:
@@ -193,9 +192,9 @@ class _KendraSensor(KendraOperator, BaseSensorOperator):
                 if self._is_ended_by_execution_timeout:
                     raise AirflowTaskTimeout(
                         f"execution_timeout ({self.execution_timeout}) has passed while {self.task_id} was deferred. "
-                        f"It is below timeout ({timedelta(seconds=self.timeout)}): raise it, or leave it out."
+                        f"It is below timeout ({timedelta(seconds=self.timeout)}): raise or remove it."
                     ) from error
-                self._raise(AirflowSensorTimeout(f"{self.task_id}: the trigger did not answer in time."))
+                self._raise(AirflowSensorTimeout(f"{self.task_id}: the trigger fired no event in time."))
             if self.never_fail:
                 raise AirflowSkipException(f"Skipping since never_fail is set: {error}") from error
             raise
@@ -208,7 +207,7 @@ class _KendraSensor(KendraOperator, BaseSensorOperator):
         return limit is not None and limit.total_seconds() < self.timeout
 
     def _end(self, outcome: Outcome | AllFresh) -> dict[str, Any]:
-        """Turn an outcome into the task's result or exception: the one place where all modes do so."""
+        """Turn an outcome into the task's result or exception, in all modes."""
         from airflow_provider_kendra.outcomes import AllFresh, Satisfied
 
         if isinstance(outcome, Satisfied):
@@ -220,25 +219,25 @@ class _KendraSensor(KendraOperator, BaseSensorOperator):
         self._raise(_error_of(outcome))
 
     def _raise(self, error: Exception) -> NoReturn:
-        """Fail, or skip where the DAG's author wants that."""
+        """Raise the error, or skip if ``soft_fail`` or ``never_fail`` is set."""
         for parameter in ("soft_fail", "never_fail"):
             if getattr(self, parameter):
                 raise AirflowSkipException(f"Skipping since {parameter} is set: {error}") from error
         raise error
 
     def _waiting_since(self, context: Context) -> datetime:
-        """When this wait began: with reschedule mode, before the first reschedule."""
+        """When this wait began; in reschedule mode, before the first reschedule."""
         started: datetime | None = None
         if self.reschedule and not self.deferrable:
             ti: Any = context["ti"]
-            # Airflow 2 keeps the start of the first poke as the task's own.
+            # Airflow 2 keeps the start of the first poke as the task's start_date.
             started = ti.get_first_reschedule_date(context) if AIRFLOW_V_3_0_PLUS else ti.start_date
         return started or _clock.utcnow()
 
     def _is_later_poke(self, began: datetime) -> bool:
-        """Whether this process, begun then, is not the first one of the wait: only in reschedule mode."""
+        """Whether an earlier process of this wait has poked, in reschedule mode."""
         elapsed = (began - (self._since or began)).total_seconds()
-        # Airflow 2 says only when the task began, which for a first poke is a little earlier.
+        # Airflow 2 only has the start of the task, which is a little before that of the first poke.
         return elapsed > 0 and (AIRFLOW_V_3_0_PLUS or elapsed >= self.poke_interval)
 
 
@@ -246,8 +245,8 @@ class KendraSyncJobSensor(RecordTask, _KendraSensor):
     """
     Wait until a sync job has finished; returns its record.
 
-    Exactly one of ``execution_id`` and ``started_after`` must be given. Three keys of the record are XComs of their
-    own besides it: ``execution_id``, ``status`` and ``documents_failed``. So a later task can take
+    Exactly one of ``execution_id`` and ``started_after`` must be given. Three keys of the record are also separate
+    XComs: ``execution_id``, ``status`` and ``documents_failed``. A later task can take
     ``wait.output["execution_id"]``.
 
     :param execution_id: The sync job to wait for (templated). Passes when it ended acceptably; fails at once
@@ -255,14 +254,14 @@ class KendraSyncJobSensor(RecordTask, _KendraSensor):
     :param started_after: Wait for any sync job that started at or after this time, no matter who started it: a
         ``datetime`` or ISO 8601 text, with a time zone (templated). Passes on the newest acceptable one; fails when the
         newest one since then was not acceptable and none is running.
-    :param target_statuses: Statuses that are accepted; some of SUCCEEDED, INCOMPLETE, FAILED, ABORTED.
-    :param max_documents_failed: Accept INCOMPLETE too, and tolerate up to so many failed documents.
+    :param target_statuses: The accepted statuses: any of SUCCEEDED (default), INCOMPLETE, FAILED and ABORTED.
+    :param max_documents_failed: Accept INCOMPLETE too, with up to this many failed documents.
         Default None: only ``target_statuses`` count.
-    :param not_found_timeout: Seconds, or a ``timedelta``, for which every answer must be without ``execution_id``
-        before the wait fails. Default 120 seconds. In reschedule mode, where no poke knows of those before, the last
-        poke asks again for this long.
-    :param start_from_trigger: Go to the triggerer without a worker at all (Airflow 3.3+; ordinary deferral
-        before). Not for mapped tasks.
+    :param not_found_timeout: Seconds, or a ``timedelta``, for which every response must lack ``execution_id`` before
+        the wait fails. Default 120 seconds. In reschedule mode, pokes do not know about earlier ones, so the last one
+        repeats its request for this long.
+    :param start_from_trigger: Start in the triggerer, without a worker (Airflow 3.3+; before, the task is deferred as
+        usual). Not for mapped tasks.
     :raises KendraSyncJobRejectedError: if the job ended, but not acceptably.
     :raises KendraSyncJobNotFoundError: if there is no such job.
     :raises KendraRequestError: if AWS refuses the request.
@@ -300,25 +299,25 @@ class KendraSyncJobSensor(RecordTask, _KendraSensor):
         self.max_documents_failed = max_documents_failed
         self.not_found_timeout = check_seconds("not_found_timeout", not_found_timeout)
         self.deferrable = self.deferrable or start_from_trigger
-        self._check_exactly_one("execution_id", "started_after", hint=WHY_ONE_SYNC_IS_MEANT)
+        self._check_exactly_one("execution_id", "started_after", hint=WHY_ONE_IS_REQUIRED)
         if start_from_trigger:
             self._start_from_trigger()
 
     def _start_from_trigger(self) -> None:
-        if getattr(self, "_BaseOperator__from_mapped", False):  # at run time, when a retry would meet the same
+        if getattr(self, "_BaseOperator__from_mapped", False):  # at run time; a retry would fail too
             raise AirflowFailException(f"{self.task_id}: {_NOT_MAPPED}")
         if _is_in_mapped_task_group(self):
             raise ValueError(f"{self.task_id}: {_NOT_MAPPED}")
         try:
-            # Of what is no template: the trigger calls AWS before a worker checks. It refuses a wrong id itself.
+            # Checks values that are not templates: the trigger calls AWS before a worker does. It checks ids itself.
             self.check_templates(self.aws_template_fields)
         except ValueError as error:
             raise ValueError(f"{self.task_id}: {error}") from error
         if AIRFLOW_V_3_3_PLUS:
             from airflow.triggers.base import StartTriggerArgs
 
-            timeout = timedelta(seconds=self.timeout) + NET
-            # What Airflow makes of both when it starts the trigger.
+            timeout = timedelta(seconds=self.timeout) + DEFERRAL_MARGIN
+            # The limit that Airflow derives from both when it starts the trigger.
             allowed = min(timeout, self.execution_timeout or timeout)
             aws = {name: getattr(self, name) for name in self.aws_template_fields}
             if isinstance(self.verify, os.PathLike):
@@ -333,7 +332,7 @@ class KendraSyncJobSensor(RecordTask, _KendraSensor):
             )
 
     def _as_template(self, name: str, value: Any) -> Any:
-        """The value as it can travel in a DAG's trigger arguments: what another task returns, as a template."""
+        """Replace the output of another task by a template, which the arguments of a trigger can contain."""
         if isinstance(value, XComArg):
             task, key = getattr(value, "operator", None), getattr(value, "key", None)
             if task is None or key is None or task.is_mapped:
@@ -344,7 +343,7 @@ class KendraSyncJobSensor(RecordTask, _KendraSensor):
             return f"{{{{ ti.xcom_pull(task_ids={task.task_id!r}, key={key!r}, map_indexes=-1) }}}}"
         if isinstance(value, str) and "xcom_pull(" in value and "map_indexes" not in value:
             raise ValueError(
-                f"{self.task_id}: with start_from_trigger, {name}={value!r} would wait for ever, since Airflow's "
+                f"{self.task_id}: with start_from_trigger, {name}={value!r} would wait forever, since Airflow's "
                 "triggerer can pull the XCom of one map index only. Add map_indexes=-1 to xcom_pull, pass the other "
                 "task's output itself, or use deferrable=True."
             )
@@ -354,7 +353,7 @@ class KendraSyncJobSensor(RecordTask, _KendraSensor):
     def partial(cls, **kwargs: Any) -> Any:
         """Prepare a mapped task; it cannot start from the trigger."""
         made = super().partial(**kwargs)
-        made._expand_called = True  # it is replaced, not forgotten
+        made._expand_called = True  # it is replaced, so Airflow must not warn about it
         partial = _SensorPartial(operator_class=cls, kwargs=made.kwargs, params=made.params)
         default_args: dict[str, Any] = {}
         for owner in (made.kwargs["dag"], made.kwargs["task_group"]):  # Airflow reads these only when the task runs
@@ -393,17 +392,17 @@ class KendraDataFreshnessSensor(_KendraSensor):
     """
     Wait until data sources of an index are fresh; returns ``{data_source_id: record}``.
 
-    A data source is fresh when it has an acceptable sync job that started (or ended) at or after the cutoff, by
-    whoever it was started. Exactly one of ``max_age`` and ``fresh_since`` must be given.
+    A data source is fresh when it has an acceptable sync job that started (or ended) at or after the cutoff, no
+    matter who started it. Exactly one of ``max_age`` and ``fresh_since`` must be given.
 
     :param data_source_ids: One data source, several, or None (default) for all that are ACTIVE or UPDATING, listed
-        anew at each poll (templated). All must be fresh at once. While there are only some that are CREATING, it waits.
-    :param max_age: The cutoff is so long ago, and moves with the clock: a ``timedelta``, or seconds.
-    :param fresh_since: The cutoff is this time: a ``datetime`` or ISO 8601 text, with a time zone (templated).
-    :param measured_by: ``"start_time"`` (default) or ``"end_time"``. A sync that began before the data landed may
-        not hold it, whenever it ended.
-    :param accepted_statuses: Statuses that are accepted; some of SUCCEEDED, INCOMPLETE, FAILED, ABORTED.
-    :param max_documents_failed: Accept INCOMPLETE too, and tolerate up to so many failed documents.
+        again at each poll (templated). All must be fresh at once. While only CREATING ones exist, the sensor waits.
+    :param max_age: The cutoff as an age, which moves with the clock: a ``timedelta``, or seconds.
+    :param fresh_since: The cutoff as a time: a ``datetime`` or ISO 8601 text, with a time zone (templated).
+    :param measured_by: ``"start_time"`` (default) or ``"end_time"``. A sync that began before the data arrived may
+        not include it, whenever it ended.
+    :param accepted_statuses: The accepted statuses: any of SUCCEEDED (default), INCOMPLETE, FAILED and ABORTED.
+    :param max_documents_failed: Accept INCOMPLETE too, with up to this many failed documents.
         Default None: only ``accepted_statuses`` count.
     :param fail_fast: Fail as soon as the newest sync job since the cutoff ended unacceptably and none is running.
         Default False: wait for the next one.
@@ -490,7 +489,7 @@ _NOT_MAPPED = (
 
 
 class _SensorPartial(OperatorPartial):
-    """A sensor about to be mapped, which refuses ``start_from_trigger`` where that is known by then."""
+    """A sensor's ``partial()``, which rejects ``start_from_trigger`` where it is known when the DAG is parsed."""
 
     starts_from_trigger: bool
 
@@ -522,6 +521,6 @@ def _is_in_mapped_task_group(operator: BaseSensorOperator) -> bool:
 
 
 def _listed(values: Any) -> Any:
-    """Give a collection as a list of plain text, as it can travel; all else as it is, for the trigger to refuse."""
+    """Convert a collection to a serializable list; leave other values for the trigger to reject."""
     is_several = isinstance(values, Collection) and not isinstance(values, str)
     return [str(value) if isinstance(value, str) else value for value in values] if is_several else values

@@ -1,4 +1,4 @@
-"""What the processes of Airflow import; the process that they are forked from has done so once."""
+"""Imported once by the process from which Airflow's processes are forked."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-Processes of Airflow, forked from one that has imported everything: they begin in no time, not after many seconds.
+Processes of Airflow, forked from one that has imported everything, to start at once instead of after many seconds.
 
 Apart from that each is a process of its own, with its own environment, output and session.
 """

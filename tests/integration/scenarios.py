@@ -1,4 +1,4 @@
-"""What can happen to a wait for a sync job: the table that every mode is driven through."""
+"""What can happen to a wait for a sync job: a table that is run in every mode."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from airflow_provider_kendra.exceptions import (
 from tests.integration.modes import NOW
 
 Job = dict[str, Any]
-Look = Sequence[Job]
+JobList = Sequence[Job]
 
 LIST = "ListDataSourceSyncJobs"
 CUTOFF = NOW - timedelta(hours=1)
@@ -67,11 +67,11 @@ def not_found(*named: str) -> Raises:
 
 @dataclass(frozen=True)
 class Scenario:
-    """A row: what each look shows, how the service misbehaves, what the sensor is told, and what comes of it."""
+    """A row: the history at each poll, faults of the service, the sensor's arguments, and the expected end."""
 
     name: str
     expected: Passes | Raises
-    looks: Sequence[Look] = ((),)
+    histories: Sequence[JobList] = ((),)
     faults: Sequence[Mapping[str, Any]] = ()
     execution_id: str | None = None
     started_after: datetime | str | None = None
@@ -95,25 +95,27 @@ def metrics(**counts: int) -> dict[str, Any]:
 
 
 def one(name: str, expected: Passes | Raises, *statuses: str, calls: int | None = None, **arguments: Any) -> Scenario:
-    """A wait for job "mine", which has these statuses at the looks."""
-    looks = [[job("mine", status)] for status in statuses]
-    return Scenario(name, expected, looks, execution_id="mine", arguments=arguments, calls=calls)
+    """A wait for job "mine", which has these statuses at the polls."""
+    histories = [[job("mine", status)] for status in statuses]
+    return Scenario(name, expected, histories, execution_id="mine", arguments=arguments, calls=calls)
 
 
-def since(name: str, expected: Passes | Raises, *looks: Look, calls: int | None = None, **arguments: Any) -> Scenario:
+def since(
+    name: str, expected: Passes | Raises, *histories: JobList, calls: int | None = None, **arguments: Any
+) -> Scenario:
     """A wait for a job that started at or after the cutoff, an hour before the wait begins."""
-    return Scenario(name, expected, looks, started_after=CUTOFF, arguments=arguments, calls=calls)
+    return Scenario(name, expected, histories, started_after=CUTOFF, arguments=arguments, calls=calls)
 
 
-def troubled(
+def faulty(
     name: str, expected: Passes | Raises, *faults: Mapping[str, Any], calls: int | None = None, **arguments: Any
 ) -> Scenario:
     """A wait for job "mine", which has succeeded, while the service misbehaves."""
-    looks = [[job("mine", "SUCCEEDED")]]
-    return Scenario(name, expected, looks, faults, execution_id="mine", arguments=arguments, calls=calls)
+    histories = [[job("mine", "SUCCEEDED")]]
+    return Scenario(name, expected, histories, faults, execution_id="mine", arguments=arguments, calls=calls)
 
 
-def told(name: str, expected: Passes | Raises, **arguments: Any) -> Scenario:
+def using(name: str, expected: Passes | Raises, **arguments: Any) -> Scenario:
     """A wait with these arguments, where job "mine" has succeeded."""
     given = {name: arguments.pop(name, None) for name in ("execution_id", "started_after")}
     params = arguments.pop("params", {})
@@ -125,16 +127,16 @@ MINE = Passes("mine", {"status": "SUCCEEDED"})
 STATUS_PATHS = [
     one("has succeeded already", MINE, "SUCCEEDED", calls=1),
     one("crawls, indexes, succeeds", MINE, "SYNCING", "SYNCING_INDEXING", "SUCCEEDED", calls=3),
-    one("ends between two looks", MINE, "SYNCING", "SUCCEEDED", calls=2),
+    one("ends between two polls", MINE, "SYNCING", "SUCCEEDED", calls=2),
     one("has failed already", rejects("mine", "FAILED", "only a status among SUCCEEDED"), "FAILED", calls=1),
     one("crawls, then fails", rejects("mine", "FAILED"), "SYNCING", "FAILED", calls=2),
     one("is stopped", rejects("mine", "ABORTED"), "SYNCING", "STOPPING", "ABORTED", calls=3),
-    one("stopping, still succeeds", MINE, "STOPPING", "SUCCEEDED", calls=2),
+    one("succeeds after STOPPING", MINE, "STOPPING", "SUCCEEDED", calls=2),
     one("ends incomplete", rejects("mine", "INCOMPLETE"), "SYNCING_INDEXING", "INCOMPLETE", calls=2),
-    one("shows a status that nobody knows, then succeeds", MINE, "HIBERNATING", "SUCCEEDED", calls=2),
-    one("shows a status that nobody knows, for ever", times_out("mine", "HIBERNATING"), "HIBERNATING", timeout=120),
+    one("has an unknown status, then succeeds", MINE, "HIBERNATING", "SUCCEEDED", calls=2),
+    one("has an unknown status forever", times_out("mine", "HIBERNATING"), "HIBERNATING", timeout=120),
     Scenario(
-        "fails, and Kendra says why",
+        "fails with an error message",
         rejects("mine", "FAILED", "InternalError: AccessDenied: The role may not read the bucket."),
         [
             [
@@ -243,21 +245,21 @@ HISTORY = [
         execution_id="mine",
     ),
     Scenario(
-        "is missing from one answer, long after the wait began",
+        "is missing from one response, long after the wait began",
         MINE,
         [*[[job("mine", "SYNCING")]] * 4, [job("older", "SUCCEEDED", started=90)], [job("mine", "SUCCEEDED")]],
         execution_id="mine",
         calls=6,
     ),
     Scenario(
-        "is missing from every other answer",
+        "is missing from every other response",
         MINE,
         [*[[], [job("mine", "SYNCING")]] * 6, [], [job("mine", "SUCCEEDED")]],
         execution_id="mine",
         calls=14,
     ),
     Scenario(
-        "is missing from one answer, and polls are far apart",
+        "is missing from one response, and polls are far apart",
         MINE,
         [[job("mine", "SYNCING")], [], [job("mine", "SUCCEEDED")]],
         execution_id="mine",
@@ -265,7 +267,7 @@ HISTORY = [
         calls=3,
     ),
     Scenario(
-        "is missing from one answer, after which polls fail",
+        "is missing from one response, after which polls fail",
         MINE,
         [[job("mine", "SYNCING")], [job("mine", "SYNCING")], [], [job("mine", "SUCCEEDED")]],
         [{"error": "ThrottlingException", "rate": 0.5, "seed": 1, "times": 3}],
@@ -340,14 +342,14 @@ TOLERANCE = [
         arguments={"max_documents_failed": 2},
     ),
     Scenario(
-        "is incomplete, and told what would have accepted it",
+        "is incomplete, and the error names what would have accepted it",
         rejects("mine", "INCOMPLETE", "max_documents_failed=3 or more"),
         [[job("mine", "INCOMPLETE", **metrics(failed=3))]],
         execution_id="mine",
     ),
     one(
         "is incomplete without metrics, beyond any tolerance",
-        rejects("mine", "without saying how many documents failed"),
+        rejects("mine", "without a count of failed documents"),
         "INCOMPLETE",
         max_documents_failed=1000,
     ),
@@ -360,16 +362,16 @@ TOLERANCE = [
         arguments={"max_documents_failed": 6},
     ),
     one("fails, which no tolerance accepts", rejects("mine", "FAILED"), "FAILED", max_documents_failed=1000),
-    one("fails, as it is wanted to", Passes("mine", {"status": "FAILED"}), "FAILED", target_statuses=["FAILED"]),
+    one("fails, which is accepted", Passes("mine", {"status": "FAILED"}), "FAILED", target_statuses=["FAILED"]),
     one(
-        "is stopped, as it may be",
+        "is stopped, which is accepted",
         Passes("mine", {"status": "ABORTED"}),
         "ABORTED",
         target_statuses=("SUCCEEDED", "ABORTED"),
     ),
-    one("succeeds, as it is not wanted to", rejects("mine", "SUCCEEDED"), "SUCCEEDED", target_statuses=["FAILED"]),
+    one("succeeds, which is not accepted", rejects("mine", "SUCCEEDED"), "SUCCEEDED", target_statuses=["FAILED"]),
     one(
-        "is to end in a way that is no end",
+        "is to end with a status that is not terminal",
         refuses("accepted statuses", "'SYNCING'"),
         "SUCCEEDED",
         target_statuses=["SYNCING"],
@@ -396,7 +398,7 @@ STARTED_AFTER = [
         timeout=120,
     ),
     since(
-        "since: one that ran across the cutoff is waited out, and does not count",
+        "since: one that ran across the cutoff does not count",
         MINE,
         [job("across", "SYNCING", started=70)],
         [job("across", "SUCCEEDED", started=70)],
@@ -470,7 +472,7 @@ STARTED_AFTER = [
         calls=1,
     ),
     since(
-        "since: a job without a start time is not taken for a new one",
+        "since: a job without a start time is not treated as new",
         MINE,
         [job("undated", "SUCCEEDED", started=None)],
         [job("mine", "SUCCEEDED"), job("undated", "SUCCEEDED", started=None)],
@@ -500,32 +502,32 @@ STARTED_AFTER = [
 ]
 
 TROUBLE = [
-    troubled("is throttled thrice", MINE, {"error": "ThrottlingException", "times": 3}, calls=4),
-    troubled("meets two internal errors", MINE, {"error": "InternalServerException", "times": 2}, calls=3),
-    troubled("meets an unavailable service", MINE, {"status": 503, "times": 1}, calls=2),
-    troubled("has its connection reset", MINE, {"reset": "before", "times": 2}, calls=3),
-    troubled("loses an answer", MINE, {"reset": "after", "times": 1}, calls=2),
-    troubled("gets half an answer", MINE, {"body": "truncated", "times": 1}, calls=2),
-    troubled("gets a page of HTML for an answer", MINE, {"body": "not-json", "times": 1}, calls=2),
-    troubled("meets one trouble after the other", MINE,
+    faulty("is throttled thrice", MINE, {"error": "ThrottlingException", "times": 3}, calls=4),
+    faulty("meets two internal errors", MINE, {"error": "InternalServerException", "times": 2}, calls=3),
+    faulty("meets an unavailable service", MINE, {"status": 503, "times": 1}, calls=2),
+    faulty("has its connection reset", MINE, {"reset": "before", "times": 2}, calls=3),
+    faulty("loses a response", MINE, {"reset": "after", "times": 1}, calls=2),
+    faulty("gets half a response", MINE, {"body": "truncated", "times": 1}, calls=2),
+    faulty("gets a page of HTML as a response", MINE, {"body": "not-json", "times": 1}, calls=2),
+    faulty("meets one error after the other", MINE,
         {"error": "ThrottlingException", "times": 1}, {"reset": "before", "times": 1},
         {"error": "InternalServerException", "times": 1}, calls=4,
     ),
-    troubled("has credentials that have expired", MINE, {"error": "ExpiredTokenException", "times": 1}, calls=2),
-    troubled("has a token that is not known yet", MINE, {"error": "UnrecognizedClientException", "times": 1}, calls=2),
-    troubled("may not look", refuses("AccessDeniedException", "kendra:ListDataSourceSyncJobs"),
+    faulty("has credentials that have expired", MINE, {"error": "ExpiredTokenException", "times": 1}, calls=2),
+    faulty("has a token that is not known yet", MINE, {"error": "UnrecognizedClientException", "times": 1}, calls=2),
+    faulty("lacks the permission", refuses("AccessDeniedException", "kendra:ListDataSourceSyncJobs"),
         {"error": "AccessDeniedException"}, calls=1,
     ),
-    troubled("is told that its request is invalid", refuses("ValidationException"),
+    faulty("sends an invalid request", refuses("ValidationException"),
         {"error": "ValidationException"}, calls=1,
     ),
-    troubled("is refused after trouble", refuses("AccessDeniedException"),
+    faulty("is denied after other errors", refuses("AccessDeniedException"),
         {"error": "ThrottlingException", "times": 2}, {"error": "AccessDeniedException"}, calls=3,
     ),
-    troubled("is throttled for ever", times_out("mine", "the last poll failed", "ThrottlingException"),
+    faulty("is throttled forever", times_out("mine", "the last poll failed", "ThrottlingException"),
         {"error": "ThrottlingException"}, timeout=120,
     ),
-    troubled("has no credentials that work, for ever", times_out("mine", "ExpiredTokenException"),
+    faulty("never has valid credentials", times_out("mine", "ExpiredTokenException"),
         {"error": "ExpiredTokenException"}, timeout=120,
     ),
     Scenario(
@@ -538,70 +540,70 @@ TROUBLE = [
         [{"rate": 0.5, "seed": 3, "error": "ThrottlingException", "times": 2}], execution_id="mine",
     ),
     Scenario(
-        "reads a history that turns in a circle", times_out("mine", "the same page"),
+        "reads a history whose page tokens repeat", times_out("mine", "the same page"),
         [[job(f"job-{n}", "SUCCEEDED", started=n) for n in range(90)]],
         [{"next_token": "repeated"}], execution_id="mine", arguments={"timeout": 120},
     ),
 ]  # fmt: skip
 
 ARGUMENTS = [
-    told("names no such data source", refuses(MISSING_ID, "ResourceNotFoundException"), execution_id="mine",
+    using("names no such data source", refuses(MISSING_ID, "ResourceNotFoundException"), execution_id="mine",
         data_source_id=MISSING_ID,
     ),
-    told("names no such index", refuses("ResourceNotFoundException"), execution_id="mine", index_id=MISSING_ID),
-    told("names no such connection", refuses("'missing' is not defined"), execution_id="mine", aws_conn_id="missing"),
-    told("uses a connection without a region", refuses("region"), execution_id="mine", aws_conn_id="without_region"),
-    told("uses a connection without credentials", times_out("mine", "NoCredentialsError"), execution_id="mine",
+    using("names no such index", refuses("ResourceNotFoundException"), execution_id="mine", index_id=MISSING_ID),
+    using("names no such connection", refuses("'missing' is not defined"), execution_id="mine", aws_conn_id="missing"),
+    using("uses a connection without a region", refuses("region"), execution_id="mine", aws_conn_id="without_region"),
+    using("uses a connection without credentials", times_out("mine", "NoCredentialsError"), execution_id="mine",
         aws_conn_id="without_credentials", timeout=60,
     ),
-    told("names an index that cannot be one", refuses("index_id is 'short'", "36"), execution_id="mine",
+    using("has an invalid index_id", refuses("index_id is 'short'", "36"), execution_id="mine",
         index_id="short",
     ),
-    told("names a data source that cannot be one", refuses("data_source_id is 'a b'"), execution_id="mine",
+    using("has an invalid data_source_id", refuses("data_source_id is 'a b'"), execution_id="mine",
         data_source_id="a b",
     ),
-    told("gives CloudFormation's Ref for a data source", refuses("CloudFormation's Ref", "data_source_id='ds'"),
+    using("gives CloudFormation's Ref for a data source", refuses("CloudFormation's Ref", "data_source_id='ds'"),
         execution_id="mine", data_source_id=f"ds|{MISSING_ID}",
     ),
-    told("names an execution id with a space", refuses("execution_id is 'a b'"), execution_id="a b"),
-    told("has a template that finds None", refuses("execution_id is 'None'", "found no value"),
+    using("names an execution id with a space", refuses("execution_id is 'a b'"), execution_id="a b"),
+    using("has a template that finds None", refuses("execution_id is 'None'", "found no value"),
         execution_id="{{ params.nothing }}", params={"nothing": None},
     ),
-    told("has a template that finds nothing", refuses("execution_id is ''", "found no value"),
+    using("has a template that finds nothing", refuses("execution_id is ''", "found no value"),
         execution_id="{{ params.nothing }}", params={"nothing": ""},
     ),
     *(
-        told(f"has a template for {parameter} that finds {value!r}", refuses(f"{parameter} is ", "found no value"),
+        using(f"has a template for {parameter} that finds {value!r}", refuses(f"{parameter} is ", "found no value"),
             **{"execution_id": "mine", parameter: "{{ params.nothing }}"}, params={"nothing": value},
         )
         for parameter in ("index_id", "data_source_id", "aws_conn_id", "region_name", "verify", "botocore_config")
         for value in (None, "")
     ),
-    told("has a template for the time that finds None", refuses("started_after is 'None'", "found no value"),
+    using("has a template for the time that finds None", refuses("started_after is 'None'", "found no value"),
         started_after="{{ params.nothing }}", params={"nothing": None},
     ),
-    told("gets the text of a mapping for botocore", refuses("botocore_config", "must be a mapping"),
+    using("gets the text of a mapping for botocore", refuses("botocore_config", "must be a mapping"),
         execution_id="mine", botocore_config="{{ params.config }}", params={"config": {"retries": {}}},
     ),
-    told("gets the text of a boolean for verify", refuses("verify is 'False'", "CA bundle"), execution_id="mine",
+    using("gets the text of a boolean for verify", refuses("verify is 'False'", "CA bundle"), execution_id="mine",
         verify="{{ params.verify }}", params={"verify": False},
     ),
-    told("gives durations as timedeltas", not_found("absent"), execution_id="absent",
+    using("gives durations as timedeltas", not_found("absent"), execution_id="absent",
         not_found_timeout=timedelta(minutes=2), poke_interval=timedelta(seconds=30), timeout=timedelta(hours=1),
     ),
-    told("has a template for the execution id", MINE, execution_id="{{ params.id }}", params={"id": "mine"}),
-    told("has a template for the time", MINE, started_after="{{ data_interval_end }}"),
-    told("has a template for the connection", MINE, execution_id="mine", aws_conn_id="aws_{{ params.account }}",
+    using("has a template for the execution id", MINE, execution_id="{{ params.id }}", params={"id": "mine"}),
+    using("has a template for the time", MINE, started_after="{{ data_interval_end }}"),
+    using("has a template for the connection", MINE, execution_id="mine", aws_conn_id="aws_{{ params.account }}",
         params={"account": "default"},
     ),
-    told("gives the time as text in another zone", MINE, started_after="2026-01-31T06:00:00+01:00"),
-    told("gives a time without a zone", refuses("started_after is '2026-01-31T05:00:00'", "no time zone"),
+    using("gives the time as text in another zone", MINE, started_after="2026-01-31T06:00:00+01:00"),
+    using("gives a time without a zone", refuses("started_after is '2026-01-31T05:00:00'", "no time zone"),
         started_after=CUTOFF.replace(tzinfo=None),
     ),
-    told("gives the time as text without a zone", refuses("started_after is '2026-01-31T05:00:00'", "no time zone"),
+    using("gives the time as text without a zone", refuses("started_after is '2026-01-31T05:00:00'", "no time zone"),
         started_after="2026-01-31T05:00:00",
     ),
-    told("gives a text that is no time", refuses("started_after is 'yesterday'"), started_after="yesterday"),
+    using("gives a text that is not a time", refuses("started_after is 'yesterday'"), started_after="yesterday"),
 ]  # fmt: skip
 
 SKIPS = [
@@ -613,16 +615,16 @@ SKIPS = [
             f"{parameter}: not found", skips(parameter, "mine", "history"),
             execution_id="mine", arguments={parameter: True},
         ),
-        troubled(f"{parameter}: a refusal", skips(parameter, "AccessDeniedException"),
+        faulty(f"{parameter}: a refusal", skips(parameter, "AccessDeniedException"),
             {"error": "AccessDeniedException"}, **{parameter: True},
         ),
-        told(f"{parameter}: an id that cannot be one", skips(parameter, "'a b'"), execution_id="a b",
+        using(f"{parameter}: an id that cannot be one", skips(parameter, "'a b'"), execution_id="a b",
             **{parameter: True},
         ),
         one(f"{parameter}: a time-out", skips(parameter, "Timed out", "mine", "SYNCING"), "SYNCING",
             timeout=120, **{parameter: True},
         ),
-        troubled(f"{parameter}: trouble that passes", MINE, {"error": "ThrottlingException", "times": 1},
+        faulty(f"{parameter}: trouble that passes", MINE, {"error": "ThrottlingException", "times": 1},
             **{parameter: True},
         ),
     )
@@ -630,11 +632,11 @@ SKIPS = [
 
 TIME_OUTS = [
     one("runs too long", times_out("mine", "SYNCING", "Raise timeout"), "SYNCING", timeout=120),
-    one("is looked at once, since there is no time", times_out("mine", "SYNCING"), "SYNCING", timeout=0),
-    one("ends in the look that is the last in time", MINE, "SYNCING", "SYNCING", "SUCCEEDED", timeout=120, calls=3),
+    one("is polled once with timeout 0", times_out("mine", "SYNCING"), "SYNCING", timeout=0),
+    one("ends at the last poll in time", MINE, "SYNCING", "SYNCING", "SUCCEEDED", timeout=120, calls=3),
     one("is waited for longer than a day", MINE, *["SYNCING"] * 3, "SUCCEEDED", poke_interval=36000, timeout=864000),
-    one("is told to back off", MINE, *["SYNCING"] * 2, "SUCCEEDED", exponential_backoff=True),
-    one("is told to fail silently", rejects("mine", "FAILED"), "SYNCING", "FAILED", silent_fail=True, calls=2),
+    one("backs off", MINE, *["SYNCING"] * 2, "SUCCEEDED", exponential_backoff=True),
+    one("fails despite silent_fail", rejects("mine", "FAILED"), "SYNCING", "FAILED", silent_fail=True, calls=2),
 ]
 
 # What no client can be made with, what a failed look-up is, and what a proxy answers.
@@ -647,7 +649,7 @@ def undefined() -> BaseException:
     return AirflowNotFoundException("The conn_id `aws_default` isn't defined")
 
 
-def looked_up(
+def resolving(
     name: str,
     expected: Passes | Raises,
     *look_ups: BaseException | None,
@@ -656,12 +658,12 @@ def looked_up(
     **arguments: Any,
 ) -> Scenario:
     """A wait for job "mine" while the first look-ups of the connection have these results."""
-    looks = [[job("mine", status)] for status in statuses]
-    return Scenario(name, expected, looks, faults, execution_id="mine", arguments=arguments, look_ups=look_ups)
+    histories = [[job("mine", status)] for status in statuses]
+    return Scenario(name, expected, histories, faults, execution_id="mine", arguments=arguments, look_ups=look_ups)
 
 
 MISCONFIGURATION = [
-    told(name, refuses(parameter, *named), execution_id="mine", **arguments)
+    using(name, refuses(parameter, *named), execution_id="mine", **arguments)
     for name, parameter, named, arguments in [
         ("has a botocore_config with an unknown key", "botocore_config", ["retrys"],
             {"botocore_config": {"retrys": 1}}),
@@ -689,47 +691,47 @@ MISCONFIGURATION = [
             {"aws_conn_id": "no_json"}),
     ]
 ] + [
-    told(f"{parameter}: a configuration that cannot work", skips(parameter, "botocore_config"), execution_id="mine",
+    using(f"{parameter}: a configuration that cannot work", skips(parameter, "botocore_config"), execution_id="mine",
         botocore_config={"retrys": 1}, **{parameter: True},
     )
     for parameter in ("soft_fail", "never_fail")
 ]  # fmt: skip
 
 LOOK_UPS = [
-    looked_up("is told for a while that its connection is not defined", MINE, *[undefined()] * 4),
-    looked_up("is told again and again that its connection is not defined", refuses("not defined"),
+    resolving("finds its connection not defined for a while", MINE, *[undefined()] * 4),
+    resolving("finds its connection not defined again and again", refuses("not defined"),
         *[undefined()] * 100,
     ),
-    looked_up("cannot look its connection up at first", MINE, RuntimeError("away"), ValueError("port"),
+    resolving("cannot look up its connection at first", MINE, RuntimeError("away"), ValueError("port"),
         OSError("gone"),
     ),
-    looked_up("is told later that its connection is not defined", MINE, None, *[undefined()] * 30,
+    resolving("finds its connection not defined later", MINE, None, *[undefined()] * 30,
         statuses=["SYNCING"] * 5 + ["SUCCEEDED"],
     ),
-    looked_up("is told so when its credentials have expired", MINE, None, *[undefined()] * 30,
+    resolving("finds its connection not defined when its credentials have expired", MINE, None, *[undefined()] * 30,
         statuses=["SYNCING", "SYNCING", "SUCCEEDED"], faults=[{"error": "ExpiredTokenException", "times": 1}],
     ),
-    looked_up("is told so for ever after its first look, past the renewal of clients", MINE,
+    resolving("finds its connection not defined after its first poll, past renewals", MINE,
         None, *[undefined()] * 10, statuses=["SYNCING"] * 40 + ["SUCCEEDED"],
     ),
-    looked_up("soft_fail: its connection is not defined", skips("soft_fail", "not defined"), *[undefined()] * 100,
+    resolving("soft_fail: its connection is not defined", skips("soft_fail", "not defined"), *[undefined()] * 100,
         soft_fail=True,
     ),
 ]  # fmt: skip
 
 PROXY_PAGES = [
-    troubled(f"gets a page of a proxy with status {status}", MINE, {"status": status, "body": "not-json", "times": 2},
+    faulty(f"gets a page of a proxy with status {status}", MINE, {"status": status, "body": "not-json", "times": 2},
         calls=3,
     )
     for status in (302, 400, 403, 404, 407, 413, 451, 500, 502, 503)
 ] + [
-    troubled("gets nothing but pages of a proxy", times_out("mine", "HTTP status 403 without an AWS error code"),
+    faulty("gets only pages of a proxy", times_out("mine", "HTTP status 403 without an AWS error code"),
         {"status": 403, "body": "not-json"}, timeout=120,
     ),
-    troubled("gets JSON of a proxy without a code", MINE,
+    faulty("gets JSON of a proxy without a code", MINE,
         {"status": 403, "message": "Forbidden", "times": 1}, calls=2,
     ),
-    troubled("gets an empty body with a status of refusal", MINE,
+    faulty("gets an empty body with a status of refusal", MINE,
         {"status": 403, "body": "empty", "times": 1}, calls=2,
     ),
 ]  # fmt: skip

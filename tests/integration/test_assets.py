@@ -1,4 +1,4 @@
-"""In real Airflow: events of assets reach a task that reads them, and the links reach whoever asks the API."""
+"""In real Airflow: a task can read asset events, and the API returns the links."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands of the person on call, run against the local Kendra."""
+"""The commands against the local Kendra."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 # jobs
 
 
-def test_jobs_shows_when_each_started_how_it_ended_and_what_became_of_the_documents(data_source: DataSource, run: Run):
+def test_jobs_shows_start_end_and_document_counts(data_source: DataSource, run: Run):
     data_source.show(
         [
             listed("new", "SYNCING", StartTime=ago(hours=1), Metrics=counts(added=3)),
@@ -130,7 +130,7 @@ def test_jobs_shows_when_each_started_how_it_ended_and_what_became_of_the_docume
     ]
 
 
-def test_jobs_gives_machines_the_record_with_its_types(data_source: DataSource, run: Run):
+def test_jobs_prints_typed_records_for_programs(data_source: DataSource, run: Run):
     data_source.show([listed("new", Metrics=counts(added=3))])
 
     (record,) = run("jobs", *data_source.ids, "-o", "json").records
@@ -141,7 +141,7 @@ def test_jobs_gives_machines_the_record_with_its_types(data_source: DataSource, 
 
 
 @pytest.mark.parametrize("output", ["table", "plain", "json", "yaml"])
-def test_what_the_service_sends_is_text_to_the_console(output: str, data_source: DataSource, run: Run):
+def test_text_of_the_service_is_not_read_as_markup(output: str, data_source: DataSource, run: Run):
     message = "[red]no[/red] [/bold] :smile: \x1b[2J\x07 end"
     data_source.show([listed("new", "FAILED", ErrorMessage=message)])
 
@@ -153,7 +153,7 @@ def test_what_the_service_sends_is_text_to_the_console(output: str, data_source:
     assert "\x07" not in result.out
 
 
-def test_jobs_asks_only_for_what_is_wanted(data_source: DataSource, run: Run):
+def test_jobs_requests_only_matching_jobs(data_source: DataSource, run: Run):
     data_source.show_long_history(50)
 
     result = run("jobs", *data_source.ids, "--status", "succeeded", "--since", "2000d", "--limit", "3", "-o", "json")
@@ -165,7 +165,7 @@ def test_jobs_asks_only_for_what_is_wanted(data_source: DataSource, run: Run):
     assert call.parameters["StartTimeFilter"]["StartTime"] == pytest.approx((NOW - timedelta(days=2000)).timestamp())
 
 
-def test_jobs_shows_twenty_unless_told_otherwise(data_source: DataSource, run: Run):
+def test_jobs_shows_twenty_by_default(data_source: DataSource, run: Run):
     data_source.show_long_history(25)
 
     assert len(run("jobs", *data_source.ids, "-o", "json").records) == 20
@@ -193,7 +193,7 @@ def index(local_kendra: LocalKendra) -> Index:
     return Index(local_kendra, local_kendra.create_index())
 
 
-def test_freshness_tells_of_each_data_source_how_old_it_is_what_runs_and_what_went_wrong(index: Index, run: Run):
+def test_freshness_shows_age_running_sync_and_error_of_each_data_source(index: Index, run: Run):
     fresh = index.add("fresh", listed("a", StartTime=ago(hours=2)))
     stale = index.add(
         "stale",
@@ -222,7 +222,7 @@ def test_freshness_tells_of_each_data_source_how_old_it_is_what_runs_and_what_we
     assert result.err == f"2 of 3 data sources are stale: {stale}, {never}\n"
 
 
-def test_freshness_gives_machines_numbers_and_records(index: Index, run: Run):
+def test_freshness_prints_numbers_and_records_for_programs(index: Index, run: Run):
     data_source_id = index.add(
         "wiki", listed("a", "SYNCING", StartTime=ago(minutes=1)), listed("b", StartTime=ago(hours=2))
     )
@@ -238,7 +238,7 @@ def test_freshness_gives_machines_numbers_and_records(index: Index, run: Run):
     assert record["last_error"] is None
 
 
-def test_freshness_without_an_age_asks_only_whether_there_was_an_acceptable_sync(index: Index, run: Run):
+def test_freshness_without_an_age_takes_an_acceptable_sync_of_any_age(index: Index, run: Run):
     index.add("old", listed("a", StartTime=ago(days=900)))
     assert run("freshness", index.index_id).status == 0
 
@@ -246,7 +246,7 @@ def test_freshness_without_an_age_asks_only_whether_there_was_an_acceptable_sync
     assert run("freshness", index.index_id).status == 1
 
 
-def test_freshness_can_go_by_the_end_of_a_sync_and_tolerate_failed_documents(index: Index, run: Run):
+def test_freshness_can_be_measured_by_end_time_and_accept_failed_documents(index: Index, run: Run):
     index.add(
         "slow",
         listed("a", "INCOMPLETE", StartTime=ago(hours=7), EndTime=ago(hours=1), Metrics=counts(failed=2)),
@@ -300,7 +300,7 @@ def test_start_starts_one_sync_and_names_it(data_source: DataSource, run: Run):
     assert len(data_source.execution_ids()) == 1
 
 
-def test_start_while_a_sync_runs_says_which_and_has_a_status_of_its_own(data_source: DataSource, run: Run):
+def test_start_while_a_sync_runs_names_it_and_exits_with_1(data_source: DataSource, run: Run):
     running = data_source.start()
 
     result = run("start", *data_source.ids)
@@ -318,9 +318,7 @@ def test_start_can_wait_for_the_end(data_source: DataSource, run: Run, clock: Cl
     assert result.records[0]["status"] == "SUCCEEDED"
 
 
-def test_a_sync_that_was_waited_for_and_failed_is_told_by_status_and_message(
-    data_source: DataSource, run: Run, clock: Clock
-):
+def test_start_with_wait_reports_a_failed_sync_by_status_and_message(data_source: DataSource, run: Run, clock: Clock):
     clock.plans = [lambda: data_source.finish("FAILED", error_message="No bucket")]
 
     result = run("start", *data_source.ids, "--wait")
@@ -338,7 +336,7 @@ def test_a_custom_data_source_cannot_be_waited_for_and_is_not_started(custom_dat
     assert custom_data_source.kendra.call_count("StartDataSourceSyncJob") == 0
 
 
-def test_start_says_that_it_may_wait_for_ever_if_it_may_not_find_out_the_type_of_the_data_source(
+def test_start_warns_that_it_may_wait_forever_if_it_cannot_read_the_type(
     data_source: DataSource, run: Run, clock: Clock
 ):
     data_source.kendra.inject("DescribeDataSource", error="AccessDeniedException", message="not allowed")
@@ -381,7 +379,7 @@ def test_stop_can_wait_for_the_end_whatever_it_is(data_source: DataSource, run: 
     assert result.err.startswith("Stop sent: the sync was SYNCING")  # an interrupted wait must not hide that
 
 
-def test_a_stop_is_over_once_a_newer_sync_runs_whatever_the_list_says_of_the_stopped_one(
+def test_a_stopped_sync_has_ended_once_a_newer_one_runs_whatever_its_listed_status(
     data_source: DataSource, run: Run, clock: Clock
 ):
     data_source.show([listed("mine", "SYNCING", StartTime=ago(hours=1))])
@@ -393,7 +391,7 @@ def test_a_stop_is_over_once_a_newer_sync_runs_whatever_the_list_says_of_the_sto
     assert (result.status, result.records[0]["execution_id"]) == (0, "mine")
 
 
-def test_stop_with_nothing_running_is_fine_and_says_so(data_source: DataSource, run: Run):
+def test_stop_succeeds_with_a_message_if_nothing_is_running(data_source: DataSource, run: Run):
     result = run("stop", *data_source.ids)
 
     assert (result.status, result.out) == (0, "")
@@ -430,11 +428,11 @@ def test_stop_does_not_repeat_a_stop(data_source: DataSource, run: Run):
     result = run("stop", *data_source.ids)
 
     assert result.status == 0
-    assert result.err.startswith("No stop was sent: the sync is STOPPING")
+    assert result.err.startswith("No stop was sent: the sync is already STOPPING")
     assert data_source.kendra.call_count("StopDataSourceSyncJob") == 0
 
 
-def test_what_stop_says_holds_nothing_that_moves_the_cursor(data_source: DataSource, run: Run):
+def test_messages_of_stop_contain_no_control_characters(data_source: DataSource, run: Run):
     data_source.start()
     data_source.show([listed("mine", "NEW\x1b[2J")])
 
@@ -467,7 +465,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_wait_writes_its_progress_over_and_over_in_one_line_of_a_terminal(
+def test_wait_overwrites_one_progress_line_on_a_terminal(
     data_source: DataSource, run: Run, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
@@ -528,21 +526,23 @@ def test_wait_ends_with_a_status_and_a_reason(
         (["--status", "DONE"], "--status is 'DONE', but must be one of FAILED, SUCCEEDED"),
     ],
 )
-def test_a_wrong_option_is_told_in_a_sentence(options: list[str], reason: str, data_source: DataSource, run: Run):
+def test_an_invalid_option_is_reported_in_a_sentence(
+    options: list[str], reason: str, data_source: DataSource, run: Run
+):
     result = run("jobs", *data_source.ids, *options)
 
     assert (result.status, result.out) == (2, "")
     assert reason in result.err
 
 
-def test_an_id_that_cannot_be_one_is_told_in_a_sentence(local_kendra: LocalKendra, run: Run):
+def test_an_invalid_id_is_reported_in_a_sentence(local_kendra: LocalKendra, run: Run):
     result = run("jobs", "nonsense", "source")
 
     assert result.status == 2
     assert result.err.startswith("index_id is 'nonsense', but must be exactly 36")
 
 
-def test_a_refusal_of_aws_is_told_in_a_sentence(data_source: DataSource, run: Run):
+def test_a_rejected_request_is_reported_in_a_sentence(data_source: DataSource, run: Run):
     data_source.kendra.inject("*", error="AccessDeniedException", status=400, message="not you")
 
     result = run("jobs", *data_source.ids)
@@ -553,7 +553,7 @@ def test_a_refusal_of_aws_is_told_in_a_sentence(data_source: DataSource, run: Ru
     assert "not you" in result.err
 
 
-def test_an_aws_that_cannot_be_reached_is_told_in_a_sentence(
+def test_an_unreachable_endpoint_is_reported_in_a_sentence(
     data_source: DataSource, run: Run, monkeypatch: pytest.MonkeyPatch
 ):
     nowhere = data_source.kendra.connection_json.replace(data_source.kendra.url, "http://127.0.0.1:9")
@@ -563,7 +563,7 @@ def test_an_aws_that_cannot_be_reached_is_told_in_a_sentence(
 
     assert result.status == 2
     assert result.err == (
-        "Kendra did not answer (EndpointConnectionError): Could not connect to the endpoint URL: "
+        "The request failed (EndpointConnectionError): Could not connect to the endpoint URL: "
         '"http://127.0.0.1:9/"; try again.\n'
     )
 
@@ -573,23 +573,23 @@ def test_an_aws_that_cannot_be_reached_is_told_in_a_sentence(
     [
         (
             {"error": "InternalServerException", "status": 500, "message": "We have a bad day."},
-            "Kendra did not answer (InternalServerException): We have a bad day; try again.",
+            "The request failed (InternalServerException): We have a bad day; try again.",
         ),
         (
             {"error": "ThrottlingException", "status": 400, "message": "Slower"},
-            "Kendra did not answer (ThrottlingException): Slower; try again.",
+            "The request failed (ThrottlingException): Slower; try again.",
         ),
-        ({"reset": "before"}, "Kendra did not answer (ConnectionClosedError): "),
+        ({"reset": "before"}, "The request failed (ConnectionClosedError): "),
         (
             {"error": "UnrecognizedClientException", "status": 400, "message": "Who?"},
-            "AWS does not accept the credentials: ",
+            "AWS rejects the credentials: ",
         ),
-        ({"error": "ValidationException", "status": 400, "message": "no\x1b[2J\nway"}, "AWS refuses: "),
+        ({"error": "ValidationException", "status": 400, "message": "no\x1b[2J\nway"}, "AWS rejects the request: "),
     ],
     ids=["5xx", "throttled", "reset", "credentials", "refused"],
 )
 @pytest.mark.parametrize("command", ["jobs", "freshness", "stop", "report"])
-def test_an_error_of_aws_is_called_what_it_is(
+def test_an_aws_error_is_described_by_its_kind(
     command: str, fault: dict[str, Any], sentence: str, data_source: DataSource, run: Run, tmp_path: Path
 ):
     data_source.kendra.inject("*", **fault)
@@ -599,20 +599,20 @@ def test_an_error_of_aws_is_called_what_it_is(
 
     assert result.status == 2
     assert sentence in result.err
-    assert ("AWS refuses" in result.err) is (sentence == "AWS refuses: ")
+    assert ("AWS rejects the request" in result.err) is (sentence == "AWS rejects the request: ")
     assert result.err.removesuffix("\n").isprintable()
 
 
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
-        (NoCredentialsError(), "There are no credentials to call AWS with: "),
+        (NoCredentialsError(), "No credentials to call AWS: "),
         (NoRegionError(), "The request could not be made: You must specify a region"),
-        (ReadTimeoutError(endpoint_url="http://kendra"), "Kendra did not answer (ReadTimeoutError): "),
+        (ReadTimeoutError(endpoint_url="http://kendra"), "The request failed (ReadTimeoutError): "),
         (RuntimeError("what\x1b[2J"), r"RuntimeError: what\x1b[2J"),
     ],
 )
-def test_an_error_on_the_way_to_aws_is_called_what_it_is(
+def test_an_error_of_the_client_is_described_by_its_kind(
     error: Exception, sentence: str, data_source: DataSource, run: Run, monkeypatch: pytest.MonkeyPatch
 ):
     def raise_error(*_: Any, **__: Any) -> None:
@@ -637,7 +637,7 @@ def test_an_error_shows_its_traceback_only_when_asked_to_and_has_the_same_status
 
     said = capsys.readouterr().err
     assert "Traceback" in said
-    assert said.splitlines()[-1].startswith("Kendra did not answer (InternalServerException)")
+    assert said.splitlines()[-1].startswith("The request failed (InternalServerException)")
 
 
 def test_an_interrupted_wait_says_that_the_sync_goes_on(data_source: DataSource, run: Run, clock: Clock):
@@ -649,7 +649,7 @@ def test_an_interrupted_wait_says_that_the_sync_goes_on(data_source: DataSource,
 
     result = run("wait", *data_source.ids, "mine")
 
-    assert (result.status, result.err) == (130, "Interrupted. A sync that runs goes on.\n")
+    assert (result.status, result.err) == (130, "Interrupted. A running sync continues.\n")
 
 
 # report
@@ -714,7 +714,7 @@ def test_a_report_of_an_index_that_cannot_be_read_leaves_the_old_page_alone(inde
         ("x" * 300, "could not be written: File name too long"),
     ],
 )
-def test_a_report_that_cannot_be_written_there_asks_nothing_of_aws(name: str, reason: str, index: Index, run: Run):
+def test_a_file_that_cannot_be_written_is_rejected_before_any_call(name: str, reason: str, index: Index, run: Run):
     result = run("report", index.index_id, "--output", name)
 
     assert result.status == 2
@@ -724,7 +724,7 @@ def test_a_report_that_cannot_be_written_there_asks_nothing_of_aws(name: str, re
 
 
 @pytest.mark.parametrize("name", ["/dev/full", "/dev/null"])
-def test_a_report_into_a_device_is_refused_before_aws_is_asked(name: str, index: Index, run: Run):
+def test_a_device_is_rejected_before_any_call(name: str, index: Index, run: Run):
     result = run("report", index.index_id, "--output", name)
 
     assert result.status == 2
@@ -862,7 +862,7 @@ def test_a_report_without_the_chart_library_names_the_extra(
     assert index.kendra.call_count("ListDataSources") == 0
 
 
-def test_a_report_into_a_directory_that_is_not_there_asks_nothing_of_aws(index: Index, run: Run, tmp_path: Path):
+def test_a_missing_directory_is_rejected_before_any_call(index: Index, run: Run, tmp_path: Path):
     result = run("report", index.index_id, "--output", str(tmp_path / "absent" / "kendra.html"))
 
     assert result.status == 2
@@ -955,7 +955,7 @@ def _call(entry: list[str], *arguments: str, kendra: LocalKendra, home: Path, sh
     ("entry", "output"),
     [(MODULE, "table"), (MODULE, "json"), pytest.param(AIRFLOW, "table", marks=HAS_COMMANDS_OF_PROVIDERS)],
 )
-def test_a_pipe_that_nobody_reads_ends_it_quietly(
+def test_a_closed_pipe_ends_a_command_quietly(
     entry: list[str], output: str, data_source: DataSource, airflow_home: Path
 ):
     data_source.show([listed("mine")])
@@ -974,7 +974,7 @@ def test_a_pipe_that_nobody_reads_ends_it_quietly(
 
 
 @pytest.mark.slow
-def test_help_that_nobody_reads_ends_it_quietly(local_kendra: LocalKendra, airflow_home: Path):
+def test_a_closed_pipe_ends_help_quietly(local_kendra: LocalKendra, airflow_home: Path):
     done = _call(MODULE, "--help", kendra=local_kendra, home=airflow_home, shell="| true; exit 0")
 
     assert (done.returncode, done.stderr) == (0, "")
@@ -982,7 +982,7 @@ def test_help_that_nobody_reads_ends_it_quietly(local_kendra: LocalKendra, airfl
 
 @pytest.mark.slow
 @pytest.mark.parametrize("entry", ENTRIES)
-def test_the_answer_is_in_the_status_when_standard_output_is_closed(entry: list[str], index: Index, airflow_home: Path):
+def test_the_exit_status_is_right_when_standard_output_is_closed(entry: list[str], index: Index, airflow_home: Path):
     index.add("never")
 
     done = _call(entry, "freshness", index.index_id, kendra=index.kendra, home=airflow_home, shell=">&-")
@@ -994,7 +994,7 @@ def test_the_answer_is_in_the_status_when_standard_output_is_closed(entry: list[
 
 @pytest.mark.slow
 @pytest.mark.parametrize("entry", ENTRIES)
-def test_no_message_strays_into_the_output_when_standard_error_is_closed(
+def test_no_message_goes_to_the_output_when_standard_error_is_closed(
     entry: list[str], index: Index, airflow_home: Path
 ):
     index.add("never")
@@ -1007,7 +1007,7 @@ def test_no_message_strays_into_the_output_when_standard_error_is_closed(
 
 
 @pytest.mark.slow
-def test_output_that_cannot_be_written_is_told_in_a_sentence(data_source: DataSource, airflow_home: Path):
+def test_an_output_that_cannot_be_written_is_reported_in_a_sentence(data_source: DataSource, airflow_home: Path):
     data_source.show([listed("mine")])
 
     # Not `airflow kendra`: there Airflow itself has ended with a traceback before it comes to our command.
@@ -1055,5 +1055,5 @@ def test_ctrl_c_ends_a_wait_with_a_sentence(data_source: DataSource, airflow_hom
         pass
     wait.send_signal(signal.SIGINT)
 
-    assert wait.communicate(timeout=60) == ("", "Interrupted. A sync that runs goes on.\n")
+    assert wait.communicate(timeout=60) == ("", "Interrupted. A running sync continues.\n")
     assert wait.returncode == 130

@@ -18,7 +18,7 @@ from airflow_provider_kendra.sensors.kendra import KendraDataFreshnessSensor
 from airflow_provider_kendra.testing import LocalKendra
 from tests.conftest import client
 from tests.integration.modes import NOW, TASK_ID, Ending, Wait
-from tests.integration.scenarios import LIST, Look, Raises, job, metrics, refuses, rejects, skips, times_out
+from tests.integration.scenarios import LIST, JobList, Raises, job, metrics, refuses, rejects, skips, times_out
 
 # The clean environment, and the models read once.
 from tests.integration.test_modes import Stage, stage  # noqa: F401
@@ -41,8 +41,8 @@ class Index:
         self.index_id = kendra.create_index()
         self.ids = [kendra.create_custom_data_source(self.index_id) for _ in range(data_sources)]
 
-    def show(self, number: int, *looks: Look) -> None:
-        self.kendra.set_history(self.index_id, self.ids[number], *looks)
+    def show(self, number: int, *histories: JobList) -> None:
+        self.kendra.set_history(self.index_id, self.ids[number], *histories)
 
     def set_status(self, number: int, status: str) -> None:
         self.kendra.set_data_source_status(self.index_id, self.ids[number], status)
@@ -67,7 +67,7 @@ class Scenario:
 
     name: str
     expected: Sequence[str] | Raises
-    looks: Sequence[Sequence[Look]]
+    histories: Sequence[Sequence[JobList]]
     faults: Sequence[tuple[str, Mapping[str, Any]]] = ()
     statuses: Sequence[str] = ()
     has_empty_first_page: bool = False
@@ -83,21 +83,21 @@ class Scenario:
 
 
 def one(
-    name: str, expected: Sequence[str] | Raises, *looks: Look, calls: int | None = None, **arguments: Any
+    name: str, expected: Sequence[str] | Raises, *histories: JobList, calls: int | None = None, **arguments: Any
 ) -> Scenario:
     """A wait on one data source."""
-    return Scenario(name, expected, [looks], arguments=arguments, calls=calls)
+    return Scenario(name, expected, [histories], arguments=arguments, calls=calls)
 
 
-def several(name: str, expected: Sequence[str] | Raises, *looks: Sequence[Look], **arguments: Any) -> Scenario:
-    """A wait on data sources of which each one's looks are given."""
-    return Scenario(name, expected, looks, arguments=arguments)
+def several(name: str, expected: Sequence[str] | Raises, *histories: Sequence[JobList], **arguments: Any) -> Scenario:
+    """A wait on data sources of which each one's histories are given."""
+    return Scenario(name, expected, histories, arguments=arguments)
 
 
-def troubled(name: str, expected: Sequence[str] | Raises, operation: str, **fault: Any) -> Scenario:
+def faulty(name: str, expected: Sequence[str] | Raises, operation: str, **fault: Any) -> Scenario:
     """A wait for the one data source of an index, which is fresh, while the service misbehaves."""
-    looks = [[[job("good", "SUCCEEDED")]]]
-    return Scenario(name, expected, looks, [(operation, fault)], arguments={"data_source_ids": None})
+    histories = [[[job("good", "SUCCEEDED")]]]
+    return Scenario(name, expected, histories, [(operation, fault)], arguments={"data_source_ids": None})
 
 
 GOOD = job("good", "SUCCEEDED")
@@ -108,10 +108,10 @@ RUNNING = job("now", "SYNCING", started=1)
 ALL: dict[str, Any] = {"data_source_ids": None}
 
 
-def of_index(name: str, expected: Sequence[str] | Raises, *looks: Sequence[Look], **members: Any) -> Scenario:
+def of_index(name: str, expected: Sequence[str] | Raises, *histories: Sequence[JobList], **members: Any) -> Scenario:
     """A wait for all data sources of an index."""
     arguments = {**ALL, **members.pop("arguments", {})}
-    return Scenario(name, expected, looks, arguments=arguments, **members)
+    return Scenario(name, expected, histories, arguments=arguments, **members)
 
 
 def delete_the_last(index: Index) -> None:
@@ -262,10 +262,10 @@ SCENARIOS = [
     *LATE,
     *LISTED_ANEW,
     several("an empty list", refuses("data_source_ids is []"), data_source_ids=[]),
-    troubled("is throttled", ["good"], LIST, error="ThrottlingException", times=3),
-    troubled("is throttled at the list of data sources", ["good"], LIST_SOURCES, error="ThrottlingException", times=3),
-    troubled("may not be read", refuses("AccessDenied"), LIST, error="AccessDeniedException"),
-    troubled("may not be listed", refuses("AccessDenied"), LIST_SOURCES, error="AccessDeniedException"),
+    faulty("is throttled", ["good"], LIST, error="ThrottlingException", times=3),
+    faulty("is throttled at the list of data sources", ["good"], LIST_SOURCES, error="ThrottlingException", times=3),
+    faulty("may not be read", refuses("AccessDenied"), LIST, error="AccessDeniedException"),
+    faulty("may not be listed", refuses("AccessDenied"), LIST_SOURCES, error="AccessDeniedException"),
 ]  # fmt: skip
 
 
@@ -288,9 +288,9 @@ def play(stage: Stage, scenario: Scenario, mode: str) -> tuple[Ending, list[str]
     """Let it happen in an index of its own; returns how it ended, on which data sources, and after how many calls."""
     kendra = stage.kendra
     kendra.clear_faults()
-    index = Index(kendra, len(scenario.looks))
-    for number, looks in enumerate(scenario.looks):
-        index.show(number, *looks)
+    index = Index(kendra, len(scenario.histories))
+    for number, histories in enumerate(scenario.histories):
+        index.show(number, *histories)
     for number, status in enumerate(scenario.statuses):
         index.set_status(number, status)
     kendra.set_empty_first_page(scenario.has_empty_first_page)
@@ -336,7 +336,7 @@ def _comparable(message: str) -> str:
 
 
 @pytest.mark.parametrize("mode", ["poke", "reschedule"])
-def test_a_worker_that_stops_reading_at_the_time_out_names_what_gave_no_answer(stage: Stage, mode: str) -> None:  # noqa: F811
+def test_a_worker_that_times_out_names_data_sources_without_a_response(stage: Stage, mode: str) -> None:  # noqa: F811
     stage.kendra.clear_faults()
     index = Index(stage.kendra, 1)
     stage.kendra.inject(LIST, delay=1)

@@ -1,4 +1,4 @@
-"""In real Airflow: a task that gets no id, from whatever it gets it, takes no other sync for the one that was meant."""
+"""In real Airflow: a task whose id is missing, from whatever source, fails instead of taking any sync."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSki
 
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from tests.integration.modes import TASK_ID, Ending, Wait
-from tests.integration.scenarios import LIST, SCENARIOS, Passes, Raises, Scenario, job, troubled
+from tests.integration.scenarios import LIST, SCENARIOS, Passes, Raises, Scenario, faulty, job
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,7 +37,7 @@ class Stage:
         """Let it happen to a wait in this mode; returns how that ended, and how many calls it took."""
         self.kendra.clear_faults()
         self.kendra.set_empty_first_page(scenario.has_empty_first_page)
-        self.kendra.set_history(self.index_id, self.data_source_id, *scenario.looks)
+        self.kendra.set_history(self.index_id, self.data_source_id, *scenario.histories)
         for fault in scenario.faults:
             self.kendra.inject(LIST, **fault)
         before = self.kendra.call_count(LIST)
@@ -152,7 +152,7 @@ def test_only_credential_errors_lead_to_a_new_client(
         return make(hook, *args, **kwargs)
 
     monkeypatch.setattr(KendraSyncJobsHook, "get_client_type", spy)
-    scenario = troubled("", Passes("mine"), {"error": error, "times": 1})
+    scenario = faulty("", Passes("mine"), {"error": error, "times": 1})
     ending, _ = stage.play(scenario, mode)
     _check(ending, scenario.expected)
     assert len(made) == clients
@@ -176,7 +176,7 @@ class TestWhenAirflowItselfEndsTheDeferral:
 
     @pytest.mark.parametrize("parameter", ["soft_fail", "never_fail"])
     @pytest.mark.parametrize("error", TIME_OUTS)
-    def test_its_time_out_skips_where_a_time_out_is_to_skip(self, error: str, parameter: str) -> None:
+    def test_its_time_out_skips_with_soft_fail_or_never_fail(self, error: str, parameter: str) -> None:
         with pytest.raises(AirflowSkipException, match=parameter):
             self.resume(error, **{parameter: True})
 

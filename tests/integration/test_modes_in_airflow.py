@@ -1,4 +1,4 @@
-"""A few scenarios in a real Airflow, which shows that the driver of the others is honest."""
+"""A few scenarios in a real Airflow, to verify the driver of the others."""
 
 from __future__ import annotations
 

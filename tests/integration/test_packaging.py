@@ -1,4 +1,4 @@
-"""What users install is what is here: the wheel, the sdist, and what Airflow makes of them."""
+"""The wheel, the sdist, and the installed provider as Airflow and pytest see it."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A secret that is planted in the connection comes out nowhere: whatever way a wait ends, and whatever is printed."""
+"""A secret in the connection is revealed nowhere, however a wait ends and whatever is printed."""
 
 from __future__ import annotations
 

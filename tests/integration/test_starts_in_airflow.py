@@ -57,7 +57,7 @@ def ending_each_sync(kendra: LocalKendra, sources: list[tuple[str, str]]) -> Ite
         thread.join()
 
 
-def test_a_start_meets_a_running_sync_in_dag_test_as_in_a_deployment(
+def test_a_start_treats_a_running_sync_in_dag_test_as_in_a_deployment(
     local_kendra: LocalKendra, run_dag: RunDag
 ) -> None:
     local_kendra.set_sync_duration(None)

@@ -1,4 +1,4 @@
-"""A real Airflow, all its processes: what only a triggerer of its own can show."""
+"""A real Airflow with all its processes, for behaviour of a separate triggerer."""
 
 from __future__ import annotations
 
@@ -235,11 +235,11 @@ def test_two_waits_share_polls_and_each_logs_in_its_own_task(data_source: DataSo
         running.wait_until(f"{task_id} to wait", lambda t=task_id: f"(sync job {first})" in running.log_of(t))  # type: ignore[misc]
     assert running.states() == {"wait_for_one": "deferred", "wait_for_next": "deferred"}
 
-    def looks() -> list[Call]:
+    def polls() -> list[Call]:
         return data_source.kendra.calls("ListDataSourceSyncJobs")
 
-    before = len(looks())
-    shared = running.wait_until("more looks", lambda: looks()[before:] if len(looks()) >= before + 10 else None)
+    before = len(polls())
+    shared = running.wait_until("more polls", lambda: polls()[before:] if len(polls()) >= before + 10 else None)
 
     data_source.finish("SUCCEEDED")
     running.wait_until("the first wait's end", lambda: running.states()["wait_for_one"] in ("success", "failed"))

@@ -104,7 +104,7 @@ def test_three_keys_are_written_besides_the_record(recorded: Recorded, task_id: 
     assert recorded.keys(task_id, map_index) == dict.fromkeys([*DEFAULT_KEYS, "return_value"], 1)
 
 
-def test_what_multiple_outputs_asks_for_is_written(recorded: Recorded) -> None:
+def test_multiple_outputs_selects_the_keys_that_are_written(recorded: Recorded) -> None:
     assert recorded.keys("none") == {"return_value": 1}
     # Airflow 3.0 takes no XCom that is None.
     assert recorded.keys("all").keys() <= {*RECORD_KEYS, "return_value"}

@@ -113,7 +113,7 @@ class TestOfTheTask:
         run = airflow.trigger("poke_not_durable", **source.as_kwargs)
         run.wait_for_waiting()
         run.kill_process()
-        run.wait_for_log("is in the way")
+        run.wait_for_log("Another sync is running")
         source.finish()
         wait_until("a second sync", lambda: len(source.execution_ids()) == 2)
         source.finish()

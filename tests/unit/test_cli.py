@@ -1,4 +1,4 @@
-"""The command line: what it takes, what it says about itself, and what it costs whoever calls `airflow`."""
+"""The command line: its arguments, its help, and what it costs every call of `airflow`."""
 
 from __future__ import annotations
 
@@ -34,25 +34,25 @@ NAMES = ["jobs", "freshness", "start", "stop", "wait", "report"]
         (" 6H ", 21600),
     ],
 )
-def test_a_duration_is_taken_as_people_write_it(text: str, seconds: int):
+def test_common_notations_of_a_duration_are_accepted(text: str, seconds: int):
     assert cli.duration(text) == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize("text", ["", "0", "-6h", "6 hours", "h", "6h!", "nan", "1e-9", "0.0000001s"])
-def test_what_is_no_duration_is_refused_with_an_example(text: str):
+def test_an_invalid_duration_is_rejected_with_an_example(text: str):
     with pytest.raises(argparse.ArgumentTypeError, match="is no duration: write 6h, 1h30m"):
         cli.duration(text)
 
 
 @pytest.mark.parametrize("text", ["99999999d", "999999999d", "99999999999d", "1e10", "inf", "1e400", "9" * 400 + "d"])
 @pytest.mark.parametrize("parse", [cli.duration, cli.moment, cli.interval])
-def test_a_duration_that_leads_out_of_the_calendar_is_refused(parse: Callable[[str], object], text: str):
+def test_a_duration_out_of_range_is_rejected(parse: Callable[[str], object], text: str):
     with pytest.raises(argparse.ArgumentTypeError, match="is too long: write 6h, 1h30m"):
         parse(text)
 
 
 @given(seconds=st.floats(min_value=0))
-def test_from_now_any_duration_that_is_taken_leads_to_a_time(seconds: float):
+def test_any_accepted_duration_from_now_is_a_valid_time(seconds: float):
     now = datetime(2026, 1, 31, tzinfo=UTC)
     try:
         length = cli.duration(repr(seconds))
@@ -62,19 +62,19 @@ def test_from_now_any_duration_that_is_taken_leads_to_a_time(seconds: float):
 
 
 @pytest.mark.parametrize("text", ["0", "0.5", "999e-3", "-1"])
-def test_the_time_between_polls_is_a_second_at_least(text: str):
+def test_the_time_between_polls_is_at_least_a_second(text: str):
     with pytest.raises(argparse.ArgumentTypeError, match=r"too short|no duration"):
         cli.interval(text)
     assert cli.interval("1s") == timedelta(seconds=1)
 
 
-def test_a_time_is_a_time_with_a_zone_or_how_long_ago_it_was():
+def test_a_time_has_a_time_zone_or_says_how_long_ago_it_was():
     assert cli.moment("2026-01-31T06:00:00+00:00") == datetime(2026, 1, 31, 6, tzinfo=UTC)
     assert cli.moment("24h") == timedelta(days=1)
 
 
 @pytest.mark.parametrize(("text", "reason"), [("2026-01-31T06:00:00", "no time zone"), ("yesterday", "ISO 8601")])
-def test_a_time_that_can_mean_different_times_is_refused_with_the_reason(text: str, reason: str):
+def test_an_ambiguous_time_is_rejected_with_the_reason(text: str, reason: str):
     with pytest.raises(argparse.ArgumentTypeError, match=reason):
         cli.moment(text)
 
@@ -88,7 +88,7 @@ def test_a_time_that_can_mean_different_times_is_refused_with_the_reason(text: s
         "9999-12-31T23:59:59-05:00",
     ],
 )
-def test_a_time_that_no_client_can_send_is_refused(text: str):
+def test_a_time_that_no_client_can_send_is_rejected(text: str):
     with pytest.raises(argparse.ArgumentTypeError, match="is out of range: write a time from 1970 on"):
         cli.moment(text)
 
@@ -129,7 +129,7 @@ def test_help_gives_an_example_that_parses_and_the_exit_statuses(name: str, caps
     assert arguments[0] == name
     assert parser.parse_args(arguments).index_id == INDEX
     assert "Exit status: 0" in shown
-    assert "2 if the command is wrong or AWS does not answer it" in shown
+    assert "2 if the command is invalid or the request fails" in shown
     assert shown.isascii(), "a terminal may know no other characters"
 
 
@@ -148,13 +148,13 @@ def test_both_entries_take_the_same_arguments(command: cli.ActionCommand):
 
 
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["jobs"], ["jobs", INDEX], ["report", INDEX]])
-def test_an_incomplete_command_is_a_wrong_one(arguments: list[str]):
+def test_an_incomplete_command_is_invalid(arguments: list[str]):
     with pytest.raises(SystemExit, match="2"):
         cli.make_parser("kendra").parse_args(arguments)
 
 
 @pytest.mark.slow
-def test_airflow_loads_nothing_more_for_these_commands_than_their_definition():
+def test_airflow_loads_only_the_definition_of_the_commands():
     code = """
 import json, sys
 import airflow.cli.cli_config

@@ -183,7 +183,7 @@ def test_an_invalid_cursor_is_rejected(value: object) -> None:
         check_cursor(value)
 
 
-def test_cursors_of_old_are_read() -> None:
+def test_cursors_of_older_versions_are_read() -> None:
     for cursor in ({}, old_cursor("b"), old_cursor("b", None)):
         assert check_cursor(cursor) == cursor
 

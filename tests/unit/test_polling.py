@@ -1,4 +1,4 @@
-"""Waits share looks: over HTTP against the local Kendra, in virtual time."""
+"""Waits share polls: over HTTP against the local Kendra, in virtual time."""
 
 from __future__ import annotations
 
@@ -104,8 +104,8 @@ def pages(jobs: int) -> list[dict[str, Any]]:
     return [listed(f"job-{number}", StartTime=NEWEST_START - timedelta(hours=number)) for number in range(1, jobs + 1)]
 
 
-class Looks:
-    """What is seen of the looks from within this process; a closed gate holds them up in their threads."""
+class Polls:
+    """Records the polls of this process; a closed gate blocks them in their threads."""
 
     def __init__(self) -> None:
         self.times: dict[str, list[float]] = defaultdict(list)  # by data source
@@ -143,11 +143,11 @@ _iter_pages = KendraSyncJobsHook._iter_pages
 
 
 @pytest.fixture
-def looks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Looks]:
-    looks = Looks()
-    monkeypatch.setattr(KendraSyncJobsHook, "_iter_pages", lambda hook, *ids, **more: looks.spy(hook, *ids, **more))
-    yield looks
-    looks.gate.set()
+def polls(monkeypatch: pytest.MonkeyPatch) -> Iterator[Polls]:
+    polls = Polls()
+    monkeypatch.setattr(KendraSyncJobsHook, "_iter_pages", lambda hook, *ids, **more: polls.spy(hook, *ids, **more))
+    yield polls
+    polls.gate.set()
 
 
 class Clients:
@@ -214,7 +214,7 @@ def test_a_thousand_waits_on_one_data_source_share_one_call_per_interval(data_so
     run_in_virtual_time(main())
 
 
-def test_however_short_an_interval_is_polls_are_a_tenth_of_a_second_apart(data_source, looks):
+def test_however_short_an_interval_is_polls_are_a_tenth_of_a_second_apart(data_source, polls):
     data_source.show(RUNNING)
 
     async def main() -> None:
@@ -223,8 +223,8 @@ def test_however_short_an_interval_is_polls_are_a_tenth_of_a_second_apart(data_s
         await cancel(waiting)
 
     run_in_virtual_time(main())
-    assert len(looks.pauses(data_source)) > 30
-    assert min(looks.pauses(data_source)) >= 0.09  # 0.1 s, less a jitter of a tenth
+    assert len(polls.pauses(data_source)) > 30
+    assert min(polls.pauses(data_source)) >= 0.09  # 0.1 s, less a jitter of a tenth
 
 
 def test_waits_with_different_conditions_share_the_pages_of_a_poll(data_source, even):
@@ -242,7 +242,7 @@ def test_waits_with_different_conditions_share_the_pages_of_a_poll(data_source, 
     run_in_virtual_time(main())
 
 
-def test_the_shortest_interval_applies_while_its_wait_is_subscribed(data_source, even, looks):
+def test_the_shortest_interval_applies_while_its_wait_is_subscribed(data_source, even, polls):
     data_source.show(RUNNING)
 
     async def main() -> None:
@@ -253,12 +253,12 @@ def test_the_shortest_interval_applies_while_its_wait_is_subscribed(data_source,
         await cancel(hasty)
         await until(600)
         await cancel(*patient)
-        assert looks.times[data_source.data_source_id] == [0, 100, 200, 250, 260, 270, 280, 380, 480, 580]
+        assert polls.times[data_source.data_source_id] == [0, 100, 200, 250, 260, 270, 280, 380, 480, 580]
 
     run_in_virtual_time(main())
 
 
-def test_the_interval_of_a_finished_wait_no_longer_applies(data_source, even, looks):
+def test_the_interval_of_a_finished_wait_no_longer_applies(data_source, even, polls):
     data_source.show([*SUCCEEDED, listed("other", "SYNCING")])
 
     async def main() -> None:
@@ -268,10 +268,10 @@ def test_the_interval_of_a_finished_wait_no_longer_applies(data_source, even, lo
         await cancel(other)
 
     run_in_virtual_time(main())
-    assert looks.pauses(data_source) == [60, 60]
+    assert polls.pauses(data_source) == [60, 60]
 
 
-def test_a_shorter_interval_does_not_cause_a_poll_right_after_another(data_source, even, looks):
+def test_a_shorter_interval_does_not_cause_a_poll_right_after_another(data_source, even, polls):
     data_source.show(RUNNING)
 
     async def main() -> None:
@@ -280,12 +280,12 @@ def test_a_shorter_interval_does_not_cause_a_poll_right_after_another(data_sourc
         hasty = wait(data_source, interval=10)
         await until(25)
         await cancel(patient, hasty)
-        assert looks.times[data_source.data_source_id] == [0, 10, 20]
+        assert polls.times[data_source.data_source_id] == [0, 10, 20]
 
     run_in_virtual_time(main())
 
 
-def test_data_sources_polled_from_the_same_moment_drift_apart(data_source, looks):
+def test_data_sources_polled_from_the_same_moment_drift_apart(data_source, polls):
     sources = [data_source, *(another(data_source) for _ in range(4))]
     for source in sources:
         source.show(RUNNING)
@@ -296,12 +296,12 @@ def test_data_sources_polled_from_the_same_moment_drift_apart(data_source, looks
         await cancel(*waits)
 
     run_in_virtual_time(main())
-    assert len({looks.times[source.data_source_id][-1] for source in sources}) == len(sources)
+    assert len({polls.times[source.data_source_id][-1] for source in sources}) == len(sources)
     for source in sources:
-        assert all(54 <= pause <= 60 for pause in looks.pauses(source))
+        assert all(54 <= pause <= 60 for pause in polls.pauses(source))
 
 
-def test_calls_in_flight_are_bounded_however_many_data_sources_are_polled(data_source, looks):
+def test_calls_in_flight_are_bounded_however_many_data_sources_are_polled(data_source, polls):
     sources = [data_source, *(another(data_source) for _ in range(4 * threads.MAX_CALLS))]
     for source in sources:
         source.show(SUCCEEDED)
@@ -311,7 +311,7 @@ def test_calls_in_flight_are_bounded_however_many_data_sources_are_polled(data_s
         await asyncio.gather(*(wait(source) for source in sources))
 
     run_in_virtual_time(main())
-    assert 1 < looks.most_in_flight <= threads.MAX_CALLS
+    assert 1 < polls.most_in_flight <= threads.MAX_CALLS
 
 
 def test_two_event_loops_share_nothing(data_source, even, clients):
@@ -394,7 +394,7 @@ def test_a_reading_from_before_a_wait_does_not_say_in_its_log_that_there_is_no_j
     run_in_virtual_time(main())
 
 
-def test_a_reading_older_than_a_waits_interval_is_not_reused(data_source, even, looks):
+def test_a_reading_older_than_a_waits_interval_is_not_reused(data_source, even, polls):
     data_source.show(RUNNING)
 
     async def main() -> None:
@@ -407,10 +407,10 @@ def test_a_reading_older_than_a_waits_interval_is_not_reused(data_source, even, 
         await cancel(patient)
 
     run_in_virtual_time(main())
-    assert looks.times[data_source.data_source_id] == [0, 161]
+    assert polls.times[data_source.data_source_id] == [0, 161]
 
 
-def test_a_wait_does_not_pass_with_a_reading_older_than_its_interval(data_source, even, looks):
+def test_a_wait_does_not_pass_with_a_reading_older_than_its_interval(data_source, even, polls):
     data_source.show(SUCCEEDED)
 
     async def main() -> None:
@@ -500,7 +500,7 @@ def test_a_reading_from_before_a_wait_does_not_fail_it(data_source, even):
     run_in_virtual_time(main())
 
 
-def test_waits_that_need_an_older_page_share_one_poll(data_source, even, looks):
+def test_waits_that_need_an_older_page_share_one_poll(data_source, even, polls):
     data_source.show([*RUNNING, *pages(25)])
 
     async def main() -> None:
@@ -510,43 +510,43 @@ def test_waits_that_need_an_older_page_share_one_poll(data_source, even, looks):
         await asyncio.gather(*newcomers)
         assert now() == 10
         await until(60)
-        assert looks.times[data_source.data_source_id] == [0, 10]
+        assert polls.times[data_source.data_source_id] == [0, 10]
         assert data_source.kendra.call_count(LIST) == 3
         await cancel(first)
 
     run_in_virtual_time(main())
 
 
-def test_a_wait_that_needs_an_older_page_is_served_by_the_current_poll(data_source, even, looks):
+def test_a_wait_that_needs_an_older_page_is_served_by_the_current_poll(data_source, even, polls):
     data_source.show([*RUNNING, *pages(25)])
 
     async def main() -> None:
         first = wait(data_source)
         await until(59)
-        looks.gate.clear()
+        polls.gate.clear()
         await until(60)
-        await happens(lambda: looks.in_flight)
+        await happens(lambda: polls.in_flight)
         newcomer = wait(data_source, finished("job-15"))
         await asyncio.sleep(0)
-        looks.gate.set()
+        polls.gate.set()
         await newcomer
         await until(110)
-        assert looks.times[data_source.data_source_id] == [0, 60]
+        assert polls.times[data_source.data_source_id] == [0, 60]
         await cancel(first)
 
     run_in_virtual_time(main())
 
 
-def test_waits_that_join_during_a_poll_are_served_by_it(data_source, even, looks):
+def test_waits_that_join_during_a_poll_are_served_by_it(data_source, even, polls):
     data_source.show(SUCCEEDED)
-    looks.gate.clear()
+    polls.gate.clear()
 
     async def main() -> None:
         first = wait(data_source)
-        await happens(lambda: looks.in_flight)
+        await happens(lambda: polls.in_flight)
         others = [wait(data_source) for _ in range(250)]
         await asyncio.sleep(0)
-        looks.gate.set()
+        polls.gate.set()
         outcomes = await asyncio.gather(first, *others)
         assert all(isinstance(outcome, Satisfied) for outcome in outcomes)
         assert data_source.kendra.call_count(LIST) == 1
@@ -561,31 +561,31 @@ def throttle(source: DataSource, times: int | None = None) -> None:
     source.kendra.inject(LIST, error="ThrottlingException", status=400, times=times)
 
 
-def test_transient_errors_back_off_exponentially_up_to_a_cap(data_source, even, looks):
+def test_transient_errors_back_off_exponentially_up_to_a_cap(data_source, even, polls):
     throttle(data_source)
 
     async def main() -> None:
         waiting = wait(data_source)
         await until(1500)
-        assert looks.pauses(data_source) == [60, 120, 240, 300, 300, 300]
+        assert polls.pauses(data_source) == [60, 120, 240, 300, 300, 300]
         await cancel(waiting)
 
     run_in_virtual_time(main())
 
 
-def test_an_interval_above_the_cap_is_kept_while_polls_fail(data_source, even, looks):
+def test_an_interval_above_the_cap_is_kept_while_polls_fail(data_source, even, polls):
     throttle(data_source)
 
     async def main() -> None:
         waiting = wait(data_source, interval=1000)
         await until(3500)
-        assert looks.pauses(data_source) == [1000, 1000, 1000]
+        assert polls.pauses(data_source) == [1000, 1000, 1000]
         await cancel(waiting)
 
     run_in_virtual_time(main())
 
 
-def test_a_successful_poll_ends_the_back_off(data_source, even, looks):
+def test_a_successful_poll_ends_the_back_off(data_source, even, polls):
     data_source.show(RUNNING)
     throttle(data_source, times=3)
 
@@ -595,12 +595,12 @@ def test_a_successful_poll_ends_the_back_off(data_source, even, looks):
         throttle(data_source, times=2)
         await until(720)
         await cancel(waiting)
-        assert looks.times[data_source.data_source_id] == [0, 60, 180, 420, 480, 540, 660, 720]
+        assert polls.times[data_source.data_source_id] == [0, 60, 180, 420, 480, 540, 660, 720]
 
     run_in_virtual_time(main())
 
 
-def test_waits_that_join_do_not_shorten_the_back_off(data_source, even, looks):
+def test_waits_that_join_do_not_shorten_the_back_off(data_source, even, polls):
     data_source.show([*RUNNING, *pages(25)])
 
     async def main() -> None:
@@ -613,7 +613,7 @@ def test_waits_that_join_do_not_shorten_the_back_off(data_source, even, looks):
             newcomers.append(wait(data_source, finished("job-15")))
         await cancel(first, *newcomers)
         # The first newcomer may cause a look; from then on they wait with the others.
-        assert len(looks.times[data_source.data_source_id]) <= 6
+        assert len(polls.times[data_source.data_source_id]) <= 6
 
     run_in_virtual_time(main())
 
@@ -659,7 +659,7 @@ def test_credential_errors_lead_to_one_fresh_client_for_all(data_source, even, c
     run_in_virtual_time(main())
 
 
-def test_a_late_credential_error_of_the_old_client_does_not_cost_the_new_one(data_source, even, clients, looks):
+def test_a_late_credential_error_of_the_old_client_does_not_cost_the_new_one(data_source, even, clients, polls):
     other = another(data_source)
     for source in (data_source, other):
         source.show(RUNNING)
@@ -718,14 +718,14 @@ def test_clients_are_rebuilt_after_a_while_so_that_an_edited_connection_is_notic
 # Deadlines
 
 
-def test_a_wait_polls_at_its_deadline_before_it_times_out(data_source, even, looks):
+def test_a_wait_polls_at_its_deadline_before_it_times_out(data_source, even, polls):
     data_source.show(RUNNING)
 
     async def main() -> None:
         outcome = await wait(data_source, timeout=90)
         assert isinstance(outcome, Failed)
         assert outcome.failure is Failure.TIMED_OUT
-        assert looks.times[data_source.data_source_id] == [0, 60, 90]
+        assert polls.times[data_source.data_source_id] == [0, 60, 90]
 
     run_in_virtual_time(main())
 
@@ -758,13 +758,13 @@ def test_a_time_out_says_in_which_state_the_job_was(data_source, even):
     run_in_virtual_time(main())
 
 
-def test_close_deadlines_do_not_cause_a_call_each(data_source, even, looks):
+def test_close_deadlines_do_not_cause_a_call_each(data_source, even, polls):
     data_source.show(RUNNING)
 
     async def main() -> None:
         outcomes = await asyncio.gather(*(wait(data_source, timeout=90 + number / 100) for number in range(1000)))
         assert {outcome.failure for outcome in outcomes} == {Failure.TIMED_OUT}
-        assert len(looks.times[data_source.data_source_id]) <= 5
+        assert len(polls.times[data_source.data_source_id]) <= 5
         assert now() <= 100
 
     run_in_virtual_time(main())
@@ -783,13 +783,13 @@ def test_close_deadlines_do_not_affect_a_wait_without_one(data_source, even):
     run_in_virtual_time(main())
 
 
-def test_close_deadlines_do_not_cause_a_call_each_while_polls_fail(data_source, even, looks):
+def test_close_deadlines_do_not_cause_a_call_each_while_polls_fail(data_source, even, polls):
     throttle(data_source)
 
     async def main() -> None:
         outcomes = await asyncio.gather(*(wait(data_source, timeout=90 + number / 10) for number in range(100)))
         assert {outcome.failure for outcome in outcomes} == {Failure.TIMED_OUT}
-        assert len(looks.times[data_source.data_source_id]) <= 5
+        assert len(polls.times[data_source.data_source_id]) <= 5
 
     run_in_virtual_time(main())
 
@@ -804,7 +804,7 @@ def test_a_wait_that_begins_long_after_its_deadline_still_polls_once(data_source
     run_in_virtual_time(main())
 
 
-def test_a_wait_times_out_even_if_its_last_poll_hangs(data_source, even, looks):
+def test_a_wait_times_out_even_if_its_last_poll_hangs(data_source, even, polls):
     data_source.show(RUNNING)
 
     async def main() -> None:
@@ -812,10 +812,10 @@ def test_a_wait_times_out_even_if_its_last_poll_hangs(data_source, even, looks):
         assert isinstance(loop, VirtualTimeLoop)
         waiting = wait(data_source, timeout=600)
         await until(30)
-        looks.gate.clear()
+        polls.gate.clear()
         loop.hold_no_more()
         outcome = await waiting
-        looks.gate.set()
+        polls.gate.set()
         assert isinstance(outcome, Failed)
         assert outcome.failure is Failure.TIMED_OUT
         assert "job job of data source" in outcome.message
@@ -825,18 +825,18 @@ def test_a_wait_times_out_even_if_its_last_poll_hangs(data_source, even, looks):
     run_in_virtual_time(main())
 
 
-def test_a_wait_that_begins_after_its_deadline_times_out_even_if_its_poll_hangs(data_source, even, looks):
+def test_a_wait_that_begins_after_its_deadline_times_out_even_if_its_poll_hangs(data_source, even, polls):
     data_source.show(RUNNING)
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualTimeLoop)
-        looks.gate.clear()
+        polls.gate.clear()
         waiting = wait(data_source, timeout=-3600)
-        await happens(lambda: looks.in_flight)
+        await happens(lambda: polls.in_flight)
         loop.hold_no_more()
         outcome = await waiting
-        looks.gate.set()
+        polls.gate.set()
         assert isinstance(outcome, Failed)
         assert outcome.failure is Failure.TIMED_OUT
         assert now() == _clock.OVERRUN
@@ -992,15 +992,15 @@ def test_nothing_is_left_when_the_only_wait_is_cancelled_at_any_turn_of_its_star
     run_in_virtual_time(main())
 
 
-def test_cancelling_a_wait_during_a_poll_does_not_cancel_it_for_other_waits(data_source, clients, looks):
+def test_cancelling_a_wait_during_a_poll_does_not_cancel_it_for_other_waits(data_source, clients, polls):
     data_source.show(SUCCEEDED)
-    looks.gate.clear()
+    polls.gate.clear()
 
     async def main() -> None:
         first, second = wait(data_source), wait(data_source)
-        await happens(lambda: looks.in_flight)
+        await happens(lambda: polls.in_flight)
         await cancel(first)
-        looks.gate.set()
+        polls.gate.set()
         assert isinstance(await second, Satisfied)
         assert data_source.kendra.call_count(LIST) == 1
         await assert_nothing_is_left(clients)
@@ -1255,20 +1255,20 @@ def test_errors_are_logged_at_once_and_their_end_with_the_progress(data_source, 
     assert end.startswith("Polls succeed again. SYNCING after ")
 
 
-def test_before_its_first_poll_a_wait_does_not_say_that_no_job_is_listed(data_source, even, looks):
+def test_before_its_first_poll_a_wait_does_not_say_that_no_job_is_listed(data_source, even, polls):
     data_source.show(RUNNING)
     lines: list[str] = []
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualTimeLoop)
-        looks.gate.clear()
+        polls.gate.clear()
         waiting = wait(data_source, log=lines.append)
         await until(0)
         loop.hold_no_more()
         await until(700)
         assert lines == []
-        looks.gate.set()
+        polls.gate.set()
         await cancel(waiting)
 
     run_in_virtual_time(main())

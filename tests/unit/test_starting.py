@@ -1,5 +1,5 @@
 """
-Exactly one sync, whatever happens: the way to it under random interleavings.
+A task starts exactly one sync, whatever happens: under random interleavings, and decision by decision.
 
 The real operator and the real hook drive the state machine, on a fake clock. Kendra is a model, of which the client
 shows what the API would; in a sample of the cases the local Kendra answers over HTTP, in step with the model.
@@ -93,7 +93,7 @@ BUSY = jobs("theirs SYNCING", "old SUCCEEDED")
 SOME_TIME = 1000.0
 
 
-def test_of_several_jobs_after_the_baseline_the_first_is_taken_for_the_one_in_doubt():
+def test_of_several_jobs_after_the_baseline_the_first_is_treated_as_the_one_in_doubt():
     step = Starter(memory=IN_DOUBT).next_step(jobs("third SYNCING", "second SUCCEEDED", "old SUCCEEDED"), 0)
     assert step.job.execution_id == "second"
 
@@ -122,14 +122,14 @@ def test_a_request_that_is_repeated_in_doubt_keeps_its_baseline():
     assert step == Follow("late", is_ours=False)
 
 
-def test_one_that_ended_badly_does_not_hide_ours():
+def test_a_failed_job_of_others_does_not_hide_ours():
     starter = Starter(memory=IN_DOUBT)
     assert starter.next_step(jobs("quick FAILED", "old SUCCEEDED"), 0) == Reread()
     step = starter.next_step(jobs("late SYNCING", "quick FAILED", "old SUCCEEDED"), 1)
     assert step == Follow("late", is_ours=False)
 
 
-def test_when_all_in_doubt_ended_badly_ours_did_and_is_started_anew():
+def test_when_all_jobs_in_doubt_failed_ours_is_started_anew():
     starter = Starter(memory=IN_DOUBT)
     starter.next_step(jobs("ours FAILED", "old SUCCEEDED"), 0)
     assert starter.next_step(jobs("ours FAILED", "old SUCCEEDED"), LISTING_GRACE) == Send()
@@ -144,14 +144,14 @@ def test_a_start_that_meets_only_errors_is_given_up():
     assert starter.next_step(jobs(), SOME_TIME + START_GRACE) == GiveUp()
 
 
-def test_a_start_whose_answer_is_lost_again_and_again_is_given_up():
+def test_a_start_whose_response_is_lost_again_and_again_is_given_up():
     starter = Starter()
-    starter.answer_lost(SOME_TIME)
+    starter.response_lost(SOME_TIME)
     assert starter.next_step(jobs(), SOME_TIME + START_GRACE - 1) == Send()
     assert starter.next_step(jobs(), SOME_TIME + START_GRACE) == GiveUp()
 
 
-def test_a_start_that_is_refused_again_and_again_though_nothing_is_listed_is_refused_in_the_end():
+def test_a_start_that_is_refused_for_too_long_without_a_listed_job_fails():
     starter = Starter("wait")
     starter.refused(SOME_TIME)
     assert starter.next_step(jobs("old SUCCEEDED"), SOME_TIME + START_GRACE - 1) == Send()
@@ -159,7 +159,7 @@ def test_a_start_that_is_refused_again_and_again_though_nothing_is_listed_is_ref
     assert starter.next_step(jobs("old SUCCEEDED"), SOME_TIME + START_GRACE) == Refuse(None)
 
 
-def test_what_refused_a_start_and_was_waited_out_leaves_time_for_the_next():
+def test_waiting_out_a_job_restarts_the_grace_of_refused_starts():
     starter = Starter("wait")
     starter.refused(0)
     starter.failed(0)
@@ -183,25 +183,25 @@ def test_an_older_job_blocks_no_start_whatever_its_status_says(policy: IfRunning
         ({"if_running": "attach"}, Follow("theirs", is_ours=False)),
     ],
 )
-def test_a_sync_that_runs_already_is_met_as_the_policy_says(policy: dict[str, Any], expected: Step):
+def test_the_policy_decides_about_a_sync_that_is_already_running(policy: dict[str, Any], expected: Step):
     assert Starter(**policy).next_step(BUSY, 0) == expected
 
 
-def test_a_sync_that_is_attached_to_is_remembered_as_somebody_elses():
+def test_an_adopted_sync_is_stored_as_not_ours():
     starter = Starter("attach")
     starter.next_step(BUSY, 0)
     assert (starter.memory["execution_id"], starter.memory["is_ours"]) == ("theirs", False)
 
 
-def test_a_sync_that_is_being_stopped_is_not_attached_to_but_waited_out():
+def test_a_sync_that_is_being_stopped_is_not_adopted_but_waited_out():
     stopping = jobs("theirs STOPPING", "old SUCCEEDED")
     assert Starter("attach").next_step(stopping, 0) == WaitOut(stopping[0])
 
 
-def test_a_start_that_is_answered_makes_the_job_ours():
+def test_an_accepted_start_makes_the_job_ours():
     starter = Starter()
     starter.next_step(jobs("old SUCCEEDED"), 0)
-    assert starter.answered("new") == Follow("new", is_ours=True)
+    assert starter.accepted("new") == Follow("new", is_ours=True)
     assert starter.memory == {"baseline": "old", "execution_id": "new", "is_ours": True}
 
 
@@ -211,18 +211,18 @@ def test_a_later_try_knows_whether_the_job_is_ours(is_ours: bool):
     assert starter.next_step(jobs("ours SYNCING", "old SUCCEEDED"), 0) == Follow("ours", is_ours)
 
 
-def test_a_start_that_nothing_is_remembered_of_is_nobodys():
+def test_without_memory_no_job_is_ours():
     assert Starter().memory == {"baseline": None, "execution_id": None, "is_ours": False}
 
 
-def test_nothing_is_taken_for_ours_when_the_baseline_is_gone_from_the_history():
+def test_no_job_is_treated_as_ours_when_the_baseline_is_gone_from_the_history():
     starter = Starter(memory=IN_DOUBT)
     starter.next_step(jobs("other SUCCEEDED", "older SUCCEEDED"), 0)
     assert starter.next_step(jobs("other SUCCEEDED", "older SUCCEEDED"), LISTING_GRACE) == Send()
     assert starter.memory["baseline"] == "other"
 
 
-def test_a_job_that_is_gone_from_the_history_is_not_remembered_for_later_tries():
+def test_a_job_that_is_gone_from_the_history_is_not_stored_for_later_tries():
     starter = Starter(memory=STARTED)
     starter.next_step(jobs("other SUCCEEDED"), 0)
     assert starter.next_step(jobs("other SUCCEEDED"), LISTING_GRACE) == Send()
@@ -233,12 +233,12 @@ def test_a_job_found_in_doubt_is_not_ours_because_one_before_it_was():
     starter = Starter(memory=STARTED)
     starter.next_step(jobs("other SUCCEEDED"), 0)
     starter.next_step(jobs("other SUCCEEDED"), LISTING_GRACE)
-    starter.answer_lost(LISTING_GRACE)
+    starter.response_lost(LISTING_GRACE)
     step = starter.next_step(jobs("newest SYNCING", "other SUCCEEDED"), LISTING_GRACE + 1)
     assert step == Follow("newest", is_ours=False)
 
 
-def test_errors_before_a_stopping_job_was_waited_out_leaves_time_for_the_start():
+def test_waiting_out_a_stopping_job_restarts_the_grace_after_errors():
     starter = Starter(memory=STARTED)
     starter.failed(0)
     stopping = jobs("ours STOPPING", "old SUCCEEDED")
@@ -269,14 +269,14 @@ def test_what_a_try_starts_itself_is_not_outdated():
     starter = Starter(memory=IN_DOUBT, is_outdated=True)
     starter.next_step(jobs("old SUCCEEDED"), 0)
     assert starter.next_step(jobs("old SUCCEEDED"), LISTING_GRACE) == Send()
-    starter.answer_lost(LISTING_GRACE)
+    starter.response_lost(LISTING_GRACE)
     history = jobs("ours SUCCEEDED", "old SUCCEEDED")
     assert starter.next_step(history, LISTING_GRACE + 1) == Return(history[0])
     assert not starter.is_resumed
 
 
 @pytest.mark.parametrize("status", ["SYNCING", "SYNCING_INDEXING", "STOPPING"])
-def test_a_job_that_was_stopped_is_waited_out_whatever_it_is_listed_with(status: str):
+def test_a_job_that_was_stopped_is_waited_out_whatever_its_listed_status(status: str):
     history = jobs(f"ours {status}", "old SUCCEEDED")
     starter = Starter("fail", memory=STARTED | {"is_stopped": True})
     assert starter.next_step(history, 0) == WaitOut(history[0])
@@ -314,7 +314,7 @@ def test_a_batch_of_ours_that_is_open_is_the_result(memory: dict[str, Any]):
 
 
 @pytest.mark.parametrize("status", ["SYNCING_INDEXING", "STOPPING"])
-def test_a_batch_that_takes_no_more_documents_is_not_attached_to_but_waited_out(status: str):
+def test_a_batch_that_takes_no_more_documents_is_not_adopted_but_waited_out(status: str):
     history = jobs(f"theirs {status}", "old SUCCEEDED")
     assert Starter("attach", ANY_END, needs_open_batch=True).next_step(history, 0) == WaitOut(history[0])
 
@@ -357,7 +357,7 @@ def test_a_refusal_names_the_sync_that_runs_and_what_to_do():
 def test_a_refusal_by_a_sync_that_is_not_listed_says_so():
     error = already_running(INDEX_ID, DATA_SOURCE_ID, None)
     assert error.job is None
-    assert "its history showed nothing running for 60 s" in str(error)
+    assert "no running sync was listed for 60 s" in str(error)
 
 
 # --- The loop, over scripted calls --------------------------------------------------------------------------------
@@ -376,7 +376,7 @@ class Memory:
         self.kept.append(memory)
 
 
-def test_a_start_is_remembered_before_it_is_sent_and_sent_at_once():
+def test_a_start_is_stored_before_it_is_sent_and_sent_at_once():
     calls, kept = Calls([OLD]), []
     step = advance_start(calls, Starter(), remember=lambda memory: kept.append((memory, list(calls.done))))
     assert step == Follow("new", is_ours=True)
@@ -390,28 +390,28 @@ def test_only_the_newest_job_is_read_before_a_start():
     assert calls.jobs_read == 1
 
 
-def test_after_a_lost_answer_the_history_is_read_back_to_the_baseline():
+def test_after_a_lost_response_the_history_is_read_back_to_the_baseline():
     calls = Calls([OLD, jobs("new SYNCING", "old SUCCEEDED", "older SUCCEEDED")], [ANSWER_LOST])
     assert advance_start(calls, Starter()) == Follow("new", is_ours=False)
     assert calls.jobs_read == 1 + 2
     assert calls.done == ["read", "start", "read"]
 
 
-def test_after_a_lost_answer_without_a_baseline_the_whole_history_is_read():
+def test_after_a_lost_response_without_a_baseline_the_whole_history_is_read():
     calls = Calls([(), jobs("second SYNCING", "first SUCCEEDED")], [ANSWER_LOST])
     assert advance_start(calls, Starter(acceptance=Acceptance(TERMINAL_STATUSES))) == Return(jobs("first SUCCEEDED")[0])
     assert calls.jobs_read == 2
 
 
 @pytest.mark.parametrize("error", [NO_EFFECT, EXPIRED_CREDENTIALS, IN_USE])
-def test_a_start_that_certainly_had_no_effect_is_forgotten_and_retried_after_a_pause(error: Exception):
+def test_a_start_that_certainly_had_no_effect_is_deleted_and_retried_after_a_pause(error: Exception):
     calls, memory = Calls([OLD], [error, "new"]), Memory()
     assert advance_start(calls, Starter(), remember=memory) == Follow("new", is_ours=True)
     assert [kept and kept["baseline"] for kept in memory.kept] == ["old", None, "old"]
     assert [each for each in calls.done if each != "discard clients"] == ["read", "start", "read", "sleep 2", "start"]
 
 
-def test_a_start_whose_answer_is_lost_stays_remembered_whatever_becomes_of_the_next_one():
+def test_a_start_whose_response_is_lost_stays_stored_whatever_happens_to_the_next_one():
     calls, memory = Calls([OLD], [ANSWER_LOST, NO_EFFECT, "new"]), Memory()
     assert advance_start(calls, Starter(), remember=memory) == Follow("new", is_ours=True)
     assert None not in memory.kept
@@ -439,7 +439,7 @@ def test_expired_credentials_are_renewed(histories: Any, answers: Any):
     calls = Calls(histories, answers)
     assert advance_start(calls, Starter()) == Follow("new", is_ours=True)
     assert calls.done.count("discard clients") == 1
-    assert calls.lines == ["Starting a sync: it is credentials; trying again."]
+    assert calls.lines == ["Could not start a sync yet: it is credentials; trying again."]
 
 
 def test_only_expired_credentials_cost_a_new_client():
@@ -447,8 +447,8 @@ def test_only_expired_credentials_cost_a_new_client():
     advance_start(calls, Starter())
     assert "discard clients" not in calls.done
     assert calls.lines == [
-        "Starting a sync: it is transient; trying again.",
-        "Starting a sync: it is transient; trying again.",
+        "Could not start a sync yet: it is transient; trying again.",
+        "Could not start a sync yet: it is transient; trying again.",
         "The start was refused: it is already_running",
     ]
 
@@ -501,7 +501,7 @@ def test_a_custom_data_source_that_is_not_waited_for_is_no_error():
 
 
 @pytest.mark.parametrize(("advice", "is_risk_named"), [("Stop it.", True), (None, False)])
-def test_a_type_that_cannot_be_found_out_is_a_warning_and_no_error(advice: str | None, is_risk_named: bool):
+def test_a_type_that_cannot_be_read_is_only_a_warning(advice: str | None, is_risk_named: bool):
     warnings: list[str] = []
     assert find_out_type(Calls(types=[DENIED]), instead_of_waiting=advice, warn=warnings.append) is None
     assert warnings[0].startswith("Could not find out the type of the data source: it is permanent.")
@@ -509,7 +509,7 @@ def test_a_type_that_cannot_be_found_out_is_a_warning_and_no_error(advice: str |
 
 
 @pytest.mark.parametrize("error", [ValueError("no id"), KendraRequestError("no connection")])
-def test_a_type_that_is_asked_for_with_wrong_parameters_is_an_error(error: Exception):
+def test_reading_the_type_with_invalid_parameters_is_an_error(error: Exception):
     with pytest.raises(type(error), match="no "):
         find_out_type(Calls(types=[error]), instead_of_waiting=None, warn=[].append)
 
@@ -519,7 +519,7 @@ def test_a_type_that_is_asked_for_with_wrong_parameters_is_an_error(error: Excep
     [(jobs("newer SYNCING", "mine STOPPING"), "STOPPING"), (jobs("old FAILED"), "SYNCING"), (DENIED, "SYNCING")],
     ids=["listed", "not listed", "not readable"],
 )
-def test_a_job_that_was_started_is_known_whether_it_is_listed_or_not(history: Any, status: str):
+def test_a_started_job_is_returned_whether_it_is_listed_or_not(history: Any, status: str):
     calls = Calls([history])
     job = read_started_job(calls, "mine")
     assert (job.execution_id, job.status) == ("mine", status)

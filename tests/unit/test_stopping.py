@@ -1,5 +1,5 @@
 """
-At most one sync is stopped by a task, whatever happens: under random interleavings, and decision by decision.
+A task stops at most one sync, whatever happens: under random interleavings, and decision by decision.
 
 The real operator and the real hook drive the decisions, on a fake clock. Kendra is a model.
 """
@@ -76,7 +76,7 @@ def job(execution_id: str, status: str, **members: Any) -> SyncJob:
         ([], None, None, StopState.NOT_LISTED, None),
     ],
 )
-def test_what_a_history_means_for_a_stop(history, execution_id, is_custom, state, of):
+def test_the_history_decides_what_a_stop_does(history, execution_id, is_custom, state, of):
     stopper = Stopper(execution_id, is_custom=is_custom)
     step = stopper.next_step(jobs(*history), 0)
     if state is StopState.NOT_LISTED:
@@ -96,7 +96,7 @@ def test_once_a_sync_has_been_decided_on_no_other_one_is_stopped():
     assert stopper.next_step(jobs("b SYNCING", "a ABORTED"), 2) == Stopped(StopState.OVER, jobs("a ABORTED")[0])
 
 
-def test_a_job_that_is_missing_from_one_reading_is_looked_for_anew():
+def test_a_job_that_is_missing_from_one_read_is_searched_for_again():
     stopper = Stopper("a")
     assert stopper.next_step([], 0) is None
     assert stopper.next_step(jobs("a SYNCING"), LISTING_GRACE - 1) == jobs("a SYNCING")[0]
@@ -154,7 +154,7 @@ AFTER = BEGIN + timedelta(minutes=1)
         (None, LONG_BEFORE, False),
     ],
 )
-def test_a_retry_that_remembers_nothing_stops_only_what_an_earlier_try_can_have_met(started, previous_ended, may):
+def test_a_retry_without_memory_stops_only_a_sync_that_an_earlier_try_can_have_met(started, previous_ended, may):
     running, previous = job("b", "SYNCING", start_time=started), job("a", "ABORTED", end_time=previous_ended)
     assert may_follow_a_stopped_job(running, previous, BEGIN) is may
     assert may_follow_a_stopped_job(running, previous, None) is True
@@ -170,11 +170,11 @@ def test_a_retry_that_remembers_nothing_stops_only_what_an_earlier_try_can_have_
             "Nothing to stop: the sync ended FAILED (no documents reported).",
         ),
         (Stopped(StopState.OVER, job("a", "SYNCING")), "Nothing to stop: its status is still SYNCING though a newer"),
-        (Stopped(StopState.STOPPING, job("a", "STOPPING")), "No stop was sent: the sync is STOPPING"),
+        (Stopped(StopState.STOPPING, job("a", "STOPPING")), "No stop was sent: the sync is already STOPPING"),
         (Stopped(StopState.SENT, job("a", "SYNCING")), "Stop sent: the sync was SYNCING (no documents reported)."),
     ],
 )
-def test_a_stop_says_first_what_became_of_it_and_last_which_sync_it_is_about(stopped: Stopped, message: str):
+def test_the_message_of_a_stop_begins_with_the_result_and_ends_with_the_sync(stopped: Stopped, message: str):
     assert stopped.message.startswith(message)
     assert stopped.job is None or stopped.message.endswith(f"{stopped.job.title}.")
 
@@ -200,7 +200,7 @@ def test_a_job_that_was_given_needs_no_confirmation():
     assert (confirmed, calls.done) == ([], ["read", "stop"])
 
 
-def test_what_confirming_raises_prevents_the_stop():
+def test_an_error_raised_by_confirm_prevents_the_stop():
     calls = Calls([RUNNING])
     with pytest.raises(ZeroDivisionError):
         advance_stop(calls, Stopper(), lambda *_: 1 / 0)
@@ -255,7 +255,7 @@ def test_a_reading_that_is_denied_is_an_error_at_once():
     assert calls.done == ["read"]
 
 
-def test_a_task_that_is_being_killed_has_no_time_for_new_credentials():
+def test_a_task_that_is_being_killed_does_not_renew_credentials():
     calls = Calls([EXPIRED_CREDENTIALS], has_short_timeouts=True)
     with pytest.raises(CallError):
         advance_stop(calls, Stopper())

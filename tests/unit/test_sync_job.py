@@ -1,4 +1,4 @@
-"""The record of a sync job says what the service said, whatever the service left out; and what counts as acceptable."""
+"""The record of a sync job matches the response, however incomplete; and which jobs are acceptable."""
 
 import json
 import logging
@@ -137,7 +137,7 @@ class TestRecord:
 
     @given(values(ITEM))
     @example({"Metrics": {"DocumentsAdded": "9" * 18, "DocumentsFailed": "9" * 19}})
-    def test_what_the_service_said_is_in_the_record_and_nothing_else(self, item):
+    def test_the_record_contains_exactly_what_the_response_contains(self, item):
         record = SyncJob.from_response(item, **IDS).to_dict()
         assert record["execution_id"] == item.get("ExecutionId", "")
         assert record["status"] == item.get("Status", "")
@@ -167,12 +167,12 @@ class TestRecord:
         time.tzset()
         assert record["start_time"] == "2026-01-31T06:00:00+00:00"
 
-    def test_a_time_that_has_no_equal_in_utc_is_taken_for_utc(self):
+    def test_a_time_without_an_equal_in_utc_is_treated_as_utc(self):
         first = datetime.min.replace(tzinfo=timezone(timedelta(hours=14)))
         assert parsed(StartTime=first).start_time == datetime.min.replace(tzinfo=UTC)
 
     @pytest.mark.parametrize("said", ["", "many", "1.5"])
-    def test_a_count_that_is_no_number_counts_as_not_reported(self, said):
+    def test_an_invalid_count_is_treated_as_not_reported(self, said):
         assert parsed(Metrics={"DocumentsAdded": said}).documents_added is None
 
     def test_the_record_cannot_be_changed(self):
@@ -216,7 +216,7 @@ class TestStatus:
         assert unknown.status == unknown.to_dict()["status"] == "PAUSED"
         assert not unknown.is_finished
 
-    def test_an_unknown_status_is_warned_of_once(self, caplog):
+    def test_an_unknown_status_causes_one_warning(self, caplog):
         with caplog.at_level(logging.INFO, logger="airflow_provider_kendra"):
             for _ in range(3):
                 SyncJob.from_dict(parsed(Status="HIBERNATING").to_dict())
@@ -229,17 +229,17 @@ class TestStatus:
             parsed(Status="FORGED\nERROR all is lost")
         assert len(caplog.messages[0].splitlines()) == 1
 
-    def test_a_known_status_is_not_warned_of(self, caplog):
+    def test_a_known_status_causes_no_warning(self, caplog):
         for status in SyncJobStatus:
             parsed(Status=str(status))
         assert caplog.records == []
 
 
 class TestMessages:
-    def test_progress_tells_status_and_what_is_reported(self):
+    def test_progress_contains_the_status_and_the_reported_counts(self):
         assert job("SYNCING", documents_scanned=7, documents_failed=0).progress == "SYNCING (7 scanned, 0 failed)"
 
-    def test_progress_without_anything_reported_says_so(self):
+    def test_progress_says_that_nothing_is_reported(self):
         assert parsed().progress == "without a status (no documents reported)"
 
     def test_the_title_names_job_data_source_and_index(self):
@@ -257,7 +257,7 @@ class TestMessages:
             ),
         ],
     )
-    def test_the_error_is_what_the_service_said(self, fields, said):
+    def test_the_error_quotes_the_service(self, fields, said):
         assert job("FAILED", **fields).error == said
 
 
@@ -324,7 +324,7 @@ class TestAcceptance:
             ("INCOMPLETE", None, None, "only a status among SUCCEEDED is accepted"),
             ("FAILED", None, None, "only a status among SUCCEEDED is accepted"),
             ("INCOMPLETE", 7, 3, "7 failed documents, more than max_documents_failed=3"),
-            ("INCOMPLETE", None, 3, "without saying how many documents failed; max_documents_failed=3"),
+            ("INCOMPLETE", None, 3, "without a count of failed documents; max_documents_failed=3"),
         ],
     )
     def test_an_objection_names_the_status_and_what_would_have_accepted_the_job(self, status, failed, limit, hint):
@@ -333,7 +333,7 @@ class TestAcceptance:
         assert hint in objection
 
     @given(failed=st.integers(0, 10**6), limit=st.none() | st.integers(0, 10**6))
-    def test_the_tolerance_that_an_objection_asks_for_is_enough(self, failed, limit):
+    def test_the_max_documents_failed_that_an_objection_names_is_enough(self, failed, limit):
         incomplete = job("INCOMPLETE", documents_failed=failed)
         if Acceptance(max_documents_failed=limit).objection(incomplete):
             assert Acceptance(max_documents_failed=failed).objection(incomplete) is None
@@ -362,17 +362,17 @@ class TestAcceptance:
         objection = Acceptance.of(["SUCCEEDED", "ABORTED"], 3).objection(job("FAILED", documents_failed=1))
         assert objection == "ended FAILED; only a status among ABORTED, INCOMPLETE, SUCCEEDED is accepted"
 
-    def test_a_text_in_the_place_of_a_list_of_statuses_is_refused(self):
+    def test_a_text_instead_of_a_list_of_statuses_is_rejected(self):
         with pytest.raises(ValueError, match="must be a list or a tuple, got 'SUCCEEDED'"):
             Acceptance.of("SUCCEEDED")
 
     @pytest.mark.parametrize("limit", [-1, 1.5, "3", True])
-    def test_a_tolerance_that_is_no_count_is_refused(self, limit):
+    def test_an_invalid_max_documents_failed_is_rejected(self, limit):
         with pytest.raises(ValueError, match="max_documents_failed must be a whole number of 0 or more"):
             Acceptance(max_documents_failed=limit)
 
     @pytest.mark.parametrize("status", FINISHED)
-    def test_any_end_is_an_end(self, status):
+    def test_any_end_accepts_every_terminal_status(self, status):
         assert ANY_END.objection(job(status)) is None
 
 
@@ -395,7 +395,7 @@ class TestCounts:
     def test_the_documents_of_a_job_are_those_scanned(self):
         assert job("SUCCEEDED", documents_scanned=7, documents_added=3).documents_processed == 7
 
-    def test_where_these_are_not_reported_they_are_all_others(self):
+    def test_the_documents_of_a_job_are_all_other_counts_if_scanned_is_not_reported(self):
         counts = {"documents_added": 1, "documents_modified": 2, "documents_deleted": 4, "documents_failed": 8}
         assert job("SUCCEEDED", **counts).documents_processed == 15
         assert job("SUCCEEDED").documents_processed == 0
@@ -404,7 +404,7 @@ class TestCounts:
     def test_only_a_success_whole_or_in_part_has_updated_the_index(self, status):
         assert job(status).has_updated_index is (status in ("SUCCEEDED", "INCOMPLETE"))
 
-    def test_jobs_are_summed_up_with_statuses_that_are_not_known(self):
+    def test_totals_include_unknown_statuses(self):
         totals = sum_up([job("ERROR"), job("FAILED", documents_failed=2), job("FAILED", documents_failed=3)])
         assert (totals["jobs"], totals["documents_failed"], totals["documents_added"]) == (3, 5, 0)
         assert totals["statuses"] == {**dict.fromkeys(SyncJobStatus, 0), "FAILED": 2, "ERROR": 1}

@@ -1,4 +1,4 @@
-"""Waits for freshness and watchers share looks: over HTTP against the local Kendra, in virtual time."""
+"""Waits for freshness and watchers share polls: over HTTP against the local Kendra, in virtual time."""
 
 from __future__ import annotations
 
@@ -160,10 +160,10 @@ def test_200_watchers_and_1000_waits_on_50_data_sources_make_50_calls_per_interv
         watchers = [Watched(sources[number % 50], {}) for number in range(200)]
         waits = [wait(index_id, (ids[number % 50],)) for number in range(950)]
         waits += [wait(index_id, ids) for _ in range(49)] + [wait(index_id, None)]
-        for looks in (1, 2, 3):
-            await until(looks * 60 - 30)
+        for polls in (1, 2, 3):
+            await until(polls * 60 - 30)
             calls = Counter(call.parameters["Id"] for call in kendra.calls(LIST))
-            assert calls == dict.fromkeys(ids, looks)
+            assert calls == dict.fromkeys(ids, polls)
         for source in sources:
             source.show([begins(0, "new")])
         outcomes = await asyncio.gather(*(each.task for each in waits))
@@ -648,7 +648,9 @@ def poll_all(source: DataSource, *ids: str, seconds: float = 3600, **parameters:
 
 
 @pytest.mark.parametrize("is_listed", [True, False])
-def test_a_worker_stops_reading_at_its_deadline_and_says_what_gave_no_answer(custom_data_source, hang, is_listed):
+def test_a_worker_stops_reading_at_its_deadline_and_names_data_sources_without_a_response(
+    custom_data_source, hang, is_listed
+):
     hanging = another(custom_data_source)
     custom_data_source.show([begins(0, "good")])
     hang(hanging.data_source_id)

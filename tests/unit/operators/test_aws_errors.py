@@ -38,7 +38,7 @@ def run_on(source: DataSource, name: str, **arguments: Any) -> Any:
 
 
 @every_operator
-def test_a_refusal_says_what_was_asked_and_which_permission_it_takes(data_source, name):
+def test_a_permanent_error_names_the_request_and_the_permission_it_needs(data_source, name):
     data_source.kendra.inject(LIST, error="AccessDeniedException", message="not allowed")
     with pytest.raises(KendraRequestError, match="not allowed") as raised:
         run_on(data_source, name)
@@ -48,7 +48,7 @@ def test_a_refusal_says_what_was_asked_and_which_permission_it_takes(data_source
 
 
 @pytest.mark.parametrize(("name", "call"), [("start", "Start"), ("stop", "Stop")])
-def test_a_refusal_of_what_changes_something_names_its_permission(data_source, name, call):
+def test_a_denied_start_or_stop_names_its_permission(data_source, name, call):
     if name == "stop":
         data_source.start()
     data_source.kendra.inject(f"{call}DataSourceSyncJob", error="AccessDeniedException")
@@ -66,20 +66,20 @@ def failing_calls(error: Exception) -> Any:
     [NoCredentialsError(), EndpointConnectionError(endpoint_url="https://kendra")],
     ids=["credentials", "network"],
 )
-def test_an_error_that_may_pass_is_explained_and_retried_by_airflow(data_source, name, error):
+def test_a_transient_error_is_explained_and_retried_by_airflow(data_source, name, error):
     with failing_calls(error), pytest.raises(KendraError, match=str(error)[:20]) as raised:
         run_on(data_source, name)
     assert not isinstance(raised.value, AirflowFailException)
 
 
 @every_operator
-def test_an_error_of_the_configuration_is_explained_and_not_retried(data_source, name):
+def test_a_configuration_error_is_explained_and_not_retried(data_source, name):
     with failing_calls(NoRegionError()), pytest.raises(KendraRequestError, match="region"):
         run_on(data_source, name)
 
 
 @every_operator
-def test_an_identifier_that_cannot_be_one_is_refused_as_it_is(data_source, name):
+def test_an_invalid_identifier_is_rejected_with_its_own_error(data_source, name):
     task = TaskRun(lambda: OPERATORS[name](task_id=name, index_id="x", data_source_id="y"))
     with pytest.raises(ValueError, match="index_id"):
         task.run()

@@ -1,4 +1,4 @@
-"""A sync that was started is found again by a later try, and stopped only by who may: kills and time-outs."""
+"""A later try resumes the sync of a lost one, and only a kill or time-out of the task that owns a sync stops it."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ class TestLostTries:
         assert data_source.execution_ids()[0] == result["execution_id"]
 
     @pytest.mark.parametrize("policy", ["skip", "fail"])
-    def test_before_airflow_3_3_the_sync_of_a_lost_try_counts_as_anybodys(self, data_source, policy):
+    def test_before_airflow_3_3_the_sync_of_a_lost_try_is_treated_like_any_other(self, data_source, policy):
         task = Task(data_source, if_running=policy)
         loses_during_the_wait(task)
         with pytest.raises(Lost):
@@ -234,7 +234,7 @@ class TestLostTries:
         resumed.run()
         assert resumed.xcoms.pushed.keys() == undisturbed.xcoms.pushed.keys()
 
-    def test_a_sync_that_ended_well_while_nobody_waited_is_the_result(self, data_source):
+    def test_a_sync_that_succeeded_between_tries_is_the_result(self, data_source):
         task = Task(data_source)
         loses_during_the_wait(task)
         with pytest.raises(Lost):
@@ -245,7 +245,7 @@ class TestLostTries:
         assert result["status"] == "SUCCEEDED"
         assert task.syncs == (1 if IS_RESUMED else 2)
 
-    def test_a_sync_that_ended_badly_while_nobody_waited_is_started_anew(self, data_source):
+    def test_a_sync_that_failed_between_tries_is_started_anew(self, data_source):
         task = Task(data_source)
         loses_during_the_wait(task)
         with pytest.raises(Lost):
@@ -255,7 +255,7 @@ class TestLostTries:
         task.run()
         assert task.syncs == 2
 
-    def test_a_sync_that_is_not_waited_for_is_not_started_again_though_it_ended_badly(self, data_source):
+    def test_without_waiting_a_sync_that_failed_between_tries_is_not_started_again(self, data_source):
         task = Task(data_source, wait_for_completion=False)
         loses_with_the_answer(task)
         with pytest.raises(Lost):
@@ -282,7 +282,7 @@ class TestLostTries:
         first = task.run()["execution_id"]
         assert task.run()["execution_id"] != first
 
-    def test_a_failed_sync_retried_starts_anew(self, data_source, is_deferrable):
+    def test_a_retry_after_a_failed_sync_starts_anew(self, data_source, is_deferrable):
         task = Task(data_source, deferrable=is_deferrable)
         task.clock.at(50, lambda: data_source.finish("FAILED"))
         with pytest.raises(KendraSyncJobFailedError):
@@ -291,7 +291,7 @@ class TestLostTries:
         task.run()
         assert task.syncs == 2
 
-    def test_the_deadline_of_a_lost_try_goes_on(self, data_source, is_deferrable):
+    def test_a_resumed_try_keeps_the_deadline_of_the_lost_one(self, data_source, is_deferrable):
         task = Task(data_source, timeout=300)
         loses_during_the_wait(task)
         with pytest.raises(Lost):
@@ -303,7 +303,7 @@ class TestLostTries:
         deadline = 300 if IS_RESUMED else lost_at + 300
         assert deadline <= task.clock.elapsed < deadline + POLL_INTERVAL
 
-    def test_a_sync_started_anew_has_the_time_of_its_own_try(self, data_source):
+    def test_a_sync_started_anew_has_the_full_timeout_of_its_own_try(self, data_source):
         task = Task(data_source, timeout=300)
         loses_before_the_request(task)
         with pytest.raises(Lost):
@@ -339,7 +339,7 @@ class TestLostTries:
             with pytest.raises({"skip": AirflowSkipException, "fail": KendraSyncJobAlreadyRunningError}[policy]):
                 task.run()
 
-    def test_a_request_that_was_refused_leaves_nothing_to_be_taken_for_ours(self, data_source):
+    def test_after_a_refused_start_a_retry_treats_no_sync_as_ours(self, data_source):
         task = Task(data_source, if_running="fail")
         others = []
         task.before_request = lambda: others.append(data_source.start())
@@ -349,7 +349,7 @@ class TestLostTries:
         task.end_each()
         assert task.run()["execution_id"] not in others
 
-    def test_a_request_that_was_denied_leaves_nothing_to_be_taken_for_ours(self, data_source):
+    def test_after_a_denied_start_a_retry_treats_no_sync_as_ours(self, data_source):
         task = Task(data_source)
         data_source.kendra.inject(START, times=1, error="AccessDeniedException")
         with pytest.raises(Exception, match="AccessDenied"):
@@ -359,7 +359,7 @@ class TestLostTries:
         task.end_each()
         assert task.run()["execution_id"] != others
 
-    def test_a_wait_that_aws_refused_is_taken_up_again(self, data_source):
+    def test_a_wait_that_aws_denied_is_resumed_by_a_retry(self, data_source):
         task = Task(data_source)
         task.clock.at(70, lambda: data_source.kendra.inject(LIST, times=1, error="AccessDeniedException"))
         with pytest.raises(KendraRequestError):
@@ -387,7 +387,7 @@ def is_lost_in_the_wait(task: Task) -> None:
 
 @needs_store
 class TestOldMemory:
-    def test_says_which_data_source_it_is_about_and_since_when(self, data_source):
+    def test_names_its_data_source_and_its_time(self, data_source):
         task = Task(data_source, timeout=1000)
         is_lost_in_the_request(task)
         known = task.store.get("kendra_sync_job")
@@ -397,7 +397,7 @@ class TestOldMemory:
 
     @pytest.mark.parametrize("lost", [is_lost_in_the_request, is_lost_in_the_wait])
     @pytest.mark.parametrize("is_of_1_0_0", [False, True])
-    def test_a_sync_that_ended_is_no_result_days_later(self, data_source, lost, is_of_1_0_0, is_deferrable):
+    def test_a_sync_that_has_ended_is_not_returned_days_later(self, data_source, lost, is_of_1_0_0, is_deferrable):
         task = Task(data_source, deferrable=is_deferrable and lost is is_lost_in_the_request)
         lost(task)
         if is_of_1_0_0:
@@ -429,7 +429,7 @@ class TestOldMemory:
         with patch.object(Store, "get", side_effect=AssertionError), pytest.raises(TaskDeferred):
             task.execute()
 
-    def test_a_start_that_gave_up_does_not_return_days_later_what_others_did(self, data_source):
+    def test_a_start_that_gave_up_does_not_return_a_sync_of_others_days_later(self, data_source):
         task = Task(data_source)
         data_source.kendra.inject(START, error="InternalServerException")
         with pytest.raises(KendraError, match="could be started within 60 s"):
@@ -476,7 +476,7 @@ class TestOldMemory:
 
     @pytest.mark.parametrize("lost", [is_lost_in_the_request, is_lost_in_the_wait])
     @pytest.mark.parametrize("ends", ["before", "after"])
-    def test_the_sync_of_another_data_source_is_not_taken_for_this_ones(self, data_source, lost, ends):
+    def test_memory_about_another_data_source_is_ignored(self, data_source, lost, ends):
         """A Variable, or what the task is mapped over, has changed between two tries."""
         other = replace(data_source, data_source_id=data_source.kendra.create_s3_data_source(
             data_source.index_id, "documents", name="other"
@@ -493,7 +493,7 @@ class TestOldMemory:
         assert task.run()["execution_id"] == other.execution_ids()[0]
         assert len(other.execution_ids()) == 2
 
-    def test_a_wait_that_ended_since_the_sync_was_not_listed_is_taken_up_again(self, data_source):
+    def test_a_wait_that_failed_as_not_found_is_resumed_by_a_retry(self, data_source):
         task = Task(data_source)
         with (
             patch.object(KendraSyncJobsHook, "_iter_pages", lambda *_, **__: iter([Page([], is_last=True)])),
@@ -541,7 +541,7 @@ class TestBatches:
 
     @needs_store
     @pytest.mark.parametrize("policy", ["wait", "attach", "skip", "fail"])
-    def test_one_of_its_own_that_is_open_is_handed_on_by_a_retry(self, source, policy, is_deferrable):
+    def test_a_retry_returns_its_own_open_batch(self, source, policy, is_deferrable):
         task = Task(source, wait_for_completion=False, if_running=policy, deferrable=is_deferrable)
         first = task.run()  # and the worker is lost before Airflow hears of it
         again = task.run()
@@ -550,7 +550,7 @@ class TestBatches:
         assert not task.deferrals
 
     @needs_store
-    def test_one_of_its_own_that_is_still_open_days_later_is_handed_on(self, source):
+    def test_an_own_batch_that_is_still_open_is_returned_days_later(self, source):
         task = Task(source, wait_for_completion=False)
         first = task.run()
         task.clock.move_to(3 * DAYS)
@@ -558,7 +558,7 @@ class TestBatches:
 
     @pytest.mark.parametrize("loses", [None, loses_with_the_answer])
     @pytest.mark.parametrize("status", ["SUCCEEDED", "INCOMPLETE", "ABORTED", "FAILED"])
-    def test_one_that_is_over_is_not_handed_on(self, source, loses, status):
+    def test_a_batch_that_has_ended_is_not_returned(self, source, loses, status):
         task = Task(source, wait_for_completion=False, if_running="fail")
         if loses is None:
             task.run()
@@ -571,7 +571,7 @@ class TestBatches:
 
     @pytest.mark.parametrize("loses", [None, loses_with_the_answer])
     @pytest.mark.parametrize("policy", ["wait", "attach"])
-    def test_one_that_is_being_indexed_is_waited_out(self, source, loses, policy, is_deferrable):
+    def test_a_batch_that_is_being_indexed_is_waited_out(self, source, loses, policy, is_deferrable):
         task = Task(source, wait_for_completion=False, if_running=policy, deferrable=is_deferrable)
         if loses is None:
             task.run()
@@ -585,7 +585,7 @@ class TestBatches:
         assert task.syncs == 2
         assert 100 <= task.clock.elapsed < 100 + POLL_INTERVAL
 
-    def test_one_of_others_is_waited_out_and_the_log_says_what_ends_it(self, source, is_deferrable):
+    def test_a_batch_of_others_is_waited_out_and_the_log_says_what_ends_it(self, source, is_deferrable):
         source.start()
         task = Task(source, wait_for_completion=False, timeout=100, deferrable=is_deferrable)
         said = listen(task)
@@ -594,7 +594,7 @@ class TestBatches:
         assert any("CUSTOM: its sync ends only when someone stops it" in line for line in said)
         assert task.syncs == 1
 
-    def test_one_of_others_that_is_being_indexed_ends_by_itself(self, source, is_deferrable):
+    def test_a_batch_of_others_that_is_being_indexed_ends_by_itself(self, source, is_deferrable):
         source.start()
         source.show([listed("theirs", "SYNCING_INDEXING")])
         task = Task(source, wait_for_completion=False, timeout=100, deferrable=is_deferrable)
@@ -604,7 +604,7 @@ class TestBatches:
         assert "someone stops" not in " ".join([*said, str(raised.value)])
 
     @needs_store
-    def test_of_an_unknown_type_is_handed_on_only_while_it_is_open(self, source):
+    def test_a_sync_of_an_unknown_type_is_returned_only_while_it_is_open(self, source):
         source.kendra.inject("DescribeDataSource", error="AccessDeniedException")
         task = Task(source, wait_for_completion=False)
         first = task.run()
@@ -612,7 +612,7 @@ class TestBatches:
         source.finish()
         assert task.run()["execution_id"] != first["execution_id"]
 
-    def test_a_sync_that_ends_by_itself_is_started_anew_once_it_was_handed_on(self, data_source):
+    def test_a_sync_that_is_no_batch_is_started_anew_after_it_was_returned(self, data_source):
         task = Task(data_source, wait_for_completion=False)
         first = task.run()
         data_source.finish()
@@ -641,9 +641,7 @@ class TestDeferralIsPossible:
         ids=["a function", "a timedelta", "a set", "no number", "a key that is no text"],
     )  # fmt: skip
     @pytest.mark.parametrize("waits", [True, False])
-    def test_what_the_trigger_could_not_be_given_is_refused_before_anything_is_started(
-        self, data_source, config, waits
-    ):
+    def test_arguments_that_cannot_be_serialized_are_rejected_before_the_start(self, data_source, config, waits):
         calls = data_source.kendra.call_count()
         operator = KendraStartSyncJobOperator(
             task_id="start", botocore_config=config, deferrable=True, wait_for_completion=waits, **data_source.as_kwargs
@@ -665,7 +663,7 @@ class TestDeferralIsPossible:
         for deferred in task.deferrals:
             assert deferred.trigger.serialize()[1]["verify"] == str(bundle)
 
-    def test_nothing_travels_beside_the_trigger(self, data_source):
+    def test_all_state_is_stored_in_the_trigger(self, data_source):
         data_source.start()
         task = Task(data_source, deferrable=True)
         task.end_each()
@@ -679,26 +677,26 @@ class TestStoreFailures:
     def fail() -> None:
         raise RuntimeError("the store does not answer")
 
-    def test_nothing_is_started_that_could_not_be_found_again(self, data_source):
+    def test_a_start_that_cannot_be_stored_is_not_sent(self, data_source):
         task = Task(data_source)
         task.store.happenings["before set 1"] = self.fail
         with pytest.raises(RuntimeError, match="does not answer"):
             task.run()
         assert task.syncs == 0
 
-    def test_a_sync_that_was_started_is_not_lost_with_the_store(self, data_source):
+    def test_a_store_failure_after_the_start_does_not_fail_the_task(self, data_source):
         task = Task(data_source)
         task.end_each()
         task.store.happenings["before set 2"] = self.fail
         assert [task.run()["execution_id"]] == data_source.execution_ids()
 
-    def test_a_result_is_not_lost_with_the_store(self, data_source):
+    def test_a_store_failure_at_the_end_does_not_lose_the_result(self, data_source):
         task = Task(data_source)
         task.end_each()
         task.store.happenings["before delete 1"] = self.fail
         assert task.run()["status"] == "SUCCEEDED"
 
-    def test_without_a_store_the_task_works_all_the_same(self, data_source):
+    def test_the_task_works_without_a_store(self, data_source):
         task = Task(data_source)
         task.end_each()
         with task.clock.in_place():
@@ -707,7 +705,7 @@ class TestStoreFailures:
 
 
 class TestKillOnAWorker:
-    def test_the_client_that_stops_the_sync_costs_no_look_up_of_the_connection(self, data_source, monkeypatch):
+    def test_the_client_for_the_stop_needs_no_connection_look_up(self, data_source, monkeypatch):
         look_ups = []
         look_up = KendraSyncJobsHook._look_up_connection
 
@@ -756,43 +754,43 @@ class TestKillOnAWorker:
         self.kill_in_the_wait(task)
         assert task.stops == 1
 
-    def test_does_not_stop_a_sync_that_was_attached_to(self, data_source):
+    def test_does_not_stop_an_adopted_sync(self, data_source):
         data_source.start()
         task = Task(data_source, if_running="attach")
         self.kill_in_the_wait(task)
         assert task.stops == 0
 
-    def test_does_not_stop_a_sync_that_only_seems_to_be_ours(self, data_source):
+    def test_does_not_stop_a_sync_that_may_not_be_ours(self, data_source):
         data_source.kendra.inject(START, times=1, reset="after")
         task = Task(data_source)
         self.kill_in_the_wait(task)
         assert (task.syncs, task.stops) == (1, 0)
 
-    def test_does_not_stop_a_sync_that_is_in_the_way(self, data_source):
+    def test_does_not_stop_a_sync_that_is_waited_out(self, data_source):
         data_source.start()
         task = Task(data_source)
         self.kill_in_the_wait(task)
         assert task.stops == 0
 
-    def test_does_not_stop_where_the_type_of_the_data_source_is_not_known(self, data_source):
+    def test_does_not_stop_if_the_type_of_the_data_source_is_unknown(self, data_source):
         data_source.kendra.inject("DescribeDataSource", error="AccessDeniedException")
         task = Task(data_source)
         self.kill_in_the_wait(task)
         assert task.stops == 0
 
     @pytest.mark.parametrize("fault", [{"body": "not-json"}, {"body": "truncated"}, {"body": "empty"}], ids=str)
-    def test_does_not_stop_where_the_type_of_the_data_source_could_not_be_read(self, data_source, fault):
+    def test_does_not_stop_if_the_type_of_the_data_source_could_not_be_read(self, data_source, fault):
         data_source.kendra.inject("DescribeDataSource", **fault)
         task = Task(data_source)
         self.kill_in_the_wait(task)
         assert (task.syncs, task.stops) == (1, 0)
 
-    def test_does_not_stop_if_told_not_to(self, data_source):
+    def test_does_not_stop_without_stop_on_kill(self, data_source):
         task = Task(data_source, stop_on_kill=False)
         self.kill_in_the_wait(task)
         assert task.stops == 0
 
-    def test_does_not_stop_what_others_started_since_ours_ended(self, data_source):
+    def test_does_not_stop_a_sync_that_others_started_after_ours(self, data_source):
         task = Task(data_source)
         task.clock.at(65, data_source.finish)
         task.clock.at(66, data_source.start)
@@ -801,7 +799,7 @@ class TestKillOnAWorker:
 
     @needs_store
     @pytest.mark.parametrize("kept", [None, {"execution_id": "another"}], ids=["nothing", "another sync"])
-    def test_does_not_stop_what_another_try_has_taken_over(self, data_source, kept):
+    def test_does_not_stop_a_sync_that_another_try_has_adopted(self, data_source, kept):
         """Airflow keeps what a task knows by the id of its latest try, so that this one finds it no more."""
         task = Task(data_source)
         task.clock.at(70, lambda: setattr(task.store, "get", lambda *_: kept))
@@ -812,7 +810,7 @@ class TestKillOnAWorker:
         assert (task.syncs, task.stops) == (1, 0)
 
     @needs_store
-    def test_does_not_stop_what_it_cannot_find_out_about(self, data_source):
+    def test_does_not_stop_if_the_store_cannot_be_read(self, data_source):
         task = Task(data_source)
 
         def fail(*_: object) -> None:
@@ -847,7 +845,7 @@ class TestKillOnAWorker:
 
     @pytest.mark.parametrize("when", ["before set 2", "after set 2"])
     @needs_store
-    def test_while_the_sync_is_kept_stops_it(self, data_source, is_deferrable, when):
+    def test_while_the_sync_is_stored_stops_it(self, data_source, is_deferrable, when):
         """The interrupted code holds the lock of Airflow's messages: nothing is asked."""
         task = Task(data_source, deferrable=is_deferrable)
 
@@ -861,7 +859,7 @@ class TestKillOnAWorker:
             task.execute()
         assert (task.syncs, task.stops) == (1, 1)
 
-    def test_while_the_links_are_shown_stops_the_sync(self, data_source, is_deferrable):
+    def test_while_the_links_are_stored_stops_the_sync(self, data_source, is_deferrable):
         task = Task(data_source, deferrable=is_deferrable)
         kills = iter([task.kill])
         task.clock.at(10, task.lose)
@@ -905,7 +903,7 @@ class TestKillOnAWorker:
         assert (task.syncs, task.stops) == (1, 1)
 
     @needs_store
-    def test_while_the_start_is_noted_prevents_it_and_leaves_nothing_in_doubt(self, data_source):
+    def test_while_the_start_is_stored_prevents_it_and_leaves_nothing_in_doubt(self, data_source):
         task = Task(data_source)
         task.store.happenings["after set 1"] = task.kill
         with pytest.raises(KendraError, match="killed before it started"):
@@ -914,7 +912,7 @@ class TestKillOnAWorker:
         assert not task.store.kept
 
     @needs_store
-    def test_is_told_to_the_retry_that_waits_for_the_end_of_the_sync(self, data_source):
+    def test_is_stored_for_the_retry_which_waits_for_the_end_of_the_sync(self, data_source):
         """The sync is listed as running for a while after it was told to stop."""
         task = Task(data_source)
         with patch.object(KendraSyncJobsHook, "stop_sync_job", lambda *_: None):
@@ -924,7 +922,7 @@ class TestKillOnAWorker:
         assert task.run()["execution_id"] == data_source.execution_ids()[0]
         assert task.syncs == 2
 
-    def test_while_others_are_in_the_way_prevents_the_start(self, data_source):
+    def test_while_another_sync_is_waited_out_prevents_the_start(self, data_source):
         data_source.start()
         task = Task(data_source)
         task.clock.at(70, task.kill)
@@ -933,7 +931,7 @@ class TestKillOnAWorker:
             task.run()
         assert task.syncs == 1
 
-    def test_looks_no_connection_up(self, data_source):
+    def test_looks_up_no_connection(self, data_source):
         task = Task(data_source)
 
         def kill_without_connections() -> None:
@@ -946,24 +944,24 @@ class TestKillOnAWorker:
             task.run()
         assert task.stops == 1
 
-    def test_comes_to_an_end_though_aws_does_not_answer(self, data_source):
+    def test_ends_in_time_though_aws_does_not_respond(self, data_source):
         task = Task(data_source)
         answers = threading.Event()
         with (
-            patch("airflow_provider_kendra.operators.kendra._KILL_PATIENCE", 0.01),
+            patch("airflow_provider_kendra.operators.kendra._KILL_TIMEOUT", 0.01),
             patch.object(KendraSyncJobsHook, "_stop_sync_job_if_running", lambda *_, **__: answers.wait()),
         ):
             self.kill_in_the_wait(task)
             answers.set()
 
-    def test_that_cannot_stop_the_sync_does_not_disturb_the_end(self, data_source):
+    def test_a_failed_stop_does_not_hide_the_kill(self, data_source):
         data_source.kendra.inject(STOP, error="AccessDeniedException")
         task = Task(data_source)
         task.clock.at(70, task.kill)
         task.clock.at(80, data_source.finish)
         assert task.run()["status"] == "SUCCEEDED"
 
-    def test_sends_the_stop_before_airflow_kills_for_good(self, data_source):
+    def test_sends_the_stop_before_airflow_sends_sigkill(self, data_source):
         """5 seconds after a SIGTERM on Airflow 3, 60 on Airflow 2: to connect, read the history, and send the stop."""
         hook = KendraSyncJobsHook()
         hook._use_short_timeouts()
@@ -987,13 +985,13 @@ class TestKillWhileDeferred:
             Task(data_source, deferrable=True, **arguments).execute()
         assert deferred.value.trigger.stop_on_kill is may_stop
 
-    def test_the_trigger_may_not_stop_what_is_in_the_way(self, data_source):
+    def test_the_trigger_may_not_stop_a_sync_that_is_waited_out(self, data_source):
         data_source.start()
         with pytest.raises(TaskDeferred) as deferred:
             Task(data_source, deferrable=True).execute()
         assert deferred.value.trigger.stop_on_kill is False
 
-    def test_the_trigger_may_not_stop_a_sync_of_a_type_that_is_not_known(self, data_source):
+    def test_the_trigger_may_not_stop_a_sync_of_an_unknown_type(self, data_source):
         data_source.kendra.inject("DescribeDataSource", error="AccessDeniedException")
         with pytest.raises(TaskDeferred) as deferred:
             Task(data_source, deferrable=True).execute()
@@ -1010,14 +1008,14 @@ class TestTimeOut:
         assert task.stops == stops
         assert 100 <= task.clock.elapsed < 100 + POLL_INTERVAL
 
-    def test_does_not_stop_where_the_type_of_the_data_source_is_not_known(self, data_source, is_deferrable):
+    def test_does_not_stop_if_the_type_of_the_data_source_is_unknown(self, data_source, is_deferrable):
         data_source.kendra.inject("DescribeDataSource", error="AccessDeniedException")
         task = Task(data_source, timeout=100, deferrable=is_deferrable)
         with pytest.raises(KendraSyncJobTimeoutError):
             task.run()
         assert task.stops == 0
 
-    def test_is_told_though_the_sync_could_not_be_stopped(self, data_source, is_deferrable):
+    def test_is_raised_even_if_the_sync_could_not_be_stopped(self, data_source, is_deferrable):
         data_source.kendra.inject(STOP, error="AccessDeniedException")
         task = Task(data_source, timeout=100, deferrable=is_deferrable)
         with pytest.raises(KendraSyncJobTimeoutError):
@@ -1025,7 +1023,7 @@ class TestTimeOut:
 
     @needs_store
     @pytest.mark.parametrize("if_running", ["wait", "skip", "fail"])
-    def test_that_could_not_stop_the_sync_lets_a_retry_take_it_on(self, data_source, is_deferrable, if_running):
+    def test_after_a_failed_stop_lets_a_retry_adopt_the_sync(self, data_source, is_deferrable, if_running):
         data_source.kendra.inject(STOP, error="AccessDeniedException")
         task = Task(data_source, timeout=100, deferrable=is_deferrable, if_running=if_running)
         with pytest.raises(KendraSyncJobTimeoutError):
@@ -1063,7 +1061,7 @@ class TestExecutionTimeoutWhileDeferred:
         assert minutes * 60 - left <= task.clock.elapsed < minutes * 60 - left + POLL_INTERVAL
 
     @pytest.mark.skipif(AIRFLOW_V_3_0_PLUS, reason="Airflow 3 does not enforce it while a task is deferred")
-    def test_on_airflow_2_an_earlier_timeout_is_not_put_down_to_it(self, data_source):
+    def test_on_airflow_2_it_is_not_named_if_timeout_comes_first(self, data_source):
         task = self.task(data_source, timedelta(hours=1), timeout=100)
         with pytest.raises(KendraSyncJobTimeoutError) as raised:
             task.run()
@@ -1071,7 +1069,7 @@ class TestExecutionTimeoutWhileDeferred:
         assert 100 <= task.clock.elapsed < 100 + POLL_INTERVAL
 
     @pytest.mark.skipif(AIRFLOW_V_3_0_PLUS, reason="Airflow 3 does not enforce it while a task is deferred")
-    def test_on_airflow_2_it_also_ends_the_wait_for_a_sync_that_is_in_the_way(self, data_source):
+    def test_on_airflow_2_it_also_ends_the_wait_for_another_sync(self, data_source):
         data_source.start()
         task = self.task(data_source, timedelta(minutes=5), timeout=600)
         with pytest.raises(KendraSyncJobTimeoutError, match="execution_timeout"):

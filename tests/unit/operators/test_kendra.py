@@ -116,13 +116,13 @@ class TestStart:
         assert clock.seconds == 120
         assert json.loads(json.dumps(record)) == record
 
-    def test_the_sync_is_looked_at_as_often_as_is_asked_for(self, make, data_source, clock, context):
+    def test_the_sync_is_polled_at_the_poll_interval(self, make, data_source, clock, context):
         clock.plan = [lambda: None, data_source.finish]
         make(poll_interval=7).execute(context)
         assert clock.seconds == 14
 
     @pytest.mark.parametrize("status", ["FAILED", "ABORTED", "INCOMPLETE"])
-    def test_a_sync_that_did_not_succeed_fails_the_task_with_the_job_and_what_kendra_says(
+    def test_a_sync_that_did_not_succeed_fails_the_task_with_the_job_and_kendras_error(
         self, make, data_source, clock, context, status
     ):
         clock.plan = [lambda: data_source.finish(status, error_code="InternalError", error_message="It broke.")]
@@ -152,7 +152,7 @@ class TestStart:
             make(max_documents_failed=3).execute(context)
 
     @pytest.mark.parametrize("timeout", [600, timedelta(minutes=10)])
-    def test_a_sync_that_takes_too_long_is_told_as_last_seen(self, make, data_source, clock, context, timeout):
+    def test_a_time_out_reports_the_last_known_state(self, make, data_source, clock, context, timeout):
         clock.plan = [lambda: data_source.kendra.advance(*data_source.ids)]
         with pytest.raises(KendraSyncJobTimeoutError, match=r"SYNCING_INDEXING.*Raise timeout") as caught:
             make(timeout=timeout).execute(context)
@@ -160,12 +160,12 @@ class TestStart:
         assert [caught.value.job.execution_id] == data_source.execution_ids()
         assert clock.seconds == 600
 
-    def test_the_last_look_is_at_the_time_out_and_not_after_it(self, make, data_source, clock, context):
+    def test_the_last_poll_is_at_the_time_out_and_not_after_it(self, make, data_source, clock, context):
         clock.plan = [lambda: None, data_source.finish]
         assert make(timeout=100, poll_interval=60).execute(context)["status"] == "SUCCEEDED"
         assert clock.seconds == 100
 
-    def test_trouble_on_the_way_does_not_fail_the_wait(self, make, data_source, clock, context):
+    def test_transient_errors_do_not_fail_the_wait(self, make, data_source, clock, context):
         clock.plan = [
             lambda: data_source.kendra.inject(LIST, times=2, error="ThrottlingException"),
             lambda: data_source.kendra.inject(LIST, times=1, status=503),
@@ -195,7 +195,7 @@ class TestStart:
         assert (record["status"], record["end_time"], clock.seconds) == ("SYNCING", None, 0)
         assert record["start_time"] is not None
 
-    def test_without_waiting_the_execution_id_is_there_before_the_job_is_listed(self, make, data_source, context):
+    def test_without_waiting_the_execution_id_is_returned_before_the_job_is_listed(self, make, data_source, context):
         data_source.kendra.set_listing_delay(1)
         record = make(wait_for_completion=False).execute(context)
         data_source.execution_ids()
@@ -213,7 +213,7 @@ class TestStart:
         record = make(custom_data_source, wait_for_completion=False).execute(context)
         assert [record["execution_id"]] == custom_data_source.execution_ids()
 
-    def test_who_may_not_describe_the_data_source_may_start_it(self, make, data_source, clock, context):
+    def test_a_start_needs_no_permission_to_describe_the_data_source(self, make, data_source, clock, context):
         data_source.kendra.inject("DescribeDataSource", error="AccessDeniedException")
         clock.plan = [data_source.finish]
         assert make().execute(context)["status"] == "SUCCEEDED"
@@ -223,7 +223,7 @@ class TestStart:
         clock.plan = [lambda: None, lambda: None, data_source.finish]
         assert make(poll_interval=30).execute(context)["status"] == "SUCCEEDED"
 
-    def test_a_sync_that_is_never_listed_is_told_after_two_minutes(self, make, data_source, clock, context):
+    def test_a_sync_that_is_never_listed_fails_after_two_minutes(self, make, data_source, clock, context):
         data_source.show([])
         with pytest.raises(KendraSyncJobNotFoundError):
             make().execute(context)
@@ -274,7 +274,7 @@ class TestStart:
         KendraStartSyncJobOperator(task_id="start", **IDS, wait_for_completion=False, outlets=outlets)
 
     @pytest.mark.parametrize("limit", [-1, "3", 1.5])
-    def test_a_tolerance_that_is_no_count_is_refused_at_once(self, limit):
+    def test_an_invalid_max_documents_failed_is_rejected_at_once(self, limit):
         with pytest.raises(ValueError, match="max_documents_failed must be a whole number"):
             KendraStartSyncJobOperator(task_id="start", **IDS, max_documents_failed=limit)
 
@@ -318,9 +318,7 @@ class TestMetrics:
         assert caught.value.job.execution_id == "e"
         assert not isinstance(caught.value, AirflowFailException)
 
-    def test_nobody_is_told_to_wait_for_a_job_that_will_not_finish_since_a_newer_one_has_started(
-        self, make, data_source, context
-    ):
+    def test_the_error_does_not_advise_to_wait_for_a_superseded_job(self, make, data_source, context):
         data_source.show(
             [listed("newer", "SYNCING"), listed("e", "SYNCING", StartTime=NEWEST_START - timedelta(days=1))]
         )
@@ -334,7 +332,7 @@ class TestMetrics:
         with pytest.raises(KendraSyncJobNotFoundError, match="has no finished sync job yet"):
             make().execute(context)
 
-    def test_a_job_that_is_not_there_is_an_error(self, make, data_source, context):
+    def test_a_missing_job_is_an_error(self, make, data_source, context):
         data_source.show([finished()])
         with pytest.raises(KendraSyncJobNotFoundError, match="has no sync job other"):
             make(execution_id="other").execute(context)
@@ -371,7 +369,7 @@ class TestMetrics:
                 "SUCCEEDED",
                 {},
                 {"max_documents_failed": 3},
-                "documents failed are not reported (max_documents_failed=3)",
+                "failed documents are not reported (max_documents_failed=3)",
             ),
             (
                 "SUCCEEDED",
@@ -395,7 +393,7 @@ class TestMetrics:
                 "SUCCEEDED",
                 {"scanned": 4},
                 {"max_failed_ratio": 0.25},
-                "documents failed are not reported (max_failed_ratio=0.25)",
+                "failed documents are not reported (max_failed_ratio=0.25)",
             ),
             (
                 "SUCCEEDED",
@@ -413,7 +411,7 @@ class TestMetrics:
                 "SUCCEEDED",
                 {"added": 6},
                 {"min_documents_scanned": 7},
-                "documents scanned are not reported (min_documents_scanned=7); Kendra never reports them for CUSTOM "
+                "scanned documents are not reported (min_documents_scanned=7); Kendra never reports them for CUSTOM "
                 "data sources",
             ),
             ("FAILED", {"failed": 0}, {"max_documents_failed": 3}, "it ended FAILED"),
@@ -440,7 +438,7 @@ class TestMetrics:
         assert len(caught.value.violations) == 4
         assert "; ".join(caught.value.violations) in str(caught.value)
 
-    def test_what_kendra_says_of_the_job_is_in_the_error(self, make, data_source, context):
+    def test_the_error_quotes_kendras_error(self, make, data_source, context):
         data_source.show([listed("e", "FAILED", ErrorCode="InternalError", ErrorMessage="It broke.")])
         with pytest.raises(KendraSyncJobMetricsError, match=r"Kendra says: InternalError: It broke\."):
             make(max_documents_failed=3).execute(context)
@@ -488,7 +486,7 @@ class TestMetrics:
         ],
         ids=str,
     )
-    def test_a_threshold_that_is_none_is_refused_at_once(self, wrong):
+    def test_an_invalid_threshold_is_rejected_at_once(self, wrong):
         with pytest.raises(ValueError, match=f"metrics: {next(iter(wrong))} must be a number of 0 or more"):
             KendraSyncJobMetricsOperator(task_id="metrics", **IDS, **wrong)
 
@@ -535,7 +533,7 @@ class TestList:
         [(1001, {}, 1), (1000, {}, 0), (1001, {"limit": 1001}, 0)],
         ids=["more than 1,000", "1,000", "as many as asked for"],
     )
-    def test_more_than_1000_jobs_that_nobody_asked_for_are_warned_of(
+    def test_more_than_1000_jobs_without_a_limit_cause_a_warning(
         self, make, data_source, context, monkeypatch, jobs, filters, warnings
     ):
         one = SyncJob(**data_source.as_kwargs, execution_id="one", status="SUCCEEDED")
@@ -604,7 +602,7 @@ class TestList:
         ],
         ids=str,
     )
-    def test_a_value_that_cannot_be_one_is_refused_before_any_call(self, data_source, context, wrong, message):
+    def test_an_invalid_value_is_rejected_before_any_call(self, data_source, context, wrong, message):
         operator = KendraListSyncJobsOperator(task_id="list", **data_source.as_kwargs | wrong)
         with pytest.raises(ValueError, match=message):
             operator.execute(context)
@@ -634,7 +632,7 @@ class TestTemplates:
         assert {name: getattr(task, name) for name in fields} == rendered
 
 
-def test_the_calls_go_where_the_aws_parameters_say(data_source, context, monkeypatch):
+def test_the_calls_use_the_aws_parameters(data_source, context, monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_OTHER", data_source.kendra.connection_json)
     monkeypatch.setenv(
         "AIRFLOW_CONN_AWS_DEFAULT", "aws://x:x@/?region_name=eu-west-1&endpoint_url=http%3A%2F%2F127.0.0.1%3A9"

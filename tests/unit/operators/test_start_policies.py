@@ -1,4 +1,4 @@
-"""What a start does about a sync that is running already: every policy, in both modes, in every situation."""
+"""What a start does if a sync is already running: every policy, in both modes, in every situation."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def sources(data_source: DataSource, custom_data_source: DataSource) -> dict[str
 
 
 @pytest.mark.parametrize(("data_source_type", "situation", "policy", "expected"), ROWS)
-def test_a_start_meets_a_running_sync_as_told(
+def test_the_policy_decides_what_a_start_does_about_a_running_sync(
     data_source_type: str,
     situation: Situation,
     policy: str,
@@ -199,16 +199,16 @@ def task_on(source: DataSource, *, waits: bool = True, **arguments: Any) -> Task
     )
 
 
-def test_what_is_in_use_but_not_listed_is_asked_again_for_a_minute(data_source: DataSource):
+def test_a_start_refused_without_a_listed_sync_is_retried_for_a_minute(data_source: DataSource):
     task = task_on(data_source, if_running="wait")
     in_use_but_not_listed(Scene(data_source, task.clock))
-    with pytest.raises(KendraSyncJobAlreadyRunningError, match="showed nothing running for 60 s"):
+    with pytest.raises(KendraSyncJobAlreadyRunningError, match="no running sync was listed for 60 s"):
         task.run()
     assert START_GRACE <= task.clock.elapsed <= START_GRACE + 2 * PAUSE
     assert data_source.kendra.call_count(START) == START_GRACE / PAUSE + 1
 
 
-def test_what_is_in_use_and_listed_late_is_waited_out(data_source: DataSource):
+def test_a_running_sync_that_is_listed_late_is_waited_out(data_source: DataSource):
     task = task_on(data_source, if_running="wait")
     scene = Scene(data_source, task.clock)
     data_source.kendra.set_listing_delay(3)
@@ -218,7 +218,7 @@ def test_what_is_in_use_and_listed_late_is_waited_out(data_source: DataSource):
     assert scene.ours == 1
 
 
-def test_a_refusal_that_cannot_be_read_is_settled_by_the_history(data_source: DataSource, is_deferrable: bool):
+def test_after_a_malformed_refusal_the_history_decides(data_source: DataSource, is_deferrable: bool):
     task = task_on(data_source, if_running="attach", deferrable=is_deferrable)
     scene = Scene(data_source, task.clock)
     data_source.kendra.set_listing_delay(1)
@@ -260,7 +260,7 @@ def test_a_sync_that_is_being_stopped_is_waited_out(data_source: DataSource, pol
     assert len(data_source.execution_ids()) == 2
 
 
-def test_somebody_elses_sync_is_never_stopped_by_a_time_out(data_source: DataSource, is_deferrable: bool):
+def test_a_time_out_never_stops_the_sync_of_others(data_source: DataSource, is_deferrable: bool):
     task = task_on(data_source, if_running="attach", deferrable=is_deferrable)
     data_source.start()
     with pytest.raises(KendraSyncJobTimeoutError):
@@ -268,9 +268,7 @@ def test_somebody_elses_sync_is_never_stopped_by_a_time_out(data_source: DataSou
     assert data_source.kendra.call_count("StopDataSourceSyncJob") == 0
 
 
-def test_the_log_says_which_sync_is_in_the_way_since_when_and_how_far_it_is(
-    local_kendra: LocalKendra, data_source: DataSource
-):
+def test_the_log_names_the_other_sync_its_start_and_its_progress(local_kendra: LocalKendra, data_source: DataSource):
     said: list[str] = []
 
     class Operator(KendraStartSyncJobOperator):
@@ -283,7 +281,7 @@ def test_the_log_says_which_sync_is_in_the_way_since_when_and_how_far_it_is(
     running(scene)
     scene.end_ours()
     task.run()
-    [line] = [line for line in said if "in the way" in line]
+    [line] = [line for line in said if "Another sync is running" in line]
     client = data_source.client
     history = client.list_data_source_sync_jobs(IndexId=data_source.index_id, Id=data_source.data_source_id)["History"]
     assert scene.others[0] in line

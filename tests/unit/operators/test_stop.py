@@ -1,4 +1,4 @@
-"""Stopping the sync that runs, on a worker and deferred."""
+"""Stopping the running sync, on a worker and deferred."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class TestOnlyThatOne:
         assert stops(data_source) == 0
         assert status_of(data_source) == "SYNCING"
 
-    def test_is_looked_for_a_little_longer_since_it_may_not_be_listed_yet(self, data_source):
+    def test_is_searched_for_a_while_since_it_may_not_be_listed_yet(self, data_source):
         data_source.kendra.set_listing_delay(4)
         execution_id = data_source.start()
         task = stop_on(data_source, execution_id=execution_id, wait_for_completion=False)
@@ -289,7 +289,7 @@ class TestTheRequest:
         with pytest.raises(KendraRequestError, match="scheduled"):
             stop_on(data_source).run()
 
-    def test_goes_out_once_for_each_reading_of_the_history(self, data_source):
+    def test_is_sent_once_for_each_read_of_the_history(self, data_source):
         """botocore would repeat it unseen, and stop what has begun meanwhile."""
         data_source.start()
         data_source.kendra.inject(STOP, times=1, error="InternalServerException")
@@ -402,7 +402,7 @@ class TestRetryWithMemory:
         task.retry()
         assert task.run()["execution_id"] == second
 
-    def test_nothing_is_stopped_that_could_not_be_remembered(self, data_source):
+    def test_a_stop_that_cannot_be_stored_is_not_sent(self, data_source):
         data_source.start()
         task = StopRun(data_source)
         failing = patch.object(Store, "set", side_effect=RuntimeError("the store does not answer"))
@@ -410,7 +410,7 @@ class TestRetryWithMemory:
             task.run()
         assert stops(data_source) == 0
 
-    def test_a_result_is_kept_though_the_store_does_not_answer_any_more(self, data_source):
+    def test_a_store_failure_at_the_end_does_not_lose_the_result(self, data_source):
         data_source.start()
         task = StopRun(data_source, wait_for_completion=False)
         with patch.object(Store, "delete", side_effect=RuntimeError("the store does not answer")):
@@ -473,14 +473,14 @@ class TestRetryWithoutMemory:
         assert task.run()["execution_id"] == execution_id
         assert stops(data_source) == 1
 
-    def test_stops_the_only_sync_that_an_earlier_try_can_have_meant(self, data_source):
+    def test_stops_the_only_sync_that_an_earlier_try_can_have_stopped(self, data_source):
         execution_id = data_source.start()
         task = StopRun(data_source, has_store=False, wait_for_completion=False)
         task.retry()
         assert task.run()["execution_id"] == execution_id
         assert stops(data_source) == 1
 
-    def test_given_the_id_stops_it_in_any_try(self, data_source):
+    def test_with_execution_id_stops_that_sync_in_any_try(self, data_source):
         data_source.start()
         data_source.finish()
         execution_id = data_source.start()
@@ -497,7 +497,7 @@ class TestRetryWithoutMemory:
         task.clear()
         assert task.run()["execution_id"] == second
 
-    def test_is_not_free_to_stop_where_the_start_of_the_dag_run_is_not_known(self, data_source):
+    def test_stops_nothing_if_the_start_of_the_dag_run_is_unknown(self, data_source):
         data_source.start()
         data_source.finish()
         data_source.start()
@@ -529,7 +529,7 @@ class TestABatchThatIsBeingIndexed:
         assert stops(data_source) == 1
 
     @pytest.mark.parametrize("fault", [{"error": "AccessDeniedException"}, {"body": "not-json"}], ids=str)
-    def test_of_a_type_that_cannot_be_found_out_is_only_waited_for(self, data_source, fault):
+    def test_of_an_unknown_type_is_only_waited_for(self, data_source, fault):
         data_source.show([listed("running", "SYNCING_INDEXING")])
         data_source.kendra.inject("DescribeDataSource", **fault)
         stop_on(data_source, wait_for_completion=False).run()
@@ -543,7 +543,7 @@ class TestABatchThatIsBeingIndexed:
         assert hook._stop_sync_job_if_running(*custom_data_source.ids, execution_id)
         assert stops(custom_data_source) == 1
 
-    def test_costs_no_description_while_a_sync_is_crawling(self, data_source):
+    def test_the_type_is_not_read_while_a_sync_is_crawling(self, data_source):
         data_source.start()
         stop_on(data_source, wait_for_completion=False).run()
         assert data_source.kendra.call_count("DescribeDataSource") == 0

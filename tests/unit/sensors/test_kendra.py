@@ -125,13 +125,13 @@ class TestDeferral:
     ) -> None:
         limits = {} if limit is None else {"execution_timeout": timedelta(seconds=limit)}
         sensor = make_sensor(execution_id="mine", timeout=600, **limits, **{mode: True})
-        with pytest.raises(AirflowSensorTimeout, match="wait: the trigger did not answer in time"):
+        with pytest.raises(AirflowSensorTimeout, match="wait: the trigger fired no event in time"):
             sensor.resume_execution(self.FAIL, self.TIME_OUT, {})
 
     @pytest.mark.skipif(not AIRFLOW_V_3_0_PLUS, reason="Airflow 2 enforces execution_timeout in a deferral")
     def test_execution_timeout_does_not_end_an_ordinary_deferral(self, make_sensor: Any) -> None:
         sensor = make_sensor(execution_id="mine", timeout=600, execution_timeout=timedelta(seconds=90), deferrable=True)
-        with pytest.raises(AirflowSensorTimeout, match="wait: the trigger did not answer in time"):
+        with pytest.raises(AirflowSensorTimeout, match="wait: the trigger fired no event in time"):
             sensor.resume_execution(self.FAIL, self.TIME_OUT, {})
 
     def test_a_time_travels_as_text(self, make_sensor: Any) -> None:
