@@ -1,4 +1,4 @@
-"""What the commands of :mod:`airflow_provider_kendra.cli` do."""
+"""The code of the commands that :mod:`airflow_provider_kendra.cli` defines."""
 
 from __future__ import annotations
 

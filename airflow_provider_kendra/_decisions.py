@@ -118,7 +118,7 @@ class NeedsOlder:
 
 def at_any_end(outcome: Outcome) -> Outcome:
     """
-    Take any end of a sync job for a good one, also that of a job that a newer one has superseded.
+    Treat any end of a sync job as a success, including that of a superseded job.
 
     :param outcome: The outcome of a wait that accepts every final status.
     """

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from airflow_provider_kendra.outcomes import AllFresh, Outcome
     from airflow_provider_kendra.sync_job import SyncJob
 
-# What only a running task needs is imported there, to keep DAG parsing fast.
+# Imports that only a running task needs are inside functions, to keep DAG parsing fast.
 
 
 class SyncJobLineageMixin:

@@ -18,7 +18,7 @@ STOP_GRACE = 60.0
 """Seconds for which a stop is retried after transient errors."""
 
 CLOCK_DIFFERENCE = timedelta(minutes=5)
-"""The most that Airflow's clock can differ from Kendra's, since AWS rejects requests signed with more."""
+"""The largest difference between Airflow's clock and Kendra's; AWS rejects requests signed with a larger one."""
 
 
 class StopState(StrEnum):

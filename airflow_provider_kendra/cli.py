@@ -145,7 +145,7 @@ _TIMEOUT = Arg(
     metavar="TIME",
     type=duration,
     default=timedelta(days=1),
-    help="The longest time to wait: 2h, 90m (default: 24h). The sync then continues",
+    help="The longest time to wait: 2h, 90m (default: 24h). The sync continues after that",
 )
 _POLL_INTERVAL = Arg(
     ("--poll-interval",),
@@ -276,7 +276,7 @@ COMMANDS = (
                 metavar="FILE.html",
                 dest="file",
                 required=True,
-                help="The file to write; an existing one is replaced once the page is complete. No symbolic link",
+                help="The file to write; an existing file is replaced at the end. Symbolic links are rejected",
             ),
             _MAX_AGE,
             _MAX_DOCUMENTS_FAILED,

@@ -29,7 +29,7 @@ class DaemonThreads(Executor):
     """
     Runs calls in a bounded number of daemon threads, which are started as needed and end when idle.
 
-    ``ThreadPoolExecutor`` keeps its threads for ever, and Python waits for them at exit, however long a call hangs.
+    ``ThreadPoolExecutor`` keeps its threads forever, and Python waits for them at exit, however long a call hangs.
 
     :param most: The most concurrent calls; further ones are queued.
     :param name: The name of the threads.

@@ -55,8 +55,8 @@ class _Memory:
 
     def _unreadable(self, reason: object) -> KendraStateError:
         return KendraStateError(
-            f"What an earlier try of this task stored can't be read: {reason}. Nothing was {self._ACTION}, since that "
-            f"might be the second time. Delete the key {self._KEY!r} of the task's state, or {self._REMEDY}."
+            f"What an earlier try of this task stored can't be read: {reason}. Nothing was {self._ACTION}, to avoid "
+            f"doing so twice. Delete the key {self._KEY!r} of the task's state, or {self._REMEDY}."
         )
 
     def forget(self) -> None:
@@ -120,7 +120,7 @@ class StartMemory(_Memory):
         try:
             known = self._recall()
         except Exception as error:
-            self._log.warning("Could not find out whether another try has taken the sync job over: %s", plain(error))
+            self._log.warning("Could not find out whether another try has adopted the sync job: %s", plain(error))
             return False
         return known is not None and known.get("execution_id") == execution_id
 
@@ -153,7 +153,7 @@ class StopMemory(_Memory):
     _KEY = "kendra_stop"
     _ACTION = "stopped"
     _REMEDY = "pass execution_id"
-    _DELETE_FAILED = "Could not delete which sync was stopped; a retry would be about the same one"
+    _DELETE_FAILED = "Could not delete which sync was stopped; a retry would target the same one"
 
     def recall(self) -> str | None:
         """

@@ -182,7 +182,7 @@ class _KendraSensor(KendraOperator, BaseSensorOperator):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after the deferral; the base class differs between Airflow versions."""
-        self._is_resumed = not self.start_from_trigger  # which runs no process of the task before
+        self._is_resumed = not self.start_from_trigger  # else no process of the task ran before
         try:
             return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
         except AirflowException as error:

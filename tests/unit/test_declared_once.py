@@ -122,7 +122,7 @@ class TestDocumentation:
 
     def test_a_subclass_can_document_a_parameter_in_other_words(self) -> None:
         assert "all waits together" in (KendraStartSyncJobOperator.__doc__ or "")
-        assert "restarts included" not in (operators.KendraStopSyncJobOperator.__doc__ or "")
+        assert "all waits together" not in (operators.KendraStopSyncJobOperator.__doc__ or "")
 
     def test_the_docstring_of_a_subclass_elsewhere_is_left_alone(self) -> None:
         class Mine(KendraSyncJobSensor):
