@@ -100,6 +100,8 @@ _OPTIONS = {
     "aws_conn_id=None": "--aws-conn-id ''",
     "max_documents_failed=": "--max-documents-failed ",
     "Raise timeout": "Raise --timeout",
+    "region_name": "--region",
+    "raise not_found_timeout": "wait again",
 }
 
 
@@ -200,7 +202,11 @@ def stop(args: Namespace) -> None:
     _print_message(stopped.message)
     job = stopped.job
     if job is not None and stopped.is_ending and args.wait:
-        _finish(args, at_any_end(_wait(args, _execution(job.execution_id, ANY_END), hook)))
+        outcome = _wait(args, _execution(job.execution_id, ANY_END), hook)
+        ended = at_any_end(outcome)
+        if isinstance(outcome, Failed) and isinstance(ended, Satisfied):
+            _print_message(outcome.message)  # the sync will not finish, because a newer one has begun
+        _finish(args, ended)
     elif job is not None or args.output in ("json", "yaml"):
         _print_jobs([job] if job else [], args.output)
 

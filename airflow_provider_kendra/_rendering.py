@@ -71,7 +71,7 @@ class RenderedParameters:
 
 
 class RenderedTask(RenderedParameters):
-    """The same for operators and sensors, which Airflow copies for each run and can create from a mapped task."""
+    """Rendered parameters of an operator or sensor, which Airflow copies for each run and may create by mapping."""
 
     # Parameters that were None when Airflow expanded a mapped task.
     _passed_as_none: frozenset[str] = frozenset()

@@ -207,8 +207,9 @@ class Starter:
         newer = list(takewhile(lambda job: job.execution_id != self._baseline, jobs))
         if len(newer) == len(jobs) and self._baseline is not None:
             return None  # the baseline is gone from the history, so the first job after it is unknown
-        # Our job is the first after the baseline, unless someone else's started before it. A useless one of theirs is
-        # skipped, since missing ours would start a second one. A useful one is a result too: it began after the task.
+        # The first job after the baseline is ours, unless someone else started one in between. If that one can't be
+        # the result, take the next: not recognising our own job would start a second sync. If it can, take it: it
+        # began after the task did.
         useful = [
             job
             for job in newer

@@ -197,10 +197,10 @@ def _is_custom(calls: StopCalls) -> bool | None:
         if not isinstance(error, KendraError) and calls.classify_error(error) is not ErrorKind.PERMANENT:
             raise
         calls.log.warning(
-            "No stop is sent while documents are being indexed: the type of data source %s could not be found out, "
-            "and a CUSTOM one must not be stopped twice: %s. Allow kendra:DescribeDataSource.",
-            calls.data_source_id,
+            "The type of the data source can't be read: %s. No stop is sent while documents are being indexed, since a "
+            "CUSTOM data source must not be stopped twice. Allow kendra:DescribeDataSource (data source %s).",
             plain(error),
+            calls.data_source_id,
         )
         return None
     return None if kind is None else kind == "CUSTOM"

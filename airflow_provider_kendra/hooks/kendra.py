@@ -72,7 +72,7 @@ from airflow_provider_kendra.hooks._aws_errors import (
     refusal,
     secrets_of,
 )
-from airflow_provider_kendra.sync_job import ANY_END, SyncJob, as_execution_id, check_status
+from airflow_provider_kendra.sync_job import ANY_END, SyncJob, SyncJobStatus, as_execution_id, check_status
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS
 
 if TYPE_CHECKING:
@@ -428,7 +428,9 @@ class KendraSyncJobsHook(AwsBaseHook):
         :param data_source_id: The data source.
         :param statuses: Only jobs with one of these statuses. Default None: any status.
         """
-        for job in self.iter_sync_jobs(index_id, data_source_id):
+        wanted = set() if statuses is None else {str(status) for status in statuses}
+        only = wanted.pop() if len(wanted) == 1 and wanted <= set(SyncJobStatus) else None  # Kendra filters by one
+        for job in self.iter_sync_jobs(index_id, data_source_id, status=only):
             if statuses is None or job.status in statuses:
                 return job
         return None

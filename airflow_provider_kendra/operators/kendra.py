@@ -71,7 +71,7 @@ def _aws_errors_explained(
             ) from error
         if is_aws_error(error):
             raise KendraError(
-                f"{problem} at the moment: {error}. The next try of the task repeats the request {where}."
+                f"{problem}, which may pass: {error}. The next try of the task repeats the request {where}."
             ) from error
         raise
 

@@ -228,6 +228,19 @@ class TestFilters:
         assert hook.get_latest_sync_job(*mixed.ids, statuses=statuses).execution_id == expected
         assert mixed.kendra.call_count(LIST) == 1
 
+    @pytest.mark.parametrize("status", ["SUCCEEDED", "INCOMPLETE"])
+    def test_the_newest_job_of_one_status_costs_one_call_however_long_the_history_is(self, hook, data_source, status):
+        start = NEWEST_START
+        jobs = [listed(f"job-{n}", "FAILED", StartTime=start - timedelta(hours=n)) for n in range(30)]
+        jobs.append(listed("old", "SUCCEEDED", StartTime=start - timedelta(hours=31)))
+        data_source.show(jobs)
+        found = hook.get_latest_sync_job(*data_source.ids, statuses=[status])
+        assert (found and found.execution_id) == ("old" if status == "SUCCEEDED" else None)
+        assert data_source.kendra.call_count(LIST) == 1
+
+    def test_a_status_that_is_not_in_the_model_is_searched_for_in_the_whole_history(self, hook, mixed):
+        assert hook.get_latest_sync_job(*mixed.ids, statuses=["PAUSED"]) is None
+
     def test_there_may_be_no_job_of_some_statuses(self, hook, mixed):
         assert hook.get_latest_sync_job(*mixed.ids, statuses=["INCOMPLETE"]) is None
 
