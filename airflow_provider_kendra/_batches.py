@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from airflow_provider_kendra._text import plain
+
 DOCUMENTS_IN_BATCH = 10
 """The most documents that BatchPutDocument takes in one call."""
 
@@ -13,6 +15,9 @@ BYTES_IN_BATCH = 50_000_000
 The most bytes of ``Blob`` in one call. Kendra states a limit of 50 MB for a document and none for a call, so a larger
 document is sent alone, and Kendra decides.
 """
+
+LONGEST_DOCUMENT_ID = 2_048
+"""The most characters of a document's id."""
 
 Document = dict[str, Any]
 Failure = dict[str, Any]
@@ -58,6 +63,58 @@ def prepare(documents: Iterable[object], attributes: Mapping[str, str]) -> Itera
         kept = [attribute for attribute in given if attribute.get("Key") not in attributes]
         added = [{"Key": key, "Value": {"StringValue": value}} for key, value in attributes.items()]
         yield {**document, "Attributes": [*kept, *added]}
+
+
+def check_document_ids(document_ids: object) -> Iterator[Document]:
+    """
+    Check ids when they are read, and return each as a document with only an ``Id``.
+
+    :param document_ids: What the DAG author passed.
+    :raises ValueError: if it is not a list or other iterable of ids, or naming the position of one that is none.
+    """
+    if isinstance(document_ids, str | bytes | bytearray | Mapping) or not isinstance(document_ids, Iterable):
+        raise ValueError(f"document_ids is {document_ids!r:.40}, but must be a list, or other iterable, of ids.")
+    return _each_id(document_ids)
+
+
+def _each_id(document_ids: Iterable[object]) -> Iterator[Document]:
+    for position, document_id in enumerate(document_ids):
+        if not isinstance(document_id, str) or not 1 <= len(document_id) <= LONGEST_DOCUMENT_ID:
+            raise ValueError(
+                f"document_ids[{position}] is {document_id!r:.40}, but must be text of 1 to {LONGEST_DOCUMENT_ID} "
+                "characters."
+            )
+        yield {"Id": document_id}
+
+
+def status_by_id(response: Mapping[str, Any]) -> dict[str, dict[str, str | None]]:
+    """
+    Return the status of each document of a response of BatchGetDocumentStatus, by id.
+
+    :param response: The response.
+    """
+    found = {
+        each["DocumentId"]: {
+            "status": each.get("DocumentStatus"),
+            "failure_code": each.get("FailureCode"),
+            "failure_reason": each.get("FailureReason"),
+        }
+        for each in response.get("DocumentStatusList") or ()
+        if each.get("DocumentId")
+    }
+    errors = {
+        each["DocumentId"]: {
+            "status": "ERROR",
+            "failure_code": each.get("ErrorCode"),
+            "failure_reason": each.get("ErrorMessage"),
+        }
+        for each in response.get("Errors") or ()
+        if each.get("DocumentId")
+    }
+    return {
+        document_id: {name: None if text is None else plain(text) for name, text in status.items()}
+        for document_id, status in {**found, **errors}.items()
+    }
 
 
 def batches_of(documents: Iterable[Document]) -> Iterator[list[Document]]:

@@ -186,6 +186,32 @@ def check_count(name: str, value: object) -> int | None:
     raise ValueError(f"{name} is {shown(value)}, but must be a whole number of 1 or more, or None for all.")
 
 
+def check_limit(name: str, value: object) -> int:
+    """
+    Validate how many items to name and return it.
+
+    :param name: The parameter.
+    :param value: A whole number of 0 or more.
+    :raises ValueError: for anything else, such as 2.0 or the text 2.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise ValueError(f"{name} is {shown(value)}, but must be a whole number of 0 or more.")
+
+
+def check_lookback(name: str, value: object) -> timedelta:
+    """
+    Validate how far back to read and return it.
+
+    :param name: The parameter.
+    :param value: A ``timedelta``.
+    :raises ValueError: unless it is positive and at most ten years.
+    """
+    if not isinstance(value, timedelta) or not timedelta() < value <= timedelta(days=3650):
+        raise ValueError(f"{name} is {shown(value)}, but must be a positive timedelta, such as timedelta(days=30).")
+    return value
+
+
 def check_exactly_one(values: Mapping[str, object], hint: str = "") -> None:
     """
     Check that exactly one of several parameters is given, which is: not None.

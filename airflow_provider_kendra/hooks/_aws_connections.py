@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 from airflow_provider_kendra._text import plain
 
 if TYPE_CHECKING:
+    from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
     from airflow.providers.common.compat.sdk import Connection
 
 UNREADABLE_EXTRA = "has an extra that is not a valid JSON object. Correct it."
@@ -173,6 +174,18 @@ def endpoints_of(extra: Mapping[str, Any]) -> list[Any]:
     services = extra.get("service_config")
     each = services.values() if isinstance(services, Mapping) else ()
     return [extra.get("endpoint_url"), *(one.get("endpoint_url") for one in each if isinstance(one, Mapping))]
+
+
+def endpoint_for_logs(connection: AwsConnectionWrapper) -> str | None:
+    """
+    Return the endpoint of CloudWatch Logs: that of the connection, unless it is one of Kendra's own.
+
+    :param connection: The connection.
+    """
+    endpoint = connection.get_service_endpoint_url("logs")
+    host = urlsplit(endpoint or "").hostname or ""
+    is_of_kendra = host.endswith((".amazonaws.com", ".api.aws")) and re.search(r"(^|\.)kendra[.-]", host)
+    return None if is_of_kendra else endpoint
 
 
 def is_misread_url(url: object) -> bool:

@@ -172,6 +172,25 @@ def refusal(error: BaseException, contents: str) -> str:
     return without_secrets(str(error))
 
 
+def explain_logs_error(error: Exception, group: str) -> tuple[str, bool]:
+    """
+    Return why events of a log group can't be read, as a sentence with what to do, and whether a repetition can help.
+
+    :param error: Raised by FilterLogEvents, or while creating its client.
+    :param group: The log group.
+    """
+    code = error_code(error) if isinstance(error, aws.ClientError) else ""
+    if code == "ResourceNotFoundException":
+        return f"Kendra's log group {group} does not exist, so nothing is known about single documents.", False
+    if code in ("AccessDeniedException", "AccessDenied", "UnauthorizedOperation"):
+        return f"The connection may not read Kendra's logs: grant logs:FilterLogEvents on log-group:{group}:*.", False
+    if code in THROTTLING_CODES:
+        return f"CloudWatch Logs throttled the requests for {group}; read it later.", True
+    if isinstance(error, aws.ConnectTimeoutError | aws.ReadTimeoutError | aws.EndpointConnectionError):
+        return f"CloudWatch Logs did not answer in time, so {group} was not read ({type(error).__name__}).", False
+    return f"Kendra's log group {group} could not be read: {describe_error(error)}.", False
+
+
 def judge_poll_error(error: Exception, contents: str, discard_client: Callable[[], object]) -> Failed | str:
     """
     Return a failure for a permanent error, and a description of any other.

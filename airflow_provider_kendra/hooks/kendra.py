@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -20,14 +20,23 @@ from botocore.config import Config
 from botocore.parsers import ResponseParserError
 from botocore.utils import CachedProperty
 
+from airflow_provider_kendra import _clock
 from airflow_provider_kendra._aws import (
     LOOK_UP_PAUSES,
     ConnectionLookUpError,
     ConnectionNotDefinedError,
 )
-from airflow_provider_kendra._batches import batches_of, check_documents, prepare, sort_failures
+from airflow_provider_kendra._batches import (
+    batches_of,
+    check_document_ids,
+    check_documents,
+    prepare,
+    sort_failures,
+    status_by_id,
+)
 from airflow_provider_kendra._calls import PAUSE, ErrorKind
 from airflow_provider_kendra._connection import AwsParameters
+from airflow_provider_kendra._document_logs import LogCalls, failed_documents, may_have_failures, missing_documents
 from airflow_provider_kendra._starting import (
     CallerStep,
     Follow,
@@ -43,9 +52,12 @@ from airflow_provider_kendra._validation import (
     check_connection_id,
     check_count,
     check_identifier,
+    check_limit,
+    check_lookback,
     check_time,
 )
 from airflow_provider_kendra._waiting.history import Page
+from airflow_provider_kendra.documents import DocumentFailures, IndexCapacity, capacity_of
 from airflow_provider_kendra.exceptions import (
     KendraDocumentsError,
     KendraDocumentsRequestError,
@@ -55,6 +67,7 @@ from airflow_provider_kendra.exceptions import (
 )
 from airflow_provider_kendra.hooks._aws_connections import (
     UNREADABLE_EXTRA,
+    endpoint_for_logs,
     fault_of,
     has_unreadable_extra,
     is_unreadable,
@@ -64,6 +77,7 @@ from airflow_provider_kendra.hooks._aws_errors import (
     check_ca_bundle,
     classify_error,
     describe_error,
+    explain_logs_error,
     hide_secrets,
     judge_poll_error,
     make_config,
@@ -103,6 +117,12 @@ _TIMEOUTS = Config(connect_timeout=10, read_timeout=30)
 
 # The poller retries by itself; a second or a long attempt would only block a shared thread.
 _POLLING = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 1})
+
+_LOGS_CALL_SECONDS = 10.0
+"""The longest that a call of CloudWatch Logs takes."""
+
+# Reading logs must not delay a task that has its result.
+_LOGS = Config(connect_timeout=3, read_timeout=7, retries={"total_max_attempts": 1})
 
 # The request did not reach Kendra. TLS and proxy errors can also occur after it did.
 _NEVER_SENT = (aws.EndpointConnectionError, aws.ConnectTimeoutError)
@@ -469,7 +489,7 @@ class KendraSyncJobsHook(AwsBaseHook):
 
     def _discard_clients(self) -> None:
         """Discard the connection and clients: the next call uses fresh credentials."""
-        for name in ("conn", "_client", "conn_config", "_single_attempt_client"):
+        for name in ("conn", "_client", "conn_config", "_single_attempt_client", "_logs_client"):
             self.__dict__.pop(name, None)
 
     def _request_stop(
@@ -547,6 +567,142 @@ class KendraSyncJobsHook(AwsBaseHook):
         )
         return {key: value for key, value in response.items() if key != "ResponseMetadata"}
 
+    def describe_index(self, index_id: str) -> dict[str, Any]:
+        """
+        Describe an index: the response of ``DescribeIndex``.
+
+        :param index_id: The index.
+        """
+        request = {"Id": check_identifier("index_id", index_id)}
+        response = self._invoke("DescribeIndex", self._kendra.describe_index, **request)
+        return {key: value for key, value in response.items() if key != "ResponseMetadata"}
+
+    def get_index_capacity(self, index_id: str) -> IndexCapacity:
+        """
+        Get how many documents and how much text an index holds, and how much it can hold.
+
+        :param index_id: The index.
+        """
+        return capacity_of(self.describe_index(index_id))
+
+    def get_document_status(
+        self,
+        index_id: str,
+        document_ids: Iterable[str],
+        *,
+        data_source_id: str | None = None,
+        execution_id: str | None = None,
+    ) -> dict[str, dict[str, str | None]]:
+        """
+        Get the indexing status of documents, as ``BatchGetDocumentStatus`` reports it; one call for ten ids.
+
+        The status is one of ``NOT_FOUND PROCESSING INDEXED UPDATED FAILED UPDATE_FAILED``, or ``ERROR`` for an id that
+        Kendra rejected. For documents of connectors it is advisory: the logs of the sync say more
+        (:meth:`get_failed_documents`).
+
+        :param index_id: The index.
+        :param document_ids: A list, or other iterable, of ids.
+        :param data_source_id: The data source, together with ``execution_id``. Default None: not given.
+        :param execution_id: The sync job that put the documents, together with ``data_source_id``.
+        :return: For each id a mapping with ``status``, ``failure_code`` and ``failure_reason``, the latter two or None.
+        :raises ValueError: if ``document_ids`` is not a list of ids, or only one of the other two is given.
+        """
+        check_identifier("index_id", index_id)
+        if (data_source_id is None) != (execution_id is None):
+            raise ValueError("data_source_id and execution_id must be given together, or neither of them.")
+        said = {"datasourceId": data_source_id, "jobExecutionId": execution_id}
+        attributes = [{"Key": key, "Value": {"StringValue": value}} for key, value in said.items() if value]
+        found: dict[str, dict[str, str | None]] = {}
+        for batch in batches_of(check_document_ids(document_ids)):
+            infos = [{"DocumentId": each["Id"], **({"Attributes": attributes} if attributes else {})} for each in batch]
+            request: Any = {"IndexId": index_id, "DocumentInfoList": infos}
+            response = self._invoke("BatchGetDocumentStatus", self._kendra.batch_get_document_status, **request)
+            found |= status_by_id(response)
+        return found
+
+    def get_failed_documents(
+        self, index_id: str, data_source_id: str, execution_id: str, *, limit: int = 10
+    ) -> DocumentFailures:
+        """
+        Get the documents that failed in a sync job, from Kendra's CloudWatch logs.
+
+        No log is read if the job reports that nothing failed. Otherwise at most five calls of ``FilterLogEvents`` are
+        made within 20 seconds. A missing log group or permission, a late report, throttling and time-outs raise
+        nothing: ``note`` of the result says what is missing. The connection needs ``logs:FilterLogEvents`` on the log
+        group ``/aws/kendra/<index id>``.
+
+        :param index_id: The index.
+        :param data_source_id: The data source.
+        :param execution_id: The sync job.
+        :param limit: The most documents to return; all are counted.
+        :raises KendraSyncJobNotFoundError: if the history has no such job.
+
+        .. seealso:: https://docs.aws.amazon.com/kendra/latest/dg/cloudwatch-logs.html
+        """
+        job = self.get_sync_job(index_id, data_source_id, execution_id)
+        return self._failed_documents_of(job, limit=check_limit("limit", limit))
+
+    def _failed_documents_of(self, job: SyncJob, *, limit: int) -> DocumentFailures:
+        """Get the documents that failed in a job; no call if nothing failed."""
+        if not may_have_failures(job):
+            return DocumentFailures(expected=job.documents_failed)
+        calls = self._log_calls(job.index_id, calls=5, seconds=20)
+        return failed_documents(calls, job, limit=limit, now=_clock.utcnow())
+
+    def get_missing_documents(
+        self, index_id: str, data_source_id: str, *, lookback: timedelta = timedelta(days=30), limit: int = 10
+    ) -> DocumentFailures:
+        """
+        Get the documents that failed in an earlier sync and have not been indexed or deleted since.
+
+        Kendra does not try a failed document again until it or its metadata has changed. So the next sync can end
+        SUCCEEDED while documents are missing from the index. Kendra's CloudWatch logs are read in two passes, with at
+        most 20 calls within 60 seconds: what failed in the look-back, then what was indexed or deleted since. A
+        document is missing until the logs say otherwise. Errors and permissions as in :meth:`get_failed_documents`.
+
+        :param index_id: The index.
+        :param data_source_id: The data source. Whether Kendra logs reports for CUSTOM ones is not documented.
+        :param lookback: How far back to search for failures. Default: 30 days. The log group's retention limits it too.
+        :param limit: The most documents to return; all are counted.
+        :return: ``expected`` is None. Unless ``is_complete``, more documents may be missing, or some may be indexed.
+        :raises ValueError: if ``lookback`` is not positive.
+        """
+        check_identifier("index_id", index_id)
+        check_identifier("data_source_id", data_source_id)
+        check_lookback("lookback", lookback)
+        calls = self._log_calls(index_id, calls=20, seconds=60)
+        return missing_documents(
+            calls, data_source_id, lookback=lookback, limit=check_limit("limit", limit), now=_clock.utcnow()
+        )
+
+    def _log_calls(self, index_id: str, *, calls: int, seconds: float) -> LogCalls:
+        def filter_events(**request: Any) -> Mapping[str, Any]:
+            with plain_errors(), self._secrets_hidden():
+                response: Mapping[str, Any] = self._logs_client.filter_log_events(**request)
+            return response
+
+        return LogCalls(
+            filter_events,
+            explain_logs_error,
+            group=f"/aws/kendra/{index_id}",
+            calls=calls,
+            seconds=seconds - _LOGS_CALL_SECONDS,
+            monotonic=time.monotonic,
+            sleep=time.sleep,
+        )
+
+    @cached_property
+    def _logs_client(self) -> Any:
+        """A client for CloudWatch Logs, with the same credentials, region, verification and configuration."""
+        with plain_errors(), self._secrets_hidden():
+            check_ca_bundle(self.verify)
+            return self.get_session(region_name=self.region_name).client(
+                service_name="logs",
+                endpoint_url=endpoint_for_logs(self.conn_config),
+                config=self.config.merge(_LOGS),
+                verify=self.verify,
+            )
+
     def list_data_sources(self, index_id: str) -> Iterator[dict[str, Any]]:
         """
         Iterate over the data sources of an index: items of ``ListDataSources``, fetched as they are consumed.
@@ -590,40 +746,94 @@ class KendraSyncJobsHook(AwsBaseHook):
             "_data_source_id": check_identifier("data_source_id", data_source_id),
             "_data_source_sync_job_execution_id": check_identifier("execution_id", execution_id),
         }
-        batches = batches_of(prepare(check_documents(documents), tie))
+        where = f"(sync job {execution_id}, data source {data_source_id}, index {index_id})"
+
+        def put(batch: list[dict[str, Any]]) -> Mapping[str, Any]:
+            request: Any = {"IndexId": index_id, "Documents": batch}
+            with _contents_hidden():
+                return self._invoke("BatchPutDocument", self._kendra.batch_put_document, **request)
+
+        self._send_batches(batches_of(prepare(check_documents(documents), tie)), put, "Putting", where)
+
+    def delete_documents(
+        self, index_id: str, data_source_id: str, execution_id: str, document_ids: Iterable[str]
+    ) -> None:
+        """
+        Delete documents of a CUSTOM data source from the index, as part of its running sync job, which counts them.
+
+        Ids are sent in batches of at most ten. Those that fail with Kendra's ``InternalError`` are sent again; to
+        delete a document twice is harmless. Kendra deletes them asynchronously, which can take an hour or more, and
+        accepts ids that the index does not have. Errors are as in :meth:`put_documents`.
+
+        :param index_id: The index.
+        :param data_source_id: The data source.
+        :param execution_id: The running sync job.
+        :param document_ids: A list, or other iterable, of ids; consumed lazily.
+        :raises ValueError: if ``document_ids`` is not a list of ids.
+        :raises KendraDocumentsError: at the end, if Kendra rejected some, with the reason for each.
+
+        .. seealso:: https://docs.aws.amazon.com/kendra/latest/APIReference/API_BatchDeleteDocument.html
+        """
+        check_identifier("index_id", index_id)
+        target = {
+            "DataSourceId": check_identifier("data_source_id", data_source_id),
+            "DataSourceSyncJobId": check_identifier("execution_id", execution_id),
+        }
+        where = f"(sync job {execution_id}, data source {data_source_id}, index {index_id})"
+
+        def delete(batch: list[dict[str, Any]]) -> Mapping[str, Any]:
+            request: Any = {
+                "IndexId": index_id,
+                "DocumentIdList": [document["Id"] for document in batch],
+                "DataSourceSyncJobMetricTarget": target,
+            }
+            return self._invoke("BatchDeleteDocument", self._kendra.batch_delete_document, **request)
+
+        self._send_batches(batches_of(check_document_ids(document_ids)), delete, "Deleting", where)
+
+    def _send_batches(
+        self,
+        batches: Iterable[list[dict[str, Any]]],
+        send: Callable[[list[dict[str, Any]]], Mapping[str, Any]],
+        doing: str,
+        where: str,
+    ) -> None:
+        """Send batches of documents, and report at the end which ones Kendra rejected."""
         failures: list[dict[str, Any]] = []
         sent: list[int] = []
-        where = f"(sync job {execution_id}, data source {data_source_id}, index {index_id})"
         try:
             for batch in batches:
-                self._put_batch(index_id, batch, failures, sent)
+                self._send_batch(batch, send, failures, sent)
         except Exception as error:
             if not failures:
                 raise
             kind = KendraDocumentsRequestError if classify_error(error) is ErrorKind.PERMANENT else KendraDocumentsError
             raise kind(
-                f"Putting documents ended early, after {_count(len(sent), 'batch', 'batches')} "
+                f"{doing} documents ended early, after {_count(len(sent), 'batch', 'batches')} "
                 f"({_count(sum(sent), 'document', 'documents')}): {type(error).__name__}: {plain(error)} "
                 f"Before that, {_rejection_summary(failures)} {where}.",
                 failures=failures,
             ) from error
         if failures:
+            done = "put" if doing == "Putting" else "deleted"
             raise KendraDocumentsError(
-                f"{_rejection_summary(failures)}. The sync job must be running while documents are put {where}.",
+                f"{_rejection_summary(failures)}. The sync job must be running while documents are {done} {where}.",
                 failures=failures,
             )
 
-    def _put_batch(
-        self, index_id: str, batch: list[dict[str, Any]], failures: list[dict[str, Any]], sent: list[int]
+    @staticmethod
+    def _send_batch(
+        batch: list[dict[str, Any]],
+        send: Callable[[list[dict[str, Any]]], Mapping[str, Any]],
+        failures: list[dict[str, Any]],
+        sent: list[int],
     ) -> None:
-        """Put a batch with retries; add failed documents to ``failures`` and the batch size to ``sent``."""
+        """Send a batch with retries; add failed documents to ``failures`` and the batch size to ``sent``."""
         size = len(batch)
         earlier = list(failures)
         kept: list[dict[str, Any]] = []
         for attempt in itertools.count(1):
-            request: Any = {"IndexId": index_id, "Documents": batch}
-            with _contents_hidden():
-                response = self._invoke("BatchPutDocument", self._kendra.batch_put_document, **request)
+            response = send(batch)
             if attempt == 1:
                 sent.append(size)
             failed = [dict(failure) for failure in response.get("FailedDocuments") or ()]

@@ -1,0 +1,329 @@
+"""Documents that failed in a sync, as Kendra's own logs tell, and how full an index is."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+from airflow_provider_kendra._text import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["DocumentFailures", "FailedDocument", "IndexCapacity"]
+
+LONGEST_NAME = 300
+"""The most characters kept of an id, a title or a URI."""
+
+LONGEST_REASON = 300
+"""The most characters kept of a reason."""
+
+MOST_REASONS = 20
+"""The most reasons that are told apart in totals; the rest is counted together."""
+
+OTHER_REASONS = "other reasons"
+
+STAGES = ("crawl", "sync", "index")
+
+
+@dataclass(frozen=True)
+class FailedDocument:
+    """
+    A document that Kendra did not index.
+
+    No other field of Kendra's logs is kept: they hold access lists and metadata, which are personal data.
+
+    :param document_id: Its id in the index, as text of at most 300 characters. Kendra does not always log one.
+    :param title: Its title, or None.
+    :param source_uri: Where it is, without query and user information, or None.
+    :param stage: The first stage that failed: ``crawl``, ``sync`` or ``index``; ``unknown`` if Kendra does not say.
+    :param reason: Kendra's error message, at most 300 characters; account ids are left out. None if there is none.
+    :param error_code: Kendra's error code, or None.
+    :param execution_id: The sync job; None if Kendra's log does not name one and only the time fits.
+    """
+
+    document_id: str
+    title: str | None = None
+    source_uri: str | None = None
+    stage: str = "unknown"
+    reason: str | None = None
+    error_code: str | None = None
+    execution_id: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields in JSON types, as they are."""
+        return dict(vars(self))
+
+    def __str__(self) -> str:
+        cause = ": ".join(filter(None, (self.error_code, self.reason)))
+        return (
+            f"{self.document_id or self.source_uri or 'a document without an id'} ({self.stage}{cause and ': '}{cause})"
+        )
+
+
+@dataclass(frozen=True)
+class DocumentFailures:
+    """
+    The documents that failed in a sync job, or that are missing from an index.
+
+    :param documents: The first of them.
+    :param found: How many were found.
+    :param expected: How many the sync job reports as failed (``documents_failed``); None if that is not known.
+    :param reasons: How many failed for each reason, the most frequent first, as mappings with ``stage``, ``reason`` and
+        ``count``. Ids, URIs and numbers in a reason are masked, so that documents with the same cause count together.
+    :param is_complete: Whether all that Kendra has logged was read, and as many were found as expected.
+    :param source: Where they were found: ``report`` (the sync run history report), ``log`` or None.
+    :param note: Why the result is incomplete or missing, and what to do; None if it is complete.
+    """
+
+    documents: list[FailedDocument] = field(default_factory=list)
+    found: int = 0
+    expected: int | None = None
+    reasons: list[dict[str, Any]] = field(default_factory=list)
+    is_complete: bool = True
+    source: str | None = None
+    note: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields in JSON types; ``documents`` as a list of :meth:`FailedDocument.to_dict`."""
+        return {**vars(self), "documents": [each.to_dict() for each in self.documents]}
+
+    def describe(self, what: str = "failed") -> str:
+        """
+        Return one or more sentences for a message; empty if there is nothing to say.
+
+        :param what: What happened to the documents, in words.
+        """
+        sentences = []
+        if self.documents:
+            more = f" and {self.found - len(self.documents)} more" if self.found > len(self.documents) else ""
+            named = "; ".join(map(str, self.documents))
+            sentences.append(f"{_count(self.found, 'document')} {what}: {named}{more}.")
+        if self.found > 1:
+            totals = ", ".join(f"{each['count']:,} × {each['reason']} ({each['stage']})" for each in self.reasons)
+            sentences.append(f"By reason: {totals}.")
+        if self.note:
+            sentences.append(self.note)
+        return " ".join(sentences)
+
+
+@dataclass(frozen=True)
+class IndexCapacity:
+    """
+    How full an index is.
+
+    Limits: "Adjusting capacity" in Kendra's developer guide. Each storage unit adds the base capacity once more.
+
+    :param edition: Its edition, such as ``ENTERPRISE_EDITION``.
+    :param units: Storage capacity units that were added; 0 if none.
+    :param documents: Documents in the index.
+    :param documents_limit: How many it can hold; None for an edition whose capacity is not known.
+    :param text_bytes: Bytes of text extracted from them.
+    :param text_bytes_limit: How many bytes it can hold; None for an edition whose capacity is not known.
+    """
+
+    edition: str
+    units: int
+    documents: int
+    documents_limit: int | None
+    text_bytes: int
+    text_bytes_limit: int | None
+
+    @property
+    def share(self) -> float | None:
+        """The larger of the two shares that are used: 0 empty, 1 full; None for an unknown edition."""
+        if not self.documents_limit or not self.text_bytes_limit:
+            return None
+        return max(self.documents / self.documents_limit, self.text_bytes / self.text_bytes_limit)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields and ``share`` in JSON types."""
+        return {**vars(self), "share": self.share}
+
+    def __str__(self) -> str:
+        if self.share is None:
+            return f"{self.documents:,} documents ({self.edition}, whose capacity is not known)"
+        return (
+            f"{self.share:.0%} full: {self.documents:,} of {self.documents_limit:,} documents, "
+            f"{self.text_bytes:,} of {self.text_bytes_limit:,} bytes of text"
+        )
+
+
+CAPACITY = {
+    "DEVELOPER_EDITION": (10_000, 3 * 1024**3),
+    "ENTERPRISE_EDITION": (100_000, 30 * 1024**3),
+    "GEN_AI_ENTERPRISE_EDITION": (20_000, 200 * 1024**2),
+}
+"""Documents and bytes of text for each unit, by edition."""
+
+
+def capacity_of(index: Mapping[str, Any]) -> IndexCapacity:
+    """
+    Read the capacity of an index.
+
+    :param index: The response of ``DescribeIndex``.
+    """
+    edition = str(index.get("Edition") or "ENTERPRISE_EDITION")
+    units = int((index.get("CapacityUnits") or {}).get("StorageCapacityUnits") or 0)
+    statistics = (index.get("IndexStatistics") or {}).get("TextDocumentStatistics") or {}
+    documents, text_bytes = CAPACITY.get(edition, (0, 0))
+    return IndexCapacity(
+        edition=plain(edition, LONGEST_NAME),
+        units=units,
+        documents=int(statistics.get("IndexedTextDocumentsCount") or 0),
+        documents_limit=documents * (1 + units) or None,
+        text_bytes=int(statistics.get("IndexedTextBytes") or 0),
+        text_bytes_limit=text_bytes * (1 + units) or None,
+    )
+
+
+@dataclass(frozen=True)
+class DocumentEvent:
+    """What one event of Kendra's logs says about a document."""
+
+    document: FailedDocument
+    is_failure: bool
+    is_mended: bool
+
+
+def read_event(message: str, execution_id: str | None) -> DocumentEvent | None:
+    """
+    Read an event of Kendra's log streams; None if it says nothing about a document.
+
+    :param message: Its text.
+    :param execution_id: The sync job of its stream.
+    """
+    event = _parsed(message)
+    if event is None:
+        return None
+    document_id = _text(event.get("DocumentId", event.get("DocumentID")), LONGEST_NAME)
+    invalid = _INVALID_METADATA.search(str(event.get("Message", "")))
+    if not document_id and not invalid:
+        return None
+    failed = _failed_stage(event) or ("crawl" if invalid else None)
+    is_mended = _status(event.get("IndexStatus")) == "SUCCESS" and not _is(event, "CrawlAction", "UNMODIFIED")
+    reason = event.get("ErrorMsg") or event.get("ErrorMessage") or event.get("Message")
+    return DocumentEvent(
+        FailedDocument(
+            document_id=document_id or _text(invalid and invalid[1], LONGEST_NAME) or "",
+            title=_text(event.get("DocumentTitle"), LONGEST_NAME),
+            source_uri=_uri(event.get("SourceUri") or event.get("S3Path")),
+            stage=failed or "unknown",
+            reason=_reason(reason) if failed else None,
+            error_code=_text(event.get("ErrorCode") or event.get("DataSourceErrorCode"), LONGEST_NAME),
+            execution_id=execution_id,
+        ),
+        is_failure=failed is not None,
+        is_mended=failed is None and (is_mended or str(event.get("CrawlAction", "")).upper().startswith("DELETE")),
+    )
+
+
+_INVALID_METADATA = re.compile(r"invalid metadata file (\S+?)\.?\s*$", re.IGNORECASE)
+
+
+def _parsed(message: str) -> Mapping[str, Any] | None:
+    try:
+        event = json.loads(message)
+    except (ValueError, RecursionError):
+        return None
+    return event if isinstance(event, dict) else None
+
+
+def _failed_stage(event: Mapping[str, Any]) -> str | None:
+    """Return the first stage that failed, ``unknown`` if the document failed in none of them, None if it did not."""
+    for stage in STAGES:
+        if _status(event.get(f"{stage.capitalize()}Status")) == "FAILED":
+            return stage
+    if _status(event.get("IndexingStatus")) == "DOCUMENTFAILEDTOINDEX":
+        return "index"
+    is_failure = _status(event.get("ConnectorDocumentStatus")) == "FAILED"
+    return "unknown" if is_failure or ("ConnectorDocumentStatus" not in event and event.get("ErrorCode")) else None
+
+
+def _status(value: object) -> str:
+    """Return a status, which is an object with a member ``Status`` or plain text."""
+    return str(value.get("Status") if isinstance(value, dict) else value).upper()
+
+
+def _is(event: Mapping[str, Any], name: str, value: str) -> bool:
+    return str(event.get(name, "")).upper() == value
+
+
+def _text(value: object, longest: int) -> str | None:
+    return plain(value, longest) if isinstance(value, str | int | float) and value != "" else None
+
+
+def _uri(value: object) -> str | None:
+    """Return a URI without its query and user information, which can hold secrets."""
+    if not isinstance(value, str) or not value:
+        return None
+    try:
+        parts = urlsplit(value)
+        bare = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    except ValueError:
+        return None
+    return plain(bare, LONGEST_NAME)
+
+
+def _reason(value: object) -> str | None:
+    """Return an error message without account ids, e-mail addresses and the queries of URIs."""
+    if not isinstance(value, str):
+        return None
+    text = _URI.sub(lambda found: _uri(found[0]) or "", value[: 10 * LONGEST_REASON])
+    for personal in (_ACCOUNT, _EMAIL):
+        text = personal.sub("…", text)
+    return plain(text.strip(), LONGEST_REASON) or None
+
+
+_URI = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s\"'<>]+", re.IGNORECASE)
+_ACCOUNT = re.compile(r"(?<![0-9])[0-9]{12}(?![0-9])")
+_EMAIL = re.compile(r"[^\s@<>\"'(:;,]+@[^\s@<>\"'):;,]+\.[a-z]{2,}", re.IGNORECASE)
+_MASKS = (
+    (_URI, "<uri>"),
+    (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", re.IGNORECASE), "<id>"),
+    (re.compile(r"\b(?=[a-z]*[0-9])[0-9a-f]{16,}\b", re.IGNORECASE), "<id>"),
+    (re.compile(r"[^\s'\"]*/[^\s'\"]*"), "<path>"),
+    (re.compile(r"[0-9]{4,}"), "<number>"),
+)
+
+
+def masked(document: FailedDocument) -> str:
+    """
+    Return the reason of a document without what differs from document to document.
+
+    :param document: The document.
+    """
+    reason = document.reason or document.error_code or "no reason given"
+    for name in sorted(filter(None, {document.document_id, document.title}), key=len, reverse=True):
+        if len(name) >= _SHORTEST_NAME:
+            reason = reason.replace(name, "<document>")
+    for pattern, mask in _MASKS:
+        reason = pattern.sub(mask, reason)
+    return reason
+
+
+_SHORTEST_NAME = 3  # a shorter id would be found within words
+
+
+def total(documents: Iterable[FailedDocument]) -> list[dict[str, Any]]:
+    """
+    Count documents by stage and masked reason, the most frequent first.
+
+    :param documents: The documents.
+    """
+    counts: dict[tuple[str, str], int] = {}
+    for document in documents:
+        key = document.stage, masked(document)
+        counts[key] = counts.get(key, 0) + 1
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    totals = [{"stage": stage, "reason": reason, "count": count} for (stage, reason), count in ordered[:MOST_REASONS]]
+    if rest := sum(count for _, count in ordered[MOST_REASONS:]):
+        totals.append({"stage": "unknown", "reason": OTHER_REASONS, "count": rest})
+    return totals
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,314 @@
+"""Failed and missing documents, read from a stub of CloudWatch Logs that can do what moto's can't."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_kendra._document_logs import LogCalls, failed_documents, may_have_failures, missing_documents
+from airflow_provider_kendra.sync_job import SyncJob
+from tests.conftest import examples
+
+START = datetime(2026, 1, 31, 18, tzinfo=UTC)
+NOW = START + timedelta(hours=1)
+REPORT = "SYNC_RUN_HISTORY_REPORT/source/job"
+
+
+class Throttled(Exception):
+    pass
+
+
+class Denied(Exception):
+    pass
+
+
+def explain(error, group):
+    return f"{type(error).__name__} for {group}.", isinstance(error, Throttled)
+
+
+@dataclass
+class Logs:
+    """CloudWatch Logs: pages to return, or errors to raise, one for each call; then empty pages."""
+
+    pages: list = field(default_factory=list)
+    calls: list = field(default_factory=list)
+    seconds_per_call: float = 0.1
+    now: float = 0.0
+
+    def filter_events(self, **request):
+        self.calls.append(request)
+        self.now += self.seconds_per_call
+        page = self.pages.pop(0) if self.pages else {"events": []}
+        if isinstance(page, Exception):
+            raise page
+        return page
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+    def limited(self, calls=5, seconds=20.0):
+        return LogCalls(
+            self.filter_events, explain, group="/aws/kendra/index", calls=calls, seconds=seconds,
+            monotonic=lambda: self.now, sleep=self.sleep,
+        )  # fmt: skip
+
+
+def event(document_id, status="FAILED", *, stream=REPORT, at=START, **members):
+    body = {"DocumentId": document_id, "ConnectorDocumentStatus": {"Status": status}}
+    if status == "FAILED":
+        body |= {"CrawlStatus": {"Status": "FAILED"}, "ErrorMsg": "Access Denied"}
+    else:
+        body |= {"CrawlAction": "MODIFY", "IndexStatus": {"Status": status}}
+    return {
+        "logStreamName": stream,
+        "timestamp": int(at.timestamp() * 1000),
+        "message": json.dumps(body | members),
+    }
+
+
+def page(*events, token=None):
+    return {"events": list(events), **({"nextToken": token} if token else {})}
+
+
+def job(failed=1, status="INCOMPLETE", **changed):
+    item = {
+        "ExecutionId": "job", "Status": status, "StartTime": START, "EndTime": START + timedelta(minutes=30),
+        "Metrics": {} if failed is None else {"DocumentsFailed": str(failed)},
+    } | changed  # fmt: skip
+    return SyncJob.from_response(item, index_id="index", data_source_id="source")
+
+
+def read(logs, limit=10, **changed):
+    return failed_documents(logs.limited(), job(**changed), limit=limit, now=NOW)
+
+
+class TestFailedDocuments:
+    def test_one_call_reads_the_report_of_the_job_around_its_time(self):
+        logs = Logs([page(event("a"))])
+        found = read(logs)
+        assert [each.document_id for each in found.documents] == ["a"]
+        assert (found.found, found.expected, found.is_complete, found.source, found.note) == (
+            1,
+            1,
+            True,
+            "report",
+            None,
+        )
+        [call] = logs.calls
+        assert (call["logGroupName"], call["logStreamNamePrefix"]) == ("/aws/kendra/index", REPORT)
+        assert call["startTime"] == int((START - timedelta(minutes=5)).timestamp() * 1000)
+        assert call["endTime"] == int((START + timedelta(minutes=45)).timestamp() * 1000)
+        assert "limit" not in call, "totals need all events"
+
+    @pytest.mark.parametrize(
+        ("failed", "status", "expected"),
+        [(0, "SUCCEEDED", False), (None, "SUCCEEDED", False), (3, "SUCCEEDED", True), (None, "INCOMPLETE", True),
+         (0, "FAILED", True), (0, "ABORTED", False)],
+    )  # fmt: skip
+    def test_logs_are_worth_reading_only_if_something_can_have_failed(self, failed, status, expected):
+        assert may_have_failures(job(failed, status)) is expected
+
+    def test_the_first_documents_are_named_and_all_are_counted(self):
+        logs = Logs([page(*(event(f"d{number}") for number in range(30)))])
+        found = read(logs, failed=30, limit=3)
+        assert [each.document_id for each in found.documents] == ["d0", "d1", "d2"]
+        assert (found.found, found.reasons) == (30, [{"stage": "crawl", "reason": "Access Denied", "count": 30}])
+
+    def test_empty_pages_with_a_token_are_followed(self):
+        logs = Logs([page(token="1"), page(token="2"), page(event("a"))])
+        assert read(logs).found == 1
+        assert [call.get("nextToken") for call in logs.calls] == [None, "1", "2"]
+
+    def test_events_of_other_streams_and_other_statuses_are_left_out(self):
+        logs = Logs(
+            [page(event("a"), event("b", "SUCCESS"), event("c", stream="SYNC_RUN_HISTORY_REPORT/source/other"))]
+        )
+        assert [each.document_id for each in read(logs).documents] == ["a"]
+
+    def test_the_last_event_of_a_document_counts(self):
+        later = START + timedelta(minutes=1)
+        logs = Logs(
+            [page(event("b", at=later), event("b", "SUCCESS"), event("a"), event("a", "SUCCESS", at=later), event("b"))]
+        )
+        assert [each.document_id for each in read(logs).documents] == ["b"]
+
+    def test_fewer_than_the_job_reports_says_that_the_rest_may_be_late(self):
+        found = read(Logs([page(event("a"))]), failed=130)
+        assert (found.is_complete, found.note) == (
+            False,
+            "Kendra's logs name 1 of 130 documents that failed; the rest may be late.",
+        )
+
+    def test_none_at_all_says_why_that_can_be(self):
+        logs = Logs()
+        found = read(logs, failed=130)
+        assert (found.found, found.source, found.is_complete) == (0, None, False)
+        assert found.note.startswith("Kendra's logs name none of the 130 documents that failed. They may be late")
+        assert len(logs.calls) == 2
+
+    def test_without_a_report_the_other_streams_of_the_data_source_are_read(self):
+        mine = event("a", stream="source/2026-01-31-18/job", ConnectorDocumentStatus={"Status": "FAILED"})
+        logs = Logs([page(), page(mine)])
+        found = read(logs)
+        assert (found.source, found.documents[0].execution_id, found.is_complete) == ("log", "job", True)
+        assert logs.calls[1]["logStreamNamePrefix"] == "source/"
+
+    def test_documents_of_streams_without_a_job_are_said_to_fit_by_time_only(self):
+        other = event("a", stream="source/2026-01-31-18/0f0f")
+        found = read(Logs([page(), page(other)]))
+        assert (found.documents[0].execution_id, found.is_complete) == (None, False)
+        assert found.note.startswith("1 of them are from streams that name no sync job")
+
+    def test_a_running_job_is_read_up_to_now(self):
+        logs = Logs([page(event("a"))])
+        read(logs, EndTime=None)
+        assert logs.calls[0]["endTime"] == int((NOW + timedelta(minutes=15)).timestamp() * 1000)
+
+
+FAULTS = {
+    "throttled once": ([Throttled(), page(event("a"))], 1, None),
+    "throttled for ever": ([Throttled()] * 9, 0, "Throttled for /aws/kendra/index."),
+    "denied": ([Denied()], 0, "Denied for /aws/kendra/index."),
+    "denied on the second page": ([page(event("a"), token="1"), Denied()], 1, "Denied for /aws/kendra/index."),
+    "more pages than calls": ([page(event(str(n)), token=str(n)) for n in range(9)], 5,
+                              "Not all events were read within 5 calls and 20 s."),
+    "the same page for ever": ([page(event("a"), token="1")] * 9, 1,
+                               "CloudWatch Logs returned the same page twice, so not all events were read."),
+    "malformed events": ([page({}, {"message": 3}, "text", event("a"), {"logStreamName": REPORT, "timestamp": 1,
+                                                                        "message": "no JSON"})], 1, None),
+    "an event of a megabyte": ([page(event("a", ErrorMsg="x" * 10**6))], 1, None),
+    "no members": ([{}], 0, "Kendra's logs name none of the 1 documents that failed. They may be late, or have been "
+                            "deleted by the retention of the log group."),
+}  # fmt: skip
+
+
+class TestFaults:
+    @pytest.mark.parametrize("fault", FAULTS)
+    def test_a_fault_raises_nothing_and_the_note_says_what_is_missing(self, fault):
+        pages, found, note = FAULTS[fault]
+        logs = Logs(list(pages))
+        result = read(logs, failed=max(found, 1))
+        assert (result.found, result.note) == (found, note)
+        assert result.is_complete is (note is None)
+        assert len(logs.calls) <= 5
+
+    def test_no_call_is_made_after_the_time_is_over(self):
+        logs = Logs([page(token=str(n)) for n in range(9)], seconds_per_call=8)
+        assert read(logs).note == "Not all events were read within 5 calls and 20 s."
+        assert len(logs.calls) == 3
+
+    def test_a_hundred_thousand_events_are_counted(self):
+        pages = [page(*(event(f"{n}-{number}") for number in range(20_000)), token=str(n)) for n in range(5)]
+        pages[-1].pop("nextToken")
+        found = read(Logs(pages), failed=100_000)
+        assert (found.found, len(found.documents), found.is_complete) == (100_000, 10, True)
+
+
+class Store:
+    """CloudWatch Logs with a report for each night, which filters as the service does."""
+
+    def __init__(self, events):
+        self.events = events
+        self.calls = 0
+
+    def filter_events(self, **request):
+        self.calls += 1
+        is_first_pass = "FAILED" in request["filterPattern"]
+        return page(*(each for each in self.events if self.matches(each, request, is_first_pass)))
+
+    @staticmethod
+    def matches(each, request, is_first_pass):
+        body = json.loads(each["message"])
+        if not request["startTime"] <= each["timestamp"] <= request["endTime"]:
+            return False
+        if is_first_pass:
+            return body["ConnectorDocumentStatus"]["Status"] == "FAILED"
+        is_indexed = body.get("IndexStatus", {}).get("Status") == "SUCCESS"
+        return body.get("CrawlAction") != "UNMODIFIED" and (is_indexed or "DELETE" in body.get("CrawlAction", ""))
+
+
+def missing(events, **changed):
+    store = events if hasattr(events, "filter_events") else Store(events)
+    calls = LogCalls(
+        store.filter_events, explain, group="/aws/kendra/index", calls=20, seconds=60, monotonic=lambda: 0.0,
+        sleep=lambda _: None,
+    )  # fmt: skip
+    arguments = {"lookback": timedelta(days=30), "limit": 10, "now": NOW} | changed
+    return missing_documents(calls, "source", **arguments)
+
+
+def night(number, document_id, what):
+    stream = f"SYNC_RUN_HISTORY_REPORT/source/night-{number}"
+    at = NOW - timedelta(days=29 - number)
+    if what == "fails":
+        return event(document_id, stream=stream, at=at, CrawlAction="MODIFY")
+    if what == "unmodified":
+        return event(document_id, "SKIPPED", stream=stream, at=at, CrawlAction="UNMODIFIED")
+    if what == "deleted":
+        return event(document_id, "SUCCESS", stream=stream, at=at, CrawlAction="DELETE", IndexStatus={})
+    return event(document_id, "SUCCESS", stream=stream, at=at, CrawlAction="MODIFY")
+
+
+class TestMissingDocuments:
+    def test_a_green_sync_does_not_hide_what_failed_the_night_before(self):
+        nights = [night(1, "a", "fails"), night(1, "b", "fails"), night(2, "a", "unmodified"), night(2, "b", "changed")]
+        found = missing(nights)
+        assert [each.document_id for each in found.documents] == ["a"]
+        assert (found.found, found.expected, found.is_complete, found.source) == (1, None, True, "report")
+
+    def test_nothing_missing_costs_one_call(self):
+        store = Store([night(1, "a", "changed")])
+        found = missing(store)
+        assert (found.found, found.source, found.is_complete, store.calls) == (0, None, True, 1)
+
+    @pytest.mark.parametrize(("what", "is_missing"), [("deleted", False), ("changed", False), ("unmodified", True)])
+    def test_only_indexing_or_deletion_ends_it(self, what, is_missing):
+        assert missing([night(1, "a", "fails"), night(2, "a", what)]).found == is_missing
+
+    def test_a_success_before_the_failure_does_not_count(self):
+        assert missing([night(1, "a", "changed"), night(2, "a", "fails")]).found == 1
+
+    def test_a_success_at_the_same_moment_is_not_later(self):
+        assert missing([night(1, "a", "changed"), night(1, "a", "fails")]).found == 1
+
+    def test_the_newest_failure_comes_first(self):
+        nights = [night(number, f"d{number}", "fails") for number in (1, 3, 2)]
+        assert [each.document_id for each in missing(nights, limit=2).documents] == ["d3", "d2"]
+
+    def test_what_is_older_than_the_look_back_is_not_searched(self):
+        assert missing([night(1, "a", "fails")], lookback=timedelta(days=2)).found == 0
+
+    def test_if_not_everything_was_read_what_may_be_mended_is_still_missing(self):
+        logs = Logs([page(event("a", stream="SYNC_RUN_HISTORY_REPORT/source/1")), Denied()])
+        found = missing(logs)
+        assert (found.found, found.is_complete) == (1, False)
+        assert found.note == "Denied for /aws/kendra/index. Searched: the last 30 d."
+
+    @settings(deadline=None, max_examples=examples(200))
+    @given(
+        nights=st.lists(
+            st.dictionaries(st.sampled_from("abcd"), st.sampled_from(["fails", "changed", "deleted", "unmodified"])),
+            max_size=20,
+        ),
+        order=st.randoms(use_true_random=False),
+    )
+    def test_a_document_is_missing_if_nothing_but_unmodified_followed_its_last_failure(self, nights, order):
+        expected = set()
+        for changes in nights:
+            for document_id, what in changes.items():
+                if what == "fails":
+                    expected.add(document_id)
+                elif what != "unmodified":
+                    expected.discard(document_id)
+        events = [
+            night(n, document_id, what) for n, changes in enumerate(nights) for document_id, what in changes.items()
+        ]
+        order.shuffle(events)
+        found = missing(events)
+        assert {each.document_id for each in found.documents} == expected
+        assert found.found == len(expected)

@@ -1,0 +1,262 @@
+"""What an event of Kendra's logs says about a document, and what is never read from it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_kendra.documents import (
+    LONGEST_NAME,
+    LONGEST_REASON,
+    MOST_REASONS,
+    DocumentFailures,
+    FailedDocument,
+    IndexCapacity,
+    capacity_of,
+    masked,
+    read_event,
+    total,
+)
+
+PERSONAL = "jane.doe@personal.example"
+
+
+def report(**changed):
+    """An event of a sync run history report."""
+    event = {
+        "AwsAccountId": "123456789012",
+        "DocumentId": "s3://docs/a.pdf",
+        "DocumentTitle": "A",
+        "SourceUri": "https://user:secret@docs.example/a.pdf?X-Amz-Signature=secret",
+        "Acl": [{"Name": PERSONAL, "Type": "USER"}],
+        "Metadata": {"_authors": PERSONAL},
+        "CrawlAction": "ADD",
+        "CrawlStatus": {"Status": "SUCCESS"},
+        "SyncStatus": {"Status": "SUCCESS"},
+        "IndexStatus": {"Status": "FAILED"},
+        "ConnectorDocumentStatus": {"Status": "FAILED"},
+        "ErrorMsg": "Access Denied",
+        "Anything": PERSONAL,
+    }
+    return json.dumps({name: value for name, value in (event | changed).items() if value is not None})
+
+
+def read(**changed):
+    return read_event(report(**changed), "job")
+
+
+class TestAnEvent:
+    def test_names_the_document_and_why_it_failed(self):
+        assert read().document == FailedDocument(
+            document_id="s3://docs/a.pdf",
+            title="A",
+            source_uri="https://docs.example/a.pdf",
+            stage="index",
+            reason="Access Denied",
+            error_code=None,
+            execution_id="job",
+        )
+
+    @pytest.mark.parametrize(
+        ("failed", "stage"),
+        [
+            (["CrawlStatus"], "crawl"),
+            (["SyncStatus"], "sync"),
+            (["SyncStatus", "IndexStatus"], "sync"),
+            (["CrawlStatus", "SyncStatus", "IndexStatus"], "crawl"),
+            ([], "unknown"),
+        ],
+    )
+    @pytest.mark.parametrize("shape", [lambda status: {"Status": status}, str], ids=["object", "text"])
+    def test_the_stage_is_the_first_that_failed(self, failed, stage, shape):
+        stages = {name: shape("FAILED" if name in failed else "SUCCESS") for name in
+                  ("CrawlStatus", "SyncStatus", "IndexStatus")}  # fmt: skip
+        assert read(**stages).document.stage == stage
+
+    def test_a_document_that_was_indexed_is_mended(self):
+        event = read(IndexStatus={"Status": "SUCCESS"}, ConnectorDocumentStatus={"Status": "SUCCESS"}, ErrorMsg=None)
+        assert (event.is_failure, event.is_mended) == (False, True)
+
+    @pytest.mark.parametrize("action", ["UNMODIFIED", "unmodified"])
+    def test_an_unmodified_document_is_neither_failed_nor_mended(self, action):
+        event = read(
+            CrawlAction=action, IndexStatus={"Status": "SUCCESS"}, ConnectorDocumentStatus={"Status": "SKIPPED"}
+        )
+        assert (event.is_failure, event.is_mended) == (False, False)
+
+    @pytest.mark.parametrize("action", ["DELETE", "Deleted", "delete_document"])
+    def test_a_deleted_document_is_mended(self, action):
+        event = read(CrawlAction=action, IndexStatus=None, ConnectorDocumentStatus={"Status": "SUCCESS"})
+        assert event.is_mended
+
+    def test_a_deletion_that_failed_is_not_mended(self):
+        assert not read(CrawlAction="DELETE").is_mended
+
+    @pytest.mark.parametrize(
+        ("event", "expected"),
+        [
+            (
+                {"DocumentId": "a", "S3Path": "s3://b/a", "ErrorCode": "InvalidRequest", "ErrorMessage": "too large"},
+                FailedDocument("a", None, "s3://b/a", "unknown", "too large", "InvalidRequest", "job"),
+            ),
+            (
+                {"DocumentID": "a", "CrawlStatus": "FAILED", "ErrorCode": "403", "ErrorMessage": "Forbidden"},
+                FailedDocument("a", None, None, "crawl", "Forbidden", "403", "job"),
+            ),
+            (
+                {"DocumentId": "a", "IndexingStatus": "DocumentFailedToIndex", "ErrorCode": "400"},
+                FailedDocument("a", None, None, "index", None, "400", "job"),
+            ),
+            (
+                {"Message": "Found Invalid metadata file b/p/f.ext.metadata.json."},
+                FailedDocument("b/p/f.ext.metadata.json", None, None, "crawl",
+                               "Found Invalid metadata file b/p/f.ext.metadata.json.", None, "job"),
+            ),
+        ],
+    )  # fmt: skip
+    def test_events_of_the_other_streams_are_understood(self, event, expected):
+        assert read_event(json.dumps(event), "job").document == expected
+
+    @pytest.mark.parametrize(
+        "message", ["", "no JSON", "[]", "null", "1", '{"Message": "Sync job started"}', "[" * 100_000, "{}"]
+    )
+    def test_what_says_nothing_about_a_document_is_ignored(self, message):
+        assert read_event(message, "job") is None
+
+    def test_long_texts_are_cut(self):
+        document = read(DocumentId="i" * 9999, DocumentTitle="t" * 9999, ErrorMsg="r" * 10**6).document
+        assert (len(document.document_id), len(document.title)) == (LONGEST_NAME, LONGEST_NAME)
+        assert len(document.reason) == LONGEST_REASON
+
+    def test_control_characters_are_escaped(self):
+        assert read(DocumentId="a\x1b[31m\n").document.document_id == r"a\x1b[31m\n"
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | st.sampled_from(["FAILED", "SUCCESS", "DELETE"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+names = st.sampled_from(list(json.loads(report())) + ["DocumentID", "S3Path", "Message", "ErrorCode", "ErrorMessage"])
+
+
+class TestPersonalData:
+    @given(event=st.dictionaries(names, values))
+    def test_any_event_is_read_without_acl_metadata_and_unknown_members(self, event):
+        planted = event | {
+            "Acl": PERSONAL,
+            "Metadata": {"a": [PERSONAL]},
+            "AwsAccountId": "123456789012",
+            "X": PERSONAL,
+        }
+        found = read_event(json.dumps(planted), "job")
+        shown = json.dumps(found.document.to_dict()) if found else ""
+        assert PERSONAL not in shown
+        assert "123456789012" not in shown
+
+    def test_a_reason_shows_neither_account_nor_address_nor_signature(self):
+        reason = f"User {PERSONAL} with arn:aws:iam::123456789012:role/x can't read https://u:p@h.example/a?sig=secret. Sorry"
+        assert read(ErrorMsg=reason).document.reason == (
+            "User … with arn:aws:iam::…:role/x can't read https://h.example/a Sorry"
+        )
+
+    def test_the_record_has_no_other_fields(self):
+        assert [each.name for each in fields(FailedDocument)] == [
+            "document_id", "title", "source_uri", "stage", "reason", "error_code", "execution_id",
+        ]  # fmt: skip
+
+
+class TestTotals:
+    def test_documents_with_the_same_cause_count_together(self):
+        documents = [
+            FailedDocument(f"s3://b/{number}.pdf", stage="crawl", reason=f"Access Denied: s3://b/{number}.pdf")
+            for number in range(123)
+        ]
+        assert total(documents) == [{"stage": "crawl", "reason": "Access Denied: <document>", "count": 123}]
+
+    @pytest.mark.parametrize(
+        ("reason", "expected"),
+        [
+            ("Request 3f2504e0-4f89-11d3-9a0c-0305e82c3301 failed", "Request <id> failed"),
+            ("No access to https://h.example/x/1", "No access to <uri>"),
+            ("Object b/p/q.txt is gone", "Object <path> is gone"),
+            ("Size 52428801 is over 52428800", "Size <number> is over <number>"),
+            ("HTTP 403", "HTTP 403"),
+            ("Digest 9e107d9d372bb6826bd81d3542a419d6 differs", "Digest <id> differs"),
+        ],
+    )
+    def test_what_differs_is_masked(self, reason, expected):
+        assert masked(FailedDocument("d", reason=reason)) == expected
+
+    def test_a_short_id_is_not_masked_within_words(self):
+        assert masked(FailedDocument("a", reason="Access Denied")) == "Access Denied"
+
+    def test_the_most_frequent_reason_comes_first_and_the_rest_is_counted_together(self):
+        causes = [chr(97 + number) * 3 for number in range(25)]
+        documents = [
+            FailedDocument("d", reason=cause) for number, cause in enumerate(causes) for _ in range(number + 1)
+        ]
+        totals = total(documents)
+        assert len(totals) == MOST_REASONS + 1
+        assert totals[0] == {"stage": "unknown", "reason": "yyy", "count": 25}
+        assert totals[-1] == {"stage": "unknown", "reason": "other reasons", "count": 15}
+        assert sum(each["count"] for each in totals) == len(documents)
+
+    def test_a_document_without_a_reason_counts_by_its_code(self):
+        assert [each["reason"] for each in total([FailedDocument("d", error_code="403"), FailedDocument("e")])] == [
+            "403",
+            "no reason given",
+        ]
+
+
+class TestTheDescription:
+    def test_names_documents_totals_and_what_is_missing(self):
+        document = FailedDocument("a.pdf", stage="crawl", reason="Access Denied", error_code="403")
+        failures = DocumentFailures([document], 3, 4, total([document] * 3), False, "report", "One may be late.")
+        assert failures.describe() == (
+            "3 documents failed: a.pdf (crawl: 403: Access Denied) and 2 more. By reason: 3 × Access Denied (crawl). "
+            "One may be late."
+        )
+
+    def test_is_empty_when_nothing_failed(self):
+        assert DocumentFailures().describe() == ""
+
+    def test_is_in_json_types(self):
+        document = FailedDocument("a.pdf")
+        failures = DocumentFailures([document], 1, 1, total([document]))
+        assert json.loads(json.dumps(failures.to_dict())) == failures.to_dict()
+        assert failures.to_dict()["documents"] == [document.to_dict()]
+
+
+class TestCapacity:
+    @pytest.mark.parametrize(
+        ("edition", "units", "documents", "text_bytes"),
+        [
+            ("ENTERPRISE_EDITION", 0, 100_000, 30 * 1024**3),
+            ("ENTERPRISE_EDITION", 2, 300_000, 90 * 1024**3),
+            ("GEN_AI_ENTERPRISE_EDITION", 1, 40_000, 400 * 1024**2),
+            ("DEVELOPER_EDITION", 0, 10_000, 3 * 1024**3),
+            ("FUTURE_EDITION", 0, None, None),
+        ],
+    )
+    def test_depends_on_edition_and_units(self, edition, units, documents, text_bytes):
+        found = capacity_of({"Edition": edition, "CapacityUnits": {"StorageCapacityUnits": units}})
+        assert (found.documents_limit, found.text_bytes_limit) == (documents, text_bytes)
+
+    @pytest.mark.parametrize(("documents", "text_bytes", "share"), [(50, 1, 0.5), (1, 80, 0.8), (200, 1, 2.0)])
+    def test_the_share_is_the_larger_of_documents_and_text(self, documents, text_bytes, share):
+        assert IndexCapacity("E", 0, documents, 100, text_bytes, 100).share == share
+
+    def test_an_unknown_edition_has_no_share(self):
+        found = capacity_of({"Edition": "FUTURE_EDITION"})
+        assert (found.share, str(found)) == (None, "0 documents (FUTURE_EDITION, whose capacity is not known)")
+
+    def test_an_empty_response_is_an_empty_enterprise_index(self):
+        assert capacity_of({}).to_dict() == {
+            "edition": "ENTERPRISE_EDITION", "units": 0, "documents": 0, "documents_limit": 100_000,
+            "text_bytes": 0, "text_bytes_limit": 30 * 1024**3, "share": 0.0,
+        }  # fmt: skip
