@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from airflow_provider_kendra._clock import in_words
-from airflow_provider_kendra.documents import DocumentFailures, FailedDocument, read_event, total
+from airflow_provider_kendra.documents import DocumentFailures, FailedDocument, IndexCapacity, read_event, total
 from airflow_provider_kendra.sync_job import SyncJobStatus
 
 if TYPE_CHECKING:
@@ -38,8 +38,6 @@ AFTER = timedelta(minutes=15)
 """How far from the start and the end of a sync its events are searched for."""
 
 THROTTLED_PAUSE = 1.0  # seconds
-
-FilterLogEvents = "Callable[..., Mapping[str, Any]]"
 
 
 class LogCalls:
@@ -149,6 +147,37 @@ def may_have_failures(job: SyncJob) -> bool:
     :param job: The sync job.
     """
     return bool(job.documents_failed) or job.status in (SyncJobStatus.FAILED, SyncJobStatus.INCOMPLETE)
+
+
+MANY_FAILURES = 10
+"""From how many failed documents on a full index is suspected."""
+
+
+def advise_on_capacity(calls: CapacityCalls, job: SyncJob, failures: DocumentFailures) -> str:
+    """
+    Return a sentence if many documents failed to be indexed because the index is full, else "".
+
+    :param calls: Reads the capacity; its errors count as "not known".
+    :param job: The sync job.
+    :param failures: The documents that failed in it.
+    """
+    is_of_index = any(document.stage in ("index", "unknown") for document in failures.documents)
+    if max(failures.found, failures.expected or 0) < MANY_FAILURES or (failures.documents and not is_of_index):
+        return ""
+    try:
+        capacity = calls.get_index_capacity(job.index_id)
+    except Exception:  # only advice
+        return ""
+    if capacity.share is None or capacity.share < 1:
+        return ""
+    return f"The index is {capacity}: add storage capacity units or delete documents."
+
+
+class CapacityCalls(Protocol):
+    """Reads the capacity of an index."""
+
+    def get_index_capacity(self, index_id: str) -> IndexCapacity:
+        """Read it."""
 
 
 def failed_documents(calls: LogCalls, job: SyncJob, *, limit: int, now: datetime) -> DocumentFailures:

@@ -78,12 +78,12 @@ class SyncJobLineageMixin:
         self._finished_jobs = [job for job in jobs if job.is_finished]
         self._write_asset_events(context)
 
-    def _publish_outcome(self, context: Context, outcome: Outcome | AllFresh) -> None:
+    def _publish_outcome(self, context: Context, outcome: Outcome | AllFresh) -> Any:
         """
-        Publish the jobs of a wait that is over.
+        Publish the jobs of a wait that is over, and return the outcome that the task ends with.
 
         :param context: The task's context.
-        :param outcome: The outcome that the task ends with.
+        :param outcome: The outcome of the wait.
         """
         from airflow_provider_kendra.outcomes import AllFresh, Satisfied
 
@@ -94,6 +94,7 @@ class SyncJobLineageMixin:
             self._publish_jobs(context, *outcome.jobs.values())
         elif outcome.job is not None:
             self._show_links(context, outcome.job.execution_id)
+        return outcome
 
     def _show_links(self, context: Context, execution_id: str | None = None) -> None:
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from airflow_provider_kendra.documents import DocumentFailures, IndexCapacity
 from airflow_provider_kendra.sync_job import SyncJob
 
 
@@ -11,6 +12,10 @@ def violations(
     max_documents_failed: int | None = None,
     max_failed_ratio: float | None = None,
     min_documents_scanned: int | None = None,
+    max_missing_documents: int | None = None,
+    missing: DocumentFailures | None = None,
+    max_index_share: float | None = None,
+    capacity: IndexCapacity | None = None,
 ) -> list[str]:
     """
     Return a phrase for each threshold that a job does not meet. A count that is not reported meets none.
@@ -19,9 +24,14 @@ def violations(
     :param max_documents_failed: The most failed documents. Default None, as for the others: no threshold.
     :param max_failed_ratio: The largest share of failed documents, from 0 to 1.
     :param min_documents_scanned: The fewest scanned documents.
+    :param max_missing_documents: The most documents that failed in an earlier sync and are still missing.
+    :param missing: These documents.
+    :param max_index_share: The largest share of the index's capacity in use.
+    :param capacity: This capacity.
     """
     found = []
-    if not job.has_updated_index and (max_documents_failed, max_failed_ratio, min_documents_scanned) != (None,) * 3:
+    of_job = (max_documents_failed, max_failed_ratio, min_documents_scanned)
+    if not job.has_updated_index and (*of_job, max_missing_documents, max_index_share) != (None,) * 5:
         found.append(f"it ended {job.status}")
     if max_documents_failed is not None:
         found += _too_many_failed(job, max_documents_failed)
@@ -29,7 +39,26 @@ def violations(
         found += _failed_ratio_too_large(job, max_failed_ratio)
     if min_documents_scanned is not None:
         found += _too_few_scanned(job, min_documents_scanned)
+    if max_missing_documents is not None and missing is not None:
+        found += _too_many_missing(missing, max_missing_documents)
+    if max_index_share is not None and capacity is not None:
+        found += _too_full(capacity, max_index_share)
     return found
+
+
+def _too_many_missing(missing: DocumentFailures, limit: int) -> list[str]:
+    if missing.found > limit:
+        number = f"{missing.found:,} document{' is' if missing.found == 1 else 's are'}"
+        return [f"{number} missing since an earlier sync (max_missing_documents={limit})"]
+    if not missing.is_complete:
+        return [f"it is not known which documents are missing (max_missing_documents={limit})"]
+    return []
+
+
+def _too_full(capacity: IndexCapacity, limit: float) -> list[str]:
+    if capacity.share is None:
+        return [f"the capacity of {capacity.edition} is not known (max_index_share={limit})"]
+    return [f"the index is {capacity} (max_index_share={limit})"] if capacity.share > limit else []
 
 
 def _too_many_failed(job: SyncJob, limit: int) -> list[str]:

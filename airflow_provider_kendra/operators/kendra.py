@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, get_args
 from airflow.providers.common.compat.sdk import AirflowSkipException, conf
 
 from airflow_provider_kendra import _clock
+from airflow_provider_kendra._failed_documents import ListsFailedDocuments
 from airflow_provider_kendra._lineage import check_no_kendra_outlets
 from airflow_provider_kendra._parameters import NOT_FOUND_TIMEOUT, IfRunning, check_max_documents_failed
 from airflow_provider_kendra._tasks import DEFERRAL_MARGIN, KendraOperator
 from airflow_provider_kendra._text import plain
-from airflow_provider_kendra._validation import check_count, check_interval, check_seconds
+from airflow_provider_kendra._validation import check_count, check_interval, check_lookback, check_seconds
 from airflow_provider_kendra._xcoms import RecordTask
 from airflow_provider_kendra.exceptions import (
     KendraError,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_kendra._starting import Follow, Starter
+    from airflow_provider_kendra.documents import DocumentFailures, IndexCapacity
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
     from airflow_provider_kendra.operators._memory import StartMemory, StopMemory
     from airflow_provider_kendra.outcomes import Failed, Outcome
@@ -208,8 +210,7 @@ class _SyncJobWaiter(RecordTask, KendraOperator):
 
     def _result(self, context: Context, outcome: Outcome) -> dict[str, Any]:
         """Turn the outcome that the task ends with into its result or exception."""
-        self._publish_outcome(context, outcome)
-        return self._record(outcome)
+        return self._record(self._publish_outcome(context, outcome))
 
     def _record(self, outcome: Outcome) -> dict[str, Any]:
         from airflow_provider_kendra.outcomes import Satisfied
@@ -220,7 +221,7 @@ class _SyncJobWaiter(RecordTask, KendraOperator):
         raise _error_of(outcome)
 
 
-class KendraStartSyncJobOperator(_SyncJobWaiter):
+class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
     """
     Start a sync job of a data source and wait until it has finished; returns its record.
 
@@ -678,7 +679,7 @@ def _advice_on_batch(job: SyncJob | None, source_type: str | None) -> str:
     return f" {CUSTOM_SYNC_ENDS}, for example with KendraStopSyncJobOperator."
 
 
-class KendraSyncJobMetricsOperator(RecordTask, KendraOperator):
+class KendraSyncJobMetricsOperator(ListsFailedDocuments, KendraOperator):
     """
     Push the record of a finished sync job to XCom, and check it against thresholds.
 
@@ -691,6 +692,11 @@ class KendraSyncJobMetricsOperator(RecordTask, KendraOperator):
     :param max_failed_ratio: The largest share of failed documents to pass, from 0 to 1: of those scanned or, where
         Kendra does not report these, of those added, modified, deleted and failed.
     :param min_documents_scanned: The fewest scanned documents to pass.
+    :param max_missing_documents: The most documents to pass that failed in an earlier sync and have not been indexed or
+        deleted since, which a sync that ended SUCCEEDED does not show. Not knowing it is a violation too, for example
+        without the permission ``logs:FilterLogEvents``; see :meth:`.KendraSyncJobsHook.get_missing_documents`.
+    :param missing_lookback: How far back to search for such failures. Default: 30 days.
+    :param max_index_share: The largest share of the index's capacity in use to pass, such as 0.9.
     :raises KendraRequestError: if AWS refuses. Not retried.
     :raises KendraSyncJobMetricsError: if a threshold is not met. Not retried.
     :raises KendraSyncJobNotFoundError: if there is no such job, or none has finished. Not retried.
@@ -711,6 +717,9 @@ class KendraSyncJobMetricsOperator(RecordTask, KendraOperator):
         max_documents_failed: int | None = None,
         max_failed_ratio: float | None = None,
         min_documents_scanned: int | None = None,
+        max_missing_documents: int | None = None,
+        missing_lookback: timedelta = timedelta(days=30),
+        max_index_share: float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -718,7 +727,13 @@ class KendraSyncJobMetricsOperator(RecordTask, KendraOperator):
         self.max_documents_failed = max_documents_failed
         self.max_failed_ratio = max_failed_ratio
         self.min_documents_scanned = min_documents_scanned
-        for name in ("max_documents_failed", "max_failed_ratio", "min_documents_scanned"):
+        self.max_missing_documents = max_missing_documents
+        self.max_index_share = max_index_share
+        try:
+            self.missing_lookback = check_lookback("missing_lookback", missing_lookback)
+        except ValueError as error:
+            raise ValueError(f"{self.task_id}: {error}") from None
+        for name in _THRESHOLDS:
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not (isinstance(value, int | float) and value >= 0)):
                 raise ValueError(f"{self.task_id}: {name} must be a number of 0 or more, or None, got {value!r}.")
@@ -736,22 +751,42 @@ class KendraSyncJobMetricsOperator(RecordTask, KendraOperator):
         self._log_end(job)
         self._show_links(context, job.execution_id)
         self._push_keys(context, record)
+        failed = self._read_failed_documents(context, job)
+        missing = self._find_missing_documents()
         found = violations(
             job,
             max_documents_failed=self.max_documents_failed,
             max_failed_ratio=self.max_failed_ratio,
             min_documents_scanned=self.min_documents_scanned,
+            max_missing_documents=self.max_missing_documents,
+            missing=missing,
+            max_index_share=self.max_index_share,
+            capacity=self._find_capacity(),
         )
         if found:
             if self.do_xcom_push:
                 context["ti"].xcom_push(key="return_value", value=record)
+            details = " ".join(filter(None, (missing.describe("are missing") if missing else "", failed)))
             raise KendraSyncJobMetricsError(
-                f"The sync does not pass: {'; '.join(found)}.{job.error} {job.title}.",
+                f"The sync does not pass: {'; '.join(found)}.{job.error} {job.title}. {details}".rstrip(),
                 job=job,
                 violations=found,
             )
+        if failed:
+            self.log.warning("%s", failed)
         self._publish_jobs(context, job)
         return record
+
+    def _find_missing_documents(self) -> DocumentFailures | None:
+        if self.max_missing_documents is None:
+            return None
+        return self.hook.get_missing_documents(self.index_id, self.data_source_id, lookback=self.missing_lookback)
+
+    def _find_capacity(self) -> IndexCapacity | None:
+        if self.max_index_share is None:
+            return None
+        with _aws_errors_explained(self, "AWS will not describe the index", "DescribeIndex"):
+            return self.hook.get_index_capacity(self.index_id)
 
     def _is_update(self, job: SyncJob) -> bool:
         """Without thresholds, jobs that updated nothing pass too."""
@@ -779,6 +814,13 @@ class KendraSyncJobMetricsOperator(RecordTask, KendraOperator):
         )
 
 
+_THRESHOLDS = (
+    "max_documents_failed",
+    "max_failed_ratio",
+    "min_documents_scanned",
+    "max_missing_documents",
+    "max_index_share",
+)
 _MANY_JOBS = 1000  # each takes about 500 bytes of the XCom
 
 

@@ -21,6 +21,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_kendra import _clock
+from airflow_provider_kendra._failed_documents import ListsFailedDocuments
 from airflow_provider_kendra._parameters import NOT_FOUND_TIMEOUT, WHY_ONE_IS_REQUIRED
 from airflow_provider_kendra._tasks import DEFERRAL_MARGIN, KendraOperator
 from airflow_provider_kendra._text import plain
@@ -31,7 +32,6 @@ from airflow_provider_kendra._validation import (
     check_max_age,
     check_seconds,
 )
-from airflow_provider_kendra._xcoms import RecordTask
 from airflow_provider_kendra.exceptions import (
     KendraRequestError,
     KendraStateError,
@@ -119,8 +119,7 @@ class _KendraSensor(KendraOperator, BaseSensorOperator):
         if outcome is None:
             self._show_links(context, self._execution_id)
             return False
-        self._poke_outcome = outcome
-        self._publish_outcome(context, outcome)
+        self._poke_outcome = outcome = self._publish_outcome(context, outcome)
         return PokeReturnValue(is_done=True, xcom_value=self._end(outcome))
 
     def _check_exactly_one(self, *names: str, hint: str = "") -> None:
@@ -177,8 +176,7 @@ class _KendraSensor(KendraOperator, BaseSensorOperator):
         except ValueError as error:
             reason = f"The event that resumed this task can't be used: {error}. The next try of the task waits anew."
             self._raise(KendraStateError(f"{reason} ({self.task_id}, index {self.index_id})"))
-        self._publish_outcome(context, outcome)
-        return self._end(outcome)
+        return self._end(self._publish_outcome(context, outcome))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after the deferral; the base class differs between Airflow versions."""
@@ -241,7 +239,7 @@ class _KendraSensor(KendraOperator, BaseSensorOperator):
         return elapsed > 0 and (AIRFLOW_V_3_0_PLUS or elapsed >= self.poke_interval)
 
 
-class KendraSyncJobSensor(RecordTask, _KendraSensor):
+class KendraSyncJobSensor(ListsFailedDocuments, _KendraSensor):
     """
     Wait until a sync job has finished; returns its record.
 

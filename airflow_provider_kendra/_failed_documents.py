@@ -1,0 +1,87 @@
+"""What tasks say about the documents that failed in their sync job."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow_provider_kendra._text import plain
+from airflow_provider_kendra._validation import check_limit
+from airflow_provider_kendra._xcoms import RecordTask
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_kendra.documents import DocumentFailures
+    from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
+    from airflow_provider_kendra.outcomes import Failed, Satisfied
+    from airflow_provider_kendra.sync_job import SyncJob
+
+    AnOutcome = TypeVar("AnOutcome", Satisfied, Failed)
+
+XCOM_KEY = "failed_documents"
+
+
+class ListsFailedDocuments(RecordTask):
+    """
+    Base class of the tasks that name the documents that failed.
+
+    :param list_failed_documents: How many of the documents that failed are named, with stage and reason, in the error
+        message and in the XCom ``failed_documents`` (:meth:`.DocumentFailures.to_dict`), also if the job is accepted.
+        Default 10; 0 for none. They are read from Kendra's CloudWatch logs, with ``logs:FilterLogEvents``, only if the
+        job reports failed documents or ended FAILED or INCOMPLETE: on the worker, with at most 5 calls in 20 seconds.
+        What can't be read never changes the outcome of the task.
+    """
+
+    if TYPE_CHECKING:
+        hook: KendraSyncJobsHook
+
+    def __init__(self, *, list_failed_documents: int = 10, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        try:
+            self.list_failed_documents = check_limit("list_failed_documents", list_failed_documents)
+        except ValueError as error:
+            raise ValueError(f"{self.task_id}: {error}") from None
+
+    def _publish_outcome(self, context: Context, outcome: Any) -> Any:
+        super()._publish_outcome(context, outcome)  # type: ignore[misc]
+        return self._name_failed_documents(context, outcome)
+
+    def _name_failed_documents(self, context: Context, outcome: AnOutcome) -> AnOutcome:
+        """Add the failed documents to the message of a failure; log those of a job that is accepted."""
+        from airflow_provider_kendra.outcomes import Failed, Failure
+
+        if outcome.job is None or (isinstance(outcome, Failed) and outcome.failure is not Failure.NOT_ACCEPTABLE):
+            return outcome
+        text = self._read_failed_documents(context, outcome.job)
+        if text and isinstance(outcome, Failed):
+            return replace(outcome, message=f"{outcome.message} {text}")
+        if text:
+            self.log.warning("The sync is accepted, though not complete. %s", text)
+        return outcome
+
+    def _read_failed_documents(self, context: Context, job: SyncJob) -> str:
+        """Push the failed documents of a finished job; return sentences about them, or "" if there are none."""
+        if not self.list_failed_documents or not job.is_finished:
+            return ""
+        from airflow_provider_kendra._document_logs import advise_on_capacity, may_have_failures
+        from airflow_provider_kendra.documents import DocumentFailures
+
+        if not may_have_failures(job):
+            return ""
+        try:
+            failures = self.hook._failed_documents_of(job, limit=self.list_failed_documents)
+        except Exception as error:  # must not change the outcome of the task
+            note = f"The documents that failed could not be read: {plain(error)}"
+            failures = DocumentFailures(expected=job.documents_failed, is_complete=False, note=note)
+        self._push_failed_documents(context, failures)
+        return " ".join(filter(None, (failures.describe(), advise_on_capacity(self.hook, job, failures))))
+
+    def _push_failed_documents(self, context: Context, failures: DocumentFailures) -> None:
+        ti: Any = context.get("ti")
+        if ti is None or not self.do_xcom_push:
+            return
+        try:
+            ti.xcom_push(key=XCOM_KEY, value=failures.to_dict())
+        except Exception as error:
+            self.log.warning("The XCom %s could not be pushed: %s", XCOM_KEY, plain(error))
