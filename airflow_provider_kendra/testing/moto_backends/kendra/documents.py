@@ -8,6 +8,10 @@ from typing import Any
 MAX_DOCUMENT_BYTES = 50 * 1024**2
 MAX_TEXT_BYTES = 5 * 1024**2
 
+#: Content types whose text is the content itself, and those whose text stands between tags.
+PLAIN_TYPES = ("PLAIN_TEXT", "CSV", "JSON", "MD")
+MARKUP_TYPES = ("HTML", "XML", "XSLT")
+
 ADD, MODIFY, DELETE, UNMODIFIED = "ADD", "MODIFY", "DELETE", "UNMODIFIED"
 
 Attributes = dict[str, dict[str, Any]]
@@ -135,15 +139,23 @@ def plan(
 
 
 def extract_text(body: bytes, content_type: str) -> str:
-    """Return the text of a document; empty for formats such as PDF, whose text is not extracted."""
-    if content_type in ("HTML", "XML", "XSLT"):
-        parser = _TextOfPage()
+    """
+    Return the text of a document.
+
+    It is empty for PDF, RTF and the formats of Word, Excel and PowerPoint: nothing here reads them. Such documents are
+    indexed, but found by their title and attributes only.
+    """
+    if content_type in PLAIN_TYPES:
+        return body.decode(errors="replace")
+    if content_type not in MARKUP_TYPES:
+        return ""
+    parser = _TextOfPage()
+    try:
         parser.feed(body.decode(errors="replace"))
         parser.close()
-        return " ".join("".join(parser.parts).split())
-    if content_type in ("PLAIN_TEXT", "CSV", "JSON", "MD"):
-        return body.decode(errors="replace")
-    return ""
+    except AssertionError:
+        pass  # HTMLParser of some Python versions gives up at an unknown <![…; what it had found until then is kept
+    return " ".join("".join(parser.parts).split())
 
 
 class _TextOfPage(HTMLParser):
@@ -165,3 +177,7 @@ class _TextOfPage(HTMLParser):
     def handle_data(self, data: str) -> None:
         if not self._hidden:
             self.parts.append(data)
+
+    def unknown_decl(self, data: str) -> None:
+        if data.startswith("CDATA["):
+            self.parts.append(data.removeprefix("CDATA["))
