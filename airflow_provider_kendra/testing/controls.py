@@ -3,6 +3,8 @@
 Under `mock_kendra`, call these functions directly. `LocalKendra` documents them and calls them over HTTP.
 """
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -16,10 +18,10 @@ from moto.s3.models import s3_backends
 from airflow_provider_kendra.testing.registry import register
 
 if TYPE_CHECKING:
-    from airflow_provider_kendra.testing.moto_backends.kendra import models, responses
+    from airflow_provider_kendra.testing.moto_backends.kendra import documents, levers, models, responses, sync_jobs
 else:
     register()
-    from moto.kendra import models, responses
+    from moto.kendra import documents, levers, models, responses
 
 
 def is_operation(name: str) -> bool:
@@ -52,10 +54,56 @@ def set_empty_first_page(is_empty: bool) -> None:
     _settings().has_empty_first_page = is_empty
 
 
+def set_creation_time(seconds: float, updating: float | None = None) -> None:
+    """Set how long new resources are CREATING, and changed ones UPDATING."""
+    settings = _settings()
+    settings.creating_seconds = seconds
+    settings.updating_seconds = seconds if updating is None else updating
+
+
+def set_log_delay(seconds: float) -> None:
+    """Set how long after the end of a sync its log streams can be read."""
+    _settings().log_delay = seconds
+
+
+def set_quotas(
+    *,
+    indexes: int | None = None,
+    data_sources: int | None = None,
+    documents: int | None = None,
+    text_bytes: int | None = None,
+) -> None:
+    """Set the quotas: of an account, of an index, and of each unit of an index's capacity."""
+    settings = _settings()
+    settings.max_indexes, settings.max_data_sources = indexes, data_sources
+    settings.documents_per_unit, settings.text_bytes_per_unit = documents, text_bytes
+
+
+def run_schedules(is_running: bool = True) -> None:
+    """Set whether schedules start syncs by the clock, from now on."""
+    _settings().schedules_since = models.now() if is_running else None
+
+
+def set_clock(time: datetime | float | None) -> None:
+    """Stop the clock at a time; `None`: let it show the real time again."""
+    settings = _settings()
+    settings.frozen_at = time.timestamp() if isinstance(time, datetime) else time
+    settings.clock_offset = 0.0
+
+
+def advance_clock(seconds: float) -> None:
+    """Put the clock forward."""
+    settings = _settings()
+    if settings.frozen_at is None:
+        settings.clock_offset += seconds
+    else:
+        settings.frozen_at += seconds
+
+
 def set_data_source_status(index_id: str, data_source_id: str, status: str) -> None:
     """Set the status of a data source."""
     with models.lock:
-        _data_source(index_id, data_source_id).status = status
+        _data_source(index_id, data_source_id).script.status = status
 
 
 def advance(index_id: str, data_source_id: str) -> str:
@@ -65,33 +113,36 @@ def advance(index_id: str, data_source_id: str) -> str:
         if not job.steps:
             raise ValueError("The sync of a CUSTOM data source continues until it is stopped or finished")
         job.advance(models.now())
-        return job.status
+        _backend(index_id).log(_data_source(index_id, data_source_id))
+        return str(job.status)
 
 
 def finish_sync_job(index_id: str, data_source_id: str, status: str = "SUCCEEDED", **details: Any) -> None:
     """End the running sync now, with this outcome."""
     with models.lock:
         job = _running_job(index_id, data_source_id)
-        job.outcome = models.Outcome(status, **details)
+        job.outcome = levers.Outcome(status, **details)
         job.end(models.now())
+        _backend(index_id).log(_data_source(index_id, data_source_id))
 
 
 def set_next_outcome(index_id: str, data_source_id: str, status: str = "SUCCEEDED", **details: Any) -> None:
     """Set the outcome of the running sync, or else of the next one."""
     with models.lock:
         source = _data_source(index_id, data_source_id)
-        job = source.running_job()
-        if job:
-            job.outcome = models.Outcome(status, **details)
+        outcome = levers.Outcome(status, **details)
+        if source.running:
+            source.running.outcome = outcome
         else:
-            source.next_outcome = models.Outcome(status, **details)
+            source.script.next_outcome = outcome
 
 
 def start_scheduled_sync(index_id: str, data_source_id: str) -> str:
     """Start a sync as a data source's schedule does."""
     with models.lock:
         backend = _backend(index_id)
-        return backend.start_data_source_sync_job(index_id, data_source_id, scheduled=True).execution_id
+        job = backend.start_data_source_sync_job(index_id=index_id, data_source_id=data_source_id, scheduled=True)
+        return job.execution_id
 
 
 def fail_documents(
@@ -100,11 +151,39 @@ def fail_documents(
     document_ids: Sequence[str],
     times: int | None = None,
     error_code: str = "InternalError",
+    stage: str | None = None,
+    reason: str = "The document could not be indexed",
 ) -> None:
-    """Reject these documents when they are put."""
-    refusals = (float("inf") if times is None else times, error_code)
+    """Let these documents fail when they are put, or in a stage of their sync."""
     with models.lock:
-        _data_source(index_id, data_source_id).failing |= dict.fromkeys(document_ids, refusals)
+        source = _data_source(index_id, data_source_id)
+        problem = documents.Problem(reason, stage or ("put" if source.is_custom else "crawl"), error_code)
+        for document_id in document_ids:
+            count = float("inf") if times is None else times
+            source.script.failing[document_id] = levers.FailingDocument(count, problem)
+
+
+def set_documents(index_id: str, data_source_id: str, found: Sequence[Mapping[str, Any]] | None) -> None:
+    """Set what the next crawls of a data source find; `None`: what is really there."""
+    with models.lock:
+        source = _data_source(index_id, data_source_id)
+        source.script.documents = None if found is None else [_document(each) for each in found]
+
+
+def _document(given: Mapping[str, Any]) -> "documents.Document":
+    text = given.get("text", "")
+    attributes = {key: {"StringValue": value} for key, value in given.get("attributes", {}).items()}
+    title, uri = given.get("title", ""), given.get("source_uri", "")
+    content = json.dumps([text, title, uri, attributes, given.get("access", [])], sort_keys=True)
+    return documents.Document(
+        given["id"],
+        version=hashlib.sha256(content.encode()).hexdigest(),
+        title=title,
+        source_uri=uri,
+        text=text,
+        attributes=attributes,
+        access=list(given.get("access", [])),
+    )
 
 
 def make_data_source(bucket: str | None = None, **request: Any) -> list[str]:
@@ -113,23 +192,23 @@ def make_data_source(bucket: str | None = None, **request: Any) -> list[str]:
         s3_backends[DEFAULT_ACCOUNT_ID]["aws"].create_bucket(bucket, "us-east-1")
     with models.lock:
         backend = models.kendra_backends[DEFAULT_ACCOUNT_ID]["us-east-1"]
-        index = backend.create_index({"Name": "index", "RoleArn": "arn:aws:iam::123456789012:role/kendra"})
-        return [index.id, backend.create_data_source({"IndexId": index.id, **request}).id]
+        index = backend.create_index(Name="index", RoleArn="arn:aws:iam::123456789012:role/kendra")
+        return [index.id, backend.create_data_source(index_id=index.id, **request).id]
 
 
 def set_history(index_id: str, data_source_id: str, *histories: Sequence[Mapping[str, Any]]) -> None:
     """Return these histories, the next one at each list request."""
     with models.lock:
-        source = _data_source(index_id, data_source_id)
-        source.histories = [[_wire(item) for item in history] for history in histories]
-        source.list_requests = 0
+        script = _data_source(index_id, data_source_id).script
+        script.histories = [[_wire(item) for item in history] for history in histories]
+        script.list_requests = 0
 
 
 def _wire(item: Mapping[str, Any]) -> dict[str, Any]:
     return {name: each.timestamp() if isinstance(each, datetime) else each for name, each in item.items()}
 
 
-def _settings() -> "models.Settings":
+def _settings() -> "levers.Settings":
     return models.kendra_backends[DEFAULT_ACCOUNT_ID]["us-east-1"].settings
 
 
@@ -141,11 +220,11 @@ def _backend(index_id: str) -> "models.KendraBackend":
 
 
 def _data_source(index_id: str, data_source_id: str) -> "models.DataSource":
-    return _backend(index_id).get_data_source(index_id, data_source_id)
+    return _backend(index_id).describe_data_source(index_id=index_id, data_source_id=data_source_id)
 
 
-def _running_job(index_id: str, data_source_id: str) -> "models.SyncJob":
-    job = _data_source(index_id, data_source_id).running_job()
+def _running_job(index_id: str, data_source_id: str) -> "sync_jobs.SyncJob":
+    job = _data_source(index_id, data_source_id).running
     if job is None:
         raise LookupError(f"The data source {data_source_id!r} has no running sync job")
     return job
@@ -155,8 +234,9 @@ def _running_job(index_id: str, data_source_id: str) -> "models.SyncJob":
 CONTROLS: dict[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
-        set_sync_duration, set_listing_delay, set_empty_first_page, set_data_source_status,
+        set_sync_duration, set_creation_time, set_log_delay, set_quotas, run_schedules, set_clock, advance_clock,
+        set_listing_delay, set_empty_first_page, set_data_source_status,
         advance, finish_sync_job, set_next_outcome,
-        start_scheduled_sync, fail_documents, make_data_source, set_history,
+        start_scheduled_sync, fail_documents, set_documents, make_data_source, set_history,
     )
 }  # fmt: skip

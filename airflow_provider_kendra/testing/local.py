@@ -228,6 +228,70 @@ class LocalKendra:
         """
         self._control("set_empty_first_page", is_empty=is_empty)
 
+    def set_creation_time(self, seconds: float, updating: float | None = None) -> None:
+        """
+        Set how long indexes and data sources that are made from now on stay ``CREATING``.
+
+        While they do, and while they are ``UPDATING``, most operations on them get a ``ConflictException``.
+
+        :param seconds: Seconds; initially 0.
+        :param updating: How long they are ``UPDATING`` after a change, in seconds. Default: as long.
+        """
+        self._control("set_creation_time", seconds=seconds, updating=updating)
+
+    def set_log_delay(self, seconds: float) -> None:
+        """
+        Set how long after the end of a sync its CloudWatch log streams can be read.
+
+        :param seconds: Seconds, for syncs that end from now on; initially 0.
+        """
+        self._control("set_log_delay", seconds=seconds)
+
+    def set_quotas(
+        self,
+        *,
+        indexes: int | None = None,
+        data_sources: int | None = None,
+        documents: int | None = None,
+        text_bytes: int | None = None,
+    ) -> None:
+        """
+        Set quotas. What is not given is as initially.
+
+        :param indexes: Indexes that an account can have in a region. Initially unlimited.
+        :param data_sources: Data sources that an index can have. Initially unlimited.
+        :param documents: Documents for each unit of an index's capacity. Initially as in Kendra: 100,000 in
+            ``ENTERPRISE_EDITION``, 20,000 in ``GEN_AI_ENTERPRISE_EDITION``, 10,000 in ``DEVELOPER_EDITION``.
+        :param text_bytes: Bytes of extracted text for each unit. Initially 30 GB, 200 MB and 3 GB.
+        """
+        self._control(
+            "set_quotas", indexes=indexes, data_sources=data_sources, documents=documents, text_bytes=text_bytes
+        )
+
+    def run_schedules(self, is_running: bool = True) -> None:
+        """
+        Let the schedules of data sources start syncs by the clock, as Kendra does.
+
+        :param is_running: Whether they do, from now on; initially False.
+        """
+        self._control("run_schedules", is_running=is_running)
+
+    def set_clock(self, time: datetime | None) -> None:
+        """
+        Stop Kendra's clock at a time. What is due by then happens, with the time when it was due.
+
+        :param time: A time with a time zone; None lets the clock show the real time again, as initially.
+        """
+        self._control("set_clock", time=time)
+
+    def advance_clock(self, seconds: float) -> None:
+        """
+        Put Kendra's clock forward, whether it is stopped or not.
+
+        :param seconds: Seconds.
+        """
+        self._control("advance_clock", seconds=seconds)
+
     def set_data_source_status(self, index_id: str, data_source_id: str, status: str) -> None:
         """
         Set the status of a data source. Nothing else changes: syncs start and run whatever the status is.
@@ -326,20 +390,37 @@ class LocalKendra:
         *,
         times: int | None = None,
         error_code: str = "InternalError",
+        stage: str | None = None,
+        reason: str = "The document could not be indexed",
     ) -> None:
         """
-        Reject documents when they are put.
+        Let documents fail. A crawl tries only documents that are new or have changed, as Kendra does.
 
         :param index_id: The index.
         :param data_source_id: The data source.
-        :param document_ids: Their ids.
+        :param document_ids: Their ids. Those of a bucket are ``s3://bucket/key``.
         :param times: How many times. Default None: always.
-        :param error_code: The ``ErrorCode`` of each in ``FailedDocuments``.
+        :param error_code: The error code, such as that of each item in ``FailedDocuments``.
+        :param stage: ``crawl``, ``sync`` or ``index``; ``put`` to reject them when they are put. Default: ``put`` for
+            a CUSTOM data source, ``crawl`` for others.
+        :param reason: The error message.
         """
         self._control(
             "fail_documents", index_id=index_id, data_source_id=data_source_id,
-            document_ids=list(document_ids), times=times, error_code=error_code,
+            document_ids=list(document_ids), times=times, error_code=error_code, stage=stage, reason=reason,
         )  # fmt: skip
+
+    def set_documents(self, index_id: str, data_source_id: str, documents: Sequence[Mapping[str, Any]] | None) -> None:
+        """
+        Set what crawls of a data source find, whatever its type.
+
+        :param index_id: The index.
+        :param data_source_id: The data source.
+        :param documents: Each a mapping with ``id`` and, if wanted, ``title``, ``text``, ``source_uri``,
+            ``attributes`` (texts by key) and ``access`` (items of ``AccessControlList``). None: crawl the bucket of an
+            S3 data source again.
+        """
+        self._control("set_documents", index_id=index_id, data_source_id=data_source_id, found=documents)
 
     def set_history(self, index_id: str, data_source_id: str, *histories: Sequence[Mapping[str, Any]]) -> None:
         """

@@ -122,7 +122,7 @@ def test_a_document_that_is_too_large_fails_and_leaves_the_sync_incomplete(in_pr
     source = s3_source(in_process)
     fill(in_process, 2)
     in_process.client("s3").put_object(Bucket="documents", Key="large", Body=b"much more text")
-    monkeypatch.setattr(importlib.import_module("moto.kendra.models"), "MAX_DOCUMENT_BYTES", 10)
+    monkeypatch.setattr(importlib.import_module("moto.kendra.crawler"), "MAX_DOCUMENT_BYTES", 10)
     in_process.set_sync_duration(0)
     source.start()
     assert (source.newest()["Status"], source.counts()) == ("INCOMPLETE", (2, 0, 0, 1, 3))
@@ -181,14 +181,14 @@ def test_only_the_documents_of_the_running_job_are_taken(anywhere, custom_source
         source.document("good", execution_id),
         source.document("other job", "x"),
         source.document("other source", execution_id, data_source_id="y"),
-        {"Id": "no attributes", "Blob": b"text"},
+        {"Id": "only a job", "Blob": b"text", "Attributes": source.document("x", execution_id)["Attributes"][1:]},
     ]
     failed = source.client.batch_put_document(IndexId=source.ids[0], Documents=documents)["FailedDocuments"]
-    assert [each["Id"] for each in failed] == ["other job", "other source", "no attributes"]
+    assert [each["Id"] for each in failed] == ["other job", "other source", "only a job"]
     assert source.counts()[0] == 1
 
 
-def test_a_document_told_to_fail_fails_that_often_and_is_counted_until_it_is_taken(anywhere, custom_source):
+def test_a_document_told_to_fail_is_rejected_that_often_and_is_not_counted(anywhere, custom_source):
     source = custom_source(anywhere)
     anywhere.set_sync_duration(0)
     anywhere.fail_documents(*source.ids, ["a"], times=1)
@@ -198,7 +198,17 @@ def test_a_document_told_to_fail_fails_that_often_and_is_counted_until_it_is_tak
     assert [(each["Id"], each["ErrorCode"]) for each in failed] == [("a", "InternalError"), ("z", "InvalidRequest")]
     assert source.put(execution_id, "a") == []
     source.stop()
-    assert (source.newest()["Status"], source.counts()) == ("INCOMPLETE", (2, 0, 0, 1, None))
+    assert (source.newest()["Status"], source.counts()) == ("SUCCEEDED", (2, 0, 0, 0, None))
+
+
+def test_an_accepted_document_can_fail_later_and_is_counted(anywhere, custom_source):
+    source = custom_source(anywhere)
+    anywhere.set_sync_duration(0)
+    anywhere.fail_documents(*source.ids, ["a"], stage="index")
+    execution_id = source.start()
+    assert source.put(execution_id, "a", "b") == []
+    source.stop()
+    assert (source.newest()["Status"], source.counts()) == ("INCOMPLETE", (1, 0, 0, 1, None))
 
 
 def test_deleting_outside_any_sync_counts_nowhere(anywhere, custom_source):

@@ -110,7 +110,7 @@ def test_a_custom_source_takes_no_configuration_and_any_other_needs_one(anywhere
         ("ListIndices", b"[]", "SerializationException"),
         ("ListIndices", b'{"MaxResults": "10"}', "SerializationException"),
         ("ListIndices", b'{"MaxResults": true}', "SerializationException"),
-        ("Query", b'{"IndexId": "%s"}' % SOME_ID.encode(), "UnknownOperationException"),
+        ("ListFaqs", b'{"IndexId": "%s"}' % SOME_ID.encode(), "UnknownOperationException"),
         ("Dispatch", b"{}", "UnknownOperationException"),
         ("", b"{}", "UnknownOperationException"),
     ],

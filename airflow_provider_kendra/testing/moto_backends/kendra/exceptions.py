@@ -1,32 +1,45 @@
 """Kendra's errors, named as in its service model."""
 
-from moto.core.exceptions import JsonRESTError
+from moto.core.exceptions import ServiceException
 
 
-class KendraError(JsonRESTError):
-    """Base class; the class name is the error code."""
+class ValidationException(ServiceException):
+    """The request does not fit the service model, or its values contradict each other."""
 
-    code = 400
-
-    def __init__(self, message: str) -> None:
-        super().__init__(type(self).__name__, message)
+    code = "ValidationException"
 
 
-class ValidationException(KendraError):
-    """The request does not fit the service model."""
+class ResourceNotFoundException(ServiceException):
+    """No such index, data source or ARN."""
+
+    code = "ResourceNotFoundException"
 
 
-class ResourceNotFoundException(KendraError):
-    """No such index or data source."""
-
-
-class ResourceInUseException(KendraError):
+class ResourceInUseException(ServiceException):
     """The data source already runs a sync job."""
 
+    code = "ResourceInUseException"
 
-class SerializationException(KendraError):
+
+class ConflictException(ServiceException):
+    """The resource is still being created or updated."""
+
+    code = "ConflictException"
+
+
+class ServiceQuotaExceededException(ServiceException):
+    """A quota of the account, or the capacity of an index."""
+
+    code = "ServiceQuotaExceededException"
+
+
+class SerializationException(ServiceException):
     """The request is not JSON, or a member has the wrong JSON type."""
 
+    code = "SerializationException"
 
-class UnknownOperationException(KendraError):
-    """The local Kendra does not support the operation."""
+
+class UnknownOperationException(ServiceException):
+    """Kendra has no such operation, or this backend does not support it."""
+
+    code = "UnknownOperationException"

@@ -1,14 +1,8 @@
-"""Indexes, their data sources, and the sync jobs that fill them."""
+"""Indexes, their data sources and documents, and the sync jobs that fill them."""
 
-import base64
-import json
-import time
 from bisect import insort
-from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from itertools import count
-from math import isfinite
+from dataclasses import replace
 from threading import RLock
 from typing import Any, TypeVar
 
@@ -16,210 +10,104 @@ from moto.core.base_backend import BackendDict, BaseBackend
 from moto.core.common_models import BaseModel
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.moto_api._internal import mock_random
+from moto.utilities.tagging_service import TaggingService
 
-from .exceptions import ResourceInUseException, ResourceNotFoundException, ValidationException
+from . import crawler, schedules, search, sync_logs
+from .documents import Change, Document, DocumentStore, Problem, plan
+from .exceptions import (
+    ConflictException,
+    ResourceInUseException,
+    ResourceNotFoundException,
+    ServiceQuotaExceededException,
+    ValidationException,
+)
+from .levers import Script, Settings
+from .pages import decode_token, encode_token, paginate
+from .puts import InvalidDocument, Put, failure, read_put
+from .sync_jobs import SyncJob, next_serial
 
-MAX_DOCUMENT_BYTES = 50 * 1024**2
-RUNNING = ("SYNCING", "SYNCING_INDEXING", "STOPPING")
-COUNTED = {
-    "added": "DocumentsAdded",
-    "modified": "DocumentsModified",
-    "deleted": "DocumentsDeleted",
-    "failed": "DocumentsFailed",
+#: Documents and bytes of text for each unit of capacity, and whether units can be added. Source: "Adjusting capacity"
+#: in Kendra's developer guide.
+CAPACITY = {
+    "ENTERPRISE_EDITION": (100_000, 30 * 1024**3, True),
+    "GEN_AI_ENTERPRISE_EDITION": (20_000, 200 * 1024**2, True),
+    "DEVELOPER_EDITION": (10_000, 3 * 1024**3, False),
 }
+
+#: The member of the configuration that each type needs.
+CONFIGURATIONS = {
+    "S3": "S3Configuration",
+    "SHAREPOINT": "SharePointConfiguration",
+    "DATABASE": "DatabaseConfiguration",
+    "SALESFORCE": "SalesforceConfiguration",
+    "ONEDRIVE": "OneDriveConfiguration",
+    "SERVICENOW": "ServiceNowConfiguration",
+    "CONFLUENCE": "ConfluenceConfiguration",
+    "GOOGLEDRIVE": "GoogleDriveConfiguration",
+    "WEBCRAWLER": "WebCrawlerConfiguration",
+    "WORKDOCS": "WorkDocsConfiguration",
+    "FSX": "FsxConfiguration",
+    "SLACK": "SlackConfiguration",
+    "BOX": "BoxConfiguration",
+    "QUIP": "QuipConfiguration",
+    "JIRA": "JiraConfiguration",
+    "GITHUB": "GitHubConfiguration",
+    "ALFRESCO": "AlfrescoConfiguration",
+    "TEMPLATE": "TemplateConfiguration",
+}
+
+#: Runs that a data source catches up on when its schedule was not looked at for long.
+MAX_MISSED_RUNS = 1_000
 
 #: Held while a backend is read or changed. It is global because moto's reset empties every backend.
 lock = RLock()
 
-_serial_numbers = count(1)
-
-T = TypeVar("T")
-
 
 def now() -> float:
     """Epoch seconds as Kendra reports them, to the millisecond."""
-    return round(time.time(), 3)
+    return kendra_backends[DEFAULT_ACCOUNT_ID]["us-east-1"].settings.now()
 
 
-def paginate(
-    entries: Iterable[tuple[list[float], T]], limit: int, token: str | None, scope: str
-) -> tuple[list[T], str | None]:
-    """Return one page of entries in ascending order. The token is the last key served, so new entries shift nothing."""
-    after = _decode_token(token, scope) if token is not None else None
-    page: list[tuple[list[float], T]] = []
-    for key, item in entries:
-        if after is not None and key <= after:
-            continue
-        if len(page) == limit:
-            return [served for _, served in page], _encode_token(page[-1][0], scope)
-        page.append((key, item))
-    return [served for _, served in page], None
+class Resource(BaseModel):
+    """An index or a data source: what was configured, and whether it is still being made."""
 
+    CONFIGURED: tuple[str, ...] = ()
 
-def _encode_token(key: list[float], scope: str) -> str:
-    return base64.urlsafe_b64encode(json.dumps([scope, *key]).encode()).decode()
+    def __init__(self, configured: dict[str, Any], *, ready_at: float) -> None:
+        self.id = str(mock_random.uuid4())
+        self.serial = next_serial()
+        self.created_at = self.updated_at = now()
+        self._ready_at = ready_at
+        self._is_new = True
+        self.configured = self._check(self._of(configured))
 
+    def _of(self, request: dict[str, Any]) -> dict[str, Any]:
+        return {name: request[name] for name in self.CONFIGURED if name in request}
 
-def _decode_token(token: str, scope: str) -> list[float]:
-    try:
-        owner, *parts = json.loads(base64.urlsafe_b64decode(token))
-        key = [float(parts[0]), int(parts[1])]
-        if owner == scope and isfinite(key[0]) and _encode_token(key, scope) == token:
-            return key
-    except (ValueError, TypeError, IndexError, OverflowError):
-        pass
-    raise ValidationException("The provided NextToken is invalid")
+    def _check(self, configured: dict[str, Any]) -> dict[str, Any]:
+        """Return the configuration as it takes effect; refuse values that contradict each other."""
+        return configured
 
-
-@dataclass
-class Settings:
-    """How long the phases of new jobs take; `None`: until advanced."""
-
-    crawl_seconds: float | None = 2.0
-    indexing_seconds: float | None = 1.0
-    unlisted_responses: int = 0
-    has_empty_first_page: bool = False
-
-
-@dataclass
-class Outcome:
-    """The outcome that a test has set for a job."""
-
-    status: str
-    metrics: dict[str, int | str] | None = None
-    error_code: str | None = None
-    error_message: str | None = None
-    data_source_error_code: str | None = None
-
-
-@dataclass
-class Step:
-    """After `seconds` in the previous status, the job enters `status`, or ends if it is `None`."""
-
-    seconds: float | None
-    status: str | None
-
-
-class SyncJob(BaseModel):
-    """One sync job. Reading it applies all steps that are due, each with the time when it was due."""
-
-    def __init__(self, documents: dict[str, str | None], crawls: bool, scheduled: bool, settings: Settings):
-        self.execution_id = str(mock_random.uuid4())
-        self.serial = next(_serial_numbers)
-        self.start_time = self.since = now()
-        self.end_time: float | None = None
-        self.status = "SYNCING"
-        self.documents = documents
-        self.crawls = crawls
-        self.scheduled = scheduled
-        self.unlisted_responses = settings.unlisted_responses
-        self.outcome: Outcome | None = None
-        self.final_metrics: dict[str, str] = {}
-        #: What happens to each document, and its version, in crawl order.
-        self.work: dict[str, tuple[str, str | None]] = {}
-        self.stopped_after: int | None = None
-        self.steps: list[Step] = []
-        if crawls:
-            self.steps = [
-                Step(settings.crawl_seconds, "SYNCING_INDEXING"),
-                Step(settings.indexing_seconds, None),
-            ]
+    def update(self, changes: dict[str, Any], *, ready_at: float) -> None:
+        self.check_ready("update")
+        self.configured = self._check(self.configured | self._of(changes))
+        self.updated_at, self._ready_at, self._is_new = now(), ready_at, False
 
     @property
-    def is_running(self) -> bool:
-        return self.status in RUNNING
+    def status(self) -> str:
+        if now() >= self._ready_at:
+            return "ACTIVE"
+        return "CREATING" if self._is_new else "UPDATING"
 
-    def settle(self) -> None:
-        while self.steps and self.steps[0].seconds is not None:
-            due = self.since + self.steps[0].seconds
-            if due > now():
-                break
-            self.advance(due)
+    def check_ready(self, what: str) -> None:
+        if now() < self._ready_at:
+            raise ConflictException(f"You can't {what} '{self.id}' while its status is {self.status}")
 
-    def advance(self, at: float) -> None:
-        status = self.steps.pop(0).status
-        self.since = at
-        if status is None:
-            self.end(at)
-        else:
-            self.status = status
-
-    def stop(self, indexing_seconds: float | None) -> None:
-        """End the batch of a CUSTOM source, abort any other sync; scheduled jobs cannot be stopped."""
-        if self.scheduled or self.status == "STOPPING":
-            return
-        if self.crawls:
-            self.stopped_after = self._work_done()
-            self.status = "STOPPING"
-        elif self.status == "SYNCING":
-            self.status = "SYNCING_INDEXING"
-        else:
-            return
-        self.since = now()
-        self.steps = [Step(indexing_seconds, None)]
-
-    def end(self, at: float) -> None:
-        status = self.outcome.status if self.outcome else self._natural_end()
-        if status == "FAILED":
-            self.stopped_after = 0 if self.crawls else None
-        elif status == "ABORTED" and self.stopped_after is None:
-            self.stopped_after = self._work_done()
-        self.status, self.end_time, self.steps = status, at, []
-        self.final_metrics = self._counted()
-        if self.outcome and self.outcome.metrics is not None:
-            self.final_metrics = {name: str(number) for name, number in self.outcome.metrics.items()}
-        if self.crawls:
-            self._keep_crawled()
-        self.work = {}
-
-    def _keep_crawled(self) -> None:
-        for document, (what, version) in list(self.work.items())[: self._work_done()]:
-            if what in ("added", "modified"):
-                self.documents[document] = version
-            elif what == "deleted":
-                self.documents.pop(document, None)
-
-    def _natural_end(self) -> str:
-        if self.status == "STOPPING":
-            return "ABORTED"
-        return "INCOMPLETE" if any(what == "failed" for what, _ in self.work.values()) else "SUCCEEDED"
-
-    def _work_done(self) -> int:
-        if self.stopped_after is not None:
-            return self.stopped_after
-        if self.status != "SYNCING" or not self.crawls:
-            return len(self.work)
-        seconds = self.steps[0].seconds
-        return int(len(self.work) * min(1.0, (now() - self.since) / seconds)) if seconds else 0
-
-    def _counted(self) -> dict[str, str]:
-        done = [what for what, _ in list(self.work.values())[: self._work_done()]]
-        counts = Counter(done)
-        metrics = {name: str(counts[what]) for what, name in COUNTED.items()}
-        if self.crawls:
-            metrics["DocumentsScanned"] = str(len(done) - counts["deleted"])
-        return metrics
-
-    def to_dict(self) -> dict[str, Any]:
-        item: dict[str, Any] = {
-            "ExecutionId": self.execution_id,
-            "StartTime": self.start_time,
-            "Status": self.status,
-            "Metrics": self._counted() if self.is_running else self.final_metrics,
-        }
-        if self.end_time is not None:
-            item["EndTime"] = self.end_time
-            outcome = self.outcome or Outcome(self.status)
-            errors = {
-                "ErrorCode": outcome.error_code,
-                "ErrorMessage": outcome.error_message,
-                "DataSourceErrorCode": outcome.data_source_error_code,
-            }
-            item |= {name: value for name, value in errors.items() if value is not None}
-        return item
+    def _state(self) -> dict[str, Any]:
+        return {"Id": self.id, "Status": self.status, "CreatedAt": self.created_at, "UpdatedAt": self.updated_at}
 
 
-class DataSource(BaseModel):
+class DataSource(Resource):
     """A data source: its configuration, its jobs, and the documents that they have indexed."""
 
     CONFIGURED = (
@@ -227,44 +115,36 @@ class DataSource(BaseModel):
         "LanguageCode", "CustomDocumentEnrichmentConfiguration",
     )  # fmt: skip
 
-    def __init__(self, index_id: str, request: dict[str, Any]):
-        self.id = str(mock_random.uuid4())
-        self.serial = next(_serial_numbers)
+    def __init__(self, index_id: str, configured: dict[str, Any], *, ready_at: float) -> None:
+        super().__init__({"LanguageCode": "en"} | configured, ready_at=ready_at)
         self.index_id = index_id
-        self.created_at = self.updated_at = now()
-        self.status = "ACTIVE"
-        self.configured = {"LanguageCode": "en"} | self._configured(request)
-        self._check()
-        self.documents: dict[str, str | None] = {}
+        self.documents = DocumentStore()
         self.jobs: list[SyncJob] = []
         self.latest: SyncJob | None = None
-        self.next_outcome: Outcome | None = None
-        self.histories: list[list[dict[str, Any]]] = []
-        self.list_requests = 0
-        #: Documents that will fail: how often still, and with which error code.
-        self.failing: dict[str, tuple[float, str]] = {}
+        self.script = Script()
+        self.scheduled_until: float | None = None
 
-    def _configured(self, request: dict[str, Any]) -> dict[str, Any]:
-        return {name: request[name] for name in self.CONFIGURED if name in request}
-
-    def _check(self) -> None:
-        given = [name for name in ("Configuration", "RoleArn") if name in self.configured]
-        if self.is_custom and given:
-            raise ValidationException(f"You can't specify {' or '.join(given)} for a CUSTOM data source")
-        if not self.is_custom and len(given) < 2:
-            raise ValidationException(f"Configuration and RoleArn are required for type {self.type}")
-        if self.type == "S3" and "S3Configuration" not in self.configured["Configuration"]:
-            raise ValidationException("Configuration.S3Configuration is required for type S3")
-
-    def update(self, changes: dict[str, Any]) -> None:
-        before = self.configured
-        self.configured = before | self._configured(changes)
-        try:
-            self._check()
-        except ValidationException:
-            self.configured = before
-            raise
-        self.updated_at = now()
+    def _check(self, configured: dict[str, Any]) -> dict[str, Any]:
+        kind = configured["Type"]
+        if kind == "CUSTOM":
+            given = [name for name in ("Configuration", "RoleArn", "Schedule") if configured.get(name)]
+            if given:
+                raise ValidationException(f"You can't specify {' or '.join(given)} for a CUSTOM data source")
+            return configured
+        if "Configuration" not in configured or "RoleArn" not in configured:
+            raise ValidationException(f"Configuration and RoleArn are required for type {kind}")
+        members = set(configured["Configuration"])
+        if members != {CONFIGURATIONS[kind]}:
+            shown = ", ".join(sorted(members)) or "no member"
+            raise ValidationException(
+                f"Configuration must have {CONFIGURATIONS[kind]} for type {kind}, but has {shown}"
+            )
+        if configured.get("Schedule"):
+            try:
+                schedules.check(configured["Schedule"])
+            except ValueError as error:
+                raise ValidationException(f"Schedule '{configured['Schedule']}' is invalid: {error}") from None
+        return configured
 
     @property
     def type(self) -> str:
@@ -274,30 +154,27 @@ class DataSource(BaseModel):
     def is_custom(self) -> bool:
         return self.type == "CUSTOM"
 
-    def running_job(self) -> SyncJob | None:
-        if self.latest is None:
-            return None
-        self.latest.settle()
-        return self.latest if self.latest.is_running else None
+    @property
+    def status(self) -> str:
+        return self.script.status or super().status
 
-    def add_job(self, settings: Settings, scheduled: bool) -> SyncJob:
-        job = SyncJob(self.documents, not self.is_custom, scheduled, settings)
-        job.outcome, self.next_outcome = self.next_outcome, None
+    @property
+    def running(self) -> SyncJob | None:
+        return self.latest if self.latest is not None and self.latest.is_running else None
+
+    def add_job(self, job: SyncJob) -> None:
         insort(self.jobs, job, key=lambda each: (each.start_time, each.serial))
         self.latest = job
-        return job
 
     def history(self, is_first_page: bool, number: int | None) -> Iterable[tuple[list[float], dict[str, Any]]]:
         """Yield every job, newest first, with ascending keys."""
-        if self.histories:
-            self.list_requests += is_first_page
-            number = max(1, min(number if number is not None else self.list_requests, len(self.histories)))
-            yield from (([float(number), place], item) for place, item in enumerate(self.histories[number - 1]))
+        if self.script.histories:
+            yield from self.script.history(is_first_page, number)
             return
-        self.running_job()
+        moment = now()
         for job in reversed(self.jobs):
             if not job.unlisted_responses:
-                yield [-job.start_time, -job.serial], job.to_dict()
+                yield [-job.start_time, -job.serial], job.to_dict(moment)
             job.unlisted_responses -= bool(job.unlisted_responses and is_first_page)
 
     def to_dict(self) -> dict[str, Any]:
@@ -307,46 +184,96 @@ class DataSource(BaseModel):
         shown = ("Name", "Type", "LanguageCode")
         return {name: self.configured[name] for name in shown} | self._state()
 
-    def _state(self) -> dict[str, Any]:
-        return {"Id": self.id, "Status": self.status, "CreatedAt": self.created_at, "UpdatedAt": self.updated_at}
 
+class Index(Resource):
+    """An index: its configuration, its data sources, and the documents that were put into it directly."""
 
-@dataclass
-class Index(BaseModel):
-    """An index. It is ACTIVE as soon as it is created, which takes half an hour in Kendra."""
+    CONFIGURED = (
+        "Name", "Edition", "RoleArn", "ServerSideEncryptionConfiguration", "Description", "CapacityUnits",
+        "UserTokenConfigurations", "UserContextPolicy", "UserGroupResolutionConfiguration",
+    )  # fmt: skip
 
-    name: str
-    role_arn: str
-    edition: str = "ENTERPRISE_EDITION"
-    description: str = ""
-    id: str = field(default_factory=lambda: str(mock_random.uuid4()))
-    serial: int = field(default_factory=lambda: next(_serial_numbers))
-    created_at: float = field(default_factory=now)
-    data_sources: dict[str, DataSource] = field(default_factory=dict)
+    def __init__(self, configured: dict[str, Any], *, ready_at: float) -> None:
+        defaults = {"Edition": "ENTERPRISE_EDITION", "Description": ""}
+        super().__init__(defaults | configured, ready_at=ready_at)
+        self.data_sources: dict[str, DataSource] = {}
+        self.documents = DocumentStore()
+        self.metadata = {each["Name"]: each for each in search.default_metadata()}
+
+    def _check(self, configured: dict[str, Any]) -> dict[str, Any]:
+        edition = configured["Edition"]
+        units = configured.get("CapacityUnits", {})
+        if any(units.values()) and not CAPACITY[edition][2]:
+            raise ValidationException(f"You can't add CapacityUnits to an index of {edition}")
+        if edition == "GEN_AI_ENTERPRISE_EDITION" and configured.get("UserContextPolicy") == "USER_TOKEN":
+            raise ValidationException(f"You can't use the UserContextPolicy USER_TOKEN with {edition}")
+        none = {"StorageCapacityUnits": 0, "QueryCapacityUnits": 0}
+        return {"UserContextPolicy": "ATTRIBUTE_FILTER"} | configured | {"CapacityUnits": none | units}
+
+    def update(self, changes: dict[str, Any], *, ready_at: float) -> None:
+        super().update(changes, ready_at=ready_at)
+        for each in changes.get("DocumentMetadataConfigurationUpdates", []):
+            self.metadata[each["Name"]] = self.metadata.get(each["Name"], {}) | each
+
+    @property
+    def stores(self) -> list[DocumentStore]:
+        return [self.documents, *(source.documents for source in self.data_sources.values())]
+
+    def owner_of(self, document_id: str) -> DocumentStore | None:
+        """Return the store of a document; its id is unique in the index."""
+        return next((store for store in self.stores if document_id in store), None)
+
+    def capacity(self, settings: Settings) -> tuple[int, int]:
+        """Return how many documents and bytes of text the index can hold."""
+        documents, text_bytes, _ = CAPACITY[self.configured["Edition"]]
+        units = 1 + self.configured["CapacityUnits"]["StorageCapacityUnits"]
+        per_unit = (settings.documents_per_unit or documents, settings.text_bytes_per_unit or text_bytes)
+        return units * per_unit[0], units * per_unit[1]
+
+    @property
+    def used(self) -> tuple[int, int]:
+        """How many documents and bytes of text the index holds."""
+        return sum(len(store.indexed) for store in self.stores), sum(store.text_bytes for store in self.stores)
 
     def to_summary(self) -> dict[str, Any]:
-        return {
-            "Id": self.id,
-            "Name": self.name,
-            "Edition": self.edition,
-            "Status": "ACTIVE",
-            "CreatedAt": self.created_at,
-            "UpdatedAt": self.created_at,
-        }
+        return {name: self.configured[name] for name in ("Name", "Edition")} | self._state()
 
     def to_dict(self) -> dict[str, Any]:
-        documents = sum(len(source.documents) for source in self.data_sources.values())
-        return self.to_summary() | {
-            "RoleArn": self.role_arn,
-            "Description": self.description,
+        documents, text_bytes = self.used
+        return self.configured | self._state() | {
+            "DocumentMetadataConfigurations": list(self.metadata.values()),
             "IndexStatistics": {
                 "FaqStatistics": {"IndexedQuestionAnswersCount": 0},
-                "TextDocumentStatistics": {"IndexedTextDocumentsCount": documents, "IndexedTextBytes": 0},
+                "TextDocumentStatistics": {
+                    "IndexedTextDocumentsCount": documents,
+                    "IndexedTextBytes": text_bytes,
+                },
             },
-        }
+        }  # fmt: skip
 
 
-Resource = TypeVar("Resource", Index, DataSource)
+class Room:
+    """The capacity that an index has left for the documents of one crawl or request."""
+
+    def __init__(self, index: Index, settings: Settings) -> None:
+        limits, used = index.capacity(settings), index.used
+        self.documents, self.text_bytes = limits[0] - used[0], limits[1] - used[1]
+        self._limit = limits[0]
+
+    def take(self, document: Document, replaced: Document | None) -> Problem | None:
+        """Count a document as indexed, or return why it does not fit."""
+        grows_by = document.text_bytes - (replaced.text_bytes if replaced else 0)
+        if replaced is None and self.documents < 1:
+            return Problem(f"The index holds {self._limit} documents already, which is its capacity")
+        if grows_by > self.text_bytes:
+            message = "The text of the document exceeds the capacity of the index"
+            return Problem(message, code="ServiceQuotaExceededException")
+        self.documents -= replaced is None
+        self.text_bytes -= grows_by
+        return None
+
+
+AnyResource = TypeVar("AnyResource", Index, DataSource)
 
 
 class KendraBackend(BaseBackend):
@@ -355,7 +282,9 @@ class KendraBackend(BaseBackend):
     def __init__(self, region_name: str, account_id: str):
         super().__init__(region_name, account_id)
         self.indexes: dict[str, Index] = {}
+        #: What was made with a client token.
         self.created: dict[tuple[str, str], Index | DataSource] = {}
+        self.tagger = TaggingService()
         self._settings = Settings()
 
     @property
@@ -363,122 +292,182 @@ class KendraBackend(BaseBackend):
         """One for all accounts and regions, kept in a backend so that moto's reset restores it."""
         return kendra_backends[DEFAULT_ACCOUNT_ID]["us-east-1"]._settings
 
-    def create_index(self, request: dict[str, Any]) -> Index:
-        known = self.created.get(("index", request.get("ClientToken", "")))
+    # indexes
+
+    def create_index(self, *, client_token: str | None = None, tags: list[dict[str, str]] | None = None,
+                     **configured: Any) -> Index:  # fmt: skip
+        known = self.created.get(("index", client_token or ""))
         if isinstance(known, Index):
             return known
-        index = Index(
-            request["Name"],
-            request["RoleArn"],
-            request.get("Edition", "ENTERPRISE_EDITION"),
-            request.get("Description", ""),
-        )
+        limit = self.settings.max_indexes
+        if limit is not None and len(self.indexes) >= limit:
+            raise ServiceQuotaExceededException(f"This account can have {limit} indexes and has them already")
+        index = Index(configured, ready_at=now() + self.settings.creating_seconds)
         self.indexes[index.id] = index
-        if "ClientToken" in request:
-            self.created["index", request["ClientToken"]] = index
+        if client_token:
+            self.created["index", client_token] = index
+        self.tagger.tag_resource(self._arn(index.id), tags)
         return index
 
-    def get_index(self, index_id: str) -> Index:
+    def describe_index(self, *, index_id: str) -> Index:
+        index = self._index(index_id)
+        for source in index.data_sources.values():
+            self._settle(source)
+        return index
+
+    def update_index(self, *, index_id: str, changes: dict[str, Any]) -> None:
+        self._index(index_id).update(changes, ready_at=now() + self.settings.updating_seconds)
+
+    def delete_index(self, *, index_id: str) -> None:
+        index = self._index(index_id)
+        for source in list(index.data_sources.values()):
+            self._forget(source, f"{index_id}/data-source/{source.id}")
+        self._forget(index, index_id)
+        del self.indexes[index_id]
+
+    def list_indices(self, *, max_results: int | None, next_token: str | None) -> tuple[list[Index], str | None]:
+        return self._by_age(self.indexes.values(), max_results, next_token, "indexes")
+
+    def _index(self, index_id: str) -> Index:
         if index_id not in self.indexes:
             raise ResourceNotFoundException(f"The index '{index_id}' does not exist")
         return self.indexes[index_id]
 
-    def delete_index(self, index_id: str) -> None:
-        self.get_index(index_id)
-        del self.indexes[index_id]
+    # data sources
 
-    def list_indices(self, max_results: int | None, next_token: str | None) -> tuple[list[Index], str | None]:
-        return self._by_age(self.indexes.values(), max_results, next_token, "indexes")
-
-    def create_data_source(self, request: dict[str, Any]) -> DataSource:
-        index = self.get_index(request["IndexId"])
-        known = self.created.get((index.id, request.get("ClientToken", "")))
+    def create_data_source(self, *, index_id: str, client_token: str | None = None,
+                           tags: list[dict[str, str]] | None = None, **configured: Any) -> DataSource:  # fmt: skip
+        index = self._index(index_id)
+        known = self.created.get((index.id, client_token or ""))
         if isinstance(known, DataSource):
             return known
-        source = DataSource(index.id, request)
+        index.check_ready("add a data source to")
+        limit = self.settings.max_data_sources
+        if limit is not None and len(index.data_sources) >= limit:
+            raise ServiceQuotaExceededException(
+                f"An index can have {limit} data sources, and this one has them already"
+            )
+        source = DataSource(index.id, configured, ready_at=now() + self.settings.creating_seconds)
         index.data_sources[source.id] = source
-        if "ClientToken" in request:
-            self.created[index.id, request["ClientToken"]] = source
+        if client_token:
+            self.created[index.id, client_token] = source
+        self.tagger.tag_resource(self._arn(f"{index.id}/data-source/{source.id}"), tags)
         return source
 
-    def get_data_source(self, index_id: str, data_source_id: str) -> DataSource:
-        source = self.get_index(index_id).data_sources.get(data_source_id)
+    def describe_data_source(self, *, index_id: str, data_source_id: str) -> DataSource:
+        source = self._index(index_id).data_sources.get(data_source_id)
         if source is None:
             raise ResourceNotFoundException(
                 f"The data source '{data_source_id}' does not exist in the index '{index_id}'"
             )
+        self._settle(source)
         return source
 
-    def update_data_source(self, index_id: str, data_source_id: str, changes: dict[str, Any]) -> None:
-        self.get_data_source(index_id, data_source_id).update(changes)
+    def update_data_source(self, *, index_id: str, data_source_id: str, changes: dict[str, Any]) -> None:
+        source = self.describe_data_source(index_id=index_id, data_source_id=data_source_id)
+        source.update(changes, ready_at=now() + self.settings.updating_seconds)
+        source.scheduled_until = now()
 
-    def delete_data_source(self, index_id: str, data_source_id: str) -> None:
-        self.get_data_source(index_id, data_source_id)
+    def delete_data_source(self, *, index_id: str, data_source_id: str) -> None:
+        source = self.describe_data_source(index_id=index_id, data_source_id=data_source_id)
+        self._forget(source, f"{index_id}/data-source/{data_source_id}")
         del self.indexes[index_id].data_sources[data_source_id]
 
     def list_data_sources(
-        self, index_id: str, max_results: int | None, next_token: str | None
+        self, *, index_id: str, max_results: int | None, next_token: str | None
     ) -> tuple[list[DataSource], str | None]:
-        sources = self.get_index(index_id).data_sources.values()
-        return self._by_age(sources, max_results, next_token, index_id)
+        return self._by_age(self._index(index_id).data_sources.values(), max_results, next_token, index_id)
 
     @staticmethod
     def _by_age(
-        items: Iterable[Resource], max_results: int | None, next_token: str | None, scope: str
-    ) -> tuple[list[Resource], str | None]:
+        items: Iterable[AnyResource], max_results: int | None, next_token: str | None, scope: str
+    ) -> tuple[list[AnyResource], str | None]:
         return paginate((([0.0, item.serial], item) for item in items), max_results or 100, next_token, scope)
 
-    def start_data_source_sync_job(self, index_id: str, data_source_id: str, scheduled: bool = False) -> SyncJob:
-        source = self.get_data_source(index_id, data_source_id)
-        running = source.running_job()
-        if running:
+    # tags
+
+    def list_tags_for_resource(self, *, arn: str) -> list[dict[str, str]]:
+        self._check_arn(arn)
+        return self.tagger.list_tags_for_resource(arn)["Tags"]
+
+    def tag_resource(self, *, arn: str, tags: list[dict[str, str]]) -> None:
+        self._check_arn(arn)
+        self.tagger.tag_resource(arn, tags)
+
+    def untag_resource(self, *, arn: str, tag_keys: list[str]) -> None:
+        self._check_arn(arn)
+        self.tagger.untag_resource_using_names(arn, tag_keys)
+
+    def _arn(self, path: str) -> str:
+        return f"arn:{self.partition}:kendra:{self.region_name}:{self.account_id}:index/{path}"
+
+    def _check_arn(self, arn: str) -> None:
+        known = {self._arn(index_id) for index_id in self.indexes}
+        for index in self.indexes.values():
+            known |= {self._arn(f"{index.id}/data-source/{source_id}") for source_id in index.data_sources}
+        if arn not in known:
+            raise ResourceNotFoundException(f"The resource '{arn}' does not exist")
+
+    def _forget(self, resource: Index | DataSource, path: str) -> None:
+        self.tagger.delete_all_tags_for_resource(self._arn(path))
+        self.created = {token: made for token, made in self.created.items() if made is not resource}
+
+    # sync jobs
+
+    def start_data_source_sync_job(self, *, index_id: str, data_source_id: str, scheduled: bool = False) -> SyncJob:
+        source = self.describe_data_source(index_id=index_id, data_source_id=data_source_id)
+        source.check_ready("synchronize")
+        if source.running:
             raise ResourceInUseException(
-                f"The data source '{data_source_id}' is already running the sync job '{running.execution_id}'"
+                f"The data source '{data_source_id}' is already running the sync job '{source.running.execution_id}'"
             )
-        job = source.add_job(self.settings, scheduled)
-        if source.type == "S3":
+        job = self._start(source, now(), scheduled=scheduled)
+        self._settle(source)
+        return job
+
+    def _start(self, source: DataSource, at: float, *, scheduled: bool) -> SyncJob:
+        job = SyncJob(source.documents, at=at, crawls=not source.is_custom, scheduled=scheduled)
+        job.unlisted_responses = self.settings.unlisted_responses
+        job.outcome = source.script.take_outcome()
+        source.add_job(job)
+        if job.crawls:
             self._plan_crawl(source, job)
-        job.settle()
         return job
 
     def _plan_crawl(self, source: DataSource, job: SyncJob) -> None:
-        """Plan the crawl of the bucket as it is when the sync starts."""
-        from moto.s3.exceptions import S3ClientError
-        from moto.s3.models import FakeKey, s3_backends
-
-        configuration = source.configured["Configuration"]["S3Configuration"]
-        name = configuration["BucketName"]
+        """Plan the crawl of the documents as they are when the sync starts."""
+        settings, index = self.settings, self.indexes[source.index_id]
         try:
-            bucket = s3_backends[self.account_id][self.partition].get_bucket(name)
-        except S3ClientError as error:
-            job.outcome = job.outcome or Outcome(
-                "FAILED",
-                error_code="InvalidRequest",
-                error_message=f"Amazon Kendra could not read the S3 bucket '{name}': {error.message}",
-            )
-            job.steps = [Step(self.settings.crawl_seconds, None)]
+            found = self._crawl(source, job)
+        except crawler.CrawlError as error:
+            job.fail(str(error), settings.crawl_seconds)
             return
-        prefixes = tuple(configuration.get("InclusionPrefixes", [])) or ("",)
-        keys = ((document, bucket.keys.get(document)) for document in sorted(bucket.keys))
-        found = {document: key for document, key in keys if isinstance(key, FakeKey) and document.startswith(prefixes)}
-        for document, key in found.items():
-            what = "unchanged"
-            if key.size > MAX_DOCUMENT_BYTES:
-                what = "failed"
-            elif document not in source.documents:
-                what = "added"
-            elif source.documents[document] != key.etag:
-                what = "modified"
-            job.work[document] = (what, key.etag)
-        job.work |= {gone: ("deleted", None) for gone in source.documents if gone not in found}
+        room = Room(index, settings)
 
-    def stop_data_source_sync_job(self, index_id: str, data_source_id: str) -> None:
-        job = self.get_data_source(index_id, data_source_id).running_job()
-        if job:
-            job.stop(self.settings.indexing_seconds)
+        def try_to_index(change: Change) -> Problem | None:
+            problem = source.script.problem_of(change.document.id, is_put=False)
+            return problem or room.take(change.document, source.documents.indexed.get(change.document.id))
+
+        job.plan(plan(source.documents, found, try_to_index), settings.crawl_seconds, settings.indexing_seconds)
+
+    def _crawl(self, source: DataSource, job: SyncJob) -> list[Document]:
+        """Return the documents that a crawl finds."""
+        if source.script.documents is not None:
+            return source.script.documents
+        if not crawler.reads_s3(source.configured):
+            job.messages.append({"Message": f"No documents were given to this {source.type} data source."})
+            return []
+        return crawler.crawl(self.account_id, self.partition, source.configured["Configuration"], job.messages)
+
+    def stop_data_source_sync_job(self, *, index_id: str, data_source_id: str) -> None:
+        source = self.describe_data_source(index_id=index_id, data_source_id=data_source_id)
+        if source.running:
+            source.running.stop(now(), self.settings.indexing_seconds)
+            self._settle(source)
 
     def list_data_source_sync_jobs(
         self,
+        *,
         index_id: str,
         data_source_id: str,
         status: str | None = None,
@@ -487,8 +476,8 @@ class KendraBackend(BaseBackend):
         max_results: int | None = None,
         next_token: str | None = None,
     ) -> tuple[list[dict[str, Any]], str | None]:
-        source = self.get_data_source(index_id, data_source_id)
-        number = int(_decode_token(next_token, data_source_id)[0]) if next_token is not None else None
+        source = self.describe_data_source(index_id=index_id, data_source_id=data_source_id)
+        number = int(decode_token(next_token, data_source_id)[0]) if next_token is not None else None
 
         def is_wanted(item: dict[str, Any]) -> bool:
             start = item.get("StartTime")
@@ -502,74 +491,159 @@ class KendraBackend(BaseBackend):
         wanted = ((key, item) for key, item in entries if is_wanted(item))
         if self.settings.has_empty_first_page and next_token is None:
             first = next(wanted, None)
-            return [], first and _encode_token([first[0][0], first[0][1] - 1], data_source_id)
+            return [], first and encode_token([first[0][0], first[0][1] - 1], data_source_id)
         return paginate(wanted, max_results or 10, next_token, data_source_id)
 
-    def batch_put_document(self, index_id: str, documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        self.get_index(index_id)
-        return [failure for each in documents if (failure := self._put(index_id, each))]
+    def _settle(self, source: DataSource) -> None:
+        """Apply all that is due by now: steps of the running job, and runs of the schedule."""
+        moment = now()
+        for due in self._due_runs(source, moment):
+            if source.latest is not None:
+                source.latest.settle(due)
+                self.log(source)
+            if source.running is None:
+                self._start(source, due, scheduled=True)
+        if source.latest is not None:
+            source.latest.settle(moment)
+            self.log(source)
 
-    def _put(self, index_id: str, document: dict[str, Any]) -> dict[str, Any] | None:
-        said = {each["Key"]: each["Value"].get("StringValue") for each in document.get("Attributes", [])}
-        source_id = said.get("_data_source_id")
-        execution_id = said.get("_data_source_sync_job_execution_id")
-        source, job = self._open_batch(index_id, source_id, execution_id)
+    def _due_runs(self, source: DataSource, moment: float) -> list[float]:
+        since, schedule = self.settings.schedules_since, source.configured.get("Schedule")
+        if since is None or not schedule:
+            return []
+        after = max(since, source.created_at, source.scheduled_until or 0.0)
+        source.scheduled_until = moment
+        return list(schedules.due_times(schedule, after, moment))[-MAX_MISSED_RUNS:]
+
+    def log(self, source: DataSource) -> None:
+        """Write the log streams of the newest job once it has ended."""
+        job = source.latest
+        if job is None or job.end_time is None or job.is_logged:
+            return
+        sync_logs.write_job(self, source, job, available_at=job.end_time + self.settings.log_delay)
+        job.is_logged, job.changes, job.messages = True, {}, []
+
+    # documents
+
+    def batch_put_document(self, *, index_id: str, documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        index = self.describe_index(index_id=index_id)
+        index.check_ready("put documents into")
+        puts = [read_put(each, self.account_id, self.partition) for each in documents]
+        if sum(put.document.text_bytes for put in puts) > Room(index, self.settings).text_bytes:
+            raise ServiceQuotaExceededException("The documents exceed the capacity of the index for extracted text")
+        failed = []
+        for put in puts:
+            try:
+                self._put(index, put)
+            except InvalidDocument as refused:
+                failed.append(failure(put.document.id, put.data_source_id, refused))
+        return failed
+
+    def _put(self, index: Index, put: Put) -> None:
+        if put.objection:
+            raise InvalidDocument(put.objection)
+        source, job = self._batch_of(index, put)
+        store = index.documents if source is None else source.documents
+        document = put.document
+        if index.owner_of(document.id) not in (None, store):
+            raise InvalidDocument("A document with this id was added to the index from another source")
+        problem = source.script.problem_of(document.id, is_put=True) if source else None
+        if problem:
+            raise InvalidDocument(problem.message, problem.code)
+        problem = Room(index, self.settings).take(document, store.indexed.get(document.id))
+        if problem:
+            raise InvalidDocument(problem.message)
         if source is None or job is None:
-            return _failure(
-                document["Id"],
-                source_id,
-                "The attributes _data_source_id and _data_source_sync_job_execution_id must name a CUSTOM "
-                "data source of this index and the sync job it is running",
+            change = store.compare(document)
+            store.apply(change)
+            if change.problem:
+                sync_logs.write_failed_upload(
+                    self, index, change, at=now(), available_at=now() + self.settings.log_delay
+                )
+            return
+        later = source.script.problem_of(document.id, is_put=False) or document.problem
+        job.put(replace(document, execution_id=job.execution_id, problem=later))
+
+    def _batch_of(self, index: Index, put: Put) -> tuple[DataSource | None, SyncJob | None]:
+        """Return the data source and the running sync job that a document names; neither for a direct upload."""
+        if put.data_source_id is None and put.execution_id is None:
+            return None, None
+        source = index.data_sources.get(put.data_source_id or "")
+        job = source.running if source is not None and source.is_custom else None
+        if job is None or job.status != "SYNCING" or put.execution_id not in (None, job.execution_id):
+            raise InvalidDocument(
+                "The attribute _data_source_id must name a CUSTOM data source of this index that runs a sync job, and "
+                "_data_source_sync_job_execution_id, if given, that job"
             )
-        times, error_code = source.failing.get(document["Id"], (0, ""))
-        if times:
-            source.failing[document["Id"]] = (times - 1, error_code)
-            job.work[document["Id"]] = ("failed", None)
-            return _failure(document["Id"], source_id, "The document could not be indexed", error_code)
-        before, _ = job.work.get(document["Id"], (None, None))
-        is_known = document["Id"] in source.documents
-        job.work[document["Id"]] = ("modified" if is_known and before != "added" else "added", None)
-        source.documents[document["Id"]] = None
-        return None
+        return source, job
 
     def batch_delete_document(
-        self, index_id: str, document_ids: list[str], target: dict[str, str] | None
+        self, *, index_id: str, document_ids: list[str], target: dict[str, str] | None = None
     ) -> list[dict[str, Any]]:
-        index = self.get_index(index_id)
-        if target is None:
-            for source in index.data_sources.values():
-                for document_id in document_ids:
-                    source.documents.pop(document_id, None)
-            return []
-        source = self.get_data_source(index_id, target["DataSourceId"])
-        running = source.running_job()
-        execution_id = target.get("DataSourceSyncJobId", running.execution_id if running else None)
-        _, job = self._open_batch(index_id, source.id, execution_id)
-        if execution_id is not None and job is None:
-            message = f"'{execution_id}' is not the sync job that the data source is running"
-            return [_failure(each, source.id, message) for each in document_ids]
-        for document_id in document_ids:
-            if document_id in source.documents:
-                del source.documents[document_id]
-                if job:
-                    job.work[document_id] = ("deleted", None)
-        return []
+        index = self.describe_index(index_id=index_id)
+        job = None
+        if target is not None:
+            source = self.describe_data_source(index_id=index_id, data_source_id=target["DataSourceId"])
+            job = source.running if source.is_custom and source.running and source.running.status == "SYNCING" else None
+            wanted = target.get("DataSourceSyncJobId")
+            if wanted is not None and (job is None or job.execution_id != wanted):
+                refused = InvalidDocument(f"'{wanted}' is not the sync job that the data source is running")
+                return [failure(each, source.id, refused) for each in document_ids]
+        return [failed for each in document_ids if (failed := self._delete(index, each, job))]
 
-    def _open_batch(
-        self, index_id: str, data_source_id: str | None, execution_id: str | None
-    ) -> tuple[DataSource | None, SyncJob | None]:
-        source = self.indexes[index_id].data_sources.get(data_source_id or "")
-        job = source.running_job() if source and source.is_custom else None
-        if job and job.status == "SYNCING" and job.execution_id == execution_id:
-            return source, job
-        return source, None
+    def _delete(self, index: Index, document_id: str, job: SyncJob | None) -> dict[str, Any] | None:
+        owner = index.owner_of(document_id)
+        if owner is None:
+            return None
+        if any(source.documents is owner and not source.is_custom for source in index.data_sources.values()):
+            return failure(document_id, None, InvalidDocument("Only documents of BatchPutDocument can be deleted"))
+        if job is not None and owner is job.store:
+            job.delete(document_id)
+        else:
+            owner.apply(owner.deletion(document_id))
+        return None
 
+    def batch_get_document_status(
+        self, *, index_id: str, documents: list[dict[str, Any]]
+    ) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+        index = self.describe_index(index_id=index_id)
+        statuses, errors = [], []
+        for document in documents:
+            document_id = document["DocumentId"]
+            said = {each["Key"]: each["Value"].get("StringValue") for each in document.get("Attributes", [])}
+            source_id = said.get("datasourceId")
+            if len({"datasourceId", "jobExecutionId"} & set(said)) == 1:
+                message = "The attributes datasourceId and jobExecutionId must be given together"
+                errors.append({"DocumentId": document_id, "ErrorCode": "InvalidRequest", "ErrorMessage": message})
+            elif source_id is not None and source_id not in index.data_sources:
+                message = f"The data source '{source_id}' does not exist in the index"
+                errors.append({"DocumentId": document_id, "ErrorCode": "InvalidRequest", "ErrorMessage": message})
+            else:
+                statuses.append(self._status_of(index, document_id, source_id))
+        return statuses, errors
 
-def _failure(
-    document_id: str, data_source_id: str | None, message: str, error_code: str = "InvalidRequest"
-) -> dict[str, Any]:
-    failure = {"Id": document_id, "ErrorCode": error_code, "ErrorMessage": message}
-    return failure | ({"DataSourceId": data_source_id} if data_source_id else {})
+    @staticmethod
+    def _status_of(index: Index, document_id: str, source_id: str | None) -> dict[str, str]:
+        owner = index.owner_of(document_id)
+        sources = [source for source in index.data_sources.values() if source.documents is owner]
+        if owner is None or (source_id is not None and source_id not in [source.id for source in sources]):
+            return DocumentStore().status(document_id)
+        if any(source.running and document_id in source.running.changes and source.is_custom for source in sources):
+            return {"DocumentId": document_id, "DocumentStatus": "PROCESSING"}
+        return owner.status(document_id)
+
+    def query(self, *, index_id: str, request: dict[str, Any]) -> dict[str, Any]:
+        return search.query(self._searchable(index_id), request)
+
+    def retrieve(self, *, index_id: str, request: dict[str, Any]) -> dict[str, Any]:
+        return search.retrieve(self._searchable(index_id), request)
+
+    def _searchable(self, index_id: str) -> list[tuple[str | None, Document]]:
+        """Return the documents of an index, each with the id of its data source."""
+        index = self.describe_index(index_id=index_id)
+        index.check_ready("query")
+        stores = [(None, index.documents), *((source.id, source.documents) for source in index.data_sources.values())]
+        return [(source_id, document) for source_id, store in stores for document in store.indexed.values()]
 
 
 kendra_backends = BackendDict(KendraBackend, "kendra")

@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 from moto.core.common_types import TYPE_RESPONSE
-from moto.core.exceptions import JsonRESTError
-from moto.core.responses import BaseResponse
+from moto.core.exceptions import ServiceException
+from moto.core.responses import ActionResult, BaseResponse
 from moto.core.utils import camelcase_to_underscores
 
 from .exceptions import UnknownOperationException
@@ -35,30 +35,41 @@ class KendraResponse(BaseResponse):
             self.request = parse_request(operation, self.body)
             if not hasattr(self, camelcase_to_underscores(operation)):
                 raise UnknownOperationException(f"{operation} is not supported by the local Kendra")
-        except JsonRESTError as error:
-            return error.code, {**self.response_headers, **dict(error.get_headers())}, error.description
+        except ServiceException as error:
+            error.__traceback__ = None  # it refers to the body of the request, which can be large
+            return self.serialized(ActionResult(error))
         with lock:
             return super().call_action()
 
+    # indexes
+
     def create_index(self) -> str:
-        return json.dumps({"Id": self.kendra_backend.create_index(self.request).id})
+        index = self.kendra_backend.create_index(**self._to_create)
+        return json.dumps({"Id": index.id})
 
     def describe_index(self) -> str:
-        return json.dumps(self.kendra_backend.get_index(self.request["Id"]).to_dict())
+        return json.dumps(self.kendra_backend.describe_index(index_id=self.request["Id"]).to_dict())
+
+    def update_index(self) -> str:
+        self.kendra_backend.update_index(index_id=self.request["Id"], changes=self.request)
+        return ""
 
     def delete_index(self) -> str:
-        self.kendra_backend.delete_index(self.request["Id"])
+        self.kendra_backend.delete_index(index_id=self.request["Id"])
         return ""
 
     def list_indices(self) -> str:
-        indexes, token = self.kendra_backend.list_indices(self.request.get("MaxResults"), self.request.get("NextToken"))
-        return self._page("IndexConfigurationSummaryItems", [i.to_summary() for i in indexes], token)
+        indexes, token = self.kendra_backend.list_indices(**self._page)
+        return _list("IndexConfigurationSummaryItems", [index.to_summary() for index in indexes], token)
+
+    # data sources
 
     def create_data_source(self) -> str:
-        return json.dumps({"Id": self.kendra_backend.create_data_source(self.request).id})
+        source = self.kendra_backend.create_data_source(index_id=self.request.pop("IndexId"), **self._to_create)
+        return json.dumps({"Id": source.id})
 
     def describe_data_source(self) -> str:
-        return json.dumps(self.kendra_backend.get_data_source(**self._data_source).to_dict())
+        return json.dumps(self.kendra_backend.describe_data_source(**self._data_source).to_dict())
 
     def update_data_source(self) -> str:
         self.kendra_backend.update_data_source(**self._data_source, changes=self.request)
@@ -69,10 +80,23 @@ class KendraResponse(BaseResponse):
         return ""
 
     def list_data_sources(self) -> str:
-        sources, token = self.kendra_backend.list_data_sources(
-            self.request["IndexId"], self.request.get("MaxResults"), self.request.get("NextToken")
-        )
-        return self._page("SummaryItems", [source.to_summary() for source in sources], token)
+        sources, token = self.kendra_backend.list_data_sources(index_id=self.request["IndexId"], **self._page)
+        return _list("SummaryItems", [source.to_summary() for source in sources], token)
+
+    # tags
+
+    def list_tags_for_resource(self) -> str:
+        return json.dumps({"Tags": self.kendra_backend.list_tags_for_resource(arn=self.request["ResourceARN"])})
+
+    def tag_resource(self) -> str:
+        self.kendra_backend.tag_resource(arn=self.request["ResourceARN"], tags=self.request["Tags"])
+        return "{}"
+
+    def untag_resource(self) -> str:
+        self.kendra_backend.untag_resource(arn=self.request["ResourceARN"], tag_keys=self.request["TagKeys"])
+        return "{}"
+
+    # sync jobs
 
     def start_data_source_sync_job(self) -> str:
         job = self.kendra_backend.start_data_source_sync_job(**self._data_source)
@@ -86,30 +110,55 @@ class KendraResponse(BaseResponse):
         period = self.request.get("StartTimeFilter", {})
         history, token = self.kendra_backend.list_data_source_sync_jobs(
             **self._data_source,
+            **self._page,
             status=self.request.get("StatusFilter"),
             started_from=period.get("StartTime"),
             started_until=period.get("EndTime"),
-            max_results=self.request.get("MaxResults"),
-            next_token=self.request.get("NextToken"),
         )
-        return self._page("History", history, token)
+        return _list("History", history, token)
+
+    # documents
 
     def batch_put_document(self) -> str:
-        failed = self.kendra_backend.batch_put_document(self.request["IndexId"], self.request["Documents"])
+        failed = self.kendra_backend.batch_put_document(
+            index_id=self.request["IndexId"], documents=self.request["Documents"]
+        )
         return json.dumps({"FailedDocuments": failed})
 
     def batch_delete_document(self) -> str:
         failed = self.kendra_backend.batch_delete_document(
-            self.request["IndexId"],
-            self.request["DocumentIdList"],
-            self.request.get("DataSourceSyncJobMetricTarget"),
+            index_id=self.request["IndexId"],
+            document_ids=self.request["DocumentIdList"],
+            target=self.request.get("DataSourceSyncJobMetricTarget"),
         )
         return json.dumps({"FailedDocuments": failed})
+
+    def batch_get_document_status(self) -> str:
+        statuses, errors = self.kendra_backend.batch_get_document_status(
+            index_id=self.request["IndexId"], documents=self.request["DocumentInfoList"]
+        )
+        return json.dumps({"DocumentStatusList": statuses, "Errors": errors})
+
+    def query(self) -> str:
+        return json.dumps(self.kendra_backend.query(index_id=self.request["IndexId"], request=self.request))
+
+    def retrieve(self) -> str:
+        return json.dumps(self.kendra_backend.retrieve(index_id=self.request["IndexId"], request=self.request))
+
+    @property
+    def _to_create(self) -> dict[str, Any]:
+        """The request of a create operation as arguments; those of the resource's configuration keep their names."""
+        names = {"ClientToken": "client_token", "Tags": "tags"}
+        return {names.get(name, name): value for name, value in self.request.items()}
 
     @property
     def _data_source(self) -> dict[str, Any]:
         return {"index_id": self.request["IndexId"], "data_source_id": self.request["Id"]}
 
-    @staticmethod
-    def _page(key: str, items: list[dict[str, Any]], token: str | None) -> str:
-        return json.dumps({key: items} | ({"NextToken": token} if token else {}))
+    @property
+    def _page(self) -> dict[str, Any]:
+        return {"max_results": self.request.get("MaxResults"), "next_token": self.request.get("NextToken")}
+
+
+def _list(key: str, items: list[dict[str, Any]], token: str | None) -> str:
+    return json.dumps({key: items} | ({"NextToken": token} if token else {}))
