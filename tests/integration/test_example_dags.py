@@ -86,7 +86,7 @@ def test_example_kendra_sync(example: Example) -> None:
     assert (job["Status"], job["Metrics"]["DocumentsAdded"]) == ("SUCCEEDED", "3")
     (question,) = example.kendra.calls("Query")
     (answer,) = example.kendra.client().query(**question.parameters)["ResultItems"]
-    assert answer["DocumentId"] == "handbook/holidays.txt"
+    assert answer["DocumentId"].endswith("handbook/holidays.txt")
 
 
 def test_example_kendra_wait_for_scheduled_sync(example: Example) -> None:

@@ -102,7 +102,7 @@ def query(
     fields = fields if fields is not None else {each["Name"]: each for each in default_metadata()}
     if request.get("CollapseConfiguration"):
         raise ValidationException("The local Kendra does not support CollapseConfiguration")
-    sorting = _check_sorting(request, fields)
+    sort_keys = _sort_keys(request, fields)
     page = _page(request)
     candidates = _candidates(documents, request, fields, languages or {})
     if request.get("QueryResultTypeFilter", "DOCUMENT") != "DOCUMENT":
@@ -111,7 +111,7 @@ def query(
     best: dict[int, ranking.Hit] = {}
     for hit in ranking.find(texts, request.get("QueryText"), words_per_passage=QUERY_WORDS):
         best.setdefault(hit.place, hit)
-    found = _sorted([(hit, candidates[hit.place]) for hit in best.values()], sorting)
+    found = _sorted([(hit, candidates[hit.place]) for hit in best.values()], sort_keys)
     query_id = str(mock_random.uuid4())
     confidence, shown = _confidence(best.values()), _displayed(request, fields)
     facets = [_facet(each, [candidate for _, candidate in found], fields) for each in request.get("Facets", [])]
@@ -177,30 +177,33 @@ def _page(request: dict[str, Any]) -> slice:
     return slice((number - 1) * size, number * size)
 
 
-def _check_sorting(request: dict[str, Any], fields: Fields) -> list[dict[str, str]]:
-    """Return the sort fields, most important first."""
+def _sort_keys(request: dict[str, Any], fields: Fields) -> list[tuple[str, str, bool]]:
+    """Return what to sort by, most important first: each attribute, the kind of its value, and whether descending."""
     one, several = request.get("SortingConfiguration"), request.get("SortingConfigurations") or []
     sorting = several or ([one] if one else [])
     if len(sorting) > MAX_SORT_FIELDS:
         raise ValidationException(f"SortingConfigurations can't have more than {MAX_SORT_FIELDS} fields")
+    sort_keys = []
     for each in sorting:
-        _check_flag(each["DocumentAttributeKey"], "Sortable", fields)
-    return sorting
+        key = each["DocumentAttributeKey"]
+        _check_flag(key, "Sortable", fields)
+        kind = KINDS[fields[key]["Type"]]
+        if kind == "StringListValue":
+            raise ValidationException(f"Results can't be sorted by '{key}', which is a list of strings")
+        sort_keys.append((key, kind, each["SortOrder"] == "DESC"))
+    return sort_keys
 
 
 def _sorted(
-    found: list[tuple[ranking.Hit, Candidate]], sorting: list[dict[str, str]]
+    found: list[tuple[ranking.Hit, Candidate]], sort_keys: list[tuple[str, str, bool]]
 ) -> list[tuple[ranking.Hit, Candidate]]:
     """Sort results; those without a value come last, and equal ones stay sorted by relevance."""
-    for each in reversed(sorting):
-        key = each["DocumentAttributeKey"]
-        having = [result for result in found if key in result[1].attributes]
-        lacking = [result for result in found if key not in result[1].attributes]
-
-        def value(result: tuple[ranking.Hit, Candidate], key: str = key) -> Any:
-            return next(iter(result[1].attributes[key].values()))
-
-        found = sorted(having, key=value, reverse=each["SortOrder"] == "DESC") + lacking
+    for key, kind, descending in reversed(sort_keys):
+        values = [candidate.attributes.get(key, {}).get(kind) for _, candidate in found]
+        having = [(value, result) for value, result in zip(values, found, strict=True) if value is not None]
+        lacking = [result for value, result in zip(values, found, strict=True) if value is None]
+        having.sort(key=lambda pair: pair[0], reverse=descending)
+        found = [result for _, result in having] + lacking
     return found
 
 
