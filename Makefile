@@ -56,7 +56,7 @@ help: ## What there is
 	@touch $@
 
 demo: .venv/.ready ## Run an example DAG in Airflow against the local Kendra: no AWS account needed
-	@echo "== demo: a DAG puts documents into S3, syncs them into Kendra, checks the metrics, publishes"
+	@echo "== demo: a DAG puts documents into S3, syncs them into Kendra, checks the metrics, publishes, asks a question"
 	@.venv/bin/python scripts/demo.py run
 
 airflow: .venv/.ready ## Airflow's UI with the example DAGs and the local Kendra, on PORT (8080)

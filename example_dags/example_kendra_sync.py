@@ -1,9 +1,9 @@
 """
-Put documents into S3, have Kendra sync them, and publish only what a good sync has made searchable.
+Put documents into S3, have Kendra sync them, publish only what a good sync has made searchable, and ask a question.
 
 Runs unchanged against AWS and against the local Kendra (``make demo``). To make it yours, set the connection
 ``aws_default`` and the Airflow Variables ``kendra_index_id``, ``kendra_data_source_id`` and ``kendra_bucket``
-(the bucket that this data source crawls).
+(the bucket that this data source crawls). The question needs the permission ``kendra:Query`` on the index.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ DOCUMENTS = {
     "handbook/expenses.txt": "Expenses are paid back within two weeks.",
     "handbook/travel.txt": "Trains come first, planes where there are no trains.",
 }
+QUESTION = "How many days of holiday does everybody have?"
 
 with DAG(
     dag_id="example_kendra_sync",
-    description="Documents into S3, a Kendra sync, a gate on its metrics, then publish",
+    description="Documents into S3, a Kendra sync, a gate on its metrics, then publish and ask",
     schedule=None,
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
@@ -76,5 +77,20 @@ with DAG(
             f"{sync_job['documents_deleted']} deleted, as of {sync_job['start_time']}"
         )
 
+    @task
+    def ask(question: str, index_id: str, data_source_id: str) -> dict[str, str]:
+        from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
+
+        response = KendraSyncJobsHook().conn.query(
+            IndexId=index_id,
+            QueryText=question,
+            # Only the documents of this data source: the index may have others.
+            AttributeFilter={"EqualsTo": {"Key": "_data_source_id", "Value": {"StringValue": data_source_id}}},
+        )
+        if not response["ResultItems"]:
+            raise ValueError(f"Kendra found no answer to: {question}")
+        best = response["ResultItems"][0]
+        return {"question": question, "answer": best["DocumentExcerpt"]["Text"], "document": best["DocumentId"]}
+
     put_documents(BUCKET) >> sync
-    publish(check.output)
+    publish(check.output) >> ask(QUESTION, INDEX_ID, DATA_SOURCE_ID)

@@ -1,7 +1,7 @@
 """
 Real Airflow beside a local Kendra, without an AWS account.
 
-    demo.py run     run example_kendra_sync, show what happens, end with a table (make demo)
+    demo.py run     run example_kendra_sync, show what happens, end with a table and an answer (make demo)
     demo.py ui      airflow standalone with the example DAGs, until Ctrl-C (make airflow)
 """
 
@@ -217,7 +217,7 @@ def follow(reader: int) -> dict[str, Any]:
 
 
 def report(end: dict[str, Any], log: Path) -> int:
-    """Print the table and, if it did not go well, why; return the exit status."""
+    """Print the table, the answer that the index gave and, if it did not go well, why; return the exit status."""
     if end.get("what") != "ended":
         print(f"\nThe DAG did not run: {end.get('why', 'Airflow ended early')}\n", file=sys.stderr)
         print("".join(log.read_text().splitlines(keepends=True)[-20:]), file=sys.stderr)
@@ -231,6 +231,11 @@ def report(end: dict[str, Any], log: Path) -> int:
             returned = ", ".join(map(str, returned))
         rows.append([task["task"], str(task["state"]), "" if returned is None else str(returned)])
     print(f"\n{table(rows)}\n", flush=True)
+    for task in end["tasks"]:
+        if task["task"] == "ask" and task["returned"]:
+            asked = task["returned"]
+            print(f"Question: {asked['question']}")
+            print(f"Answer:   {asked['answer']} (from {asked['document']}, which this sync indexed)\n", flush=True)
     for task, why in end["reasons"].items():
         print(f"{task} failed: {why}", file=sys.stderr)
     if end["state"] != "success":

@@ -81,9 +81,12 @@ def test_every_example_is_run_here() -> None:
 def test_example_kendra_sync(example: Example) -> None:
     example.kendra.set_sync_duration(0.1)
     states = example.run("example_kendra_sync")
-    assert states == dict.fromkeys(["put_documents", "sync", "check", "publish"], "success")
+    assert states == dict.fromkeys(["put_documents", "sync", "check", "publish", "ask"], "success")
     (job,) = example.history(example.s3)
     assert (job["Status"], job["Metrics"]["DocumentsAdded"]) == ("SUCCEEDED", "3")
+    (question,) = example.kendra.calls("Query")
+    (answer,) = example.kendra.client().query(**question.parameters)["ResultItems"]
+    assert answer["DocumentId"].endswith("handbook/holidays.txt")
 
 
 def test_example_kendra_wait_for_scheduled_sync(example: Example) -> None:

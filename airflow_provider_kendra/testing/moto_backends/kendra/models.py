@@ -633,10 +633,15 @@ class KendraBackend(BaseBackend):
         return owner.status(document_id)
 
     def query(self, *, index_id: str, request: dict[str, Any]) -> dict[str, Any]:
-        return search.query(self._searchable(index_id), request)
+        return search.query(self._searchable(index_id), request, **self._search_settings(index_id))
 
     def retrieve(self, *, index_id: str, request: dict[str, Any]) -> dict[str, Any]:
-        return search.retrieve(self._searchable(index_id), request)
+        return search.retrieve(self._searchable(index_id), request, **self._search_settings(index_id))
+
+    def _search_settings(self, index_id: str) -> dict[str, Any]:
+        index = self._index(index_id)
+        languages = {source.id: source.configured["LanguageCode"] for source in index.data_sources.values()}
+        return {"fields": index.metadata, "languages": languages}
 
     def _searchable(self, index_id: str) -> list[tuple[str | None, Document]]:
         """Return the documents of an index, each with the id of its data source."""
