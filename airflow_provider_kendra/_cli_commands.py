@@ -168,7 +168,9 @@ def freshness(args: Namespace) -> None:
     read = read_index(_make_hook(args), args.index_id, condition, _clock.utcnow)
     readings = [reading for reading in read if reading.state != "inactive"]
     if not readings:
-        raise _Exit(NO_RESULT, f"Index {args.index_id} has no active data source, so nothing in it can be fresh.")
+        raise _Exit(
+            NO_RESULT, f"The index has no active data source, so nothing in it can be fresh (index {args.index_id})."
+        )
     _print([_freshness_record(reading) for reading in readings], map(_freshness_row, readings), args.output)
     unknown = [reading for reading in readings if reading.state == "unknown"]
     if unknown:

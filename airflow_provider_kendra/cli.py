@@ -33,7 +33,7 @@ def duration(text: str) -> timedelta:
     seconds = _seconds(text)
     if seconds is not None and 0 < seconds <= MAX_SECONDS and timedelta(seconds=seconds):
         return timedelta(seconds=seconds)
-    reason = "too long" if seconds is not None and seconds > MAX_SECONDS else "no duration"
+    reason = "too long" if seconds is not None and seconds > MAX_SECONDS else "not a duration"
     raise argparse.ArgumentTypeError(
         f"{text!r} is {reason}: write 6h, 1h30m, 2d, 45s, or a number of seconds, at most {MAX_SECONDS:,.0f}"
     )
