@@ -32,7 +32,7 @@ PYTEST := -m pytest -n auto --dist loadfile --no-loadscope-reorder
 VENV := .venv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo airflow check test $(MATRIX) test-matrix test-system test-system-quick lint docs mutation bench constraints clean
+.PHONY: help demo airflow check test $(MATRIX) test-matrix test-system test-system-quick test-clients test-moto-form lint docs mutation bench constraints clean
 
 help: ## What there is
 	@echo "airflow-provider-kendra: make TARGET [PYTHON=python3.12]"
@@ -89,6 +89,13 @@ test-system: $(VENV)/.ready ## A real Airflow on PostgreSQL: kills, chaos, load,
 
 test-system-quick: PYTEST_ARGS = -m system_quick
 test-system-quick: test-system
+
+test-clients: .venv/.ready .venv-awscli/.ready ## The AWS CLI and the JavaScript SDK against the local Kendra
+	@scripts/javascript.sh .venv-clients tests/clients
+	@.venv/bin/python -m tests.clients
+
+test-moto-form: .venv/.ready ## The local Kendra in a copy of moto's source: moto's lint, types and tests
+	@.venv/bin/python scripts/check_moto_form.py
 
 lint: .venv/.ready ## ruff and mypy
 	@echo "== lint: ruff check, ruff format, mypy"

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from airflow_provider_kendra.sync_job import SyncJob
 
 LISTING_GRACE = 20.0
-"""Seconds for which a sync job that has started may not be listed yet."""
+"""Seconds that Kendra may take to list a sync job that has started."""
 
 PAUSE = 2.0
 """Seconds between two requests."""

@@ -36,11 +36,19 @@ from airflow_provider_kendra._waiting.sources import DataSource
 from airflow_provider_kendra._waiting.wait import wait_in_worker
 from airflow_provider_kendra.exceptions import KendraError, KendraSyncJobAlreadyRunningError
 from airflow_provider_kendra.outcomes import Failed, Failure, Outcome, Satisfied
-from airflow_provider_kendra.sync_job import ANY_END, Acceptance, SyncJob, SyncJobStatus, check_status
+from airflow_provider_kendra.sync_job import (
+    ANY_END,
+    TERMINAL_STATUSES,
+    Acceptance,
+    SyncJob,
+    SyncJobStatus,
+    check_status,
+)
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from airflow_provider_kendra.documents import FailedDocument
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 
 NEGATIVE_RESULT = 1
@@ -168,7 +176,9 @@ def freshness(args: Namespace) -> None:
     read = read_index(_make_hook(args), args.index_id, condition, _clock.utcnow)
     readings = [reading for reading in read if reading.state != "inactive"]
     if not readings:
-        raise _Exit(NO_RESULT, f"Index {args.index_id} has no active data source, so nothing in it can be fresh.")
+        raise _Exit(
+            NO_RESULT, f"The index has no active data source, so nothing in it can be fresh (index {args.index_id})."
+        )
     _print([_freshness_record(reading) for reading in readings], map(_freshness_row, readings), args.output)
     unknown = [reading for reading in readings if reading.state == "unknown"]
     if unknown:
@@ -224,6 +234,46 @@ def wait(args: Namespace) -> None:
         since=_clock.utcnow(),
     )
     _finish(args, _wait(args, condition, _make_hook(args)))
+
+
+@_command
+def documents(args: Namespace) -> None:
+    """Print which documents failed in a sync, or are missing from the index."""
+    if args.missing and args.execution_id:
+        raise _Exit(NO_RESULT, "Pass either --missing or --execution-id: missing documents are those of all syncs.")
+    hook, limit = _make_hook(args), args.limit or sys.maxsize
+    if args.missing:
+        found = hook.get_missing_documents(args.index_id, args.data_source_id, lookback=args.lookback, limit=limit)
+    else:
+        job = _finished_job(hook, args)
+        found = hook._failed_documents_of(job, limit=limit)
+        _print_message(f"{job.end[:1].upper()}{job.end[1:]}. {job.title}.")
+    _print(
+        [found.to_dict()] if args.output in ("json", "yaml") else [], map(_document_row, found.documents), args.output
+    )
+    summary = [f"{each['count']:,} × {each['reason']} ({each['stage']})" for each in found.reasons]
+    for line in filter(None, (*summary, found.note)):
+        _print_message(line)
+    if found.found:
+        state = "are missing" if args.missing else "failed"
+        raise _Exit(NEGATIVE_RESULT, f"{found.found:,} documents {state}; {len(found.documents):,} are shown.")
+    if not found.is_complete:
+        raise _Exit(NO_RESULT, "It is not known which documents failed.")
+    _print_message("No document is missing." if args.missing else "No document failed.")
+
+
+def _finished_job(hook: KendraSyncJobsHook, args: Namespace) -> SyncJob:
+    if args.execution_id is not None:
+        return hook.get_sync_job(args.index_id, args.data_source_id, args.execution_id)
+    job = hook.get_latest_sync_job(args.index_id, args.data_source_id, statuses=TERMINAL_STATUSES)
+    if job is None:
+        raise _Exit(NO_RESULT, f"No sync has finished yet (data source {args.data_source_id}, index {args.index_id}).")
+    return job
+
+
+def _document_row(document: FailedDocument) -> dict[str, Any]:
+    names = ("document_id", "stage", "error_code", "reason", "title", "source_uri")
+    return {name: getattr(document, name) or "" for name in names}
 
 
 @_command

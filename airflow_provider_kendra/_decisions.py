@@ -50,7 +50,7 @@ class Failed:
     job: SyncJob | None = None
 
     def __post_init__(self) -> None:
-        # Goes into events, errors and logs.
+        # The message goes into events, errors and logs.
         object.__setattr__(self, "message", plain(self.message, LONGEST_MESSAGE))
 
     def to_event(self) -> dict[str, Any]:
@@ -127,15 +127,20 @@ def at_any_end(outcome: Outcome) -> Outcome:
     return outcome
 
 
+NO_RESPONSE = "no response before the time-out"
+"""The error of a poll that still hangs when the wait times out."""
+
+
 def timed_out(subject: str, state: str, job: SyncJob | None = None) -> Failed:
     """
     Return the failure of a wait whose time has run out.
 
-    :param subject: What was waited for, in words.
+    :param subject: What was waited for, in words; shown if no job is known.
     :param state: The state at the last poll, in words.
     :param job: The sync job as last read, if the wait was for one.
     """
-    message = f"Timed out waiting for {subject}: {state}. Raise timeout if syncs take this long."
+    what = job.title if job else f"Waited for {subject}"
+    message = f"Timed out: {state}. Raise timeout if syncs take this long. {what}."
     return Failed(Failure.TIMED_OUT, message, job)
 
 
@@ -206,16 +211,19 @@ def _staleness(decision: Satisfied | Waiting | str | None, measured_by: Measured
     if decision is None:
         return "not polled yet"
     stale = decision.job if isinstance(decision, Satisfied) else decision.stale
-    parts = ["no acceptable sync among those read"]
+    error = decision.error if isinstance(decision, Waiting) else None
+    parts = []
     if stale is not None:
         time: datetime = getattr(stale, measured_by)
-        parts = [f"last acceptable sync {timedelta(seconds=int((now - time).total_seconds()))} ago"]
-    if isinstance(decision, Waiting):
-        parts.append(
-            f"{decision.job.execution_id} is {decision.job.progress}" if decision.job else "no sync is running"
-        )
-        if decision.error:
-            parts.append(f"the last poll failed: {decision.error}")
+        parts.append(f"last acceptable sync {timedelta(seconds=int((now - time).total_seconds()))} ago")
+    elif error is None:  # else it is not known
+        parts.append("no acceptable sync among those read")
+    if isinstance(decision, Waiting) and decision.job is not None:
+        parts.append(f"{decision.job.execution_id} is {decision.job.progress}")
+    elif isinstance(decision, Waiting) and error is None:
+        parts.append("no sync is running")
+    if error is not None:
+        parts.append(f"the last poll failed: {error}")
     return "; ".join(parts)
 
 

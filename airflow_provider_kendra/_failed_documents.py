@@ -75,6 +75,8 @@ class ListsFailedDocuments(RecordTask):
             note = f"The documents that failed could not be read: {plain(error)}"
             failures = DocumentFailures(expected=job.documents_failed, is_complete=False, note=note)
         self._push_failed_documents(context, failures)
+        if not failures.documents and not failures.expected:
+            return ""  # the sync failed before it came to documents
         return " ".join(filter(None, (failures.describe(), advise_on_capacity(self.hook, job, failures))))
 
     def _push_failed_documents(self, context: Context, failures: DocumentFailures) -> None:

@@ -92,7 +92,7 @@ def condition_for(
 
     :param max_age: How old the newest acceptable sync job may be.
     :param measured_by: ``start_time`` or ``end_time``.
-    :param max_documents_failed: Failed documents that are tolerated; given, it accepts INCOMPLETE too.
+    :param max_documents_failed: Failed documents that are tolerated; if given, INCOMPLETE is accepted too.
     """
     return freshness_condition(
         max_age=max_age,
@@ -137,7 +137,7 @@ def read_back(pages: Iterable[Page], condition: Fresh, now: datetime, *, at_leas
     :param pages: Fetched as they are consumed.
     :param condition: Defines what is acceptable.
     :param now: The current time.
-    :param at_least: Read at least this many jobs, if there are.
+    :param at_least: Read at least this many jobs, if there are that many.
     """
     history = History()
     newest = _newest_acceptable(condition)
@@ -159,7 +159,7 @@ def read_index(
     :param index_id: The index.
     :param condition: What makes a data source fresh.
     :param now: The clock.
-    :param at_least: Read at least this many sync jobs of each, if there are.
+    :param at_least: Read at least this many sync jobs of each, if there are that many.
     """
 
     def read_data_source(summary: dict[str, Any]) -> Reading:

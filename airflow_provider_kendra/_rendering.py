@@ -66,7 +66,7 @@ class RenderedParameters:
                 raise ValueError(_no_value(name, repr(str(before)[:_SHOWN]), after))
 
     def _mapped_to_none(self) -> frozenset[str]:
-        """Return the parameters that ``expand`` set to None, except those that ``partial`` set to None."""
+        """Return the parameters that a mapping set to None; a None in ``partial`` is a literal."""
         return frozenset()
 
 
@@ -115,7 +115,7 @@ class RenderedTask(RenderedParameters):
             raise InvalidParameterError(f"{getattr(self, 'task_id', '')}: {error}") from error
 
     def _mapped_to_none(self) -> frozenset[str]:
-        """Return the parameters that ``expand`` set to None, except those that ``partial`` set to None."""
+        """Return the parameters that a mapping set to None; a None in ``partial`` is a literal."""
         if not self._passed_as_none:
             return frozenset()
         dag: Any = getattr(self, "dag", None)

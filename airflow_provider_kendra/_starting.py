@@ -2,8 +2,8 @@
 Starts a sync job exactly once: a state machine without I/O, and the loop that runs it.
 
 A start request has no idempotency token, and its response or the process that sent it can be lost. So the newest job is
-stored before each request: the *baseline*. A job newer than the baseline shows that the request was received. No time
-of Kendra is compared with our clock.
+stored before each request: the *baseline*. A job newer than the baseline shows that the request was received. Kendra's
+times are never compared with the local clock.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ from airflow_provider_kendra.exceptions import KendraError, KendraRequestError, 
 from airflow_provider_kendra.sync_job import Acceptance, SyncJob, SyncJobStatus
 
 START_GRACE = 60.0
-"""Seconds for which a start is retried that certainly had no effect, or was refused though no job is running."""
+"""
+Seconds for which a start is retried if it certainly had no effect, or was refused although no job is listed as running.
+"""
 
 DOUBT_LIMIT = 15 * 60.0
-"""Seconds after a start whose response was lost in which a finished job may be treated as ours."""
+"""Seconds after a start request during which a finished job may be treated as ours, if the response was lost."""
 
 
 CUSTOM_SYNC_ENDS = "The data source is CUSTOM: its sync ends only when someone stops it"
@@ -207,9 +209,9 @@ class Starter:
         newer = list(takewhile(lambda job: job.execution_id != self._baseline, jobs))
         if len(newer) == len(jobs) and self._baseline is not None:
             return None  # the baseline is gone from the history, so the first job after it is unknown
-        # The first job after the baseline is ours, unless someone else started one in between. If that one can't be
-        # the result, take the next: not recognising our own job would start a second sync. If it can, take it: it
-        # began after the task did.
+        # The first job after the baseline is ours, unless someone else started one in between. Skip jobs that can't be
+        # the result, since one of the later ones may be ours, and missing it would start a second sync. A job of
+        # someone else that can be the result is good enough: it began after the task did.
         useful = [
             job
             for job in newer
@@ -404,7 +406,7 @@ def check_memory(memory: object) -> dict[str, Any]:
     """
     Check and return the memory of an earlier try.
 
-    :param memory: The value from the store: :attr:`Starter.memory`, with ``deadline`` and, since 1.1, ``since``.
+    :param memory: The value from the store: :attr:`Starter.memory`, with ``deadline`` and, from version 1.1, ``since``.
     :raises ValueError: if it is invalid, with the reason.
     """
     if not isinstance(memory, dict):
@@ -465,9 +467,10 @@ def already_running(index_id: str, data_source_id: str, job: SyncJob | None) -> 
 
 def find_out_type(calls: StartCalls, *, instead_of_waiting: str | None, warn: Callable[[str], object]) -> str | None:
     """
-    Return the type of the data source before a start; raise if a sync would be waited for that does not end by itself.
+    Return the type of the data source before a start; raise if the caller would wait for a sync that does not end by
+    itself.
 
-    Reading the type takes another permission than a start, so a failure is only a warning.
+    Reading the type requires a different permission than a start, so a failure is only a warning.
 
     :param calls: The hook's calls on the data source.
     :param instead_of_waiting: What to do with a CUSTOM data source, as a sentence; None if its sync is not waited for.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflow_provider_kendra.sync_job import SyncJob
 
 DEFERRAL_MARGIN = timedelta(seconds=_clock.OVERRUN + 60)
-"""How long after the trigger's own time-out, whose error says more, Airflow ends a deferral."""
+"""How much later than the trigger's own time-out Airflow ends a deferral, since the trigger's error says more."""
 
 
 # A subclass of BaseOperator, since Airflow reads only the __init__ of such classes for default_args and partial().
@@ -67,4 +67,4 @@ class KendraOperator(Documented, SyncJobLineageMixin, TakesAwsParameters, Render
         return KendraSyncJobsHook._of(self.aws_parameters)
 
     def _log_end(self, job: SyncJob) -> None:
-        self.log.info("Result: %s.%s %s.", job.end, job.error, job.title)
+        self.log.info("Result: %s.%s", job.end, job.error_and_ids)

@@ -21,12 +21,12 @@ def violations(
     Return a phrase for each threshold that a job does not meet. A count that is not reported meets none.
 
     :param job: A finished job. One that ended FAILED or ABORTED meets no threshold.
-    :param max_documents_failed: The most failed documents. Default None, as for the others: no threshold.
-    :param max_failed_ratio: The largest share of failed documents, from 0 to 1.
-    :param min_documents_scanned: The fewest scanned documents.
-    :param max_missing_documents: The most documents that failed in an earlier sync and are still missing.
+    :param max_documents_failed: The most failed documents allowed. Default None: no threshold.
+    :param max_failed_ratio: The largest share of failed documents allowed, from 0 to 1. Default None: no threshold.
+    :param min_documents_scanned: The fewest scanned documents required. Default None: no threshold.
+    :param max_missing_documents: The most documents allowed that failed in an earlier sync and are still missing.
     :param missing: These documents.
-    :param max_index_share: The largest share of the index's capacity in use.
+    :param max_index_share: The largest share of the index's capacity allowed to be in use.
     :param capacity: This capacity.
     """
     found = []

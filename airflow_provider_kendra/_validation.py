@@ -12,12 +12,12 @@ from typing import Any, Literal
 from airflow_provider_kendra._text import shown
 
 MeasuredBy = Literal["start_time", "end_time"]
-"""Which time of a sync job its age is measured by."""
+"""Which time of a sync job determines its age."""
 
 # Patterns and lengths: https://docs.aws.amazon.com/kendra/latest/APIReference/API_StartDataSourceSyncJob.html
 # That of an execution id: https://docs.aws.amazon.com/kendra/latest/APIReference/API_DataSourceSyncJobMetricTarget.html
 # (at most 100 there; a few more do no harm)
-# As text: few DAGs need them to be parsed, and re keeps what it has compiled.
+# Not compiled here: few DAGs need the patterns at parse time, and re caches what it compiles.
 _RULES = {
     "index_id": (
         r"[a-zA-Z0-9][a-zA-Z0-9-]{35}",
@@ -214,7 +214,7 @@ def check_lookback(name: str, value: object) -> timedelta:
 
 def check_exactly_one(values: Mapping[str, object], hint: str = "") -> None:
     """
-    Check that exactly one of several parameters is given, which is: not None.
+    Check that exactly one of several parameters is given, that is, not None.
 
     :param values: The parameters that exclude each other, by name.
     :param hint: Why one is needed, as a sentence; added where none is given.

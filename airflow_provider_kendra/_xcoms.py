@@ -60,7 +60,7 @@ class RecordTask(Documented, BaseOperator):
 
 
 class RecordXComArg(PlainXComArg):
-    """Rejects a key that the task never pushes when the DAG is parsed; it would be None in every run."""
+    """Raises at DAG parsing for a key that the task never pushes, since it would be None in every run."""
 
     def __getitem__(self, item: str) -> XComArg:
         """Refer to one key of the record."""
@@ -75,6 +75,6 @@ class RecordXComArg(PlainXComArg):
 
 
 def _is_in_record(key: str) -> bool:
-    from airflow_provider_kendra.sync_job import RECORD_KEYS  # few DAGs need it to be parsed
+    from airflow_provider_kendra.sync_job import RECORD_KEYS  # few DAGs need it at parse time
 
     return key in RECORD_KEYS

@@ -33,7 +33,7 @@ def duration(text: str) -> timedelta:
     seconds = _seconds(text)
     if seconds is not None and 0 < seconds <= MAX_SECONDS and timedelta(seconds=seconds):
         return timedelta(seconds=seconds)
-    reason = "too long" if seconds is not None and seconds > MAX_SECONDS else "no duration"
+    reason = "too long" if seconds is not None and seconds > MAX_SECONDS else "not a duration"
     raise argparse.ArgumentTypeError(
         f"{text!r} is {reason}: write 6h, 1h30m, 2d, 45s, or a number of seconds, at most {MAX_SECONDS:,.0f}"
     )
@@ -265,6 +265,39 @@ COMMANDS = (
         details="Shows the progress on a terminal, and prints nothing into a pipe until the end.",
         example="wait 01234567-89ab-cdef-0123-456789abcdef my-data-source --started-after 1h && ./publish",
         status_1_if="the sync failed or timed out",
+    ),
+    _command(
+        "documents",
+        "Show which documents failed in a sync, or are missing from the index",
+        (
+            _INDEX,
+            _DATA_SOURCE,
+            Arg(("--execution-id",), metavar="ID", help="The sync job (default: the newest finished one)"),
+            Arg(
+                ("--missing",),
+                action="store_true",
+                help="Documents that failed in any earlier sync and have not been indexed or deleted since",
+            ),
+            Arg(
+                ("--lookback",),
+                metavar="TIME",
+                type=duration,
+                default=timedelta(days=30),
+                help="With --missing: how far back to search: 7d (default: 30d)",
+            ),
+            Arg(
+                ("--limit",),
+                metavar="N",
+                type=count,
+                default=20,
+                help="Show at most N documents (default: 20; 0: all). All are counted",
+            ),
+            *_OUTPUT,
+        ),
+        details="Reads Kendra's CloudWatch logs of the data source, which needs logs:FilterLogEvents. Kendra does not try\n"
+        "a failed document again until it changes, so a later sync can succeed while documents are missing.",
+        example="documents 01234567-89ab-cdef-0123-456789abcdef my-data-source --missing",
+        status_1_if="there are any",
     ),
     _command(
         "report",

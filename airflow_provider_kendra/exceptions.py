@@ -48,7 +48,10 @@ class KendraSyncJobFailedError(KendraError):
 
 
 class KendraSyncJobRejectedError(KendraSyncJobFailedError, AirflowFailException):
-    """The same for a sensor, without retries: a retry would find the same job."""
+    """
+    A sync job that a sensor waited for ended, but not acceptably. Airflow does not retry the task: a retry would find
+    the same job.
+    """
 
 
 class KendraSyncJobNotFoundError(KendraError, AirflowFailException):
@@ -68,11 +71,11 @@ class KendraSyncJobAlreadyRunningError(KendraError):
 
 class KendraSyncJobMetricsError(KendraError, AirflowFailException):
     """
-    A sync job did not pass the gates of ``KendraSyncJobMetricsOperator``. Airflow does not retry the task.
+    A sync job did not meet the thresholds of ``KendraSyncJobMetricsOperator``. Airflow does not retry the task.
 
     :param message: All violations, in one text.
     :param job: The sync job.
-    :param violations: One sentence for each gate that was not passed.
+    :param violations: One phrase for each threshold that was not met.
     """
 
     def __init__(self, message: str, *, job: SyncJob | None = None, violations: Sequence[str] = ()) -> None:
@@ -94,4 +97,7 @@ class KendraDocumentsError(KendraError):
 
 
 class KendraDocumentsRequestError(KendraDocumentsError, KendraRequestError):
-    """The same, and a later call then failed permanently (``__cause__``). Airflow does not retry the task."""
+    """
+    Kendra rejected some of the documents, and a later call failed permanently (``__cause__``). Airflow does not retry
+    the task.
+    """

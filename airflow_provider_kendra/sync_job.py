@@ -199,7 +199,7 @@ class SyncJob:
     def superseded(self) -> str:
         """Why an unfinished job that is not the newest is not running, as a clause for messages."""
         status = plain(self.status, _LONGEST_ID) or "not reported"
-        return f"its status is still {status} though a newer sync job has started, so it is not running"
+        return f"a newer sync has started, so this one is not running, though its status is still {status}"
 
     @property
     def end(self) -> str:
@@ -220,6 +220,12 @@ class SyncJob:
         parts = (self.error_code, self.data_source_error_code, self.error_message)
         reported = plain(": ".join(part for part in parts if part))
         return f" Kendra says: {reported}" if reported else ""
+
+    @property
+    def error_and_ids(self) -> str:
+        """The error that Kendra reports, if any, and the ids, as the last sentences of a message."""
+        error = self.error
+        return f"{error}{'.' if error and not error.endswith('.') else ''} {self.title}."
 
 
 RECORD_KEYS = (*(field.name for field in fields(SyncJob)), "duration_seconds")
@@ -274,7 +280,7 @@ class Acceptance:
             hint = (
                 f"max_documents_failed={job.documents_failed} or more would have accepted it"
                 if job.status == SyncJobStatus.INCOMPLETE and job.documents_failed is not None
-                else f"only a status among {', '.join(sorted(statuses))} is accepted"
+                else f"only {_listed(sorted(statuses))} accepted"
             )
             return f"ended {job.status}; {hint}"
         if limit is None or (job.documents_failed is None and job.status == SyncJobStatus.SUCCEEDED):
@@ -304,6 +310,12 @@ def sum_up(jobs: Sequence[SyncJob]) -> dict[str, Any]:
         "jobs": len(jobs),
         "statuses": {**dict.fromkeys(map(str, SyncJobStatus), 0), **Counter(str(job.status) for job in jobs)},
     }
+
+
+def _listed(statuses: Sequence[str]) -> str:
+    """List statuses with the verb that follows: ``FAILED is``, or ``FAILED and SUCCEEDED are``."""
+    *others, last = statuses
+    return f"{', '.join(others)} and {last} are" if others else f"{last} is"
 
 
 @lru_cache(maxsize=256)

@@ -31,7 +31,7 @@ CLIENT_LIFETIME = 900.0
 
 
 KNOWN_AFTER = 300.0
-"""Age in seconds at which a wait must have found its connection in an earlier triggerer."""
+"""Age in seconds from which a wait counts as resumed: an earlier triggerer must have found its connection."""
 
 
 RENEWAL_PAUSE = 60.0

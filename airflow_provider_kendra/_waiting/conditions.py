@@ -64,8 +64,8 @@ class ExecutionFinished:
 
     :param execution_id: The job.
     :param acceptance: How it must have ended.
-    :param not_found_timeout: Seconds. A single response can be stale. So a job counts as not found, or as no longer
-        running whatever its status says, once every response for this long has agreed.
+    :param not_found_timeout: Seconds for which every response must agree before the job counts as not found or,
+        whatever its status says, as no longer running: a single response can be stale.
     :param since: When this process began to wait; earlier responses do not count against the job.
     :param origin: When the wait began, if that was in another process. A job that this process has never found counts
         as missing since then, but a second response must confirm it.
@@ -116,9 +116,9 @@ class ExecutionFinished:
     def _not_found(self, history: History) -> Failed:
         return Failed(
             Failure.NOT_FOUND,
-            f"Sync job {self.execution_id} is not in the history of its data source ({len(history.jobs)} jobs). "
-            "Check execution_id, data_source_id, index_id, connection and region. If it was started just now, raise "
-            "not_found_timeout.",
+            f"The sync job is not in the history of its data source ({len(history.jobs)} jobs). Check execution_id, "
+            "data_source_id, index_id, connection and region. If it was started just now, raise not_found_timeout "
+            f"(sync job {self.execution_id}).",
         )
 
 
@@ -296,7 +296,7 @@ def _judge(job: SyncJob, acceptance: Acceptance) -> Outcome:
     objection = acceptance.objection(job)
     if objection is None:
         return Satisfied(job)
-    return Failed(Failure.NOT_ACCEPTABLE, f"{job.title} {objection}.{job.error}", job)
+    return Failed(Failure.NOT_ACCEPTABLE, f"The sync {objection}.{job.error_and_ids}", job)
 
 
 def read(condition: Condition[D_co], pages: Iterable[Page], now: datetime) -> D_co:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from airflow_provider_kendra import _clock
 from airflow_provider_kendra._clock import OVERRUN
 from airflow_provider_kendra._decisions import (
+    NO_RESPONSE,
     AllFresh,
     Blocked,
     Failed,
@@ -68,7 +69,8 @@ class Index:
             return Blocked(dict.fromkeys(listing.creating, "still being created"))
         return Failed(
             Failure.REFUSED,
-            f"Index {self.index_id} has no ACTIVE, UPDATING or CREATING data source, so nothing in it can be fresh.",
+            "The index has no ACTIVE, UPDATING or CREATING data source, so nothing in it can be fresh (index "
+            f"{self.index_id}).",
         )
 
 
@@ -135,7 +137,7 @@ def _read_listing(
         _ = hook.conn  # created here: a connection must not be looked up in another thread
         future = threads.submit(lambda: next(catalogue.pages(hook)))
         if not wait([future], max(give_up - time.monotonic(), 0)).done:
-            return _timed_out(Blocked({"all": Waiting(error=_NO_RESPONSE)}), condition)
+            return _timed_out(Blocked({"all": Waiting(error=NO_RESPONSE)}), condition)
         page = future.result()
     except Exception as error:
         decision = Waiting.after_error(hook._judge_poll_error(error, catalogue.contents), None)
@@ -163,14 +165,11 @@ def _read_each(
         if isinstance(result, Exception):
             known[key] = Waiting.after_error(hook._judge_poll_error(result, source.contents), before.get(key))
         elif result is None and is_out_of_time:
-            known[key] = Waiting(error=_NO_RESPONSE)
+            known[key] = Waiting(error=NO_RESPONSE)
         else:
             known[key] = result
     outcome = all_fresh(known, condition, _clock.utcnow())
     return _timed_out(outcome, condition) if is_out_of_time and isinstance(outcome, Blocked) else outcome
-
-
-_NO_RESPONSE = "no response before the time-out"
 
 
 def _results(
@@ -235,7 +234,6 @@ async def wait_until_fresh(
 
 
 def _timed_out(blocked: Blocked, condition: Fresh) -> Failed:
-
     return timed_out(condition.subject, f"not fresh: {blocked.describe(condition.measured_by, _clock.utcnow())}")
 
 

@@ -121,7 +121,8 @@ class History:
         """
         Append the kept jobs if this page lists them unchanged; drop them if it contradicts them.
 
-        Jobs with equal start times can come in any order, so if all matches share one, the next page must match too.
+        Jobs with equal start times can come in any order, so if all matches share a start time, the next page must
+        match too.
         """
         known = kept.jobs.all
         places = {job.execution_id: place for place, job in enumerate(known[:_OVERLAP]) if job.execution_id}
@@ -215,7 +216,7 @@ class History:
         first = next((part.all[0] for part in self._parts if part.all), None)
         if first is None or first.start_time is None:
             return first
-        return self.latest(None, "start_time")  # a page may come unsorted
+        return self.latest(None, "start_time")  # Kendra does not document the order of jobs
 
     @property
     def running(self) -> SyncJob | None:

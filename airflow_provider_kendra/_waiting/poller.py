@@ -49,7 +49,7 @@ MAX_BACKOFF = 300.0
 
 
 KEPT_LIFETIME = 86_400.0
-"""Seconds until a poll reads the whole history again, because old jobs may be gone and to bound memory."""
+"""Seconds until a poll reads the whole history again, to drop jobs that are no longer listed and to bound memory."""
 
 NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -89,7 +89,7 @@ Connect = Callable[["AwsParameters"], PollClient]
 
 class Subscription(Generic[D]):
     """
-    A wait's share of the poll of a source, with the last decision of its condition.
+    A wait's subscription to the polls of one source, with the last decision of its condition.
 
     :param wait: The wait.
     :param condition: Decides at each poll.
@@ -120,7 +120,7 @@ class Subscription(Generic[D]):
 
     @property
     def state(self) -> D | Failed | Waiting | None:
-        """The last decision, or that the last poll failed; None before the first poll."""
+        """The last decision, or a ``Waiting`` with the error if the last poll failed; None before the first poll."""
         if self.error is None or isinstance(self.decision, Failed):
             return self.decision
         return Waiting.after_error(self.error, self.decision)

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_kendra import _clock
-from airflow_provider_kendra._decisions import AllFresh, Failed, Outcome, Satisfied, Waiting, timed_out
+from airflow_provider_kendra._decisions import NO_RESPONSE, AllFresh, Failed, Outcome, Satisfied, Waiting, timed_out
 from airflow_provider_kendra._waiting.conditions import ExecutionFinished, SyncJobCondition, read
 from airflow_provider_kendra._waiting.log import WaitLog, sync_job_log
 from airflow_provider_kendra._waiting.poller import MIN_INTERVAL, Connect, Log, Wait
@@ -43,7 +43,7 @@ class _SyncJobWait(Wait[Satisfied, Waiting]):
     def timed_out(self) -> Failed:
         state = self.state
         if not self._subscription.is_over:  # the last poll hangs
-            state = Waiting(state.job, error="it has not returned")
+            state = Waiting(state.job, error=NO_RESPONSE)
         return _timed_out(self._subject, state)
 
 
@@ -132,7 +132,7 @@ def wait_in_worker(
     log: Callable[[str], object],
 ) -> Outcome:
     """
-    Wait until a condition is decided, holding the worker; the parameters are those of :func:`wait_for`.
+    Wait until a condition is decided, occupying the worker; the parameters are those of :func:`wait_for`.
 
     :param hook: Makes the calls.
     """
@@ -150,7 +150,7 @@ def wait_in_worker(
 
 
 def _timed_out(subject: str, last: Waiting) -> Failed:
-    status = f"{last.job.title} is {last.job.progress}" if last.job else "no such sync job was listed"
+    status = f"the sync is {last.job.progress}" if last.job else "no such sync job was listed"
     error = f"; the last poll failed: {last.error}" if last.error else ""
     return timed_out(subject, f"{status}{error}", last.job)
 

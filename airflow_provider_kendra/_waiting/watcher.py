@@ -49,7 +49,8 @@ async def watch(
             await watcher.wait_for_change(quiet_until if is_to_log else FOREVER)
             error = _error_of(subscription)
             if (logged is None) != (error is None) and time() >= quiet_until:
-                await log(plain(f"Watching {source.contents}: {error or 'polls succeed again'}"))
+                text = "Polls succeed again" if error is None else f"Poll failed, retrying: {error}"
+                await log(f"{plain(text)} (data source {source.data_source_id})")
                 logged, quiet_until = error, time() + PROGRESS_INTERVAL
             finished = subscription.decision
             if isinstance(finished, Finished) and finished.cursor != cursor:
@@ -144,7 +145,7 @@ class FinishedSince:
 
     @property
     def _is_old(self) -> bool:
-        """Whether 1.0.0 wrote the cursor, which handled jobs with equal start times in list order."""
+        """Whether the cursor is from 1.0.0, which handled jobs with equal start times in list order."""
         return bool(self.cursor) and "recent" not in (self.cursor or {})
 
     @property

@@ -1,4 +1,4 @@
-"""Detects connections whose calls would use another AWS identity than the author intended."""
+"""Detects connections whose calls would use a different AWS identity than the author intended."""
 
 from __future__ import annotations
 

@@ -61,9 +61,9 @@ _CREDENTIAL_ERRORS = (
 
 def classify_error(error: BaseException) -> ErrorKind:
     """
-    Classify an error; no other code does so.
+    Classify an error; this is the only function that does.
 
-    Unknown errors are transient: a wait ends by its time-out anyway, but a wrong failure cannot be undone.
+    Unknown errors are transient: a wait still ends at its time-out, whereas a wrongly failed task stays failed.
 
     :param error: Raised by a call, or while creating a client.
     """
@@ -163,9 +163,9 @@ def refusal(error: BaseException, contents: str) -> str:
     """
     if isinstance(error, aws.ClientError):
         return (
-            f"AWS will not list {contents}: {without_secrets(str(error))}. Check the ids, the region and the "
-            "permissions of the connection (kendra:ListDataSourceSyncJobs and kendra:ListDataSources on index and "
-            "data source)."
+            f"AWS rejected the request: {without_secrets(str(error))}. Check the ids, the region and the permissions "
+            "of the connection (kendra:ListDataSourceSyncJobs and kendra:ListDataSources on index and data source). "
+            f"Requested: {contents}."
         )
     if isinstance(error, aws.ConnectionError | aws.HTTPClientError):
         return f"{_without_credentials(str(error))} Check botocore_config, verify, region_name and the connection."

@@ -112,7 +112,7 @@ MAX_EMPTY_PAGES = 100
 PUT_ATTEMPTS = 5
 """How often a document that fails with Kendra's ``InternalError`` is sent."""
 
-# A call must end within the time-out of its caller; botocore's own default is 60 s each.
+# A call must end before its caller times out; botocore's default is 60 s for each of these two.
 _TIMEOUTS = Config(connect_timeout=10, read_timeout=30)
 
 # The poller retries by itself; a second or a long attempt would only block a shared thread.
@@ -187,7 +187,7 @@ class KendraSyncJobsHook(AwsBaseHook):
     @classmethod
     def get_connection(cls, conn_id: str) -> Connection:
         """
-        Look the connection up.
+        Look up the connection.
 
         :param conn_id: Its id.
         :raises KendraRequestError: if it is undefined or unreadable, or if a bug in Airflow prevents the look-up. The
@@ -240,7 +240,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         return self._known_conn_config
 
     def _look_up_connection_with_retries(self) -> Any:
-        """Look the connection up with retries, since Airflow reports failed look-ups as "not defined" too."""
+        """Look up the connection with retries, since Airflow reports failed look-ups as "not defined" too."""
         for pause in self._lookup_pauses if self._known_conn_config is None else ():
             try:
                 return self._look_up_connection()
@@ -271,7 +271,7 @@ class KendraSyncJobsHook(AwsBaseHook):
             raise
 
     def _retry_connection_lookups(self) -> None:
-        """Look the connection up several times, over a minute, before it counts as not defined."""
+        """Look up the connection several times, over a minute, before it counts as not defined."""
         self._lookup_pauses = LOOK_UP_PAUSES
 
     def _reuse_connection_of(self, other: KendraSyncJobsHook) -> None:
@@ -809,9 +809,9 @@ class KendraSyncJobsHook(AwsBaseHook):
                 raise
             kind = KendraDocumentsRequestError if classify_error(error) is ErrorKind.PERMANENT else KendraDocumentsError
             raise kind(
-                f"{doing} documents ended early, after {_count(len(sent), 'batch', 'batches')} "
-                f"({_count(sum(sent), 'document', 'documents')}): {type(error).__name__}: {plain(error)} "
-                f"Before that, {_rejection_summary(failures)} {where}.",
+                f"{doing} documents failed: {type(error).__name__}: {plain(error).removesuffix('.')}, after "
+                f"{_count(len(sent), 'batch', 'batches')} ({_count(sum(sent), 'document', 'documents')}). Before that, "
+                f"{_rejection_summary(failures)} {where}.",
                 failures=failures,
             ) from error
         if failures:
@@ -859,7 +859,7 @@ class KendraSyncJobsHook(AwsBaseHook):
                 return
             if token in tokens:
                 raise KendraError(
-                    f"Kendra returned the same page of the {contents} twice, so reading it would never end. Try again."
+                    f"Kendra returned the same page twice, so reading would never end. Try again ({contents})."
                 )
             tokens.add(token)
             page = {"NextToken": token}
@@ -939,8 +939,8 @@ class _DataSourceCalls:
 
 def _no_such_job(index_id: str, data_source_id: str, execution_id: str) -> KendraSyncJobNotFoundError:
     return KendraSyncJobNotFoundError(
-        f"Data source {data_source_id} (index {index_id}) has no sync job {execution_id}. Check the three ids, the "
-        "connection and the region."
+        "No such sync job in the history of the data source. Check the three ids, the connection and the region (sync "
+        f"job {execution_id}, data source {data_source_id}, index {index_id})."
     )
 
 

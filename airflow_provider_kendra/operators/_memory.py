@@ -55,8 +55,9 @@ class _Memory:
 
     def _unreadable(self, reason: object) -> KendraStateError:
         return KendraStateError(
-            f"What an earlier try of this task stored can't be read: {reason}. Nothing was {self._ACTION}, to avoid "
-            f"doing so twice. Delete the key {self._KEY!r} of the task's state, or {self._REMEDY}."
+            f"The state stored by an earlier try can't be read: {reason}. Nothing was {self._ACTION}, since that try "
+            f"may already have {self._ACTION} a sync. Delete the key {self._KEY!r} of the task's state, or "
+            f"{self._REMEDY}."
         )
 
     def forget(self) -> None:

@@ -54,7 +54,7 @@ def _aws_errors_explained(
     Turn AWS errors into errors that say what to do; Airflow retries only transient ones.
 
     :param task: The task.
-    :param problem: What AWS does not do, as the start of a message.
+    :param problem: What failed, as the start of a message.
     :param calls: The API calls that the connection needs permission for, besides ListDataSourceSyncJobs.
     """
     from airflow_provider_kendra.hooks._aws_errors import ErrorKind, classify_error, is_aws_error
@@ -73,7 +73,7 @@ def _aws_errors_explained(
             ) from error
         if is_aws_error(error):
             raise KendraError(
-                f"{problem}, which may pass: {error}. The next try of the task repeats the request {where}."
+                f"{problem}: {error}. The error may be temporary: the next try repeats the request {where}."
             ) from error
         raise
 
@@ -192,8 +192,8 @@ class _SyncJobWaiter(RecordTask, KendraOperator):
             state = state_from_event(event)
         except ValueError as error:
             raise KendraStateError(
-                f"The event that resumed this task can't be used: {error}. The next try of the task asks Kendra "
-                f"(data source {self.data_source_id}, index {self.index_id})."
+                f"The event that resumed this task can't be used: {error}. The next try reads the sync job from "
+                f"Kendra (data source {self.data_source_id}, index {self.index_id})."
             ) from None
         if isinstance(outcome, Failed) and outcome.failure is Failure.TIMED_OUT:
             outcome = self._name_execution_timeout(context, outcome)
@@ -247,7 +247,8 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
     :raises KendraSyncJobAlreadyRunningError: if a sync job is running and ``if_running`` is ``"fail"``, or the
         data source is in use though no job is listed.
     :raises KendraSyncJobTimeoutError: after ``timeout``.
-    :raises KendraRequestError: if AWS refuses, or the data source is CUSTOM and ``wait_for_completion`` is set.
+    :raises KendraRequestError: if AWS rejects a request, or the data source is CUSTOM and ``wait_for_completion`` is
+        set.
     """
 
     template_fields: Sequence[str] = ("index_id", "data_source_id", *KendraOperator.aws_template_fields)
@@ -324,7 +325,7 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
         starter = self._make_starter(context, remembered, source_type)
         remember = partial(self._remember, self._memory(context), starter, deadline, may_stop)
         while True:
-            with _aws_errors_explained(self, "AWS will not start a sync", "StartDataSourceSyncJob"):
+            with _aws_errors_explained(self, "Could not start a sync", "StartDataSourceSyncJob"):
                 step = self.hook._advance_start(self.index_id, self.data_source_id, starter, remember=remember)
             match step:
                 case WaitOut(job):
@@ -481,7 +482,7 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
             return
         # Before the wait, there can be no other try, and the interrupted code may hold the lock of Airflow's messages.
         if self._is_waiting and not memory.owns(execution_id):
-            self.log.info("Not stopping sync job %s: another try may have adopted it.", plain(execution_id))
+            self.log.info("Not stopping the sync: another try may have adopted it (sync job %s).", plain(execution_id))
             return
         if self._stop_if_running(hook, execution_id) and self._is_waiting:
             memory.note_stop(execution_id)
@@ -491,9 +492,9 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
         try:
             stopped = hook._stop_sync_job_if_running(self.index_id, self.data_source_id, execution_id, is_custom=False)
         except Exception as error:
-            self.log.warning("Could not stop sync job %s: %s", plain(execution_id), plain(error))
+            self.log.warning("Could not stop the sync: %s (sync job %s)", plain(error), plain(execution_id))
             return False
-        end = "Sent a stop request" if stopped else "The sync has already ended"
+        end = "The sync is being stopped" if stopped else "The sync has already ended"
         self.log.info("%s (sync job %s).", end, plain(execution_id))
         return stopped
 
@@ -538,9 +539,9 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
     """
     Stop the running sync job of a data source; returns its record, whatever its status, once it has ended.
 
-    If no sync is listed as running for 20 seconds, the task succeeds. For a CUSTOM data source, the stop ends the
-    batch: Kendra then indexes its documents, and no second stop is sent. A retry never stops another sync than the
-    first try did; below Airflow 3.3 it may fail instead, unless ``execution_id`` is given. ``execution_id``,
+    If no running sync is listed within 20 seconds, the task succeeds. For a CUSTOM data source, the stop ends the
+    batch: Kendra then indexes its documents, and no second stop is sent. A retry never stops a different sync than
+    the first try; below Airflow 3.3 it may fail instead, unless ``execution_id`` is given. ``execution_id``,
     ``status`` and ``documents_failed`` of the record are also separate XComs.
 
     :param execution_id: Stop only this sync job, if it is running (templated). Recommended, since each try then stops
@@ -549,8 +550,8 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
         stop was sent.
     :raises KendraSyncJobNotFoundError: if the history does not contain ``execution_id``. Not retried.
     :raises KendraSyncJobTimeoutError: after ``timeout``.
-    :raises KendraRequestError: if AWS refuses, or a retry below Airflow 3.3 cannot be sure which sync the first try
-        stopped. Not retried.
+    :raises KendraRequestError: if AWS rejects a request, or a retry below Airflow 3.3 cannot be sure which sync the
+        first try stopped. Not retried.
     """
 
     template_fields: Sequence[str] = (
@@ -581,7 +582,7 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
         self.refuse_bad_parameters()
         memory = self._memory(context)
         decided = self.execution_id if self.execution_id is not None else memory.recall()
-        with _aws_errors_explained(self, "AWS will not stop the sync", "StopDataSourceSyncJob"):
+        with _aws_errors_explained(self, "Could not stop the sync", "StopDataSourceSyncJob"):
             stopped = self.hook._request_stop(
                 self.index_id, self.data_source_id, decided, confirm=partial(self._confirm, context, memory)
             )
@@ -688,16 +689,18 @@ class KendraSyncJobMetricsOperator(ListsFailedDocuments, KendraOperator):
     a count that was not reported.
 
     :param execution_id: The sync job (templated). Default None: the newest finished one.
-    :param max_documents_failed: The most failed documents to pass. Default None, as for the others: no threshold.
-    :param max_failed_ratio: The largest share of failed documents to pass, from 0 to 1: of those scanned or, where
-        Kendra does not report these, of those added, modified, deleted and failed.
-    :param min_documents_scanned: The fewest scanned documents to pass.
-    :param max_missing_documents: The most documents to pass that failed in an earlier sync and have not been indexed or
-        deleted since, which a sync that ended SUCCEEDED does not show. Not knowing it is a violation too, for example
-        without the permission ``logs:FilterLogEvents``; see :meth:`.KendraSyncJobsHook.get_missing_documents`.
+    :param max_documents_failed: The most failed documents allowed. Default None: no threshold.
+    :param max_failed_ratio: The largest share of failed documents allowed, from 0 to 1: of those scanned or, where
+        Kendra does not report these, of those added, modified, deleted and failed. Default None: no threshold.
+    :param min_documents_scanned: The fewest scanned documents required. Default None: no threshold.
+    :param max_missing_documents: The most documents allowed that failed in an earlier sync and have not been indexed or
+        deleted since, which a sync that ended SUCCEEDED does not show. If that can't be found out, for example without
+        the permission ``logs:FilterLogEvents``, the threshold is not met. See
+        :meth:`.KendraSyncJobsHook.get_missing_documents`. Default None: no threshold, and no log is read.
     :param missing_lookback: How far back to search for such failures. Default: 30 days.
-    :param max_index_share: The largest share of the index's capacity in use to pass, such as 0.9.
-    :raises KendraRequestError: if AWS refuses. Not retried.
+    :param max_index_share: The largest share of the index's capacity allowed to be in use, such as 0.9. Default None: no
+        threshold.
+    :raises KendraRequestError: if AWS rejects a request. Not retried.
     :raises KendraSyncJobMetricsError: if a threshold is not met. Not retried.
     :raises KendraSyncJobNotFoundError: if there is no such job, or none has finished. Not retried.
     """
@@ -745,7 +748,7 @@ class KendraSyncJobMetricsOperator(ListsFailedDocuments, KendraOperator):
         from airflow_provider_kendra._thresholds import violations
 
         self.refuse_bad_parameters()
-        with _aws_errors_explained(self, "AWS will not list the sync jobs"):
+        with _aws_errors_explained(self, "Could not list the sync jobs"):
             job = self._find_job()
         record = job.to_dict()
         self._log_end(job)
@@ -768,7 +771,7 @@ class KendraSyncJobMetricsOperator(ListsFailedDocuments, KendraOperator):
                 context["ti"].xcom_push(key="return_value", value=record)
             details = " ".join(filter(None, (missing.describe("are missing") if missing else "", failed)))
             raise KendraSyncJobMetricsError(
-                f"The sync does not pass: {'; '.join(found)}.{job.error} {job.title}. {details}".rstrip(),
+                f"Thresholds not met: {'; '.join(found)}.{job.error_and_ids} {details}".rstrip(),
                 job=job,
                 violations=found,
             )
@@ -837,7 +840,7 @@ class KendraListSyncJobsOperator(KendraOperator):
         time zone (templated).
     :param started_before: Only jobs that started at or before this time (templated).
     :param limit: List only this many jobs, the newest. Default None: all, with a warning above 1,000.
-    :raises KendraRequestError: if AWS refuses. Not retried.
+    :raises KendraRequestError: if AWS rejects a request. Not retried.
     """
 
     template_fields: Sequence[str] = (
@@ -873,7 +876,7 @@ class KendraListSyncJobsOperator(KendraOperator):
         from airflow_provider_kendra.sync_job import sum_up
 
         self.refuse_bad_parameters()
-        with _aws_errors_explained(self, "AWS will not list the sync jobs"):
+        with _aws_errors_explained(self, "Could not list the sync jobs"):
             jobs = self.hook.list_sync_jobs(
                 self.index_id,
                 self.data_source_id,
@@ -890,7 +893,7 @@ class KendraListSyncJobsOperator(KendraOperator):
                 self.data_source_id,
             )
         totals = sum_up(jobs)
-        self.log.info("Data source %s: %s", self.data_source_id, plain(totals))
+        self.log.info("Totals: %s (data source %s)", plain(totals), self.data_source_id)
         self._publish_jobs(context)
         if self.do_xcom_push:
             context["ti"].xcom_push(key="totals", value=totals)

@@ -174,7 +174,7 @@ class _KendraSensor(KendraOperator, BaseSensorOperator):
         try:
             outcome = trigger.outcome_of(event)
         except ValueError as error:
-            reason = f"The event that resumed this task can't be used: {error}. The next try of the task waits anew."
+            reason = f"The event that resumed this task can't be used: {error}. The next try starts a new wait."
             self._raise(KendraStateError(f"{reason} ({self.task_id}, index {self.index_id})"))
         return self._end(self._publish_outcome(context, outcome))
 
@@ -262,7 +262,7 @@ class KendraSyncJobSensor(ListsFailedDocuments, _KendraSensor):
         usual). Not for mapped tasks.
     :raises KendraSyncJobRejectedError: if the job ended, but not acceptably.
     :raises KendraSyncJobNotFoundError: if there is no such job.
-    :raises KendraRequestError: if AWS refuses the request.
+    :raises KendraRequestError: if AWS rejects the request.
     :raises AirflowSensorTimeout: after ``timeout``. None of these is retried. With ``soft_fail`` or
         ``never_fail`` each skips the task instead.
 
@@ -405,7 +405,7 @@ class KendraDataFreshnessSensor(_KendraSensor):
     :param fail_fast: Fail as soon as the newest sync job since the cutoff ended unacceptably and none is running.
         Default False: wait for the next one.
     :raises KendraSyncJobRejectedError: with ``fail_fast``.
-    :raises KendraRequestError: if AWS refuses the request, or there is no data source that could be fresh.
+    :raises KendraRequestError: if AWS rejects the request, or there is no data source that could be fresh.
     :raises AirflowSensorTimeout: after ``timeout``. None of these is retried. With ``soft_fail`` or
         ``never_fail`` each skips the task instead.
 

@@ -173,7 +173,7 @@ class _WaitTrigger(_KendraTrigger):
             outcome: Outcome | AllFresh = Failed(Failure.REFUSED, str(error))
         else:
             outcome = await wait
-        # In the event, since dag.test() passes nothing else on to the resumed task.
+        # The state goes into the event, since dag.test() passes nothing else on to the resumed task.
         state = getattr(self, "state", None)
         yield TriggerEvent({**outcome.to_event(), **({} if state is None else {"state": state})})
 
@@ -197,8 +197,7 @@ class KendraSyncJobTrigger(_WaitTrigger):
     :param waiting_since: When the wait began, ISO 8601; None for when the trigger first runs. ``timeout`` and
         ``not_found_timeout`` count from here; a restart of the triggerer does not extend them.
     :param deferral_timeout: Airflow's time-out, in seconds, for a task that starts from this trigger. If
-        ``waiting_since`` is None, the start of the wait is derived from it and from the time at which Airflow will end
-        the deferral.
+        ``waiting_since`` is None, the wait began this long before the time at which Airflow will end the deferral.
     :param stop_on_kill: Stop the sync job ``execution_id`` when a user acts on the deferred task (Airflow 3.3+).
     :param is_connection_known: The task has used the connection before, so "not defined" is treated as a failed
         look-up.
@@ -298,18 +297,20 @@ class KendraSyncJobTrigger(_WaitTrigger):
     async def _stop_if_ended_by_user(self) -> None:
         state = await self._task_state()
         if state not in _ENDED_BY_USER:
-            known = state or "not known"
-            await self.write_log(f"Not stopping sync job {plain(self.execution_id)}: the task is {known}.")
+            known = f"the task is {state}" if state else "the state of the task is not known"
+            await self.write_log(f"Not stopping the sync: {known} (sync job {plain(self.execution_id)}).")
             return
         from asgiref.sync import sync_to_async  # imported lazily to keep DAG parsing fast
 
         try:
             stopped = await sync_to_async(self._stop, thread_sensitive=False)()
         except Exception as error:
-            await self.write_log(f"Could not stop sync job {plain(self.execution_id)}: {plain(error)}", "warning")
+            await self.write_log(
+                f"Could not stop the sync: {plain(error)} (sync job {plain(self.execution_id)})", "warning"
+            )
             return
-        end = "stopped" if stopped else "had already ended"
-        await self.write_log(f"The task was ended: sync job {plain(self.execution_id)} {end}.")
+        end = "the sync is being stopped" if stopped else "the sync has already ended"
+        await self.write_log(f"The task was ended: {end} (sync job {plain(self.execution_id)}).")
 
     async def _task_state(self) -> str | None:
         """The state of the task; None if it cannot be determined."""
@@ -452,7 +453,8 @@ class KendraSyncJobEventTrigger(_KendraTrigger, BaseEventTrigger):
     :param poll_interval: Seconds, or a ``timedelta``, between polls; more than 0. Default 60 seconds. All watchers and
         waits of a triggerer on one data source share polls; the shortest interval applies.
     :param queue: The trigger queue (Airflow 3.4+). Default None: any triggerer runs it.
-    :raises InvalidParameterError: for a ``queue`` before Airflow 3.4, and for an invalid value.
+    :raises InvalidParameterError: for a ``queue`` before Airflow 3.4.
+    :raises ValueError: for any other invalid value.
     """
 
     _has_stream = False

@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -45,6 +48,10 @@ PARSE_SHARE = 0.12
 TRIGGERER_TARGETS = {"kb_above": 5, "mb_once": 36}
 
 INTERVALS = 2  # for which waits are looked on
+
+THROUGHPUT = {"seconds": 5, "rounds": 3}
+QUICK_THROUGHPUT = {"seconds": 2, "rounds": 1}
+THROUGHPUT_SHARE = 1.2  # of what a plain moto_server answers
 
 SOURCES_PER_INDEX = 50  # as many as AWS allows
 
@@ -142,9 +149,11 @@ def main() -> int:
         histories = [_history(home, kendra, jobs) for jobs in HISTORIES[: 1 if arguments.quick else None]]
         soak = _soak(home, kendra, **(QUICK_SOAK if arguments.quick else SOAK))
         parse = _parse(home, repeats)
+        throughput = _throughput(home, kendra, **(QUICK_THROUGHPUT if arguments.quick else THROUGHPUT))
 
     missed = _report_waits(waits, repeats) + _report_load(loads, load) + _report_isolation(isolation)
     missed += _report_triggerer(triggerer) + _report_histories(histories) + _report_soak(soak) + _report_parse(parse)
+    missed += _report_throughput(throughput)
     print("\n".join(f"MISSED: {each}" for each in missed) or "All targets are met.")
     print(f"Took {time.perf_counter() - began:.0f} s.")
     if arguments.output:
@@ -158,6 +167,7 @@ def main() -> int:
             "histories": histories,
             "soak": soak,
             "parse": parse,
+            "throughput": throughput,
             "missed": missed,
         }
         # A line for each measurement: the series are long.
@@ -274,6 +284,55 @@ def _parse(home: str, times: int) -> dict[str, dict[str, Any]]:
         name: {**runs[0], "ms": round(min(each for run in runs for each in run["ms"]), 1)}
         for name, runs in results.items()
     }
+
+
+def _throughput(home: str, kendra: LocalKendra, seconds: float, rounds: int) -> dict[str, float]:
+    print("… requests a second, beside a plain moto_server", file=sys.stderr)
+    kendra.reset()
+    index_id = kendra.create_index()
+    source = {"IndexId": index_id, "Id": kendra.create_custom_data_source(index_id)}
+    kendra.client().start_data_source_sync_job(**source)
+    with _moto_server() as url:
+        asked: dict[str, dict[str, Any]] = {
+            "ours": {
+                "url": kendra.url,
+                "service": "kendra",
+                "target": "AWSKendraFrontendService.ListDataSourceSyncJobs",
+                "content_type": "application/x-amz-json-1.1",
+                "request": source,
+            },
+            "moto": {
+                "url": url,
+                "service": "sqs",
+                "target": "AmazonSQS.ListQueues",
+                "content_type": "application/x-amz-json-1.0",
+                "request": {},
+            },
+        }
+        found: dict[str, list[float]] = {name: [] for name in asked}
+        for _ in range(rounds):  # in turns, so that other work on the machine meets both
+            for name, request in asked.items():
+                result = _fresh(home, "tests.benchmarks.throughput", seconds=seconds, **request)
+                found[name].append(result["requests_per_s"])
+    return {name: statistics.median(each) for name, each in found.items()}
+
+
+@contextmanager
+def _moto_server() -> Iterator[str]:
+    """Run moto's own server, which has no Kendra."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "--port", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while socket.socket().connect_ex(("127.0.0.1", port)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait()
 
 
 def _fresh(home: str, module: str, **arguments: Any) -> Any:
@@ -430,6 +489,16 @@ def _report_parse(parse: dict[str, dict[str, Any]]) -> list[str]:
     if parse["ours"]["boto3"]:
         missed.append("DAG parse: boto3 is loaded")
     return missed
+
+
+def _report_throughput(throughput: dict[str, float]) -> list[str]:
+    print("Requests of 8 parallel clients, one connection each.\n")
+    _head("", "requests a second")
+    _row("the local Kendra: ListDataSourceSyncJobs", f"{throughput['ours']:,}")
+    _row("for comparison: a plain moto_server, SQS's ListQueues", f"{throughput['moto']:,}")
+    print()
+    share = throughput["ours"] / throughput["moto"]
+    return [f"throughput: {share:.0%} of moto_server's, target {THROUGHPUT_SHARE:.0%}"] * (share < THROUGHPUT_SHARE)
 
 
 def _parse_cells(result: dict[str, Any]) -> list[str]:

@@ -58,7 +58,7 @@ def refuses(*named: str) -> Raises:
 
 
 def times_out(*named: str) -> Raises:
-    return Raises(AirflowSensorTimeout, ("Timed out waiting for", *named))
+    return Raises(AirflowSensorTimeout, ("Timed out: ", *named))
 
 
 def not_found(*named: str) -> Raises:
@@ -128,7 +128,7 @@ STATUS_PATHS = [
     one("has succeeded already", MINE, "SUCCEEDED", calls=1),
     one("crawls, indexes, succeeds", MINE, "SYNCING", "SYNCING_INDEXING", "SUCCEEDED", calls=3),
     one("ends between two polls", MINE, "SYNCING", "SUCCEEDED", calls=2),
-    one("has failed already", rejects("mine", "FAILED", "only a status among SUCCEEDED"), "FAILED", calls=1),
+    one("has failed already", rejects("mine", "FAILED", "only SUCCEEDED is accepted"), "FAILED", calls=1),
     one("crawls, then fails", rejects("mine", "FAILED"), "SYNCING", "FAILED", calls=2),
     one("is stopped", rejects("mine", "ABORTED"), "SYNCING", "STOPPING", "ABORTED", calls=3),
     one("succeeds after STOPPING", MINE, "STOPPING", "SUCCEEDED", calls=2),
@@ -275,13 +275,13 @@ HISTORY = [
     ),
     Scenario(
         "shows that it runs though a newer job has started",
-        rejects("mine", "its status is still SYNCING though a newer sync job has started"),
+        rejects("mine", "a newer sync has started", "its status is still SYNCING"),
         [[job("newer", "SYNCING", started=5), job("mine", "SYNCING")]],
         execution_id="mine",
     ),
     Scenario(
         "shows an unknown status though a newer job has started and ended",
-        rejects("mine", "its status is still HIBERNATING though a newer sync job has started"),
+        rejects("mine", "a newer sync has started", "its status is still HIBERNATING"),
         [[job("mine", "HIBERNATING")], [job("newer", "SUCCEEDED", started=1), job("mine", "HIBERNATING")]],
         execution_id="mine",
     ),

@@ -389,7 +389,7 @@ def test_a_stopped_sync_has_ended_once_a_newer_one_runs_whatever_its_listed_stat
     result = run("stop", *data_source.ids, "--wait", "-o", "json")
 
     assert (result.status, result.records[0]["execution_id"]) == (0, "mine")
-    assert "The sync will not finish: its status is still STOPPING though a newer sync job has started" in result.err
+    assert "The sync will not finish: a newer sync has started, so this one is not running" in result.err
 
 
 def test_stop_succeeds_with_a_message_if_nothing_is_running(data_source: DataSource, run: Run):
@@ -419,7 +419,7 @@ def test_stop_of_an_older_sync_that_is_listed_as_running_leaves_the_running_one_
     result = run("stop", *data_source.ids, "--execution-id", "mine")
 
     assert result.status == 0
-    assert result.err.startswith("Nothing to stop: its status is still SYNCING though a newer sync job has started")
+    assert result.err.startswith("Nothing to stop: a newer sync has started, so this one is not running")
     assert data_source.kendra.call_count("StopDataSourceSyncJob") == 0
 
 
@@ -493,7 +493,7 @@ def test_wait_overwrites_one_progress_line_on_a_terminal(
         (["incomplete"], 1, "--max-documents-failed 3 or more would have accepted it"),
         (["incomplete", "--max-documents-failed", "3"], 0, ""),
         (["absent"], 2, "not in the history"),
-        (["absent"], 2, "If it was started just now, wait again."),
+        (["absent"], 2, "If it was started just now, wait again"),
         ([], 2, "xactly one of EXECUTION_ID and --started-after must be given"),
         (["running", "--started-after", "1h"], 2, "xactly one of EXECUTION_ID and --started-after must be given"),
     ],

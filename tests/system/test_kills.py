@@ -157,7 +157,7 @@ class TestOfTheTriggerer:
         airflow.other_triggerer.start()
         wait_until("the other triggerer to take over", lambda: run.triggerer_job() not in (None, first))
         airflow.triggerer.thaw()
-        run.wait_for_log("Not stopping sync job")
+        run.wait_for_log("Not stopping the sync")
         assert run.state == "deferred"
         source.finish()
         assert_one_sync_that_nobody_stopped(run, source)

@@ -40,7 +40,7 @@ def test_common_notations_of_a_duration_are_accepted(text: str, seconds: int):
 
 @pytest.mark.parametrize("text", ["", "0", "-6h", "6 hours", "h", "6h!", "nan", "1e-9", "0.0000001s"])
 def test_an_invalid_duration_is_rejected_with_an_example(text: str):
-    with pytest.raises(argparse.ArgumentTypeError, match="is no duration: write 6h, 1h30m"):
+    with pytest.raises(argparse.ArgumentTypeError, match="is not a duration: write 6h, 1h30m"):
         cli.duration(text)
 
 
@@ -63,7 +63,7 @@ def test_any_accepted_duration_from_now_is_a_valid_time(seconds: float):
 
 @pytest.mark.parametrize("text", ["0", "0.5", "999e-3", "-1"])
 def test_the_time_between_polls_is_at_least_a_second(text: str):
-    with pytest.raises(argparse.ArgumentTypeError, match=r"too short|no duration"):
+    with pytest.raises(argparse.ArgumentTypeError, match=r"too short|not a duration"):
         cli.interval(text)
     assert cli.interval("1s") == timedelta(seconds=1)
 

@@ -204,9 +204,9 @@ class TestExecutionFinished:
         decision = read(condition, Pages([job("other")]), at(120))
         assert decision.failure is Failure.NOT_FOUND
         assert decision.message == (
-            "Sync job mine is not in the history of its data source (1 jobs). "
+            "The sync job is not in the history of its data source (1 jobs). "
             "Check execution_id, data_source_id, index_id, connection and region. If it was started just now, raise "
-            "not_found_timeout."
+            "not_found_timeout (sync job mine)."
         )
 
     def test_a_single_answer_without_the_job_fails_nothing_however_late_it_comes(self):
@@ -274,8 +274,8 @@ class TestOlderEntriesThatSeemToRun:
         assert read(condition, Pages([self.NEWER, mine]), at(119)) == Waiting(mine)
         decision = read(condition, Pages([self.NEWER, mine]), at(120))
         assert (decision.failure, decision.job) == (Failure.NOT_ACCEPTABLE, mine)
-        assert f"its status is still {status or 'not reported'} though a newer sync job has started" in decision.message
-        assert "so it is not running" in decision.message
+        assert "The sync will not finish: a newer sync has started, so this one is not running" in decision.message
+        assert f"its status is still {status or 'not reported'}" in decision.message
 
     def test_the_grace_begins_with_the_first_answer_that_lists_a_newer_job(self):
         condition, mine = finished(), job("mine", "SYNCING", started=2)

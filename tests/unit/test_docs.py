@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import botocore.session
 import pytest
 
 from airflow_provider_kendra.operators.kendra import KendraSyncJobMetricsOperator
@@ -158,3 +159,13 @@ def test_the_controls_over_http_respond_as_the_guide_shows(local_kendra: LocalKe
     assert post("clear_faults") == {"result": None}
     ids = (index_id := local_kendra.create_index(), local_kendra.create_custom_data_source(index_id))
     assert post("set_history", args=[*ids, []]) == {"result": None}
+
+
+def test_the_page_about_the_local_kendra_has_each_operation_that_it_supports():
+    from airflow_provider_kendra.testing.controls import is_operation  # imports moto
+
+    page = (ROOT / "docs" / "reference" / "local-kendra-operations.md").read_text("utf-8")
+    table = page.partition("## Operations")[2].partition("\nAny other")[0]
+    shown = {name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
+    operations = botocore.session.get_session().get_service_model("kendra").operation_names
+    assert shown == {name for name in operations if is_operation(name)}

@@ -257,8 +257,7 @@ class TestBlocked:
             ),
             (
                 Waiting(error="ThrottlingException: slow down"),
-                "documents (no acceptable sync among those read; no sync is running; "
-                "the last poll failed: ThrottlingException: slow down)",
+                "documents (the last poll failed: ThrottlingException: slow down)",
             ),
             (Satisfied(job("old", started=61, ended=20)), "documents (last acceptable sync 1:01:00 ago)"),
         ],

@@ -751,8 +751,8 @@ def test_a_time_out_says_in_which_state_the_job_was(data_source, even):
         assert isinstance(outcome, Failed)
         assert outcome.job is not None
         assert outcome.message == (
-            f"Timed out waiting for sync job job on data source {data_source.data_source_id}: {outcome.job.title} "
-            "is SYNCING (no documents reported). Raise timeout if syncs take this long."
+            "Timed out: the sync is SYNCING (no documents reported). Raise timeout if syncs take this long. "
+            f"{outcome.job.title}."
         )
 
     run_in_virtual_time(main())
@@ -819,7 +819,7 @@ def test_a_wait_times_out_even_if_its_last_poll_hangs(data_source, even, polls):
         assert isinstance(outcome, Failed)
         assert outcome.failure is Failure.TIMED_OUT
         assert "job job of data source" in outcome.message
-        assert "is SYNCING (no documents reported); the last poll failed: it has not returned." in outcome.message
+        assert "(no documents reported); the last poll failed: no response before the time-out." in outcome.message
         assert now() == 600 + _clock.OVERRUN
 
     run_in_virtual_time(main())
@@ -895,8 +895,8 @@ def test_a_worker_polls_at_its_deadline_and_reports_the_last_state(data_source, 
     assert isinstance(outcome, Failed)
     assert outcome.failure is Failure.TIMED_OUT
     assert outcome.message == (
-        f"Timed out waiting for sync job job on data source {data_source.data_source_id}: {outcome.job.title} "
-        "is SYNCING (no documents reported). Raise timeout if syncs take this long."
+        "Timed out: the sync is SYNCING (no documents reported). Raise timeout if syncs take this long. "
+        f"{outcome.job.title}."
     )
 
 

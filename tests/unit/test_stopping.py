@@ -169,7 +169,7 @@ def test_a_retry_without_memory_stops_only_a_sync_that_an_earlier_try_can_have_m
             Stopped(StopState.OVER, job("a", "FAILED")),
             "Nothing to stop: the sync ended FAILED (no documents reported).",
         ),
-        (Stopped(StopState.OVER, job("a", "SYNCING")), "Nothing to stop: its status is still SYNCING though a newer"),
+        (Stopped(StopState.OVER, job("a", "SYNCING")), "Nothing to stop: a newer sync has started, so this"),
         (Stopped(StopState.STOPPING, job("a", "STOPPING")), "No stop was sent: the sync is already STOPPING"),
         (Stopped(StopState.SENT, job("a", "SYNCING")), "Stop sent: the sync was SYNCING (no documents reported)."),
     ],

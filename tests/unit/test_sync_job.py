@@ -321,8 +321,8 @@ class TestAcceptance:
         ("status", "failed", "limit", "hint"),
         [
             ("INCOMPLETE", 7, None, "max_documents_failed=7 or more would have accepted it"),
-            ("INCOMPLETE", None, None, "only a status among SUCCEEDED is accepted"),
-            ("FAILED", None, None, "only a status among SUCCEEDED is accepted"),
+            ("INCOMPLETE", None, None, "only SUCCEEDED is accepted"),
+            ("FAILED", None, None, "only SUCCEEDED is accepted"),
             ("INCOMPLETE", 7, 3, "7 failed documents, more than max_documents_failed=3"),
             ("INCOMPLETE", None, 3, "without a count of failed documents; max_documents_failed=3"),
         ],
@@ -360,7 +360,7 @@ class TestAcceptance:
 
     def test_an_objection_names_all_statuses_that_are_accepted(self):
         objection = Acceptance.of(["SUCCEEDED", "ABORTED"], 3).objection(job("FAILED", documents_failed=1))
-        assert objection == "ended FAILED; only a status among ABORTED, INCOMPLETE, SUCCEEDED is accepted"
+        assert objection == "ended FAILED; only ABORTED, INCOMPLETE and SUCCEEDED are accepted"
 
     def test_a_text_instead_of_a_list_of_statuses_is_rejected(self):
         with pytest.raises(ValueError, match="must be a list or a tuple, got 'SUCCEEDED'"):
@@ -383,7 +383,7 @@ class TestEnd:
     @pytest.mark.parametrize(("status", "named"), [("SYNCING", "SYNCING"), ("", "not reported"), ("A\nB", r"A\nB")])
     def test_a_job_that_is_over_but_listed_as_running_has_been_superseded(self, status, named):
         assert job(status).end == (
-            f"its status is still {named} though a newer sync job has started, so it is not running"
+            f"a newer sync has started, so this one is not running, though its status is still {named}"
         )
 
 

@@ -840,7 +840,7 @@ def test_a_watcher_continues_after_errors_and_logs_them_once(custom_data_source,
         assert watcher.batches == [["job"]]
         failing, again = watcher.lines
         assert error in failing
-        assert again.endswith("polls succeed again")
+        assert again.startswith("Polls succeed again (data source ")
         await watcher.cancel()
 
     run(main)

@@ -15,8 +15,14 @@ from airflow_provider_kendra.testing import LocalKendra
 from tests.conftest import DataSource
 
 METHODS = {
+    "delete_documents",
     "describe_data_source",
+    "describe_index",
+    "get_document_status",
+    "get_failed_documents",
+    "get_index_capacity",
     "get_latest_sync_job",
+    "get_missing_documents",
     "get_sync_job",
     "iter_sync_jobs",
     "list_data_sources",
@@ -54,7 +60,8 @@ def test_the_reference_lists_each_public_method():
 @pytest.mark.parametrize("name", sorted(METHODS))
 def test_each_method_begins_with_the_index_and_then_the_data_source(name: str):
     _, *parameters = inspect.signature(getattr(KendraSyncJobsHook, name)).parameters
-    expected = ["index_id"] if name == "list_data_sources" else ["index_id", "data_source_id"]
+    of_index = {"list_data_sources", "describe_index", "get_index_capacity", "get_document_status"}
+    expected = ["index_id"] if name in of_index else ["index_id", "data_source_id"]
     assert parameters[: len(expected)] == expected
 
 

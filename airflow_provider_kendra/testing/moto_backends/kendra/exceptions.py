@@ -10,9 +10,15 @@ class ValidationException(ServiceException):
 
 
 class ResourceNotFoundException(ServiceException):
-    """No such index, data source or ARN."""
+    """No such index or data source."""
 
     code = "ResourceNotFoundException"
+
+
+class ResourceUnavailableException(ServiceException):
+    """No resource has such an ARN; the operations on tags have no ResourceNotFoundException."""
+
+    code = "ResourceUnavailableException"
 
 
 class ResourceInUseException(ServiceException):

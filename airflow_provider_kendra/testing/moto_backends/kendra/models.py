@@ -18,6 +18,7 @@ from .exceptions import (
     ConflictException,
     ResourceInUseException,
     ResourceNotFoundException,
+    ResourceUnavailableException,
     ServiceQuotaExceededException,
     ValidationException,
 )
@@ -406,7 +407,7 @@ class KendraBackend(BaseBackend):
         for index in self.indexes.values():
             known |= {self._arn(f"{index.id}/data-source/{source_id}") for source_id in index.data_sources}
         if arn not in known:
-            raise ResourceNotFoundException(f"The resource '{arn}' does not exist")
+            raise ResourceUnavailableException(f"The resource '{arn}' does not exist")
 
     def _forget(self, resource: Index | DataSource, path: str) -> None:
         self.tagger.delete_all_tags_for_resource(self._arn(path))
@@ -526,9 +527,9 @@ class KendraBackend(BaseBackend):
     # documents
 
     def batch_put_document(self, *, index_id: str, documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        puts = [read_put(each, self.account_id, self.partition) for each in documents]
         index = self.describe_index(index_id=index_id)
         index.check_ready("put documents into")
-        puts = [read_put(each, self.account_id, self.partition) for each in documents]
         if sum(put.document.text_bytes for put in puts) > Room(index, self.settings).text_bytes:
             raise ServiceQuotaExceededException("The documents exceed the capacity of the index for extracted text")
         failed = []

@@ -3,7 +3,7 @@
 import json
 import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from typing import Any
 
 from .documents import Attributes
@@ -129,7 +129,7 @@ def _date(key: str, value: Any) -> float:
     moment = _moment(value) if isinstance(value, str) else None
     if moment is None:
         raise InvalidFile(f"the attribute '{key}' is not an ISO 8601 date")
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
 
 
 def _moment(value: str) -> datetime | None:

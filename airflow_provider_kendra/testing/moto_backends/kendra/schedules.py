@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 
 DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 
@@ -12,9 +12,9 @@ def due_times(schedule: str, after: float, until: float) -> Iterator[float]:
     from croniter import croniter
 
     expression, years = _translate(schedule)
-    runs = croniter(expression, datetime.fromtimestamp(after, UTC), day_or=False)
+    runs = croniter(expression, datetime.fromtimestamp(after, timezone.utc), day_or=False)
     while (due := runs.get_next(float)) <= until:
-        if years is None or datetime.fromtimestamp(due, UTC).year in years:
+        if years is None or datetime.fromtimestamp(due, timezone.utc).year in years:
             yield due
 
 

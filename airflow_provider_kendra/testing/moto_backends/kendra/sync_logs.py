@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from functools import partial
 from typing import Any
 
@@ -237,4 +237,4 @@ def _without_text(change: Change) -> Change:
 
 
 def _hour(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d-%H")
+    return datetime.fromtimestamp(at, timezone.utc).strftime("%Y-%m-%d-%H")

@@ -28,7 +28,6 @@ JSON_TYPES: dict[str, tuple[type, ...]] = {
 SHOWN_LENGTH = 1_000
 
 
-@cache
 def _service_model() -> ServiceModel:
     return get_service_model("kendra")
 
