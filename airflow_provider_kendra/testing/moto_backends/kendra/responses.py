@@ -56,7 +56,7 @@ class KendraResponse(BaseResponse):
             check_signed(headers)
             body = _read_body(request, headers)
             self.allow_request_decompression = False
-            self.setup_class(request, full_url, headers, use_raw_body=True)  # type: ignore[arg-type]
+            self.setup_class(request, full_url, headers, use_raw_body=True)
         except ServiceException as error:
             return self.serialized(ActionResult(error))
         self.body = body
