@@ -1,10 +1,12 @@
 """`python -m airflow_provider_kendra.testing`: serves a local Kendra over HTTP."""
 
 import argparse
+import ctypes
 import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 
 from airflow_provider_kendra.testing import _extra
 from airflow_provider_kendra.testing.local import LocalKendra
@@ -32,6 +34,7 @@ def main() -> None:
         signal.signal(each, signal.SIG_DFL)
     if is_child:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
+    _give_memory_back()
     server = Server(arguments.host, arguments.port, arguments.allow_host)
     # The first line ends with the URL: LocalKendra reads it.
     print(
@@ -58,6 +61,13 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=0, help="default: 0, for a free one")
     parser.add_argument("--until-stdin-closes", action="store_true", help="end when the parent process does")
     return parser.parse_args()
+
+
+def _give_memory_back() -> None:
+    """Let glibc return large blocks when they are freed; it would keep most of what documents once took."""
+    m_mmap_threshold = -3
+    with suppress(AttributeError, OSError, TypeError):  # other C libraries
+        ctypes.CDLL(None).mallopt(m_mmap_threshold, 256 * 1024)
 
 
 def _end_with_stdin() -> None:
