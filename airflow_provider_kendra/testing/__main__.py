@@ -1,23 +1,30 @@
 """`python -m airflow_provider_kendra.testing`: serves a local Kendra over HTTP."""
 
 import argparse
+import ctypes
 import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 
 from airflow_provider_kendra.testing import _extra
 from airflow_provider_kendra.testing.local import LocalKendra
+
+HOST_HELP = """the address to listen on. Default: %(default)s, for this machine only. With another one, such as 0.0.0.0
+in a container, everyone who reaches the address can read and change what is there: the local Kendra checks no
+passwords. It still serves no web pages, and no host names but those of loopback, this one and those of --allow-host"""
 
 
 def main() -> None:
     """Serve until SIGINT or SIGTERM."""
     arguments = _parse_arguments()
+    is_child = arguments.until_stdin_closes
     try:
         _extra.check()
         from airflow_provider_kendra.testing.server import Server
-    except ImportError as error:
-        print(error, file=sys.stderr)
+    except (ImportError, RuntimeError) as error:
+        print(error, file=sys.stdout if is_child else sys.stderr)
         raise SystemExit(2) from None
     # Blocked in every thread and awaited below. A handler could run in the middle of a request, or just before its
     # thread starts to wait, which would then never end.
@@ -25,9 +32,10 @@ def main() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     for each in signals:  # otherwise a background job of a shell ignores Ctrl-C
         signal.signal(each, signal.SIG_DFL)
-    if arguments.until_stdin_closes:
+    if is_child:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
-    server = Server(arguments.host, arguments.port)
+    _give_memory_back()
+    server = Server(arguments.host, arguments.port, arguments.allow_host)
     # The first line ends with the URL: LocalKendra reads it.
     print(
         f"Local Kendra at {server.url}",
@@ -37,16 +45,29 @@ def main() -> None:
         sep="\n",
         flush=True,
     )
+    if is_child:  # nobody reads on, and moto prints about services that it does not know
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     threading.Thread(target=server.serve_forever, daemon=True).start()
     signal.sigwait(signals)
 
 
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m airflow_provider_kendra.testing", description=__doc__)
-    parser.add_argument("--host", default="127.0.0.1", choices=["127.0.0.1", "localhost"], help="loopback only")
+    parser.add_argument("--host", default="127.0.0.1", help=HOST_HELP)
+    parser.add_argument(
+        "--allow-host", action="append", default=[], metavar="NAME",
+        help="a host name, without a port, under which other machines and containers ask for it; can be repeated",
+    )  # fmt: skip
     parser.add_argument("--port", type=int, default=0, help="default: 0, for a free one")
     parser.add_argument("--until-stdin-closes", action="store_true", help="end when the parent process does")
     return parser.parse_args()
+
+
+def _give_memory_back() -> None:
+    """Let glibc return large blocks when they are freed; it would keep most of what documents once took."""
+    m_mmap_threshold = -3
+    with suppress(AttributeError, OSError, TypeError):  # other C libraries
+        ctypes.CDLL(None).mallopt(m_mmap_threshold, 256 * 1024)
 
 
 def _end_with_stdin() -> None:

@@ -1,43 +1,79 @@
 """Test controls of the local Kendra: advance, decide and rewrite sync jobs, which no AWS client can do.
 
-Under `mock_kendra`, call these functions directly. `LocalKendra` documents them and calls them over HTTP.
+`MockedKendra` calls them in process, `LocalKendra` over HTTP. `local.Controls` documents them.
 """
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from moto.core.base_backend import BackendDict
+from moto.core.exceptions import JsonRESTError, ServiceException
 from moto.core.model_instances import reset_model_data
 from moto.core.models import DEFAULT_ACCOUNT_ID
-from moto.core.utils import camelcase_to_underscores
+from moto.core.utils import get_service_model
 from moto.s3.models import s3_backends
 
-from airflow_provider_kendra.testing.registry import register
+from airflow_provider_kendra.testing import traffic
+from airflow_provider_kendra.testing.calls import Call
+from airflow_provider_kendra.testing.checks import (
+    check_choice,
+    check_flag,
+    check_names,
+    check_number,
+    check_texts,
+    epoch,
+)
+from airflow_provider_kendra.testing.faults import Fault
+from airflow_provider_kendra.testing.registry import require_own
 
 if TYPE_CHECKING:
-    from airflow_provider_kendra.testing.moto_backends.kendra import documents, levers, models, responses, sync_jobs
+    from airflow_provider_kendra.testing.moto_backends.kendra import documents, levers, models, sync_jobs
 else:
-    register()
-    from moto.kendra import documents, levers, models, responses
+    require_own()
+    from moto.kendra import documents, levers, models
+
+STAGES = (None, "crawl", "sync", "index", "put")
+DOCUMENT_MEMBERS = ("id", "title", "text", "source_uri", "attributes", "access")
+LAST_TIME = 253_402_300_799
+"""The end of the year 9999."""
 
 
-def is_operation(name: str) -> bool:
-    """Whether this Kendra offers the operation."""
-    return name[:1].isupper() and hasattr(responses.KendraResponse, camelcase_to_underscores(name))
+def call(name: str, arguments: Mapping[str, Any]) -> Any:
+    """
+    Call a control by its name.
+
+    :param arguments: Its arguments; positional ones in ``args``.
+    :raises ValueError: with one sentence that says what is wrong.
+    """
+    if name not in CONTROLS:
+        raise ValueError(f"There is no control {name!r}")
+    named = {key: value for key, value in arguments.items() if key != "args"}
+    try:
+        return CONTROLS[name](*arguments.get("args", ()), **named)
+    except (TypeError, LookupError, ServiceException, JsonRESTError) as error:
+        raise ValueError(getattr(error, "message", None) or str(error)) from error
+
+
+#: Held while a backend is read or changed.
+lock = models.lock
 
 
 def reset() -> None:
-    """Delete all data of every service."""
-    with models.lock:
+    """Delete all data of every service, and all settings, faults and logged calls."""
+    with lock:
         BackendDict.reset()
         reset_model_data()
 
 
 def set_sync_duration(seconds: float | None, indexing: float | None = None) -> None:
     """Set how long crawling and then indexing take; `None`: until advanced."""
+    for name, value in (("seconds", seconds), ("indexing", indexing)):
+        if value is not None:
+            check_number(name, value, instead="None for a sync that waits until it is advanced")
     if indexing is None and seconds is not None:
         indexing = seconds / 2
     settings = _settings()
@@ -46,23 +82,28 @@ def set_sync_duration(seconds: float | None, indexing: float | None = None) -> N
 
 def set_listing_delay(looks: int) -> None:
     """Set from how many list responses a new job is missing."""
+    check_number("looks", looks, whole=True)
     _settings().unlisted_responses = looks
 
 
 def set_empty_first_page(is_empty: bool) -> None:
     """Set whether the first page of each history is empty and has a `NextToken`."""
+    check_flag("is_empty", is_empty)
     _settings().has_empty_first_page = is_empty
 
 
 def set_creation_time(seconds: float, updating: float | None = None) -> None:
     """Set how long new resources are CREATING, and changed ones UPDATING."""
+    updating = seconds if updating is None else updating
+    check_number("seconds", seconds)
+    check_number("updating", updating)
     settings = _settings()
-    settings.creating_seconds = seconds
-    settings.updating_seconds = seconds if updating is None else updating
+    settings.creating_seconds, settings.updating_seconds = seconds, updating
 
 
 def set_log_delay(seconds: float) -> None:
     """Set how long after the end of a sync its log streams can be read."""
+    check_number("seconds", seconds)
     _settings().log_delay = seconds
 
 
@@ -74,6 +115,10 @@ def set_quotas(
     text_bytes: int | None = None,
 ) -> None:
     """Set the quotas: of an account, of an index, and of each unit of an index's capacity."""
+    quotas = {"indexes": indexes, "data_sources": data_sources, "documents": documents, "text_bytes": text_bytes}
+    for name, value in quotas.items():
+        if value is not None:
+            check_number(name, value, whole=True, instead="None for the initial quota")
     settings = _settings()
     settings.max_indexes, settings.max_data_sources = indexes, data_sources
     settings.documents_per_unit, settings.text_bytes_per_unit = documents, text_bytes
@@ -81,19 +126,24 @@ def set_quotas(
 
 def run_schedules(is_running: bool = True) -> None:
     """Set whether schedules start syncs by the clock, from now on."""
+    check_flag("is_running", is_running)
     _settings().schedules_since = models.now() if is_running else None
 
 
 def set_clock(time: datetime | float | None) -> None:
     """Stop the clock at a time; `None`: let it show the real time again."""
+    seconds = epoch("time", time)
+    if seconds is not None:
+        check_number("time", seconds, most=LAST_TIME, instead="a datetime, or None for the real time")
     settings = _settings()
-    settings.frozen_at = time.timestamp() if isinstance(time, datetime) else time
+    settings.frozen_at = seconds
     settings.clock_offset = 0.0
 
 
 def advance_clock(seconds: float) -> None:
     """Put the clock forward."""
     settings = _settings()
+    check_number("seconds", seconds, most=LAST_TIME - models.now())
     if settings.frozen_at is None:
         settings.clock_offset += seconds
     else:
@@ -102,6 +152,7 @@ def advance_clock(seconds: float) -> None:
 
 def set_data_source_status(index_id: str, data_source_id: str, status: str) -> None:
     """Set the status of a data source."""
+    check_choice("status", status, get_service_model("kendra").shape_for("DataSourceStatus").metadata["enum"])
     with models.lock:
         _data_source(index_id, data_source_id).script.status = status
 
@@ -119,22 +170,31 @@ def advance(index_id: str, data_source_id: str) -> str:
 
 def finish_sync_job(index_id: str, data_source_id: str, status: str = "SUCCEEDED", **details: Any) -> None:
     """End the running sync now, with this outcome."""
+    outcome = _outcome(status, **details)
     with models.lock:
         job = _running_job(index_id, data_source_id)
-        job.outcome = levers.Outcome(status, **details)
+        job.outcome = outcome
         job.end(models.now())
         _backend(index_id).log(_data_source(index_id, data_source_id))
 
 
 def set_next_outcome(index_id: str, data_source_id: str, status: str = "SUCCEEDED", **details: Any) -> None:
     """Set the outcome of the running sync, or else of the next one."""
+    outcome = _outcome(status, **details)
     with models.lock:
         source = _data_source(index_id, data_source_id)
-        outcome = levers.Outcome(status, **details)
         if source.running:
             source.running.outcome = outcome
         else:
             source.script.next_outcome = outcome
+
+
+def _outcome(status: str, metrics: Mapping[str, Any] | None = None, **details: Any) -> "levers.Outcome":
+    # Kendra can add statuses, so one that its model does not have is no mistake.
+    if not isinstance(status, str) or not re.fullmatch("[A-Z][A-Z0-9_]*", status):
+        raise ValueError(f"status must be in capital letters, such as SUCCEEDED, but is {status!r}")
+    check_names("metrics", metrics or (), get_service_model("kendra").shape_for("DataSourceSyncJobMetrics").members)
+    return levers.Outcome(status, None if metrics is None else dict(metrics), **details)
 
 
 def start_scheduled_sync(index_id: str, data_source_id: str) -> str:
@@ -155,6 +215,10 @@ def fail_documents(
     reason: str = "The document could not be indexed",
 ) -> None:
     """Let these documents fail when they are put, or in a stage of their sync."""
+    check_texts("document_ids", document_ids)
+    check_choice("stage", stage, STAGES)
+    if times is not None:
+        check_number("times", times, least=1, whole=True, instead="None for always")
     with models.lock:
         source = _data_source(index_id, data_source_id)
         problem = documents.Problem(reason, stage or ("put" if source.is_custom else "crawl"), error_code)
@@ -165,6 +229,9 @@ def fail_documents(
 
 def set_documents(index_id: str, data_source_id: str, found: Sequence[Mapping[str, Any]] | None) -> None:
     """Set what the next crawls of a data source find; `None`: what is really there."""
+    for each in found or ():
+        check_names("A document", each, DOCUMENT_MEMBERS)
+        check_texts("The id of a document", [each.get("id", "")])
     with models.lock:
         source = _data_source(index_id, data_source_id)
         source.script.documents = None if found is None else [_document(each) for each in found]
@@ -205,7 +272,27 @@ def set_history(index_id: str, data_source_id: str, *histories: Sequence[Mapping
 
 
 def _wire(item: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: each.timestamp() if isinstance(each, datetime) else each for name, each in item.items()}
+    return {name: epoch(name, each) for name, each in item.items()}
+
+
+def inject(operation: str, **fault: Any) -> None:
+    """Inject a fault."""
+    traffic.current().inject(Fault(operation, **fault))
+
+
+def clear_faults() -> None:
+    """Remove all faults."""
+    traffic.current().clear_faults()
+
+
+def calls(operation: str | None = None) -> list[Call]:
+    """Return the calls since the last reset, oldest first."""
+    return traffic.current().calls(operation)
+
+
+def call_count(operation: str | None = None) -> int:
+    """Count the calls since the last reset."""
+    return traffic.current().count(operation)
 
 
 def _settings() -> "levers.Settings":
@@ -230,10 +317,11 @@ def _running_job(index_id: str, data_source_id: str) -> "sync_jobs.SyncJob":
     return job
 
 
-#: What is offered over HTTP, by name.
+#: What can be called by name.
 CONTROLS: dict[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
+        reset, inject, clear_faults, calls, call_count,
         set_sync_duration, set_creation_time, set_log_delay, set_quotas, run_schedules, set_clock, advance_clock,
         set_listing_delay, set_empty_first_page, set_data_source_status,
         advance, finish_sync_job, set_next_outcome,

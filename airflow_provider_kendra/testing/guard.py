@@ -8,7 +8,8 @@ import json
 import re
 import socket
 import time
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from email.message import Message
 from io import BufferedReader, RawIOBase
@@ -32,6 +33,9 @@ DISCARD_SECONDS = 5.0
 #: Each name below localhost is loopback (RFC 6761): S3 clients put the bucket there.
 LOOPBACK = re.compile(r"(([a-z0-9_-]+\.)*localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
 
+#: The addresses of all interfaces, and those under which this machine reaches them.
+WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
 #: Not application/x-www-form-urlencoded, which curl and urllib send with any POST by default.
 PAGE_TYPES = ("text/plain", "multipart/form-data")
 
@@ -46,19 +50,36 @@ class Refusal(Exception):
 
     def in_json(self) -> bytes:
         """Return the error as Kendra and the controls do."""
-        return json.dumps({"__type": f"{self.code}Exception", "message": str(self), "error": str(self)}).encode()
+        return json.dumps({"__type": f"{self.code}Exception", "Message": str(self), "error": str(self)}).encode()
 
     def in_xml(self) -> bytes:
         """Return the error as S3 does."""
         return f"<Error><Code>{self.code}</Code><Message>{escape(str(self))}</Message></Error>".encode()
 
 
-def check(headers: Message) -> None:
+def allowed_hosts(bound: str, named: Sequence[str]) -> re.Pattern[str] | None:
+    """Return what matches the `Host` of other machines' requests; None if there are none."""
+    names = {*named, bound} - {*WILDCARDS, "127.0.0.1", "::1", "localhost"}
+    if not names:
+        return None
+    spelt = (re.escape(f"[{name}]" if ":" in name else name) for name in sorted(names))
+    return re.compile(rf"(?P<below>([a-z0-9_-]+\.)*)({'|'.join(spelt)})(?P<port>:[0-9]{{1,5}})?", re.IGNORECASE)
+
+
+def as_loopback(host: str, allowed: re.Pattern[str] | None) -> str:
+    """Return the `Host` that moto understands: S3 takes the first part of any other name for a bucket."""
+    match = allowed and not LOOPBACK.fullmatch(host) and allowed.fullmatch(host)
+    return f"{match['below']}localhost{match['port'] or ''}" if match else host
+
+
+def check(headers: Message, allowed: re.Pattern[str] | None = None) -> None:
     """Reject requests of web pages, and unreadable bodies before reading them."""
-    hosts = headers.get_all("Host", [])
-    if len(hosts) != 1 or not LOOPBACK.fullmatch(hosts[0].strip()):
-        raise Refusal(403, "AccessDenied", "The local Kendra only serves the host names of loopback.")
-    own_origin = f"http://{hosts[0].strip()}".lower()
+    hosts = [host.strip() for host in headers.get_all("Host", [])]
+    if len(hosts) != 1 or not (LOOPBACK.fullmatch(hosts[0]) or (allowed and allowed.fullmatch(hosts[0]))):
+        raise Refusal(
+            403, "AccessDenied", "The local Kendra only serves the host names of loopback and of --allow-host."
+        )
+    own_origin = f"http://{hosts[0]}".lower()
     is_foreign = any(origin.lower() != own_origin for origin in headers.get_all("Origin", []))
     is_cross_site = any(site not in ("none", "same-origin") for site in headers.get_all("Sec-Fetch-Site", []))
     if is_foreign or is_cross_site:
@@ -123,6 +144,20 @@ def _read_chunks(stream: "BufferedReader[RequestReader]") -> bytes:
             raise _too_large() from None
         raise Refusal(400, "InvalidRequest", "The chunks of the body are malformed.") from None
     return bytes(body)
+
+
+def unzip(body: bytes) -> bytes:
+    """Decompress a body in gzip, up to the limit of size."""
+    decompressor = zlib.decompressobj(wbits=31)
+    try:
+        content = decompressor.decompress(body, MAX_BODY + 1)
+    except zlib.error:
+        raise Refusal(400, "SerializationException", "The request body is not valid gzip") from None
+    if len(content) > MAX_BODY:
+        raise _too_large()
+    if not decompressor.eof:
+        raise Refusal(400, "SerializationException", "The request body is not valid gzip")
+    return content
 
 
 def _too_large() -> Refusal:

@@ -1,4 +1,4 @@
-"""Runs the local Kendra in a separate process and controls it."""
+"""The local Kendra as an object: in a process of its own, or mocked in this one."""
 
 import json
 import os
@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from http.client import HTTPConnection
 from pathlib import Path
@@ -16,6 +15,8 @@ from urllib.parse import quote, urlsplit
 
 import airflow_provider_kendra
 from airflow_provider_kendra.testing import _extra
+from airflow_provider_kendra.testing.calls import Call
+from airflow_provider_kendra.testing.checks import epoch
 
 REGION = "us-east-1"
 KEY = "testing"
@@ -26,119 +27,11 @@ CONTROL_TIMEOUT = 60.0
 Metrics = Mapping[str, int | str]
 
 
-@dataclass(frozen=True)
-class Call:
-    """
-    A request that the local Kendra has received.
+class Controls:
+    """What both forms of the local Kendra offer to tests."""
 
-    :param operation: The operation of the API, such as ``ListDataSourceSyncJobs``.
-    :param parameters: Its parameters, parsed from JSON. In requests over 1 MB, texts are cut to 1,000 characters.
-    :param region: The AWS region of the client.
-    :param time: When it arrived, in seconds since the epoch.
-    :param status: The HTTP status of the response; None if there is none (yet).
-    :param error: The error code, ``ConnectionReset`` for a reset; None if it succeeded.
-    """
-
-    operation: str
-    parameters: Any
-    region: str
-    time: float
-    status: int | None
-    error: str | None
-
-
-class LocalKendra:
-    """
-    Amazon Kendra (and S3, STS and all other services of moto) on loopback, while its context lasts.
-
-    :param port: Where to listen. Default 0: a free port.
-    """
-
-    def __init__(self, *, port: int = 0):
-        self._port = port
-        self._url: str | None = None
-        self._process: subprocess.Popen[str] | None = None
-        self._session: Any = None
-        self._own_client: Any = None
-
-    @classmethod
-    def attach(cls, url: str) -> Self:
-        """
-        Control a local Kendra that is already running.
-
-        :param url: Its URL.
-        """
-        kendra = cls()
-        kendra._url = url.rstrip("/")
-        return kendra
-
-    def __enter__(self) -> Self:
-        if self._url is None:
-            self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def start(self) -> None:
-        """
-        Start the server's process and wait until it listens; entering the context does so too.
-
-        :raises ImportError: if the extra ``local`` is not installed.
-        """
-        _extra.check()
-        # Without the developer's AWS settings, and with this very package importable.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        root = str(Path(airflow_provider_kendra.__file__).parent.parent)
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")]))
-        self._process = process = subprocess.Popen(
-            [sys.executable, "-m", __package__, "--port", str(self._port), "--until-stdin-closes"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-        assert process.stdout is not None
-        watchdog = threading.Timer(STARTUP_TIMEOUT, process.kill)
-        watchdog.start()
-        first_line = process.stdout.readline()
-        watchdog.cancel()
-        if not first_line:
-            self.stop()
-            raise RuntimeError(f"The local Kendra ended with code {process.returncode} before it listened")
-        self._url = first_line.split()[-1]
-
-    def stop(self) -> None:
-        """End the server's process, if this object started it."""
-        if self._process is None:
-            return
-        self._process.terminate()
-        try:
-            self._process.communicate(timeout=5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.communicate()
-        self._process = self._url = self._session = self._own_client = None
-
-    @property
-    def url(self) -> str:
-        """Where it listens: the ``endpoint_url`` of any client."""
-        if self._url is None:
-            raise RuntimeError("The local Kendra is not running: use it as a context manager, or attach(url)")
-        return self._url
-
-    @property
-    def connection_uri(self) -> str:
-        """A value for AIRFLOW_CONN_AWS_DEFAULT, as a URI."""
-        return f"aws://{KEY}:{KEY}@/?region_name={REGION}&endpoint_url={quote(self.url, safe='')}"
-
-    @property
-    def connection_json(self) -> str:
-        """A value for AIRFLOW_CONN_AWS_DEFAULT, as JSON."""
-        extra = {"region_name": REGION, "endpoint_url": self.url}
-        return json.dumps({"conn_type": "aws", "login": KEY, "password": KEY, "extra": extra})
+    _session: Any = None
+    _own_client: Any = None
 
     def client(self, service: str = "kendra", **kwargs: Any) -> Any:
         """
@@ -151,7 +44,10 @@ class LocalKendra:
 
         if self._session is None:
             self._session = Session(aws_access_key_id=KEY, aws_secret_access_key=KEY, region_name=REGION)
-        return self._session.client(service, **({"endpoint_url": self.url} | kwargs))
+        return self._session.client(service, **kwargs)
+
+    def _control(self, name: str, **arguments: Any) -> Any:
+        raise NotImplementedError
 
     @property
     def _kendra(self) -> Any:
@@ -482,7 +378,8 @@ class LocalKendra:
 
         :param operation: Only calls of this operation. Default: all.
         """
-        return [Call(**call) for call in self._control("calls", operation=operation)]
+        calls: list[Call] = self._control("calls", operation=operation)
+        return calls
 
     def call_count(self, operation: str | None = None) -> int:
         """
@@ -492,10 +389,140 @@ class LocalKendra:
         """
         return int(self._control("call_count", operation=operation))
 
-    def _control(self, name: str, **parameters: Any) -> Any:
+
+class LocalKendra(Controls):
+    """
+    Amazon Kendra (and S3, STS and all other services of moto) on loopback, while its context lasts.
+
+    :param port: Where to listen. Default 0: a free port.
+    :param host: The address to listen on. Default: for this machine only. With another one, such as ``0.0.0.0``,
+        everyone who reaches it can read and change what is there.
+    :param allow_hosts: The host names, without a port, under which other machines and containers ask for it.
+    """
+
+    def __init__(self, *, port: int = 0, host: str = "127.0.0.1", allow_hosts: Sequence[str] = ()):
+        self._port = port
+        self._host = host
+        self._allow_hosts = tuple(allow_hosts)
+        self._url: str | None = None
+        self._process: subprocess.Popen[str] | None = None
+
+    @classmethod
+    def attach(cls, url: str) -> Self:
+        """
+        Control a local Kendra that is already running.
+
+        :param url: Its URL.
+        """
+        kendra = cls()
+        kendra._url = url.rstrip("/")
+        return kendra
+
+    def __enter__(self) -> Self:
+        if self._url is None:
+            self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """
+        Start the server's process and wait until it listens; entering the context does so too.
+
+        :raises ImportError: if the extra ``local`` is not installed.
+        :raises RuntimeError: if the server does not start.
+        """
+        _extra.check()
+        # Without the developer's AWS settings, and with this very package importable.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        root = str(Path(airflow_provider_kendra.__file__).parent.parent)
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")]))
+        self._process = process = subprocess.Popen(
+            [sys.executable, "-m", __package__, *self._arguments(), "--until-stdin-closes"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        assert process.stdout is not None
+        watchdog = threading.Timer(STARTUP_TIMEOUT, process.kill)
+        watchdog.start()
+        first_line = process.stdout.readline()
+        watchdog.cancel()
+        if not first_line.startswith("Local Kendra at "):
+            self.stop()
+            raise RuntimeError(
+                first_line.strip() or f"The local Kendra ended with code {process.returncode} before it listened"
+            )
+        self._url = first_line.split()[-1]
+
+    def _arguments(self) -> list[str]:
+        allowed = [f"--allow-host={name}" for name in self._allow_hosts]
+        return ["--port", str(self._port), "--host", self._host, *allowed]
+
+    def stop(self) -> None:
+        """End the server's process, if this object started it."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.communicate(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
+        self._process = self._url = self._session = self._own_client = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens: the ``endpoint_url`` of any client."""
+        if self._url is None:
+            raise RuntimeError("The local Kendra is not running: use it as a context manager, or attach(url)")
+        return self._url
+
+    @property
+    def connection_uri(self) -> str:
+        """A value for AIRFLOW_CONN_AWS_DEFAULT, as a URI."""
+        return f"aws://{KEY}:{KEY}@/?region_name={REGION}&endpoint_url={quote(self.url, safe='')}"
+
+    @property
+    def connection_json(self) -> str:
+        """A value for AIRFLOW_CONN_AWS_DEFAULT, as JSON."""
+        extra = {"region_name": REGION, "endpoint_url": self.url}
+        return json.dumps({"conn_type": "aws", "login": KEY, "password": KEY, "extra": extra})
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment variables that lead boto3, the AWS CLI and other SDKs to it, and to nothing of AWS."""
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": KEY,
+            "AWS_SECRET_ACCESS_KEY": KEY,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AIRFLOW_CONN_AWS_DEFAULT": self.connection_json,
+        }
+
+    def client(self, service: str = "kendra", **kwargs: Any) -> Any:
+        """
+        Make a boto3 client.
+
+        :param service: Any service that moto supports.
+        :param kwargs: Further parameters of ``boto3.client``, which override the defaults.
+        """
+        return super().client(service, **({"endpoint_url": self.url} | kwargs))
+
+    def calls(self, operation: str | None = None) -> list[Call]:  # documented above
+        return [Call(**call) for call in self._control("calls", operation=operation)]
+
+    def _control(self, name: str, **arguments: Any) -> Any:
         connection = HTTPConnection(urlsplit(self.url).netloc, timeout=CONTROL_TIMEOUT)
         try:
-            body = json.dumps(parameters, default=_epoch)
+            body = json.dumps(arguments, default=_sent)
             connection.request("POST", f"/kendra-local/{name}", body, {"Content-Type": "application/json"})
             response = connection.getresponse()
             content = json.loads(response.read())
@@ -506,7 +533,27 @@ class LocalKendra:
         return content["result"]
 
 
-def _epoch(value: Any) -> float:
+class MockedKendra(Controls):
+    """
+    The Kendra of `mock_kendra`, in this process, while the mock is active.
+
+    Faults happen as over HTTP, with one exception: a ``delay`` delays the call, but exceeds no read time-out.
+
+    :raises ImportError: if the extra ``local`` is not installed.
+    :raises RuntimeError: if the installed moto has a Kendra of its own.
+    """
+
+    def __init__(self) -> None:
+        _extra.check()
+        from airflow_provider_kendra.testing import controls
+
+        self._controls = controls
+
+    def _control(self, name: str, **arguments: Any) -> Any:
+        return self._controls.call(name, arguments)
+
+
+def _sent(value: Any) -> Any:
     if isinstance(value, datetime):
-        return value.timestamp()
-    raise TypeError(f"{value!r} is not possible in a history")
+        return epoch("A time", value)
+    raise TypeError(f"{value!r} can't be sent to the local Kendra")

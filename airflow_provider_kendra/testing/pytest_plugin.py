@@ -1,5 +1,6 @@
 """Fixtures for testing DAGs against the local Kendra; nothing is imported until one is used."""
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -17,9 +18,33 @@ def _local_kendra_server() -> "Iterator[LocalKendra]":
         yield kendra
 
 
+@pytest.fixture(scope="session")
+def _local_kendra_module_server() -> "Iterator[LocalKendra]":
+    from airflow_provider_kendra.testing.local import LocalKendra
+
+    with LocalKendra() as kendra:
+        yield kendra
+
+
 @pytest.fixture
 def local_kendra(_local_kendra_server: "LocalKendra", monkeypatch: pytest.MonkeyPatch) -> "LocalKendra":
-    """A local Kendra, empty at the start of each test, to which the connection `aws_default` points."""
-    _local_kendra_server.reset()
-    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", _local_kendra_server.connection_json)
-    return _local_kendra_server
+    """A local Kendra, empty at the start of each test, to which boto3 and the connection `aws_default` lead."""
+    return _prepare(_local_kendra_server, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def local_kendra_module(_local_kendra_module_server: "LocalKendra") -> "Iterator[LocalKendra]":
+    """The same for the tests of a module together: empty at the start of the first one."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        yield _prepare(_local_kendra_module_server, monkeypatch)
+
+
+def _prepare(kendra: "LocalKendra", monkeypatch: pytest.MonkeyPatch) -> "LocalKendra":
+    kendra.reset()
+    for name in os.environ:
+        if name.startswith("AWS_"):
+            monkeypatch.delenv(name)
+    for name, value in kendra.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)  # it keeps the credentials of an earlier test
+    return kendra

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 import moto
 from moto import mock_aws
 from moto.backend_index import backend_url_patterns
+from moto.core.models import botocore_stubber
+
+from airflow_provider_kendra.testing import in_process
 
 if TYPE_CHECKING:
     from moto.core.config import DefaultConfig
@@ -17,13 +20,34 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
+#: As in urls.py.
+PATTERNS = [
+    ("kendra", re.compile(r"https?://kendra(?:-fips)?\.(.+)\.amazonaws\.com")),
+    ("kendra", re.compile(r"https?://kendra(?:-fips)?\.(.+)\.api\.aws")),
+]
+
 
 def register() -> None:
     """Make `moto.kendra` importable and its requests routed; a moto that ships Kendra keeps its own."""
     if any(service == "kendra" for service, _ in backend_url_patterns):
         return
     moto.__path__.append(str(Path(__file__).parent / "moto_backends"))
-    backend_url_patterns.append(("kendra", re.compile(r"https?://kendra\.(.+)\.amazonaws\.com")))
+    backend_url_patterns.extend(PATTERNS)
+    botocore_stubber.process_request = in_process.intercept(botocore_stubber.process_request)  # type: ignore
+
+
+def require_own() -> None:
+    """
+    Register this package's Kendra.
+
+    :raises RuntimeError: if moto ships a Kendra, which the controls can't reach.
+    """
+    register()
+    if not any(entry is PATTERNS[0] for entry in backend_url_patterns):
+        raise RuntimeError(
+            "The installed moto has a Kendra of its own, which the controls of airflow-provider-kendra cannot reach: "
+            "install a moto without it, or use moto's mock_aws and server without these controls"
+        )
 
 
 @overload

@@ -6,297 +6,168 @@ response is `{"result": …}`, or status 400 and `{"error": …}`.
 
 import gc
 import json
-import random
+import logging
 import socket
 import struct
-import threading
-import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
 from http.client import responses as reasons
+from importlib.metadata import metadata
 from io import BufferedReader, BytesIO
 from typing import Any
+from xml.sax.saxutils import escape
 
-from moto.core.exceptions import JsonRESTError
 from moto.moto_server import werkzeug_app
+from moto.utilities.aws_headers import gen_amzn_requestid_long
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
-from airflow_provider_kendra.testing import controls, guard
+from airflow_provider_kendra.testing import controls, guard, traffic
+from airflow_provider_kendra.testing.calls import LOGGED_BODY, Call
+from airflow_provider_kendra.testing.faults import Answer, refuse
 
 CONTROL_PATH = "/kendra-local/"
-TARGET_PREFIX = "AWSKendraFrontendService."
-LOGGED_CALLS = 100_000
-LOGGED_BYTES = 100_000_000  # of all calls
-LOGGED_BODY = 1_000_000  # bytes of one call; longer ones are shortened
-LOGGED_TEXT = 1_000
-SERVER_FAULTS = {"InternalServerException": 500, "InternalFailure": 500, "ServiceUnavailable": 503}
-JSON_HEADERS = {"Content-Type": "application/x-amz-json-1.1"}
+MOTO_RESET_PATH = "/moto-api/reset"
+JSON_TYPE = "application/x-amz-json-1.1"
 
 Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
 
-
-@dataclass
-class Call:
-    """One request to Kendra; `status` is None while it is served, and if it got no response."""
-
-    operation: str
-    parameters: Any
-    region: str
-    time: float
-    status: int | None = None
-    error: str | None = None
-
-
-@dataclass
-class Answer:
-    """A response that a fault can still change."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-
-class Fault:
-    """A fault, and how often it applies."""
-
-    RESETS = (None, "before", "after")
-    BODIES = (None, "truncated", "not-json", "empty")
-    NEXT_TOKENS = (None, "repeated", "invalid")
-
-    def __init__(
-        self,
-        operation: str,
-        times: int | None = None,
-        rate: float | None = None,
-        seed: int = 0,
-        error: str | None = None,
-        status: int | None = None,
-        message: str | None = None,
-        delay: float | None = None,
-        reset: str | None = None,
-        body: str | None = None,
-        next_token: str | None = None,
-    ):
-        if not any((error, status, delay, reset, body, next_token)):
-            raise ValueError("A fault needs one of error, status, delay, reset, body, next_token")
-        for value, known in ((reset, self.RESETS), (body, self.BODIES), (next_token, self.NEXT_TOKENS)):
-            if value not in known:
-                raise ValueError(f"{value!r} is not one of {known}")
-        if operation != "*" and not controls.is_operation(operation):
-            raise ValueError(f"Kendra has no operation {operation!r}")
-        self.operation = operation
-        self.times_left = times
-        self.rate = rate
-        self.random = random.Random(seed)
-        self.error = error
-        self.status = status
-        self.message = message
-        self.delay = delay or 0.0
-        self.reset = reset
-        self.body = body
-        self.next_token = next_token
-
-    def applies_to(self, operation: str) -> bool:
-        if self.operation not in ("*", operation) or self.times_left == 0:
-            return False
-        if self.rate is not None and self.random.random() >= self.rate:
-            return False
-        if self.times_left is not None:
-            self.times_left -= 1
-        return True
-
-    def refusal(self) -> Answer | None:
-        """The response that replaces Kendra's, if any."""
-        if self.error is None and self.status is None:
-            return None
-        message = self.message or "Injected by the local Kendra"
-        content = {"message": message} | ({"__type": self.error} if self.error else {})
-        status = self.status or SERVER_FAULTS.get(self.error or "", 400)
-        return Answer(status, dict(JSON_HEADERS), json.dumps(content).encode())
-
-    def corrupt(self, answer: Answer, parameters: Any) -> Answer:
-        if self.next_token and answer.status == 200:
-            content = json.loads(answer.body or b"{}")
-            repeated = parameters.get("NextToken") or content.get("NextToken", "")
-            content["NextToken"] = repeated if self.next_token == "repeated" else "bm90IGEgdG9rZW4="
-            answer.body = json.dumps({name: value for name, value in content.items() if value}).encode()
-        if self.body == "not-json":
-            answer.body = b"<html><body>It works!</body></html>"
-        elif self.body == "empty":
-            answer.body = b""
-        answer.headers["Content-Length"] = str(len(answer.body))
-        if self.body == "truncated":
-            answer.headers["Content-Length"] = str(len(answer.body) + 1)
-            answer.body = answer.body[: len(answer.body) // 2]
-        return answer
+log = logging.getLogger(__name__)
 
 
 class _Dispatcher(werkzeug_app.DomainDispatcherApplication):
     """Caches the result of moto's dispatcher, which reads its package directory at every request."""
 
-    def __init__(self, create_app: Callable[..., Any]):
-        super().__init__(create_app)
+    def __init__(self) -> None:
+        super().__init__(_Service)  # type: ignore[arg-type]
         self._backends: dict[str | None, Any] = {}
+        self._kendra: Any = None
 
     def get_backend_for_host(self, host: str | None) -> Any:
         if host not in self._backends:
             self._backends[host] = super().get_backend_for_host(host)
         return self._backends[host]
 
+    def kendra(self) -> Any:
+        """Return the application for Kendra, to which moto would lead only signed requests."""
+        with self.lock:
+            if self._kendra is None:
+                self._kendra = werkzeug_app.create_backend_app("kendra")  # type: ignore[arg-type]
+            return self._kendra
+
+
+class _Service:
+    """A service of moto, or the reason why moto can't serve it here."""
+
+    def __init__(self, name: Any):
+        self.name = name
+        self._app: Any = None
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        try:
+            if self.name is None:
+                return _respond(_unavailable(environ, "moto does not have this service."), start_response)
+            if self._app is None:
+                self._app = werkzeug_app.create_backend_app(self.name)
+            response: Iterable[bytes] = self._app(environ, start_response)
+        except ImportError as error:
+            extra = self.name if self.name in (metadata("moto").get_all("Provides-Extra") or ()) else "all"
+            sentence = f"moto's {self.name} needs the package {error.name}, which is missing: "
+            answer = _unavailable(environ, f"{sentence}pip install 'moto[{extra}]'")
+            return _respond(answer, start_response)
+        return response
+
+
+def _unavailable(environ: Environ, sentence: str) -> Answer:
+    """Return an error that clients do not retry, in the protocol of the request."""
+    code = "NotImplemented"
+    if "HTTP_X_AMZ_TARGET" in environ or "json" in environ.get("CONTENT_TYPE", ""):
+        return refuse(501, f"{code}Exception", sentence)
+    xml = f"<Error><Code>{code}</Code><Message>{escape(sentence)}</Message></Error>"
+    if b"Action=" in environ.get("wsgi.input", BytesIO()).getvalue():  # the query protocol
+        xml = f"<ErrorResponse>{xml}</ErrorResponse>"
+    return Answer(501, {"Content-Type": "application/xml"}, xml.encode())
+
+
+def _respond(answer: Answer, start_response: StartResponse) -> Iterable[bytes]:
+    start_response(f"{answer.status} {reasons.get(answer.status, '')}", list(answer.headers.items()))
+    return [answer.body]
+
 
 class Application:
     """The WSGI application: controls, then faults, then moto. The handler runs the guard first."""
 
     def __init__(self) -> None:
-        self.moto = _Dispatcher(werkzeug_app.create_backend_app)
-        self.lock = threading.Lock()
-        self.controls = controls.CONTROLS | {
-            "reset": self.reset,
-            "inject": self.inject,
-            "clear_faults": self.clear_faults,
-            "calls": self.logged_calls,
-            "call_count": self.call_count,
-        }
-        self._forget()
+        self.moto = _Dispatcher()
 
-    def _forget(self) -> None:
-        self.faults: list[Fault] = []
-        self.calls: deque[tuple[Call, int]] = deque()
-        self.logged_bytes = 0
-        self.counts: Counter[str] = Counter()
-
-    def reset(self) -> None:
-        with self.lock:
-            controls.reset()
-            self._forget()
-
-    def inject(self, operation: str, **fault: Any) -> None:
-        with self.lock:
-            self.faults.append(Fault(operation, **fault))
-
-    def clear_faults(self) -> None:
-        with self.lock:
-            self.faults.clear()
-
-    def logged_calls(self, operation: str | None = None) -> list[dict[str, Any]]:
-        with self.lock:
-            return [asdict(call) for call, _ in self.calls if operation in (None, call.operation)]
-
-    def call_count(self, operation: str | None = None) -> int:
-        with self.lock:
-            return self.counts.total() if operation is None else self.counts[operation]
-
-    def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         path: str = environ.get("PATH_INFO", "")
         target: str = environ.get("HTTP_X_AMZ_TARGET", "")
         if path.startswith(CONTROL_PATH):
-            answer = self._control(path.removeprefix(CONTROL_PATH), environ)
-        elif target.startswith(TARGET_PREFIX):
-            answer = self._kendra(target.removeprefix(TARGET_PREFIX), environ)
-        else:
-            response: Iterable[bytes] = self.moto(environ, start_response)
-            return response
-        start_response(f"{answer.status} {reasons.get(answer.status, '')}", list(answer.headers.items()))
-        return [answer.body]
+            return _respond(self._control(path.removeprefix(CONTROL_PATH), environ), start_response)
+        if target.startswith(traffic.TARGET_PREFIX):
+            return _respond(self._kendra(target, environ), start_response)
+        if path.startswith(MOTO_RESET_PATH):
+            with controls.lock:
+                return list(self.moto(environ, start_response))
+        response: Iterable[bytes] = self.moto(environ, start_response)
+        return response
 
     def _control(self, name: str, environ: Environ) -> Answer:
-        status, content = 200, {}
+        if refusal := guard.control_refusal(environ):
+            return _control_answer(403, {"error": refusal})
         try:
-            if refusal := guard.control_refusal(environ):
-                return _control_answer(403, {"error": refusal})
-            if name not in self.controls:
-                raise ValueError(f"There is no control {name!r}")
-            parameters = json.loads(_take_body(environ) or b"{}")
-            content["result"] = self.controls[name](*parameters.pop("args", ()), **parameters)
-        except (TypeError, ValueError, LookupError, JsonRESTError) as error:
-            status, content["error"] = 400, getattr(error, "message", None) or str(error)
-        return _control_answer(status, content)
+            arguments = json.loads(_body(environ) or b"{}")
+            if not isinstance(arguments, dict):
+                raise ValueError("The arguments of a control are a JSON object")
+            result = controls.call(name, arguments)
+            return _control_answer(200, {"result": result})
+        except RecursionError:
+            return _control_answer(400, {"error": "The arguments are nested too deeply"})
+        except ValueError as error:
+            return _control_answer(400, {"error": str(error)})
 
-    def _kendra(self, operation: str, environ: Environ) -> Answer:
-        body = _take_body(environ)
-        environ["wsgi.input"] = BytesIO(body)
-        call = Call(operation, _shortened(body), _region(environ), time.time())
-        with self.lock:
-            self._log(call, min(len(body), LOGGED_BODY))
-            fault = next((fault for fault in self.faults if fault.applies_to(operation)), None)
-        answer = self._answer(environ, call, fault)
-        call.status = answer.status
-        if answer.status >= 400:
-            call.error = _error_code(answer)
-        return answer
-
-    def _log(self, call: Call, size: int) -> None:
-        self.counts[call.operation] += 1
-        self.calls.append((call, size))
-        self.logged_bytes += size
-        while len(self.calls) > LOGGED_CALLS or self.logged_bytes > LOGGED_BYTES:
-            self.logged_bytes -= self.calls.popleft()[1]
-
-    def _answer(self, environ: Environ, call: Call, fault: Fault | None) -> Answer:
-        if fault is None:
-            return self._serve(environ)
-        answer = fault.refusal()
-        if answer is None and fault.reset != "before":
-            answer = self._serve(environ)
-        # Kendra has acted by now: a client that times out misses the response, but the call has had its effect.
-        time.sleep(fault.delay)
-        if fault.reset or answer is None:
-            call.error = "ConnectionReset"
-            raise _reset(environ)
-        return fault.corrupt(answer, call.parameters)
+    def _kendra(self, target: str, environ: Environ) -> Answer:
+        if environ["REQUEST_METHOD"] != "POST" or environ["PATH_INFO"] != "/":
+            return refuse(404, "UnknownOperationException", "Kendra answers POST requests with the path / only")
+        # Whatever the content type is, moto must not read the body as a form.
+        environ["CONTENT_TYPE"] = JSON_TYPE
+        body = _body(environ)
+        if environ.get("HTTP_CONTENT_ENCODING") == "gzip":
+            try:
+                body = guard.unzip(body)
+            except guard.Refusal as refusal:
+                return refuse(refusal.status, refusal.code, str(refusal))
+            environ.pop("HTTP_CONTENT_ENCODING")
+            environ |= {"wsgi.input": BytesIO(body), "CONTENT_LENGTH": str(len(body))}
+        return traffic.current().exchange(
+            target, traffic.region_of(environ.get("HTTP_AUTHORIZATION", "")), body,
+            lambda: self._serve(environ), lambda: _reset(environ),
+        )  # fmt: skip
 
     def _serve(self, environ: Environ) -> Answer:
         started: list[Any] = []
-        chunks = self.moto(environ, lambda status, headers, exc_info=None: started.extend((status, headers)))
-        body = b"".join(chunks)
+        try:
+            chunks = self.moto.kendra()(environ, lambda status, headers, exc=None: started.extend((status, headers)))
+            body = b"".join(chunks)
+        except Exception as error:
+            log.exception("A request to the local Kendra failed")
+            return refuse(500, "InternalServerException", f"The local Kendra failed: {type(error).__name__}: {error}")
         return Answer(int(started[0].split()[0]), dict(started[1]), body)
 
 
 def _control_answer(status: int, content: dict[str, Any]) -> Answer:
-    return Answer(status, {"Content-Type": "application/json"}, json.dumps(content).encode())
+    return Answer(status, {"Content-Type": "application/json"}, json.dumps(content, default=_plain).encode())
 
 
-def _take_body(environ: Environ) -> bytes:
-    body: bytes = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-    return body
+def _plain(value: Any) -> Any:
+    if isinstance(value, Call):
+        return vars(value)
+    raise TypeError(f"{value!r} cannot be sent as JSON")
 
 
-def _parsed(body: bytes) -> Any:
-    try:
-        return json.loads(body or b"{}")
-    except ValueError:
-        return body.decode(errors="replace")
-
-
-def _shortened(body: bytes) -> Any:
-    """The logged parameters of a call, shortened if it carries large documents."""
-    if len(body) <= LOGGED_BODY:
-        return _parsed(body)
-    parameters = _cut(_parsed(body))
-    if len(json.dumps(parameters)) > LOGGED_BODY:
-        return _cut(body.decode(errors="replace"))
-    return parameters
-
-
-def _cut(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _cut(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_cut(each) for each in value]
-    if isinstance(value, str) and len(value) > LOGGED_TEXT:
-        return f"{value[:LOGGED_TEXT]}… ({LOGGED_TEXT} of {len(value)} characters)"
-    return value
-
-
-def _region(environ: Environ) -> str:
-    scope = environ.get("HTTP_AUTHORIZATION", "").partition("Credential=")[2].split("/")
-    return scope[2] if len(scope) > 2 else ""
-
-
-def _error_code(answer: Answer) -> str | None:
-    content = _parsed(answer.body)
-    return content.get("__type") if isinstance(content, dict) else None
+def _body(environ: Environ) -> bytes:
+    body: BytesIO = environ["wsgi.input"]
+    return body.getvalue()
 
 
 def _reset(environ: Environ) -> ConnectionResetError:
@@ -321,7 +192,7 @@ class _Handler(getattr(werkzeug_app, "MotoRequestHandler", WSGIRequestHandler)):
 
     def run_wsgi(self) -> None:
         try:
-            guard.check(self.headers)
+            guard.check(self.headers, self.server.allowed_hosts)
             super().run_wsgi()
             self._free_body()
         except guard.Refusal as refusal:
@@ -329,6 +200,7 @@ class _Handler(getattr(werkzeug_app, "MotoRequestHandler", WSGIRequestHandler)):
 
     def make_environ(self) -> Environ:
         environ: Environ = super().make_environ()
+        environ["HTTP_HOST"] = guard.as_loopback(environ["HTTP_HOST"], self.server.allowed_hosts)
         body = guard.read_body(self.rfile, self.headers)
         for name in ("HTTP_TRANSFER_ENCODING", "wsgi.input_terminated"):
             environ.pop(name, None)
@@ -346,7 +218,9 @@ class _Handler(getattr(werkzeug_app, "MotoRequestHandler", WSGIRequestHandler)):
         body = refusal.in_json() if in_json else refusal.in_xml()
         self.close_connection = True
         self.send_response(refusal.status)
-        self.send_header("Content-Type", JSON_HEADERS["Content-Type"] if in_json else "application/xml")
+        self.send_header("Content-Type", JSON_TYPE if in_json else "application/xml")
+        self.send_header("X-Amzn-ErrorType", refusal.code)
+        self.send_header("x-amzn-RequestId", gen_amzn_requestid_long())
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Connection", "close")
         self.end_headers()
@@ -368,12 +242,15 @@ class Server(ThreadedWSGIServer):
 
     request_queue_size = 1024
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 0):
+    def __init__(self, host: str = "127.0.0.1", port: int = 0, allowed_hosts: Sequence[str] = ()):
+        self.allowed_hosts = guard.allowed_hosts(host, allowed_hosts)
         super().__init__(host, port, Application(), _Handler)
 
     @property
     def url(self) -> str:
-        return f"http://{self.host}:{self.port}"
+        """The URL for this machine."""
+        host = guard.WILDCARDS.get(self.host, self.host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     def shutdown_request(self, request: Any) -> None:
         linger: bytes = request.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8)

@@ -1,24 +1,8 @@
 """The local Kendra as these tests meet it: over HTTP, and mocked in this process."""
 
-import boto3
 import pytest
 
-from airflow_provider_kendra.testing import LocalKendra, mock_kendra
-
-# Made once, and after moto was imported: that is when clients learn to be mocked.
-SESSION = boto3.session.Session(aws_access_key_id="x", aws_secret_access_key="x", region_name="us-east-1")
-
-
-class InProcess(LocalKendra):
-    """The same controls for the service that `mock_kendra` puts into this process."""
-
-    def client(self, service="kendra", **kwargs):
-        return SESSION.client(service, **kwargs)
-
-    def _control(self, name, **parameters):
-        from airflow_provider_kendra.testing import controls
-
-        return controls.CONTROLS[name](*parameters.pop("args", ()), **parameters)
+from airflow_provider_kendra.testing import LocalKendra, MockedKendra, mock_kendra
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +21,7 @@ def kendra(server):
 @pytest.fixture
 def in_process():
     with mock_kendra():
-        yield InProcess()
+        yield MockedKendra()
 
 
 @pytest.fixture(params=["over HTTP", "in process"])

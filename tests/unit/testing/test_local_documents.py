@@ -1,11 +1,15 @@
 """What a sync does to documents is counted truly, for buckets that are crawled and batches that are put."""
 
 import importlib
+import re
+from datetime import UTC, datetime
 
 import pytest
+from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_kendra.testing.local import ROLE_ARN
 from tests.conftest import examples
 
 NAMES = ("a/1", "a/2", "b/1")
@@ -220,3 +224,202 @@ def test_deleting_outside_any_sync_counts_nowhere(anywhere, custom_source):
     source.client.batch_delete_document(IndexId=source.ids[0], DocumentIdList=["b"])
     source.put(source.start(), "a", "b")
     assert source.counts() == (2, 0, 0, 0, None)
+
+
+def test_a_clock_that_is_put_back_leaves_what_exists_active(anywhere, custom_source):
+    source = custom_source(anywhere)
+    anywhere.set_clock(datetime(2020, 1, 1, tzinfo=UTC))
+    source.start()
+    assert source.client.describe_data_source(**source.key)["Status"] == "ACTIVE"
+
+
+def test_new_and_changed_resources_stay_creating_and_updating_for_as_long_as_asked(anywhere):
+    anywhere.set_clock(datetime(2026, 1, 1, tzinfo=UTC))
+    anywhere.set_creation_time(60, updating=30)
+    client = anywhere.client()
+    index_id = anywhere.create_index()
+    with pytest.raises(client.exceptions.ConflictException, match="while its status is CREATING"):
+        anywhere.create_custom_data_source(index_id)
+    anywhere.advance_clock(60)
+    assert client.describe_index(Id=index_id)["Status"] == "ACTIVE"
+    client.update_index(Id=index_id, Name="renamed")
+    assert client.describe_index(Id=index_id)["Status"] == "UPDATING"
+    anywhere.advance_clock(30)
+    assert client.describe_index(Id=index_id)["Status"] == "ACTIVE"
+
+
+@pytest.mark.parametrize("schedule", ["cron(0 18 ? * MON-FRI *)", "0 0 18 ? * MON,TUE,WED,THU,FRI *"])
+def test_a_schedule_starts_syncs_by_the_clock(anywhere, s3_source, schedule):
+    anywhere.set_clock(datetime(2026, 1, 30, 12, tzinfo=UTC))  # a Friday
+    anywhere.set_sync_duration(60, indexing=0)
+    source = s3_source(anywhere, Schedule=schedule)
+    anywhere.run_schedules()
+    anywhere.advance_clock(4 * 86_400)
+    jobs = source.jobs()
+    assert [job["StartTime"] for job in jobs] == [
+        datetime(2026, 2, 2, 18, tzinfo=UTC),
+        datetime(2026, 1, 30, 18, tzinfo=UTC),
+    ]
+    assert [job["Status"] for job in jobs] == ["SUCCEEDED", "SUCCEEDED"]
+    assert jobs[0]["EndTime"] == datetime(2026, 2, 2, 18, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("schedule", ["daily", "cron(0 18 * *)", "cron(61 18 ? * * *)", "0 0 25 ? * * *", "cron()"])
+def test_a_schedule_that_is_none_is_refused(anywhere, schedule):
+    index_id = anywhere.create_index()
+    with pytest.raises(ClientError, match=f"Schedule '{re.escape(schedule)}' is invalid"):
+        anywhere.create_s3_data_source(index_id, "documents", Schedule=schedule)
+
+
+def test_the_index_knows_of_a_sync_that_fell_due(anywhere, s3_source):
+    source = s3_source(anywhere)
+    fill(anywhere, 3)
+    anywhere.set_clock(datetime(2026, 1, 1, tzinfo=UTC))
+    anywhere.set_sync_duration(60)
+    source.start()
+    anywhere.advance_clock(1000)
+    statistics = source.client.describe_index(Id=source.ids[0])["IndexStatistics"]["TextDocumentStatistics"]
+    assert statistics == {"IndexedTextDocumentsCount": 3, "IndexedTextBytes": 12}
+
+
+def put(source, document):
+    return source.client.batch_put_document(IndexId=source.ids[0], Documents=[document])["FailedDocuments"]
+
+
+def test_a_document_can_be_put_into_the_index_directly_and_deleted(anywhere, custom_source):
+    source = custom_source(anywhere)
+    assert put(source, {"Id": "a", "Blob": b"text", "Title": "A"}) == []
+    assert status_of(source, "a") == {"DocumentId": "a", "DocumentStatus": "INDEXED"}
+    assert put(source, {"Id": "a", "Blob": b"more"}) == []
+    assert status_of(source, "a")["DocumentStatus"] == "UPDATED"
+    source.client.batch_delete_document(IndexId=source.ids[0], DocumentIdList=["a"])
+    assert status_of(source, "a")["DocumentStatus"] == "NOT_FOUND"
+
+
+def status_of(source, document_id, **attributes):
+    info = {"DocumentId": document_id} | attributes
+    [status] = source.client.batch_get_document_status(IndexId=source.ids[0], DocumentInfoList=[info])[
+        "DocumentStatusList"
+    ]
+    return status
+
+
+def test_with_the_data_source_alone_a_document_belongs_to_the_running_sync(anywhere, custom_source):
+    source = custom_source(anywhere)
+    anywhere.set_sync_duration(0)
+    attribute = {"Key": "_data_source_id", "Value": {"StringValue": source.ids[1]}}
+    document = {"Id": "a", "Blob": b"text", "Attributes": [attribute]}
+    assert put(source, document)[0]["ErrorCode"] == "InvalidRequest"
+    source.start()
+    assert put(source, document) == []
+    assert status_of(source, "a")["DocumentStatus"] == "PROCESSING"
+    source.stop()
+    assert (source.counts()[0], status_of(source, "a")["DocumentStatus"]) == (1, "INDEXED")
+
+
+@pytest.mark.parametrize("document", [{}, {"Blob": b"x", "S3Path": {"Bucket": "bucket", "Key": "key"}}])
+def test_a_document_has_either_content_or_a_path(anywhere, custom_source, document):
+    source = custom_source(anywhere)
+    assert put(source, {"Id": "a"} | document)[0]["ErrorMessage"] == "A document must have either Blob or S3Path"
+
+
+def test_a_document_at_a_path_is_read_from_its_bucket(anywhere, custom_source):
+    source = custom_source(anywhere)
+    s3 = anywhere.client("s3")
+    s3.create_bucket(Bucket="bucket")
+    s3.put_object(Bucket="bucket", Key="key", Body=b"text")
+    assert put(source, {"Id": "a", "S3Path": {"Bucket": "bucket", "Key": "key"}}) == []
+    assert put(source, {"Id": "b", "S3Path": {"Bucket": "bucket", "Key": "none"}}) == []
+    assert status_of(source, "a")["DocumentStatus"] == "INDEXED"
+    assert status_of(source, "b")["DocumentStatus"] == "FAILED"
+    assert "'none'" in status_of(source, "b")["FailureReason"]
+
+
+@pytest.mark.parametrize("value", [{}, {"StringValue": "a", "LongValue": 1}])
+def test_an_attribute_has_exactly_one_value(anywhere, custom_source, value):
+    source = custom_source(anywhere)
+    with pytest.raises(source.client.exceptions.ValidationException, match="must have exactly one of StringValue"):
+        put(source, {"Id": "a", "Blob": b"text", "Attributes": [{"Key": "k", "Value": value}]})
+
+
+def test_only_documents_that_were_put_can_be_deleted(anywhere, s3_source):
+    source = s3_source(anywhere)
+    fill(anywhere, 1)
+    anywhere.set_sync_duration(0)
+    source.start()
+    [failed] = source.client.batch_delete_document(IndexId=source.ids[0], DocumentIdList=["s3://documents/0"])[
+        "FailedDocuments"
+    ]
+    assert (failed["Id"], failed["ErrorCode"]) == ("s3://documents/0", "InvalidRequest")
+
+
+def test_past_the_capacity_each_document_fails_and_past_its_size_the_request(anywhere, custom_source):
+    source = custom_source(anywhere)
+    anywhere.set_quotas(documents=2, text_bytes=20)
+    assert [put(source, {"Id": name, "Blob": b"text"}) for name in "ab"] == [[], []]
+    assert put(source, {"Id": "c", "Blob": b"text"})[0]["ErrorCode"] == "InvalidRequest"
+    assert put(source, {"Id": "a", "Blob": b"texts"}) == [], "a document that is there already can be replaced"
+    with pytest.raises(source.client.exceptions.ServiceQuotaExceededException):
+        put(source, {"Id": "a", "Blob": b"x" * 30})
+    source.client.update_index(Id=source.ids[0], CapacityUnits={"StorageCapacityUnits": 1, "QueryCapacityUnits": 0})
+    assert put(source, {"Id": "c", "Blob": b"text"}) == []
+
+
+def test_quotas_of_indexes_and_data_sources_hold_when_set(anywhere):
+    anywhere.set_quotas(indexes=1, data_sources=1)
+    index_id = anywhere.create_index()
+    client = anywhere.client()
+    with pytest.raises(client.exceptions.ServiceQuotaExceededException):
+        anywhere.create_index()
+    anywhere.create_custom_data_source(index_id)
+    with pytest.raises(client.exceptions.ServiceQuotaExceededException):
+        anywhere.create_custom_data_source(index_id)
+
+
+def test_a_client_token_ends_with_what_it_made(anywhere):
+    client = anywhere.client()
+    request = {"Name": "i", "RoleArn": ROLE_ARN, "ClientToken": "t"}
+    first = client.create_index(**request)["Id"]
+    client.delete_index(Id=first)
+    second = client.create_index(**request)["Id"]
+    assert first != second
+
+
+def test_resources_have_tags(anywhere):
+    client = anywhere.client()
+    tag = {"Key": "team", "Value": "search"}
+    index_id = client.create_index(Name="i", RoleArn=ROLE_ARN, Tags=[tag])["Id"]
+    arn = f"arn:aws:kendra:us-east-1:123456789012:index/{index_id}"
+    assert client.list_tags_for_resource(ResourceARN=arn)["Tags"] == [tag]
+    client.tag_resource(ResourceARN=arn, Tags=[{"Key": "cost", "Value": "1"}])
+    client.untag_resource(ResourceARN=arn, TagKeys=["team"])
+    assert client.list_tags_for_resource(ResourceARN=arn)["Tags"] == [{"Key": "cost", "Value": "1"}]
+
+
+@pytest.mark.parametrize(
+    ("edition", "more", "reason"),
+    [
+        ("DEVELOPER_EDITION", {"CapacityUnits": {"StorageCapacityUnits": 1, "QueryCapacityUnits": 0}}, "CapacityUnits"),
+        ("GEN_AI_ENTERPRISE_EDITION", {"UserContextPolicy": "USER_TOKEN"}, "USER_TOKEN"),
+    ],
+)
+def test_settings_that_do_not_fit_an_edition_are_refused(anywhere, edition, more, reason):
+    client = anywhere.client()
+    index_id = client.create_index(Name="i", RoleArn=ROLE_ARN, Edition=edition)["Id"]
+    with pytest.raises(client.exceptions.ValidationException, match=reason):
+        client.update_index(Id=index_id, **more)
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "reason"),
+    [
+        ("CUSTOM", {"Schedule": "cron(0 1 * * ? *)"}, "Schedule for a CUSTOM"),
+        ("WEBCRAWLER", {"Configuration": {"S3Configuration": {"BucketName": "bucket"}}, "RoleArn": "arn"},
+         "must have WebCrawlerConfiguration for type WEBCRAWLER, but has S3Configuration"),
+    ],
+)  # fmt: skip
+def test_a_configuration_that_does_not_fit_its_type_is_refused(anywhere, kind, more, reason):
+    client = anywhere.client()
+    more = {name: ROLE_ARN if value == "arn" else value for name, value in more.items()}
+    with pytest.raises(client.exceptions.ValidationException, match=reason):
+        client.create_data_source(IndexId=anywhere.create_index(), Name="s", Type=kind, **more)

@@ -345,21 +345,22 @@ class TestInThisProcess:
                 reader.read(1)
 
     def test_the_log_of_calls_is_bounded_in_size(self, here, monkeypatch):
-        from airflow_provider_kendra.testing import server
+        from airflow_provider_kendra.testing import calls, controls
 
-        monkeypatch.setattr(server, "LOGGED_BYTES", 1000)
+        monkeypatch.setattr(calls, "LOGGED_BYTES", 1000)
+        controls.reset()
         for number in range(10):
             ask(here, "POST /", LIST_INDICES, body=json.dumps({"NextToken": f"{number}" * 300}).encode())
-        logged = [call["parameters"]["NextToken"][0] for call in here.app.logged_calls()]
-        assert logged == ["7", "8", "9"]
-        assert here.app.call_count() == 10
+        assert [call.parameters["NextToken"][0] for call in controls.calls()] == ["7", "8", "9"]
+        assert controls.call_count() == 10
 
     @pytest.mark.parametrize("body", [b"[" + b"1," * 10_000 + b"1]", b"a" * 20_000])
     def test_a_large_request_that_is_none_of_kendras_is_logged_by_its_beginning(self, here, monkeypatch, body):
-        from airflow_provider_kendra.testing import server
+        from airflow_provider_kendra.testing import calls, controls
 
-        monkeypatch.setattr(server, "LOGGED_BODY", 2000)
+        monkeypatch.setattr(calls, "LOGGED_BODY", 2000)
+        controls.reset()
         ask(here, "POST /", LIST_INDICES, body=body)
-        (call,) = here.app.logged_calls()
-        assert len(call["parameters"]) < 1100
-        assert call["parameters"].startswith(body[:100].decode())
+        (call,) = controls.calls()
+        assert len(call.parameters) < 1100
+        assert call.parameters.startswith(body[:100].decode())

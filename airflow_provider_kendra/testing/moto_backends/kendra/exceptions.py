@@ -49,3 +49,28 @@ class UnknownOperationException(ServiceException):
     """Kendra has no such operation, or this backend does not support it."""
 
     code = "UnknownOperationException"
+
+
+class MissingAuthenticationTokenException(ServiceException):
+    """The request is not signed."""
+
+    code = "MissingAuthenticationTokenException"
+    message = "The request must be signed with Signature Version 4"
+
+
+class IncompleteSignatureException(ServiceException):
+    """The request has an Authorization header without a credential scope."""
+
+    code = "IncompleteSignatureException"
+
+
+class InvalidSignatureException(ServiceException):
+    """The request is signed for another service, or for a region that Kendra is not in."""
+
+    code = "InvalidSignatureException"
+
+
+class InternalServerException(ServiceException):
+    """An error of this backend."""
+
+    code = "InternalServerException"

@@ -74,11 +74,11 @@ class Resource(BaseModel):
 
     CONFIGURED: tuple[str, ...] = ()
 
-    def __init__(self, configured: dict[str, Any], *, ready_at: float) -> None:
+    def __init__(self, configured: dict[str, Any], *, takes: float) -> None:
         self.id = str(mock_random.uuid4())
         self.serial = next_serial()
         self.created_at = self.updated_at = now()
-        self._ready_at = ready_at
+        self._busy_until = self.created_at + takes if takes else None
         self._is_new = True
         self.configured = self._check(self._of(configured))
 
@@ -89,19 +89,20 @@ class Resource(BaseModel):
         """Return the configuration as it takes effect; refuse values that contradict each other."""
         return configured
 
-    def update(self, changes: dict[str, Any], *, ready_at: float) -> None:
+    def update(self, changes: dict[str, Any], *, takes: float) -> None:
         self.check_ready("update")
         self.configured = self._check(self.configured | self._of(changes))
-        self.updated_at, self._ready_at, self._is_new = now(), ready_at, False
+        self.updated_at, self._is_new = now(), False
+        self._busy_until = self.updated_at + takes if takes else None
 
     @property
     def status(self) -> str:
-        if now() >= self._ready_at:
+        if self._busy_until is None or now() >= self._busy_until:
             return "ACTIVE"
         return "CREATING" if self._is_new else "UPDATING"
 
     def check_ready(self, what: str) -> None:
-        if now() < self._ready_at:
+        if self._busy_until is not None and now() < self._busy_until:
             raise ConflictException(f"You can't {what} '{self.id}' while its status is {self.status}")
 
     def _state(self) -> dict[str, Any]:
@@ -116,8 +117,8 @@ class DataSource(Resource):
         "LanguageCode", "CustomDocumentEnrichmentConfiguration",
     )  # fmt: skip
 
-    def __init__(self, index_id: str, configured: dict[str, Any], *, ready_at: float) -> None:
-        super().__init__({"LanguageCode": "en"} | configured, ready_at=ready_at)
+    def __init__(self, index_id: str, configured: dict[str, Any], *, takes: float) -> None:
+        super().__init__({"LanguageCode": "en"} | configured, takes=takes)
         self.index_id = index_id
         self.documents = DocumentStore()
         self.jobs: list[SyncJob] = []
@@ -194,9 +195,9 @@ class Index(Resource):
         "UserTokenConfigurations", "UserContextPolicy", "UserGroupResolutionConfiguration",
     )  # fmt: skip
 
-    def __init__(self, configured: dict[str, Any], *, ready_at: float) -> None:
+    def __init__(self, configured: dict[str, Any], *, takes: float) -> None:
         defaults = {"Edition": "ENTERPRISE_EDITION", "Description": ""}
-        super().__init__(defaults | configured, ready_at=ready_at)
+        super().__init__(defaults | configured, takes=takes)
         self.data_sources: dict[str, DataSource] = {}
         self.documents = DocumentStore()
         self.metadata = {each["Name"]: each for each in search.default_metadata()}
@@ -211,8 +212,8 @@ class Index(Resource):
         none = {"StorageCapacityUnits": 0, "QueryCapacityUnits": 0}
         return {"UserContextPolicy": "ATTRIBUTE_FILTER"} | configured | {"CapacityUnits": none | units}
 
-    def update(self, changes: dict[str, Any], *, ready_at: float) -> None:
-        super().update(changes, ready_at=ready_at)
+    def update(self, changes: dict[str, Any], *, takes: float) -> None:
+        super().update(changes, takes=takes)
         for each in changes.get("DocumentMetadataConfigurationUpdates", []):
             self.metadata[each["Name"]] = self.metadata.get(each["Name"], {}) | each
 
@@ -303,7 +304,7 @@ class KendraBackend(BaseBackend):
         limit = self.settings.max_indexes
         if limit is not None and len(self.indexes) >= limit:
             raise ServiceQuotaExceededException(f"This account can have {limit} indexes and has them already")
-        index = Index(configured, ready_at=now() + self.settings.creating_seconds)
+        index = Index(configured, takes=self.settings.creating_seconds)
         self.indexes[index.id] = index
         if client_token:
             self.created["index", client_token] = index
@@ -317,7 +318,7 @@ class KendraBackend(BaseBackend):
         return index
 
     def update_index(self, *, index_id: str, changes: dict[str, Any]) -> None:
-        self._index(index_id).update(changes, ready_at=now() + self.settings.updating_seconds)
+        self._index(index_id).update(changes, takes=self.settings.updating_seconds)
 
     def delete_index(self, *, index_id: str) -> None:
         index = self._index(index_id)
@@ -348,7 +349,7 @@ class KendraBackend(BaseBackend):
             raise ServiceQuotaExceededException(
                 f"An index can have {limit} data sources, and this one has them already"
             )
-        source = DataSource(index.id, configured, ready_at=now() + self.settings.creating_seconds)
+        source = DataSource(index.id, configured, takes=self.settings.creating_seconds)
         index.data_sources[source.id] = source
         if client_token:
             self.created[index.id, client_token] = source
@@ -366,7 +367,7 @@ class KendraBackend(BaseBackend):
 
     def update_data_source(self, *, index_id: str, data_source_id: str, changes: dict[str, Any]) -> None:
         source = self.describe_data_source(index_id=index_id, data_source_id=data_source_id)
-        source.update(changes, ready_at=now() + self.settings.updating_seconds)
+        source.update(changes, takes=self.settings.updating_seconds)
         source.scheduled_until = now()
 
     def delete_data_source(self, *, index_id: str, data_source_id: str) -> None:

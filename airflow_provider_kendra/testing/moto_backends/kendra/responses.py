@@ -1,16 +1,33 @@
 """Turns requests into calls of the backend, and their results into JSON."""
 
+import gzip
 import json
+import logging
+import re
+import zlib
+from collections.abc import Mapping
 from typing import Any
 
 from moto.core.common_types import TYPE_RESPONSE
 from moto.core.exceptions import ServiceException
 from moto.core.responses import ActionResult, BaseResponse
 from moto.core.utils import camelcase_to_underscores
+from moto.utilities.aws_headers import gen_amzn_requestid_long
 
-from .exceptions import UnknownOperationException
+from .exceptions import (
+    IncompleteSignatureException,
+    InternalServerException,
+    InvalidSignatureException,
+    MissingAuthenticationTokenException,
+    SerializationException,
+    UnknownOperationException,
+)
 from .models import KendraBackend, kendra_backends, lock
 from .validations import parse_request
+
+CONTENT_TYPE = "application/x-amz-json-1.1"
+
+log = logging.getLogger(__name__)
 
 
 class KendraResponse(BaseResponse):
@@ -22,24 +39,54 @@ class KendraResponse(BaseResponse):
 
     @property
     def kendra_backend(self) -> KendraBackend:
-        return kendra_backends[self.current_account][self.region]
+        try:
+            return kendra_backends[self.current_account][self.region]
+        except KeyError:
+            raise InvalidSignatureException(
+                f"Credential should be scoped to a valid region: Kendra is not in '{self.region}'"
+            ) from None
 
     def _get_action(self) -> str:
         target: str = self.headers.get("X-Amz-Target", "")
         return target.split(".")[-1]
 
+    def _dispatch(self, request: Any, full_url: str | None = None, headers: Any = None) -> TYPE_RESPONSE:
+        headers = request.headers if headers is None else headers
+        try:
+            check_signed(headers)
+            body = _read_body(request, headers)
+            self.allow_request_decompression = False
+            self.setup_class(request, full_url, headers, use_raw_body=True)
+        except ServiceException as error:
+            return self.serialized(ActionResult(error))
+        self.body = body
+        return self.call_action()
+
     def call_action(self) -> TYPE_RESPONSE:
         operation = self._get_action()
-        self.response_headers["Content-Type"] = "application/x-amz-json-1.1"
+        self.response_headers["Content-Type"] = CONTENT_TYPE
         try:
             self.request = parse_request(operation, self.body)
             if not hasattr(self, camelcase_to_underscores(operation)):
                 raise UnknownOperationException(f"{operation} is not supported by the local Kendra")
+            with lock:
+                return super().call_action()
         except ServiceException as error:
-            error.__traceback__ = None  # it refers to the body of the request, which can be large
             return self.serialized(ActionResult(error))
-        with lock:
-            return super().call_action()
+        except Exception as error:
+            log.exception("%s failed in the local Kendra", operation)
+            message = f"The local Kendra failed: {type(error).__name__}: {error}"
+            return self.serialized(ActionResult(InternalServerException(message)))
+
+    def serialized(self, action_result: ActionResult) -> TYPE_RESPONSE:
+        """Serialize an error. moto's serializer fails for other content types, and warns of codes common to all AWS."""
+        error = action_result.result
+        assert isinstance(error, ServiceException)
+        error.__traceback__ = None  # it refers to the body of the request, which can be large
+        headers = {"Content-Type": CONTENT_TYPE, "X-Amzn-ErrorType": error.code}
+        gen_amzn_requestid_long(headers)
+        status = 500 if isinstance(error, InternalServerException) else 400
+        return status, headers, json.dumps({"__type": error.code, "Message": error.message})
 
     # indexes
 
@@ -162,3 +209,29 @@ class KendraResponse(BaseResponse):
 
 def _list(key: str, items: list[dict[str, Any]], token: str | None) -> str:
     return json.dumps({key: items} | ({"NextToken": token} if token else {}))
+
+
+def check_signed(headers: Mapping[str, str]) -> None:
+    """Refuse requests that are not signed for Kendra; the signature itself is not checked."""
+    authorization = headers.get("Authorization")
+    if not authorization:
+        raise MissingAuthenticationTokenException()
+    credential = re.match(r"AWS4-[A-Z0-9-]+\s.*?\bCredential=([^,\s]+)", authorization)
+    scope = credential[1].split("/") if credential else []
+    if len(scope) not in (4, 5) or scope[-1] != "aws4_request":  # version 4a names no region
+        raise IncompleteSignatureException("The Authorization header has no credential scope of Signature Version 4")
+    if scope[-2] != "kendra":
+        raise InvalidSignatureException("Credential should be scoped to correct service: 'kendra'.")
+
+
+def _read_body(request: Any, headers: Mapping[str, str]) -> bytes:
+    # moto before 5.2 passes on botocore's own request, which has no get_data.
+    body = request.get_data() if hasattr(request, "get_data") else request.body
+    body = body.read() if hasattr(body, "read") else body or b""
+    body = body.encode() if isinstance(body, str) else body
+    if headers.get("Content-Encoding") != "gzip":
+        return bytes(body)
+    try:
+        return gzip.decompress(body)
+    except (OSError, EOFError, zlib.error):
+        raise SerializationException("The request body is not valid gzip") from None
