@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import socket
 import ssl
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies
 
@@ -152,6 +154,26 @@ def plain_errors() -> Iterator[None]:
             }
         make_plain(error)
         raise
+
+
+@contextmanager
+def without_response_logs() -> Iterator[None]:
+    """Keep botocore from logging responses, which it does at level DEBUG: Kendra's logs contain personal data."""
+    logger = logging.getLogger("botocore.parsers")
+    if _drop_hidden not in logger.filters:
+        logger.addFilter(_drop_hidden)
+    token = _is_hidden.set(True)
+    try:
+        yield
+    finally:
+        _is_hidden.reset(token)
+
+
+_is_hidden: ContextVar[bool] = ContextVar("is_hidden", default=False)
+
+
+def _drop_hidden(record: logging.LogRecord) -> bool:
+    return not _is_hidden.get()
 
 
 def refusal(error: BaseException, contents: str) -> str:

@@ -85,6 +85,7 @@ from airflow_provider_kendra.hooks._aws_errors import (
     plain_errors,
     refusal,
     secrets_of,
+    without_response_logs,
 )
 from airflow_provider_kendra.sync_job import ANY_END, SyncJob, SyncJobStatus, as_execution_id, check_status
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS
@@ -677,7 +678,7 @@ class KendraSyncJobsHook(AwsBaseHook):
 
     def _log_calls(self, index_id: str, *, calls: int, seconds: float) -> LogCalls:
         def filter_events(**request: Any) -> Mapping[str, Any]:
-            with plain_errors(), self._secrets_hidden():
+            with plain_errors(), self._secrets_hidden(), without_response_logs():
                 response: Mapping[str, Any] = self._logs_client.filter_log_events(**request)
             return response
 

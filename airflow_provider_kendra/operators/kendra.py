@@ -698,8 +698,8 @@ class KendraSyncJobMetricsOperator(ListsFailedDocuments, KendraOperator):
         the permission ``logs:FilterLogEvents``, the threshold is not met. See
         :meth:`.KendraSyncJobsHook.get_missing_documents`. Default None: no threshold, and no log is read.
     :param missing_lookback: How far back to search for such failures. Default: 30 days.
-    :param max_index_share: The largest share of the index's capacity allowed to be in use, such as 0.9. Default None: no
-        threshold.
+    :param max_index_share: The largest share of the index's capacity allowed to be in use, such as 0.9. Default None:
+        no threshold.
     :raises KendraRequestError: if AWS rejects a request. Not retried.
     :raises KendraSyncJobMetricsError: if a threshold is not met. Not retried.
     :raises KendraSyncJobNotFoundError: if there is no such job, or none has finished. Not retried.

@@ -18,7 +18,7 @@ from airflow_provider_kendra import cli
 from airflow_provider_kendra.get_provider_info import get_provider_info
 
 INDEX = "01234567-89ab-cdef-0123-456789abcdef"
-NAMES = ["jobs", "freshness", "start", "stop", "wait", "report"]
+NAMES = ["jobs", "freshness", "start", "stop", "wait", "documents", "report"]
 
 
 @pytest.mark.parametrize(

@@ -159,9 +159,9 @@ class TestPersonalData:
         assert "123456789012" not in shown
 
     def test_a_reason_shows_neither_account_nor_address_nor_signature(self):
-        reason = f"User {PERSONAL} with arn:aws:iam::123456789012:role/x can't read https://u:p@h.ex/a?sig=secret. Sorry"
+        reason = f"User {PERSONAL} with arn:aws:iam::123456789012:role/x can't read https://u:p@h.ex/a?sig=secret. Sad"
         assert read(ErrorMsg=reason).document.reason == (
-            "User … with arn:aws:iam::…:role/x can't read https://h.ex/a Sorry"
+            "User … with arn:aws:iam::…:role/x can't read https://h.ex/a Sad"
         )
 
     def test_the_record_has_no_other_fields(self):

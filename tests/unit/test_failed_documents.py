@@ -1,0 +1,425 @@
+"""What tasks and the hook say about documents that failed, with the logs of the local Kendra."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from unittest.mock import Mock, patch
+
+import pytest
+from airflow.providers.common.compat.sdk import BaseOperator, TaskDeferred
+from botocore.client import BaseClient
+
+from airflow_provider_kendra.documents import CAPACITY
+from airflow_provider_kendra.exceptions import (
+    KendraDocumentsError,
+    KendraSyncJobFailedError,
+    KendraSyncJobMetricsError,
+    KendraSyncJobNotFoundError,
+    KendraSyncJobRejectedError,
+)
+from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
+from airflow_provider_kendra.operators.kendra import KendraStartSyncJobOperator, KendraSyncJobMetricsOperator
+from airflow_provider_kendra.outcomes import Failed, Failure, Satisfied
+from airflow_provider_kendra.sensors.kendra import KendraSyncJobSensor
+from tests.conftest import DataSource, counts, listed
+
+PERSONAL = "jane.roe@personal.example"
+
+
+class TaskInstance:
+    def __init__(self) -> None:
+        self.pushed: dict[str, Any] = {}
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.pushed[key] = json.loads(json.dumps(value))
+
+
+@pytest.fixture(autouse=True)
+def _whoever_calls_execute_is_the_task_runner(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{BaseOperator.__module__}.ExecutorSafeguard.test_mode", True)
+
+
+@pytest.fixture
+def ti() -> TaskInstance:
+    return TaskInstance()
+
+
+@pytest.fixture
+def hook(local_kendra: Any) -> KendraSyncJobsHook:
+    return KendraSyncJobsHook()
+
+
+class Nights:
+    """A data source with documents, synced once a night."""
+
+    def __init__(self, source: DataSource) -> None:
+        self.source = source
+        self.kendra = source.kendra
+        self.kendra.set_sync_duration(0)
+        self.kendra.set_clock(datetime.now(UTC) - timedelta(days=10))
+        self.versions: dict[str, int] = {}
+
+    def write(self, *names: str) -> None:
+        for name in names:
+            self.versions[name] = self.versions.get(name, 0) + 1
+        self.kendra.set_documents(
+            *self.source.ids,
+            [
+                {"id": name, "title": name, "text": f"version {version}", "access": [{"Name": PERSONAL, "Type": "USER",
+                 "Access": "ALLOW"}]}
+                for name, version in self.versions.items()
+            ],
+        )  # fmt: skip
+
+    def remove(self, name: str) -> None:
+        del self.versions[name]
+        self.write()
+
+    def sync(self, *failing: str, reason: str = "Access Denied", stage: str = "crawl") -> str:
+        self.kendra.advance_clock(86_400)
+        self.kendra.fail_documents(*self.source.ids, list(failing), times=1, reason=reason, stage=stage)
+        execution_id: str = self.source.start()
+        self.kendra.advance_clock(60)
+        return execution_id
+
+
+@pytest.fixture
+def nights(data_source: DataSource) -> Nights:
+    return Nights(data_source)
+
+
+def recorded_calls() -> Any:
+    """Record the calls of AWS."""
+    return patch.object(BaseClient, "_make_api_call", autospec=True, side_effect=BaseClient._make_api_call)
+
+
+class TestHook:
+    def test_names_the_documents_with_stage_and_reason(self, nights, hook):
+        nights.write("a", "b", "c")
+        execution_id = nights.sync("a", "b")
+        found = hook.get_failed_documents(*nights.source.ids, execution_id)
+        assert [(each.document_id, each.stage, each.reason) for each in found.documents] == [
+            ("a", "crawl", "Access Denied"), ("b", "crawl", "Access Denied"),
+        ]  # fmt: skip
+        assert (found.found, found.expected, found.is_complete, found.source) == (2, 2, True, "report")
+        assert found.documents[0].execution_id == execution_id
+
+    def test_a_sync_without_failures_costs_no_call_of_the_logs(self, nights, hook):
+        nights.write("a")
+        execution_id = nights.sync()
+        with recorded_calls() as calls:
+            found = hook.get_failed_documents(*nights.source.ids, execution_id)
+        assert (found.found, found.expected, found.is_complete, found.note) == (0, 0, True, None)
+        assert [call.args[1] for call in calls.call_args_list] == ["ListDataSourceSyncJobs"]
+
+    @pytest.mark.parametrize("failing", [1, 10, 200])
+    def test_any_number_of_failures_costs_one_call(self, nights, hook, failing):
+        names = [f"d{number}" for number in range(failing)]
+        nights.write(*names)
+        execution_id = nights.sync(*names)
+        with recorded_calls() as calls:
+            found = hook.get_failed_documents(*nights.source.ids, execution_id)
+        assert (found.found, len(found.documents)) == (failing, min(failing, 10))
+        assert [call.args[1] for call in calls.call_args_list] == ["ListDataSourceSyncJobs", "FilterLogEvents"]
+
+    def test_a_missing_log_group_is_a_note(self, nights, hook):
+        nights.write("a")
+        execution_id = nights.sync("a")
+        group = f"/aws/kendra/{nights.source.index_id}"
+        nights.kendra.client("logs").delete_log_group(logGroupName=group)
+        found = hook.get_failed_documents(*nights.source.ids, execution_id)
+        assert (found.found, found.is_complete) == (0, False)
+        assert found.note == f"Kendra's log group {group} does not exist, so nothing is known about single documents."
+
+    def test_a_late_report_is_a_note(self, nights, hook):
+        nights.kendra.set_log_delay(3600)
+        nights.write("a")
+        execution_id = nights.sync("a")
+        found = hook.get_failed_documents(*nights.source.ids, execution_id)
+        assert (found.found, found.expected, found.is_complete) == (0, 1, False)
+        assert found.note.startswith("Kendra's logs name none of the 1 documents that failed. They may be late")
+
+    def test_an_unknown_sync_job_is_an_error(self, nights, hook):
+        with pytest.raises(KendraSyncJobNotFoundError):
+            hook.get_failed_documents(*nights.source.ids, "unknown")
+
+    @pytest.mark.parametrize(
+        "endpoint",
+        ["https://vpce-1.kendra.us-east-1.vpce.amazonaws.com", "https://kendra-fips.us-east-1.amazonaws.com",
+         "https://kendra.us-east-1.api.aws"],
+    )  # fmt: skip
+    def test_an_endpoint_of_kendra_alone_is_not_used_for_the_logs(self, monkeypatch, endpoint):
+        extra = {"region_name": "us-east-1", "endpoint_url": endpoint}
+        connection = {"conn_type": "aws", "login": "x", "password": "y", "extra": extra}
+        monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
+        assert KendraSyncJobsHook()._logs_client.meta.endpoint_url == "https://logs.us-east-1.amazonaws.com"
+        assert KendraSyncJobsHook().conn.meta.endpoint_url == endpoint
+
+    @pytest.mark.parametrize("limit", [-1, 1.5, "2", True, None])
+    def test_the_limit_is_a_whole_number(self, nights, hook, limit):
+        with pytest.raises(ValueError, match=r"limit is .* but must be a whole number of 0 or more"):
+            hook.get_missing_documents(*nights.source.ids, limit=limit)
+
+    @pytest.mark.parametrize("lookback", [timedelta(), timedelta(days=-1), 30, None])
+    def test_the_look_back_is_a_positive_timedelta(self, nights, hook, lookback):
+        with pytest.raises(ValueError, match=r"lookback is .* but must be a positive timedelta"):
+            hook.get_missing_documents(*nights.source.ids, lookback=lookback)
+
+
+class TestMissingDocuments:
+    def test_a_green_sync_does_not_hide_what_failed_the_night_before(self, nights, hook):
+        nights.write("a", "b", "c", "d")
+        nights.sync("a", "b", "c")
+        second = nights.sync()
+        assert hook.get_sync_job(*nights.source.ids, second).status == "SUCCEEDED"
+        assert hook.get_sync_job(*nights.source.ids, second).documents_failed == 0
+        found = hook.get_missing_documents(*nights.source.ids)
+        assert sorted(each.document_id for each in found.documents) == ["a", "b", "c"]
+        assert (found.expected, found.is_complete) == (None, True)
+
+    def test_what_is_changed_or_removed_is_no_longer_missing(self, nights, hook):
+        nights.write("a", "b", "c")
+        nights.sync("a", "b", "c")
+        nights.write("a")
+        nights.remove("b")
+        nights.sync()
+        assert [each.document_id for each in hook.get_missing_documents(*nights.source.ids).documents] == ["c"]
+
+
+def start(nights: Nights, **arguments: Any) -> Any:
+    return KendraStartSyncJobOperator(task_id="start", **nights.source.as_kwargs, **arguments)
+
+
+def wait(nights: Nights, execution_id: str, **arguments: Any) -> Any:
+    return KendraSyncJobSensor(task_id="wait", **nights.source.as_kwargs, execution_id=execution_id, **arguments)
+
+
+def gate(nights: Nights, **arguments: Any) -> Any:
+    return KendraSyncJobMetricsOperator(task_id="gate", **nights.source.as_kwargs, **arguments)
+
+
+class TestTasks:
+    def test_a_failed_start_names_documents_and_totals_and_pushes_them(self, nights, ti):
+        nights.write("a", "b")
+        nights.kendra.fail_documents(*nights.source.ids, ["a", "b"], reason="Access Denied")
+        with pytest.raises(KendraSyncJobFailedError) as caught:
+            start(nights).execute({"ti": ti})
+        assert "2 documents failed: a (crawl: Access Denied); b (crawl: Access Denied)." in str(caught.value)
+        assert "By reason: 2 × Access Denied (crawl)." in str(caught.value)
+        assert [each["document_id"] for each in ti.pushed["failed_documents"]["documents"]] == ["a", "b"]
+
+    def test_an_accepted_job_pushes_them_too_and_logs_them(self, nights, ti):
+        nights.write("a", "b")
+        nights.kendra.fail_documents(*nights.source.ids, ["a"])
+        task = start(nights, max_documents_failed=1)
+        with patch.object(type(task), "log", Mock()) as log:
+            record = task.execute({"ti": ti})
+        assert record["status"] == "INCOMPLETE"
+        assert ti.pushed["failed_documents"]["found"] == 1
+        lines = [call.args[0] % call.args[1:] for call in log.warning.call_args_list]
+        assert [line for line in lines if line.startswith("The sync is accepted")] == [
+            "The sync is accepted, though not complete. 1 document failed: a (crawl: The document could not be indexed)."
+        ]
+
+    def test_when_nothing_failed_there_is_no_such_xcom(self, nights, ti):
+        nights.write("a")
+        start(nights).execute({"ti": ti})
+        assert "failed_documents" not in ti.pushed
+
+    def test_it_can_be_turned_off(self, nights, ti):
+        nights.write("a")
+        nights.kendra.fail_documents(*nights.source.ids, ["a"])
+        with pytest.raises(KendraSyncJobFailedError) as caught, recorded_calls() as calls:
+            start(nights, list_failed_documents=0).execute({"ti": ti})
+        assert "FilterLogEvents" not in [call.args[1] for call in calls.call_args_list]
+        assert "Access Denied" not in str(caught.value)
+        assert "failed_documents" not in ti.pushed
+
+    def test_the_number_of_named_documents_can_be_chosen(self, nights, ti):
+        nights.write(*"abcdef")
+        execution_id = nights.sync(*"abcdef")
+        with pytest.raises(KendraSyncJobRejectedError, match=r"6 documents failed: a [^;]*; b [^;]* and 4 more"):
+            wait(nights, execution_id, list_failed_documents=2).execute({"ti": ti})
+        assert len(ti.pushed["failed_documents"]["documents"]) == 2
+
+    @pytest.mark.parametrize("value", [-1, 2.5, "3", None])
+    def test_a_number_that_makes_no_sense_is_refused_when_the_dag_is_parsed(self, nights, value):
+        with pytest.raises(ValueError, match=r"start: list_failed_documents is .* whole number of 0 or more"):
+            start(nights, list_failed_documents=value)
+
+    def test_a_deferred_sensor_reads_them_on_the_worker_after_the_event(self, nights, ti):
+        nights.write("a")
+        execution_id = nights.sync("a")
+        sensor = wait(nights, execution_id, deferrable=True)
+        with pytest.raises(TaskDeferred), recorded_calls() as calls:
+            sensor.execute({"ti": ti})
+        assert calls.call_args_list == []
+        job = KendraSyncJobsHook().get_sync_job(*nights.source.ids, execution_id)
+        event = Failed(Failure.NOT_ACCEPTABLE, "It ended INCOMPLETE.", job).to_event()
+        with pytest.raises(KendraSyncJobRejectedError, match=r"^It ended INCOMPLETE\. 1 document failed: a \(crawl"):
+            sensor.execute_complete({"ti": ti}, event)
+        assert ti.pushed["failed_documents"]["found"] == 1
+
+    def test_a_deferred_start_that_is_accepted_pushes_them(self, nights, ti):
+        nights.write("a")
+        execution_id = nights.sync("a")
+        job = KendraSyncJobsHook().get_sync_job(*nights.source.ids, execution_id)
+        task = start(nights, max_documents_failed=1)
+        assert task.execute_complete({"ti": ti}, Satisfied(job).to_event())["status"] == "INCOMPLETE"
+        assert ti.pushed["failed_documents"]["found"] == 1
+
+    @pytest.mark.parametrize("error", [RuntimeError("broken"), MemoryError("no memory"), KeyError("x")])
+    def test_an_error_while_reading_changes_no_outcome(self, nights, ti, error):
+        nights.write("a")
+        execution_id = nights.sync("a")
+        with patch.object(KendraSyncJobsHook, "_failed_documents_of", side_effect=error):
+            record = wait(nights, execution_id, max_documents_failed=1).execute({"ti": ti})
+        assert record["status"] == "INCOMPLETE"
+        assert ti.pushed["failed_documents"]["note"].startswith("The documents that failed could not be read: ")
+
+    def test_a_sync_that_failed_before_any_document_says_nothing_about_documents(self, nights, ti):
+        nights.source.show([listed("e", "FAILED", ErrorMessage="No role.", Metrics=counts(failed=0))])
+        with pytest.raises(KendraSyncJobRejectedError) as caught:
+            wait(nights, "e").execute({"ti": ti})
+        assert "log group" not in str(caught.value)
+
+    def test_personal_data_of_the_logs_is_shown_nowhere(self, nights, ti, caplog, capsys):
+        from airflow_provider_kendra.testing.registry import register
+
+        register()
+        from moto.kendra.sync_logs import PERSONAL_DATA
+
+        nights.write("a")
+        execution_id = nights.sync("a")
+        with caplog.at_level("DEBUG"), pytest.raises(KendraSyncJobRejectedError) as caught:
+            wait(nights, execution_id).execute({"ti": ti})
+        with pytest.raises(KendraSyncJobMetricsError) as gated:
+            gate(nights, max_missing_documents=0).execute({"ti": ti})
+        shown = "".join([str(caught.value), str(gated.value), json.dumps(ti.pushed), caplog.text, *capsys.readouterr()])
+        assert [each for each in (*PERSONAL_DATA, PERSONAL, "123456789012") if each in shown] == []
+
+
+class TestGates:
+    def test_three_nights_fail_hide_and_mend_documents(self, nights, ti):
+        nights.write("a", "b", "c", "d")
+        nights.sync("a", "b", "c")
+        nights.sync()
+        with pytest.raises(KendraSyncJobMetricsError) as caught:
+            gate(nights, max_missing_documents=0).execute({"ti": ti})
+        assert caught.value.violations == ["3 documents are missing since an earlier sync (max_missing_documents=0)"]
+        assert str(caught.value)[:60] == "Thresholds not met: 3 documents are missing since an earlier"
+        for name in ("a", "b", "c"):
+            assert f"{name} (crawl: Access Denied)" in str(caught.value)
+
+        nights.write("a", "b", "c")
+        nights.sync()
+        assert gate(nights, max_missing_documents=0).execute({"ti": ti})["status"] == "SUCCEEDED"
+
+    def test_as_many_as_allowed_pass(self, nights, ti):
+        nights.write("a", "b")
+        nights.sync("a")
+        nights.sync()
+        gate(nights, max_missing_documents=1).execute({"ti": ti})
+
+    def test_what_cannot_be_found_out_does_not_pass(self, nights, ti):
+        nights.write("a")
+        nights.sync()
+        group = f"/aws/kendra/{nights.source.index_id}"
+        nights.kendra.client("logs").delete_log_group(logGroupName=group)
+        with pytest.raises(KendraSyncJobMetricsError) as caught:
+            gate(nights, max_missing_documents=5).execute({"ti": ti})
+        assert caught.value.violations == ["it is not known which documents are missing (max_missing_documents=5)"]
+        assert "log group" in str(caught.value)
+
+    def test_an_index_that_is_too_full_does_not_pass(self, nights, ti, monkeypatch):
+        monkeypatch.setitem(CAPACITY, "ENTERPRISE_EDITION", (4, 10**9))
+        nights.write("a", "b", "c")
+        nights.sync()
+        with pytest.raises(KendraSyncJobMetricsError) as caught:
+            gate(nights, max_index_share=0.5).execute({"ti": ti})
+        assert caught.value.violations[0].startswith("the index is 75% full: 3 of 4 documents")
+        assert "max_index_share=0.5" in caught.value.violations[0]
+
+    def test_an_index_that_is_not_too_full_passes(self, nights, ti):
+        nights.write("a", "b", "c")
+        nights.sync()
+        gate(nights, max_index_share=0.5).execute({"ti": ti})
+
+
+class TestCustom:
+    def test_documents_are_deleted_in_the_batch_and_counted(self, custom_data_source, hook):
+        custom_data_source.kendra.set_sync_duration(0)
+        ids = custom_data_source.ids
+        names = [f"d{number}" for number in range(12)]
+        first = hook.start_sync_job(*ids)
+        hook.put_documents(*ids, first, [{"Id": name, "Blob": b"text"} for name in names])
+        hook.stop_sync_job(*ids)
+
+        second = hook.start_sync_job(*ids)
+        hook.delete_documents(*ids, second, iter([*names[:11], "unknown"]))
+        hook.stop_sync_job(*ids)
+
+        assert hook.get_sync_job(*ids, second).documents_deleted == 11
+        assert {name: each["status"] for name, each in hook.get_document_status(ids[0], names).items()} == {
+            **dict.fromkeys(names[:11], "NOT_FOUND"),
+            "d11": "INDEXED",
+        }
+        assert custom_data_source.kendra.call_count("BatchDeleteDocument") == 2
+
+    def test_documents_of_another_sync_are_rejected_with_the_reason(self, custom_data_source, hook):
+        with pytest.raises(KendraDocumentsError, match="must be running while documents are deleted") as caught:
+            hook.delete_documents(*custom_data_source.ids, "other", ["a"])
+        assert [failure["Id"] for failure in caught.value.failures] == ["a"]
+
+    def test_a_lost_response_is_repeated(self, custom_data_source, hook):
+        ids = custom_data_source.ids
+        execution_id = hook.start_sync_job(*ids)
+        hook.put_documents(*ids, execution_id, [{"Id": "a", "Blob": b"text"}])
+        custom_data_source.kendra.inject("BatchDeleteDocument", reset="after", times=1)
+        hook.delete_documents(*ids, execution_id, ["a"])
+        assert hook.get_document_status(ids[0], ["a"])["a"]["status"] == "NOT_FOUND"
+
+    @pytest.mark.parametrize("wrong", ["a", b"a", {"a": 1}, None, 3])
+    def test_what_is_not_a_list_of_ids_is_refused(self, custom_data_source, hook, wrong):
+        with pytest.raises(ValueError, match=r"document_ids is .* but must be a list"):
+            hook.delete_documents(*custom_data_source.ids, "job", wrong)
+
+    @pytest.mark.parametrize("wrong", ["", None, 3, "a" * 2049])
+    def test_what_is_not_an_id_is_refused_with_its_position(self, custom_data_source, hook, wrong):
+        with pytest.raises(ValueError, match=r"document_ids\[1\] is .* but must be text of 1 to 2048 characters"):
+            hook.get_document_status(custom_data_source.index_id, ["a", wrong])
+
+    def test_a_status_says_why_a_document_failed(self, custom_data_source, hook):
+        kendra, ids = custom_data_source.kendra, custom_data_source.ids
+        kendra.set_sync_duration(0)
+        kendra.fail_documents(*ids, ["a"], stage="index", reason="too large", error_code="InvalidRequest")
+        execution_id = hook.start_sync_job(*ids)
+        hook.put_documents(*ids, execution_id, [{"Id": "a", "Blob": b"text"}])
+        running = hook.get_document_status(ids[0], ["a"], data_source_id=ids[1], execution_id=execution_id)
+        hook.stop_sync_job(*ids)
+        assert running["a"]["status"] == "PROCESSING"
+        assert hook.get_document_status(ids[0], ["a"])["a"] == {
+            "status": "FAILED", "failure_code": "InvalidRequest", "failure_reason": "too large",
+        }  # fmt: skip
+
+    def test_data_source_and_job_are_given_together(self, custom_data_source, hook):
+        with pytest.raises(ValueError, match="must be given together"):
+            hook.get_document_status(custom_data_source.index_id, ["a"], execution_id="job")
+
+
+def test_the_capacity_is_that_of_the_index(nights, hook):
+    nights.write("a", "b")
+    nights.sync()
+    found = hook.get_index_capacity(nights.source.index_id)
+    assert (found.edition, found.units, found.documents, found.documents_limit) == ("ENTERPRISE_EDITION", 0, 2, 100_000)
+    assert 0 < found.share < 0.001
+
+
+def test_when_many_documents_fail_and_the_index_is_full_the_error_says_so(nights, ti, monkeypatch):
+    monkeypatch.setitem(CAPACITY, "ENTERPRISE_EDITION", (1, 10**9))
+    nights.kendra.set_quotas(documents=1)
+    nights.write(*(f"d{number}" for number in range(15)))
+    with pytest.raises(KendraSyncJobFailedError, match=r"The index is 100% full: 1 of 1 documents"):
+        start(nights).execute({"ti": ti})
