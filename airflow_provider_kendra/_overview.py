@@ -13,6 +13,7 @@ from airflow_provider_kendra._text import plain, storable
 from airflow_provider_kendra._waiting.conditions import Fresh, freshness_condition
 from airflow_provider_kendra._waiting.history import History, Page
 from airflow_provider_kendra._waiting.sources import INACTIVE_STATUSES
+from airflow_provider_kendra.documents import DocumentFailures
 from airflow_provider_kendra.sync_job import SyncJob, SyncJobStatus
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class Reading:
     :param freshness: None if the history could not be read, or the data source cannot be synced: while it is
         ``CREATING``, ``DELETING`` or ``FAILED``.
     :param error: Why it could not be read.
+    :param missing: The documents that failed in an earlier sync and are still missing; None if they were not read.
     """
 
     data_source_id: str
@@ -75,6 +77,7 @@ class Reading:
     jobs: Sequence[SyncJob] = ()
     freshness: Freshness | None = None
     error: str | None = None
+    missing: DocumentFailures | None = None
 
     @property
     def state(self) -> str:
@@ -150,7 +153,13 @@ def read_back(pages: Iterable[Page], condition: Fresh, now: datetime, *, at_leas
 
 
 def read_index(
-    hook: KendraSyncJobsHook, index_id: str, condition: Fresh, now: Callable[[], datetime], *, at_least: int = 0
+    hook: KendraSyncJobsHook,
+    index_id: str,
+    condition: Fresh,
+    now: Callable[[], datetime],
+    *,
+    at_least: int = 0,
+    with_documents: bool = False,
 ) -> list[Reading]:
     """
     Assess the freshness of each data source of an index; a reading that failed holds its error.
@@ -160,6 +169,7 @@ def read_index(
     :param condition: What makes a data source fresh.
     :param now: The clock.
     :param at_least: Read at least this many sync jobs of each, if there are that many.
+    :param with_documents: Also read from Kendra's logs which documents are missing.
     """
 
     def read_data_source(summary: dict[str, Any]) -> Reading:
@@ -172,7 +182,9 @@ def read_index(
             read_at = now()
             pages = hook._iter_pages(index_id, reading["data_source_id"])
             history = read_back(pages, condition, read_at, at_least=at_least)
-            return Reading(**reading, jobs=history.jobs, freshness=assess(history, condition, read_at))
+            freshness = assess(history, condition, read_at)
+            missing = _read_missing(hook, index_id, reading["data_source_id"]) if with_documents else None
+            return Reading(**reading, jobs=history.jobs, freshness=freshness, missing=missing)
         except Exception as error:
             return Reading(**reading, error=plain(error) or type(error).__name__)
 
@@ -180,6 +192,13 @@ def read_index(
     data_sources = list(hook.list_data_sources(index_id))
     with ThreadPoolExecutor(_CALLS, thread_name_prefix="kendra-freshness") as threads:
         return list(threads.map(read_data_source, data_sources))
+
+
+def _read_missing(hook: KendraSyncJobsHook, index_id: str, data_source_id: str) -> DocumentFailures:
+    try:
+        return hook.get_missing_documents(index_id, data_source_id)
+    except Exception as error:  # the rest of the reading is worth showing
+        return DocumentFailures(is_complete=False, note=f"They could not be read: {plain(error)}")
 
 
 def _what_went_wrong(job: SyncJob, condition: Fresh) -> str:

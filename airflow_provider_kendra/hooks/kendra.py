@@ -754,7 +754,7 @@ class KendraSyncJobsHook(AwsBaseHook):
             with _contents_hidden():
                 return self._invoke("BatchPutDocument", self._kendra.batch_put_document, **request)
 
-        self._send_batches(batches_of(prepare(check_documents(documents), tie)), put, "Putting", where)
+        self._send_batches(batches_of(prepare(check_documents(documents), tie)), put, "Putting documents failed", where)
 
     def delete_documents(
         self, index_id: str, data_source_id: str, execution_id: str, document_ids: Iterable[str]
@@ -790,13 +790,13 @@ class KendraSyncJobsHook(AwsBaseHook):
             }
             return self._invoke("BatchDeleteDocument", self._kendra.batch_delete_document, **request)
 
-        self._send_batches(batches_of(check_document_ids(document_ids)), delete, "Deleting", where)
+        self._send_batches(batches_of(check_document_ids(document_ids)), delete, "Deleting documents failed", where)
 
     def _send_batches(
         self,
         batches: Iterable[list[dict[str, Any]]],
         send: Callable[[list[dict[str, Any]]], Mapping[str, Any]],
-        doing: str,
+        failed: str,
         where: str,
     ) -> None:
         """Send batches of documents, and report at the end which ones Kendra rejected."""
@@ -810,13 +810,13 @@ class KendraSyncJobsHook(AwsBaseHook):
                 raise
             kind = KendraDocumentsRequestError if classify_error(error) is ErrorKind.PERMANENT else KendraDocumentsError
             raise kind(
-                f"{doing} documents failed: {type(error).__name__}: {plain(error).removesuffix('.')}, after "
+                f"{failed}: {type(error).__name__}: {plain(error).removesuffix('.')}, after "
                 f"{_count(len(sent), 'batch', 'batches')} ({_count(sum(sent), 'document', 'documents')}). Before that, "
                 f"{_rejection_summary(failures)} {where}.",
                 failures=failures,
             ) from error
         if failures:
-            done = "put" if doing == "Putting" else "deleted"
+            done = "put" if failed.startswith("Putting") else "deleted"
             raise KendraDocumentsError(
                 f"{_rejection_summary(failures)}. The sync job must be running while documents are {done} {where}.",
                 failures=failures,

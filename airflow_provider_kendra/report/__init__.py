@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_kendra import _clock
 from airflow_provider_kendra._overview import Reading, condition_for, read_index
+from airflow_provider_kendra._text import plain
 
 if TYPE_CHECKING:
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
@@ -54,7 +55,8 @@ def render_report(
 
     If the history of a data source cannot be read or shown, the page says why; if the index cannot be read, an error is
     raised. Long texts are cut, and implausible counts are left out of the charts. The page has at most 10 MB and says
-    what it leaves out.
+    what it leaves out. With ``logs:FilterLogEvents`` it names documents that failed in an earlier sync and are still
+    missing, and with ``kendra:DescribeIndex`` it shows how full the index is; without, it says what is not allowed.
 
     :param hook: Makes the calls.
     :param index_id: The index.
@@ -87,6 +89,22 @@ def read_report(
         raise ValueError(f"syncs is {syncs!r}, but must be 1 or more.")
     syncs = min(syncs, _MOST_SYNCS)
     condition = condition_for(max_age=max_age, measured_by=measured_by, max_documents_failed=max_documents_failed)
-    readings = read_index(hook, index_id, condition, _clock.utcnow, at_least=syncs)
-    page = _page.render_page(index_id, readings, condition, _clock.utcnow(), syncs=syncs, largest=LARGEST_PAGE)
+    readings = read_index(hook, index_id, condition, _clock.utcnow, at_least=syncs, with_documents=True)
+    page = _page.render_page(
+        index_id,
+        readings,
+        condition,
+        _clock.utcnow(),
+        syncs=syncs,
+        largest=LARGEST_PAGE,
+        capacity=_capacity(hook, index_id),
+    )
     return Report(page, readings)
+
+
+def _capacity(hook: KendraSyncJobsHook, index_id: str) -> str:
+    """Return how full the index is, or why that is not known."""
+    try:
+        return str(hook.get_index_capacity(index_id))
+    except Exception as error:
+        return f"not known: {plain(error)}"

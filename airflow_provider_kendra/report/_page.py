@@ -23,7 +23,14 @@ _LARGEST_SHORT_SECTION = 4_000
 
 
 def render_page(
-    index_id: str, readings: Sequence[Reading], condition: Fresh, now: datetime, *, syncs: int, largest: int
+    index_id: str,
+    readings: Sequence[Reading],
+    condition: Fresh,
+    now: datetime,
+    *,
+    syncs: int,
+    largest: int,
+    capacity: str,
 ) -> str:
     """Render the page; its data sources take no more than ``largest`` bytes."""
     environment = Environment(
@@ -44,6 +51,7 @@ def render_page(
         condition=condition,
         now=now,
         syncs=syncs,
+        capacity=capacity,
         fit=lambda section: _fit(section, readings, largest),
     )
 

@@ -212,7 +212,7 @@ class TestTasks:
 
     def test_an_accepted_job_pushes_them_too_and_logs_them(self, nights, ti):
         nights.write("a", "b")
-        nights.kendra.fail_documents(*nights.source.ids, ["a"])
+        nights.kendra.fail_documents(*nights.source.ids, ["a"], reason="No access")
         task = start(nights, max_documents_failed=1)
         with patch.object(type(task), "log", Mock()) as log:
             record = task.execute({"ti": ti})
@@ -220,7 +220,7 @@ class TestTasks:
         assert ti.pushed["failed_documents"]["found"] == 1
         lines = [call.args[0] % call.args[1:] for call in log.warning.call_args_list]
         assert [line for line in lines if line.startswith("The sync is accepted")] == [
-            "The sync is accepted, though not complete. 1 document failed: a (crawl: The document could not be indexed)."
+            "The sync is accepted, though not complete. 1 document failed: a (crawl: No access)."
         ]
 
     def test_when_nothing_failed_there_is_no_such_xcom(self, nights, ti):

@@ -7,7 +7,7 @@ import inspect
 import json
 import re
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +17,7 @@ import pytest
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_kendra import cli
-from airflow_provider_kendra.exceptions import KendraSyncJobTimeoutError
+from airflow_provider_kendra.exceptions import KendraSyncJobMetricsError, KendraSyncJobTimeoutError
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.operators import kendra as operators
 from airflow_provider_kendra.operators.kendra import (
@@ -145,18 +145,23 @@ def trigger(place: Place) -> None:
     kill(waiting, states("failed", "start"))
 
 
-def put_documents(place: Place) -> None:
-    execution_id = place.custom.start()
-    place.begin()
-    place.hook.put_documents(*place.custom.ids, execution_id, [{"Id": "document", "Blob": b"text"}])
+def in_batch(call: Callable[..., object]) -> Callable[[Place], None]:
+    """Do it while a sync of a CUSTOM data source runs."""
+
+    def scenario(place: Place) -> None:
+        execution_id = place.custom.start()
+        place.begin()
+        call(place.hook, *place.custom.ids, execution_id)
+
+    return scenario
 
 
-def on_one(call: Callable[[Place], object]) -> Callable[[Place], None]:
+def on_one(call: Callable[[Place], object], *, fails: bool = False) -> Callable[[Place], None]:
     """Do it where a sync has succeeded."""
 
     def scenario(place: Place) -> None:
         place.show_one()
-        with place.clock.in_place():
+        with place.clock.in_place(), pytest.raises(KendraSyncJobMetricsError) if fails else nullcontext():
             call(place)
 
     return scenario
@@ -177,6 +182,12 @@ SCENARIOS: dict[str, Callable[[Place], None]] = {
     "KendraStartSyncJobOperator": start_operator,
     "KendraStopSyncJobOperator": stop_operator,
     "KendraSyncJobMetricsOperator": on_one(lambda p: p.run(KendraSyncJobMetricsOperator, **p.source.as_kwargs)),
+    "KendraSyncJobMetricsOperator with max_missing_documents": on_one(
+        lambda p: p.run(KendraSyncJobMetricsOperator, **p.source.as_kwargs, max_missing_documents=0), fails=True
+    ),
+    "KendraSyncJobMetricsOperator with max_index_share": on_one(
+        lambda p: p.run(KendraSyncJobMetricsOperator, **p.source.as_kwargs, max_index_share=0.9)
+    ),
     "KendraListSyncJobsOperator": on_one(lambda p: p.run(KendraListSyncJobsOperator, **p.source.as_kwargs)),
     "KendraSyncJobSensor": on_one(lambda p: p.run(KendraSyncJobSensor, **p.source.as_kwargs, **JOB)),
     "KendraDataFreshnessSensor with data_source_ids": on_one(
@@ -200,12 +211,22 @@ SCENARIOS: dict[str, Callable[[Place], None]] = {
     "KendraSyncJobsHook.get_sync_job": hook("get_sync_job", "job"),
     "KendraSyncJobsHook.stop_sync_job": lambda p: p.let_one_index() and p.hook.stop_sync_job(*p.ids),
     "KendraSyncJobsHook.list_data_sources": on_one(lambda p: list(p.hook.list_data_sources(p.ids[0]))),
-    "KendraSyncJobsHook.put_documents": put_documents,
+    "KendraSyncJobsHook.put_documents": in_batch(
+        lambda hook, *ids: hook.put_documents(*ids, [{"Id": "document", "Blob": b"text"}])
+    ),
+    "KendraSyncJobsHook.delete_documents": in_batch(lambda hook, *ids: hook.delete_documents(*ids, ["document"])),
+    "KendraSyncJobsHook.get_document_status": on_one(lambda p: p.hook.get_document_status(p.ids[0], ["document"])),
+    "KendraSyncJobsHook.get_failed_documents": hook("get_failed_documents", "job"),
+    "KendraSyncJobsHook.get_missing_documents": hook("get_missing_documents"),
+    "KendraSyncJobsHook.describe_index": on_one(lambda p: p.hook.describe_index(p.ids[0])),
+    "KendraSyncJobsHook.get_index_capacity": on_one(lambda p: p.hook.get_index_capacity(p.ids[0])),
     "render_report": on_one(lambda p: render_report(p.hook, p.ids[0])),
     "command jobs": on_one(lambda p: p.command("jobs", *p.ids)),
     "command freshness": on_one(lambda p: p.command("freshness", p.ids[0])),
     "command start": lambda p: p.command("start", *p.ids, "--wait", "--timeout", "60"),
     "command stop": lambda p: p.let_one_index() and p.command("stop", *p.ids),
+    "command documents": on_one(lambda p: p.command("documents", *p.ids)),
+    "command documents with --missing": on_one(lambda p: p.command("documents", *p.ids, "--missing")),
     "command wait": on_one(lambda p: p.command("wait", *p.ids, "job")),
     "command report": on_one(lambda p: p.command("report", p.ids[0], "--output", "kendra.html")),
 }
@@ -230,7 +251,7 @@ def test_the_guide_names_the_actions_of_each_class_and_their_arns(
 
 def arns_of(call: Any) -> set[str]:
     """A call on a data source is checked against the ARN of its index too."""
-    return {"index", "data source"} if "Id" in call.parameters else {"index"}
+    return {"index", "data source"} if {"Id", "IndexId"} <= call.parameters.keys() else {"index"}
 
 
 @pytest.mark.parametrize("name", [name for name, (_, also) in TABLE.items() if also])
@@ -268,7 +289,10 @@ def test_the_policy_allows_what_the_guide_names_on_its_arns_and_nothing_else():
     arn = "arn:aws:kendra:REGION:ACCOUNT:index/INDEX_ID"
     named = {"index": arn, "data source": f"{arn}/data-source/DATA_SOURCE_ID"}
 
-    assert [statement["Sid"] for statement in statements] == ["Read", "StartAndStop", "Documents"]
+    assert [each["Sid"] for each in statements] == ["Read", "Capacity", "Logs", "StartAndStop", "Documents"]
+    logs = statements.pop(2)
+    assert logs["Action"] == ["logs:FilterLogEvents"]
+    assert logs["Resource"] == ["arn:aws:logs:REGION:ACCOUNT:log-group:/aws/kendra/INDEX_ID:*"]
     allowed = [action.removeprefix("kendra:") for statement in statements for action in statement["Action"]]
     assert sorted(allowed) == sorted(ARNS) == sorted(set().union(*(needed | also for needed, also in TABLE.values())))
     for statement in statements:

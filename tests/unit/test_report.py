@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_kendra._waiting.history import Page
+from airflow_provider_kendra.documents import DocumentFailures, FailedDocument, IndexCapacity
 from airflow_provider_kendra.exceptions import KendraError
 from airflow_provider_kendra.report import render_report
 from airflow_provider_kendra.sync_job import TERMINAL_STATUSES, SyncJob
@@ -42,6 +43,18 @@ class Service:
         self.histories = histories
         self.summaries = [{"Id": name, "Name": f"name of {name}", "Status": "ACTIVE"} for name in histories]
         self.pages_read = 0
+        self.missing: DocumentFailures | Exception = DocumentFailures()
+        self.capacity: IndexCapacity | Exception = IndexCapacity("DEVELOPER_EDITION", 0, 5000, 10_000, 1, 100)
+
+    def get_missing_documents(self, index_id: str, data_source_id: str) -> DocumentFailures:
+        if isinstance(self.missing, Exception):
+            raise self.missing
+        return self.missing
+
+    def get_index_capacity(self, index_id: str) -> IndexCapacity:
+        if isinstance(self.capacity, Exception):
+            raise self.capacity
+        return self.capacity
 
     def list_data_sources(self, index_id: str) -> Iterator[dict[str, Any]]:
         yield from self.summaries
@@ -338,3 +351,29 @@ def test_no_more_than_500_syncs_of_a_data_source_are_read_and_shown():
     assert service.pages_read == 50
     assert page.count("tr") == 1 + 500
     assert "The last 500 syncs" in page.text
+
+
+def test_missing_documents_and_the_capacity_are_shown() -> None:
+    service = Service(source=[job(1)])
+    document = FailedDocument("s3://b/a.pdf", stage="crawl", reason="Access Denied")
+    reasons = [{"stage": "crawl", "reason": "Access Denied", "count": 12}]
+    service.missing = DocumentFailures([document], 12, None, reasons, False, "report", "Not all events were read.")
+    page = shown(service)
+    assert "Capacity: 50% full: 5,000 of 10,000 documents, 1 of 100 bytes of text." in page.text
+    assert "12 documents are missing: failed in an earlier sync, and not indexed since" in page.text
+    assert "s3://b/a.pdf" in page.text
+    assert "11 more. By reason: 12 × Access Denied (crawl)" in page.text
+    assert "Missing documents: Not all events were read." in page.text
+
+
+def test_when_nothing_is_missing_nothing_is_said_about_documents() -> None:
+    assert "missing" not in shown(Service(source=[job(1)])).text
+
+
+def test_what_cannot_be_read_about_documents_and_capacity_leaves_the_rest_of_the_page() -> None:
+    service = Service(source=[job(1)])
+    service.missing, service.capacity = RuntimeError("no logs"), RuntimeError("no index")
+    page = shown(service)
+    assert "Missing documents: They could not be read: no logs" in page.text
+    assert "Capacity: not known: no index." in page.text
+    assert "Fresh" in page.text
