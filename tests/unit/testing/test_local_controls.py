@@ -70,9 +70,9 @@ def test_a_negative_quota_is_refused(anywhere, quota):
 @pytest.mark.parametrize(
     ("control", "arguments", "named", "sentence"),
     [
-        ("set_data_source_status", ["SLEEPING"], {}, "status must be one of CREATING, DELETING, FAILED, "),
-        ("set_next_outcome", [""], {}, "status must be in capital letters, such as SUCCEEDED, but is ''"),
-        ("finish_sync_job", ["done"], {}, "status must be in capital letters, such as SUCCEEDED, but is 'done'"),
+        ("set_data_source_status", ["sleeping"], {}, "status must be a name in capital letters, such as FAILED, but "),
+        ("set_next_outcome", [""], {}, "status must be a name in capital letters, such as FAILED, but is ''"),
+        ("finish_sync_job", ["done"], {}, "status must be a name in capital letters, such as FAILED, but is 'done'"),
         ("set_next_outcome", [], {"metrics": {"Failed": 1}}, "metrics has 'Failed', but can only have Doc"),
         ("fail_documents", [["a"]], {"stage": "read"}, "stage must be one of None, crawl, sync, index, put, but is "),
         ("fail_documents", [["a"]], {"times": 0}, "times must be a whole number of 1 or more, but is 0"),
@@ -138,7 +138,7 @@ def test_a_reset_comes_before_or_after_kendra_acts(anywhere, custom_source, when
     assert [(call.status, call.error) for call in anywhere.calls(START)] == [(None, "ConnectionReset")]
 
 
-@pytest.mark.parametrize("body", ["truncated", "not-json", "empty"])
+@pytest.mark.parametrize("body", ["not-json", "empty"])
 def test_a_damaged_body_loses_the_response_but_not_the_sync(anywhere, custom_source, body):
     source = custom_source(anywhere)
     anywhere.inject(START, body=body, times=1)
