@@ -25,7 +25,7 @@ import pytest
 from airflow_provider_kendra.sync_job import SyncJob
 from airflow_provider_kendra.testing import LocalKendra
 from airflow_provider_kendra.testing.local import Call
-from airflow_provider_kendra.testing.server import Fault
+from airflow_provider_kendra.testing.faults import Fault
 from tests.system.deployment import DAGS, Component, Deployment, Run, wait_until
 from tests.system.reaper import parent_of, session_of
 from tests.xcom_table import XCOM
