@@ -24,8 +24,8 @@ import pytest
 
 from airflow_provider_kendra.sync_job import SyncJob
 from airflow_provider_kendra.testing import LocalKendra
-from airflow_provider_kendra.testing.local import Call
 from airflow_provider_kendra.testing.faults import Fault
+from airflow_provider_kendra.testing.local import Call
 from tests.system.deployment import DAGS, Component, Deployment, Run, wait_until
 from tests.system.reaper import parent_of, session_of
 from tests.xcom_table import XCOM
