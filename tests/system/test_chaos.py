@@ -333,7 +333,7 @@ class Chaos:
         struck: Counter[tuple[str, str]] = Counter()
         faults = [(name, Fault(operation, **fault)) for name, operation, fault in FAULTS]
         for call in self.calls:
-            name = next((name for name, fault in faults if fault.strikes(call.operation)), None)
+            name = next((name for name, fault in faults if fault.applies_to(call.operation)), None)
             if name is not None:
                 struck[name, call.operation] += 1
         return struck
