@@ -222,7 +222,7 @@ def fail_documents(
     check_texts("document_ids", document_ids)
     check_choice("stage", stage, STAGES)
     if times is not None:
-        check_number("times", times, least=1, whole=True, instead="None for always")
+        check_number("times", times, least=0, whole=True, instead="None for always")
     with models.lock:
         source = _data_source(index_id, data_source_id)
         problem = documents.Problem(reason, stage or ("put" if source.is_custom else "crawl"), error_code)

@@ -75,7 +75,7 @@ def test_a_negative_quota_is_refused(anywhere, quota):
         ("finish_sync_job", ["done"], {}, "status must be a name in capital letters, such as FAILED, but is 'done'"),
         ("set_next_outcome", [], {"metrics": {"Failed": 1}}, "metrics has 'Failed', but can only have Doc"),
         ("fail_documents", [["a"]], {"stage": "read"}, "stage must be one of None, crawl, sync, index, put, but is "),
-        ("fail_documents", [["a"]], {"times": 0}, "times must be a whole number of 1 or more, but is 0"),
+        ("fail_documents", [["a"]], {"times": -1}, "times must be a whole number of 0 or more, but is -1"),
         ("fail_documents", [[""]], {}, "document_ids must be a list of texts that are not empty"),
         ("set_documents", [[{"id": "a", "body": "b"}]], {}, "A document has 'body', but can only have id, title, "),
         ("set_documents", [[{"text": "b"}]], {}, "The id of a document must be a list of texts that are not empty"),
