@@ -152,7 +152,7 @@ def advance_clock(seconds: float) -> None:
 
 def set_data_source_status(index_id: str, data_source_id: str, status: str) -> None:
     """Set the status of a data source."""
-    check_choice("status", status, get_service_model("kendra").shape_for("DataSourceStatus").metadata["enum"])
+    _check_status(status)
     with models.lock:
         _data_source(index_id, data_source_id).script.status = status
 
@@ -190,11 +190,15 @@ def set_next_outcome(index_id: str, data_source_id: str, status: str = "SUCCEEDE
 
 
 def _outcome(status: str, metrics: Mapping[str, Any] | None = None, **details: Any) -> "levers.Outcome":
-    # Kendra can add statuses, so one that its model does not have is no mistake.
-    if not isinstance(status, str) or not re.fullmatch("[A-Z][A-Z0-9_]*", status):
-        raise ValueError(f"status must be in capital letters, such as SUCCEEDED, but is {status!r}")
+    _check_status(status)
     check_names("metrics", metrics or (), get_service_model("kendra").shape_for("DataSourceSyncJobMetrics").members)
     return levers.Outcome(status, None if metrics is None else dict(metrics), **details)
+
+
+def _check_status(status: Any) -> None:
+    # Kendra can add statuses, so one that its model does not have is no mistake.
+    if not isinstance(status, str) or not re.fullmatch("[A-Z][A-Z0-9_]*", status):
+        raise ValueError(f"status must be a name in capital letters, such as FAILED, but is {status!r}")
 
 
 def start_scheduled_sync(index_id: str, data_source_id: str) -> str:
@@ -218,7 +222,7 @@ def fail_documents(
     check_texts("document_ids", document_ids)
     check_choice("stage", stage, STAGES)
     if times is not None:
-        check_number("times", times, least=1, whole=True, instead="None for always")
+        check_number("times", times, least=0, whole=True, instead="None for always")
     with models.lock:
         source = _data_source(index_id, data_source_id)
         problem = documents.Problem(reason, stage or ("put" if source.is_custom else "crawl"), error_code)

@@ -295,7 +295,7 @@ class Controls:
         :param index_id: The index.
         :param data_source_id: The data source.
         :param document_ids: Their ids. Those of a bucket are ``s3://bucket/key``.
-        :param times: How many times. Default None: always.
+        :param times: How many times; 0: no longer. Default None: always.
         :param error_code: The error code, such as that of each item in ``FailedDocuments``.
         :param stage: ``crawl``, ``sync`` or ``index``; ``put`` to reject them when they are put. Default: ``put`` for
             a CUSTOM data source, ``crawl`` for others.

@@ -24,8 +24,8 @@ import pytest
 
 from airflow_provider_kendra.sync_job import SyncJob
 from airflow_provider_kendra.testing import LocalKendra
+from airflow_provider_kendra.testing.faults import Fault
 from airflow_provider_kendra.testing.local import Call
-from airflow_provider_kendra.testing.server import Fault
 from tests.system.deployment import DAGS, Component, Deployment, Run, wait_until
 from tests.system.reaper import parent_of, session_of
 from tests.xcom_table import XCOM
@@ -333,7 +333,7 @@ class Chaos:
         struck: Counter[tuple[str, str]] = Counter()
         faults = [(name, Fault(operation, **fault)) for name, operation, fault in FAULTS]
         for call in self.calls:
-            name = next((name for name, fault in faults if fault.strikes(call.operation)), None)
+            name = next((name for name, fault in faults if fault.applies_to(call.operation)), None)
             if name is not None:
                 struck[name, call.operation] += 1
         return struck

@@ -162,7 +162,7 @@ def test_the_controls_over_http_respond_as_the_guide_shows(local_kendra: LocalKe
 
 
 def test_the_page_about_the_local_kendra_has_each_operation_that_it_supports():
-    from airflow_provider_kendra.testing.controls import is_operation  # imports moto
+    from airflow_provider_kendra.testing.traffic import is_operation  # imports moto
 
     page = (ROOT / "docs" / "reference" / "local-kendra-operations.md").read_text("utf-8")
     table = page.partition("## Operations")[2].partition("\nAny other")[0]

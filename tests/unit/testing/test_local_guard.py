@@ -320,10 +320,12 @@ class TestInThisProcess:
             connection.shutdown(socket.SHUT_WR)
             assert answer(connection)[0] == 400
 
-    def test_a_receiver_that_does_not_read_holds_no_thread(self, here, limits):
+    def test_a_receiver_that_does_not_read_holds_no_thread(self, here, limits, monkeypatch):
         limits(REQUEST_SECONDS=0.1)
         before = set(threading.enumerate())
-        here.app.controls["flood"] = lambda: "a" * (50 * MEGABYTE)
+        from airflow_provider_kendra.testing import controls
+
+        monkeypatch.setitem(controls.CONTROLS, "flood", lambda: "a" * (50 * MEGABYTE))
         with connect(here) as connection:
             connection.sendall(head(here, "POST /kendra-local/flood", JSON_TYPE))
             connection.recv(1)

@@ -48,6 +48,48 @@ def test_the_fixture_is_a_local_kendra_empty_in_each_test(tmp_path):
     assert "3 passed" in pytest_in(tmp_path, test)
 
 
+@pytest.mark.slow
+def test_plain_boto3_reaches_the_fixture_whatever_the_developer_has_configured(tmp_path):
+    test = (
+        "import boto3, os, pytest\n"
+        "@pytest.fixture(autouse=True, scope='session')\n"
+        "def before():\n"
+        "    os.environ.update(AWS_PROFILE='mine', AWS_ENDPOINT_URL_KENDRA='https://example.invalid',\n"
+        "        AWS_REGION='eu-west-1', AWS_SESSION_TOKEN='real', AWS_IGNORE_CONFIGURED_ENDPOINT_URLS='true')\n"
+        "    boto3.DEFAULT_SESSION = 'of an earlier test'\n"
+        "def test_one(local_kendra):\n"
+        "    client = boto3.client('kendra')\n"
+        "    assert (client.meta.endpoint_url, client.meta.region_name) == (local_kendra.url, 'us-east-1')\n"
+        "    assert client.list_indices()['IndexConfigurationSummaryItems'] == []\n"
+        "    boto3.client('s3').create_bucket(Bucket='documents')\n"
+        "    credentials = boto3.Session().get_credentials()\n"
+        "    assert (credentials.access_key, credentials.token) == ('testing', None)\n"
+        "def test_two():\n"
+        "    assert (os.environ['AWS_PROFILE'], boto3.DEFAULT_SESSION) == ('mine', 'of an earlier test')\n"
+    )
+    output = pytest_in(tmp_path, test)
+    assert "2 passed" in output, output
+
+
+@pytest.mark.slow
+def test_the_fixture_for_a_module_is_emptied_once_and_apart_from_that_of_a_test(tmp_path):
+    test = (
+        "import boto3, pytest\n"
+        "@pytest.fixture(scope='module')\n"
+        "def index_id(local_kendra_module):\n"
+        "    return local_kendra_module.create_index()\n"
+        "@pytest.mark.parametrize('time', [1, 2])\n"
+        "def test_one(index_id, time):\n"
+        "    assert boto3.client('kendra').describe_index(Id=index_id)\n"
+        "def test_two(index_id, local_kendra):\n"
+        "    assert boto3.client('kendra').list_indices()['IndexConfigurationSummaryItems'] == []\n"
+        "def test_three(index_id):\n"
+        "    assert boto3.client('kendra').describe_index(Id=index_id)\n"
+    )
+    output = pytest_in(tmp_path, test)
+    assert "4 passed" in output, output
+
+
 def test_without_moto_other_tests_run_and_the_fixture_says_what_to_install(tmp_path):
     test = "import sys\nsys.modules['moto'] = None\ndef test_other(): pass\ndef test_one(local_kendra): pass\n"
     output = pytest_in(tmp_path, test)
@@ -113,6 +155,34 @@ def test_a_moto_that_ships_kendra_keeps_its_own():
         "print(before == (list(moto.__path__), list(index.backend_url_patterns)))"
     )
     assert run(code).strip() == "True"
+
+
+A_MOTO_WITH_KENDRA = (
+    "import re, moto, moto.backend_index as index\n"
+    "index.backend_url_patterns.append(('kendra', re.compile('https?://kendra')))\n"
+)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "from airflow_provider_kendra.testing import MockedKendra; MockedKendra()",
+        "import sys, runpy; sys.argv = ['testing']\n"
+        "    runpy.run_module('airflow_provider_kendra.testing', run_name='__main__', alter_sys=True)",
+    ],
+)
+def test_with_a_moto_that_ships_kendra_the_controls_say_why_they_do_not_work(use):
+    code = f"{A_MOTO_WITH_KENDRA}try:\n    {use}\nexcept RuntimeError as error:\n    print(error)\n"
+    done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=False)
+    (line,) = (done.stdout + done.stderr).splitlines()
+    assert line.startswith("The installed moto has a Kendra of its own, which the controls")
+
+
+def test_with_a_moto_that_ships_kendra_the_server_says_so_to_its_parent(tmp_path, monkeypatch):
+    (tmp_path / "sitecustomize.py").write_text(A_MOTO_WITH_KENDRA)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(RuntimeError, match="The installed moto has a Kendra of its own"):
+        LocalKendra().start()
 
 
 def test_registering_twice_registers_once():

@@ -1,10 +1,14 @@
 """Requests and answers on the wire: every answer fits the service model, every bad request gets AWS's error."""
 
+import gzip
+import json
+import re
 import urllib.error
 import urllib.request
 import uuid
 
 import pytest
+from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -173,3 +177,168 @@ def test_a_repeated_create_with_the_same_token_creates_once(anywhere):
     assert index_id == again
     source = {"IndexId": index_id, "Name": "s", "Type": "CUSTOM", "ClientToken": "t"}
     assert len({client.create_data_source(**source)["Id"] for _ in range(2)}) == 1
+
+
+SIGNED = "AWS4-HMAC-SHA256 Credential=testing/20260101/{}/{}/aws4_request, SignedHeaders=host, Signature=0"
+FOR_KENDRA = SIGNED.format("us-east-1", "kendra")
+
+
+def raw(kendra, body, *, target="ListIndices", authorization=FOR_KENDRA, path="/", **headers):
+    """Return the status, the headers and the JSON of the answer, whatever it is."""
+    headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    headers |= {"X-Amz-Target": f"AWSKendraFrontendService.{target}"}
+    headers |= {"Authorization": authorization} if authorization else {}
+    try:
+        answer = urllib.request.urlopen(urllib.request.Request(kendra.url + path, body, headers))
+    except urllib.error.HTTPError as error:
+        answer = error
+    return answer.status, answer.headers, json.loads(answer.read() or b"{}")
+
+
+def assert_refused(answer, code, status=400):
+    got, headers, content = answer
+    assert (got, content["__type"], headers["X-Amzn-ErrorType"]) == (status, code, code)
+    assert headers["Content-Type"] == "application/x-amz-json-1.1"
+    assert headers["x-amzn-RequestId"]
+    assert content.keys() == {"__type", "Message"}
+    assert re.fullmatch(r"[^\n]+", content["Message"])
+
+
+@pytest.mark.parametrize(
+    ("authorization", "code"),
+    [
+        (None, "MissingAuthenticationTokenException"),
+        ("Bearer x", "IncompleteSignatureException"),
+        ("AWS4-HMAC-SHA256", "IncompleteSignatureException"),
+        ("AWS4-HMAC-SHA256 Credential=x, S=x", "IncompleteSignatureException"),
+        (SIGNED.format("us-east-1", "s3"), "InvalidSignatureException"),
+        (SIGNED.format("us-esat-1", "kendra"), "InvalidSignatureException"),
+        (SIGNED.format("cn-north-1", "kendra"), "InvalidSignatureException"),
+        (SIGNED.format("é<x>", "kendra").encode().decode("latin-1"), "InvalidSignatureException"),
+        (SIGNED.format("us east", "kendra"), "IncompleteSignatureException"),
+    ],
+)
+def test_a_request_that_is_not_signed_for_kendra_is_refused(kendra, authorization, code):
+    assert_refused(raw(kendra, b"{}", authorization=authorization), code)
+
+
+def test_in_process_too_unsigned_requests_and_unknown_regions_are_refused(in_process):
+    unsigned = in_process.client(config=Config(signature_version=UNSIGNED))
+    assert refused(unsigned, "list_indices")[0] == "MissingAuthenticationTokenException"
+    for region in ("us-esat-1", "cn-north-1"):
+        code, message = refused(in_process.client(region_name=region), "list_indices")
+        assert (code, region in message) == ("InvalidSignatureException", True)
+    assert in_process.client(region_name="us-gov-west-1").list_indices()["IndexConfigurationSummaryItems"] == []
+
+
+DEEP = b"[" * 20_000 + b"]" * 20_000
+HALF = rb'{"NextToken": "\ud800"}'
+CREATE_TEMPLATE = b'{"IndexId": "%s", "Name": "x", "Type": "TEMPLATE", "Configuration": {"TemplateConfiguration": '
+CREATE_TEMPLATE += b'{"Template": {"x": %s}}}}'
+
+
+@pytest.mark.parametrize(
+    ("target", "body"),
+    [
+        ("ListIndices", b'{"NextToken": "\xff"}'),
+        ("ListIndices", b"\xff\xfe{\x00}\x00"),
+        ("ListIndices", DEEP),
+        ("ListIndices", b'{"MaxResults": %s}' % DEEP),
+        ("ListIndices", HALF),
+        ("ListIndices", b'{"MaxResults": NaN}'),
+        ("ListIndices", b'{"MaxResults": -Infinity}'),
+        ("ListIndices", b'{"MaxResults": 1e999}'),
+        ("ListIndices", b'{"MaxResults": 1%s}' % (b"0" * 20)),
+        ("ListIndices", b'{"MaxResults": 1%s}' % (b"0" * 5000)),
+        ("ListDataSourceSyncJobs", b'{"IndexId": "x", "Id": "x", "StartTimeFilter": {"StartTime": 1e300}}'),
+        ("CreateDataSource", CREATE_TEMPLATE % (SOME_ID.encode(), b"[" * 200 + b"]" * 200)),
+    ],
+)  # fmt: skip
+def test_a_body_that_no_parser_should_accept_is_refused_in_json(kendra, target, body):
+    assert_refused(raw(kendra, body, target=target), "SerializationException")
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain", "application/x-www-form-urlencoded",
+                                          "multipart/form-data; boundary=x", "x"])  # fmt: skip
+def test_any_content_type_is_served_and_refused_alike(kendra, content_type):
+    assert raw(kendra, b"{}", Content_Type=content_type)[0] == 200
+    assert_refused(raw(kendra, b"{", Content_Type=content_type), "SerializationException")
+    assert_refused(raw(kendra, b'{"MaxResults": 0}', Content_Type=content_type), "ValidationException")
+    body = b'{"Id": "%s"}' % SOME_ID.encode()
+    answer = raw(kendra, body, target="DescribeIndex", Content_Type=content_type)
+    assert_refused(answer, "ResourceNotFoundException")
+
+
+def test_gzip_is_served_and_what_is_none_is_refused(kendra):
+    assert raw(kendra, gzip.compress(b'{"MaxResults": 3}'), Content_Encoding="gzip")[0] == 200
+    assert kendra.calls()[0].parameters == {"MaxResults": 3}
+    for body in (b"{}", b"", gzip.compress(b"{}")[:-9], b"\x1f\x8b" + b"x" * 100):
+        assert_refused(raw(kendra, body, Content_Encoding="gzip"), "SerializationException")
+
+
+def test_gzip_that_unpacks_to_more_than_the_limit_is_refused(kendra):
+    assert_refused(raw(kendra, gzip.compress(b"a" * 90_000_000, 1), Content_Encoding="gzip"), "EntityTooLarge", 413)
+
+
+def test_of_a_key_that_is_given_twice_the_last_counts(kendra):
+    assert raw(kendra, b'{"MaxResults": 1000, "MaxResults": 5}')[0] == 200
+
+
+def test_another_path_or_method_is_refused_in_json(kendra):
+    assert_refused(raw(kendra, b"{}", path="/x"), "UnknownOperationException", 404)
+    assert_refused(raw(kendra, None), "UnknownOperationException", 404)
+
+
+@pytest.mark.parametrize("body", [b"[]", b"{", DEEP, b'{"operation": %s}' % DEEP, b'{"args": 1}', b"\xff"])
+def test_a_control_refuses_what_it_can_not_read_in_json(kendra, body):
+    url = f"{kendra.url}/kendra-local/call_count"
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(urllib.request.Request(url, body, {"Content-Type": "application/json"}))
+    assert caught.value.code == 400
+    assert json.loads(caught.value.read())["error"]
+
+
+def test_a_deep_request_is_logged_without_its_depths(kendra):
+    raw(kendra, b'{"NextToken": %s}' % (b"[" * 500 + b"]" * 500))
+    assert "…" in str(kendra.calls()[0].parameters)
+
+
+def test_an_error_of_the_backend_itself_is_an_internal_server_error(in_process, monkeypatch):
+    from moto.kendra.models import KendraBackend
+
+    monkeypatch.setattr(KendraBackend, "list_indices", lambda self, **_: {}["x"])
+    code, message = refused(in_process.client(config=UNCHECKED), "list_indices")
+    assert (code, message) == ("InternalServerException", "The local Kendra failed: KeyError: 'x'")
+
+
+@pytest.mark.parametrize(
+    ("target", "authorization", "content_type"),
+    [
+        ("", SIGNED.format("us-east-1", "cloudformation"), "application/x-www-form-urlencoded"),
+        ("", SIGNED.format("us-east-1", "apigateway"), "application/json"),
+        ("AWSGlue.GetDatabases", SIGNED.format("us-east-1", "glue"), "application/x-amz-json-1.1"),
+        ("AWSCognitoIdentityProviderService.ListUserPools", SIGNED.format("us-east-1", "cognito-idp"), "x"),
+        ("", SIGNED.format("us-east-1", "nothing"), "application/json"),
+    ],
+)
+def test_a_service_that_can_not_be_served_says_why_in_one_sentence(kendra, target, authorization, content_type):
+    headers = {"Authorization": authorization, "Content-Type": content_type} | (
+        {"X-Amz-Target": target} if target else {}
+    )
+    body = b"Action=ListStacks&Version=2010-05-15" if "form" in content_type else b"{}"
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(urllib.request.Request(kendra.url + "/", body, headers))
+    content = caught.value.read().decode()
+    assert (caught.value.code, "html" in content) == (501, False)
+    assert re.search(
+        r"needs the package \w+, which is missing: pip install 'moto\[\w+\]'|does not have this serv", content
+    )
+
+
+def test_a_reset_of_moto_resets_the_controls_too(kendra, custom_source):
+    custom_source(kendra)
+    kendra.set_quotas(indexes=0)
+    kendra.inject("*", error="ThrottlingException")
+    urllib.request.urlopen(urllib.request.Request(f"{kendra.url}/moto-api/reset", b""))
+    assert kendra.call_count() == 0
+    kendra.create_index()

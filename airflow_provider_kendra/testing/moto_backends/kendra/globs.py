@@ -24,7 +24,7 @@ def compiled(glob: str) -> re.Pattern[str]:
     if glob.count("!(") > MAX_NEGATIONS:
         raise ValueError(f"it has more than {MAX_NEGATIONS} groups of the form !(…)")
     try:
-        return re.compile(_regex(glob.removeprefix("/")) + r"\Z", re.DOTALL)
+        return re.compile(_regex(re.sub(r"^\\?/", "", glob)) + r"\Z", re.DOTALL)
     except (re.error, RecursionError) as error:
         raise ValueError(str(error)) from None
 

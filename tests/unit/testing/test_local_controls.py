@@ -1,0 +1,186 @@
+"""The controls work over HTTP and in process, and refuse values that can't be meant."""
+
+import math
+from datetime import datetime
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError, ConnectionClosedError
+
+from airflow_provider_kendra.testing import MockedKendra, mock_kendra
+
+LIST = "ListDataSourceSyncJobs"
+START = "StartDataSourceSyncJob"
+ONCE = Config(retries={"total_max_attempts": 1})
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        ({"times": -1}, "times must be a whole number of 1 or more, but is -1; pass None for a fault that "
+                        "always applies"),
+        ({"times": 0}, "times must be a whole number of 1 or more, but is 0"),
+        ({"times": 1.5}, "times must be a whole number of 1 or more, but is 1.5"),
+        ({"times": True}, "times must be a whole number of 1 or more, but is True"),
+        ({"rate": 7}, "rate must be a number from 0 to 1, but is 7"),
+        ({"rate": math.nan}, "rate must be a number from 0 to 1, but is nan"),
+        ({"rate": "0.5"}, "rate must be a number from 0 to 1, but is '0.5'"),
+        ({"delay": -1}, "delay must be a number from 0 to 3600, but is -1"),
+        ({"delay": math.inf}, "delay must be a number from 0 to 3600, but is inf"),
+        ({"status": 42}, "status must be a whole number from 200 to 599, but is 42"),
+        ({"reset": "sometimes"}, "reset must be one of None, before, after, but is 'sometimes'"),
+    ],
+)  # fmt: skip
+def test_a_fault_that_can_not_be_meant_is_refused(anywhere, fault, sentence):
+    with pytest.raises(ValueError, match=r"^[^\n]+$") as caught:
+        anywhere.inject(LIST, **({"error": "ThrottlingException"} | fault))
+    assert str(caught.value).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("control", "arguments", "sentence"),
+    [
+        ("set_sync_duration", [-1], "seconds must be a number of 0 or more, but is -1"),
+        ("set_sync_duration", [1, -2], "indexing must be a number of 0 or more, but is -2"),
+        ("set_listing_delay", [-1], "looks must be a whole number of 0 or more, but is -1"),
+        ("set_empty_first_page", ["yes"], "is_empty must be True or False, but is 'yes'"),
+        ("set_creation_time", [-1], "seconds must be a number of 0 or more, but is -1"),
+        ("set_creation_time", [1, math.nan], "updating must be a number of 0 or more, but is nan"),
+        ("set_log_delay", [-0.5], "seconds must be a number of 0 or more, but is -0.5"),
+        ("run_schedules", [1], "is_running must be True or False, but is 1"),
+        ("set_clock", [datetime(2026, 1, 1)], "must have a time zone"),
+        ("set_clock", [math.nan], "time must be a number from 0 to"),
+        ("advance_clock", [-1], "seconds must be a number from 0 to"),
+        ("advance_clock", [1e18], "seconds must be a number from 0 to"),
+    ],
+)
+def test_a_setting_that_can_not_be_meant_is_refused(anywhere, control, arguments, sentence):
+    with pytest.raises(ValueError, match=r"^[^\n]+$") as caught:
+        getattr(anywhere, control)(*arguments)
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize("quota", ["indexes", "data_sources", "documents", "text_bytes"])
+def test_a_negative_quota_is_refused(anywhere, quota):
+    with pytest.raises(ValueError, match=f"{quota} must be a whole number of 0 or more, but is -1"):
+        anywhere.set_quotas(**{quota: -1})
+
+
+@pytest.mark.parametrize(
+    ("control", "arguments", "named", "sentence"),
+    [
+        ("set_data_source_status", ["sleeping"], {}, "status must be a name in capital letters, such as FAILED, but "),
+        ("set_next_outcome", [""], {}, "status must be a name in capital letters, such as FAILED, but is ''"),
+        ("finish_sync_job", ["done"], {}, "status must be a name in capital letters, such as FAILED, but is 'done'"),
+        ("set_next_outcome", [], {"metrics": {"Failed": 1}}, "metrics has 'Failed', but can only have Doc"),
+        ("fail_documents", [["a"]], {"stage": "read"}, "stage must be one of None, crawl, sync, index, put, but is "),
+        ("fail_documents", [["a"]], {"times": -1}, "times must be a whole number of 0 or more, but is -1"),
+        ("fail_documents", [[""]], {}, "document_ids must be a list of texts that are not empty"),
+        ("set_documents", [[{"id": "a", "body": "b"}]], {}, "A document has 'body', but can only have id, title, "),
+        ("set_documents", [[{"text": "b"}]], {}, "The id of a document must be a list of texts that are not empty"),
+    ],
+)  # fmt: skip
+def test_a_control_of_a_data_source_refuses_unknown_values(
+    anywhere, custom_source, control, arguments, named, sentence
+):
+    source = custom_source(anywhere)
+    source.start()
+    with pytest.raises(ValueError, match=r"^[^\n]+$") as caught:
+        getattr(anywhere, control)(*source.ids, *arguments, **named)
+    assert str(caught.value).startswith(sentence)
+
+
+def test_a_status_that_the_model_does_not_know_is_possible(anywhere, custom_source):
+    source = custom_source(anywhere)
+    source.start()
+    anywhere.finish_sync_job(*source.ids, "PAUSED")
+    assert source.newest()["Status"] == "PAUSED"
+
+
+def test_a_control_for_what_does_not_exist_says_so(anywhere):
+    with pytest.raises(ValueError, match="There is no index 'x' in any account or region"):
+        anywhere.advance("x", "y")
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "status"),
+    [
+        ({"error": "ThrottlingException"}, "ThrottlingException", 400),
+        ({"error": "InternalServerException"}, "InternalServerException", 500),
+        ({"status": 503}, "503", 503),
+    ],
+)
+def test_an_injected_error_has_the_members_of_kendras_own(anywhere, custom_source, fault, code, status):
+    source = custom_source(anywhere)
+    anywhere.inject(START, **fault, message="not now")
+    source.client = anywhere.client(config=ONCE)
+    with pytest.raises(ClientError) as caught:
+        source.start()
+    response = caught.value.response
+    assert response["Error"] == {"Code": code, "Message": "not now"}
+    assert response["ResponseMetadata"]["HTTPStatusCode"] == status
+    assert response["ResponseMetadata"]["RequestId"]
+    assert response["ResponseMetadata"]["HTTPHeaders"]["content-type"] == "application/x-amz-json-1.1"
+    assert [(call.status, call.error) for call in anywhere.calls(START)] == [(status, fault.get("error"))]
+    anywhere.clear_faults()
+    source.start()
+
+
+@pytest.mark.parametrize(("when", "started"), [("before", False), ("after", True)])
+def test_a_reset_comes_before_or_after_kendra_acts(anywhere, custom_source, when, started):
+    source = custom_source(anywhere)
+    source.client = anywhere.client(config=ONCE)
+    anywhere.inject(START, reset=when, times=1)
+    with pytest.raises(ConnectionClosedError):
+        source.start()
+    assert bool(source.jobs()) is started
+    assert [(call.status, call.error) for call in anywhere.calls(START)] == [(None, "ConnectionReset")]
+
+
+@pytest.mark.parametrize("body", ["not-json", "empty"])
+def test_a_damaged_body_loses_the_response_but_not_the_sync(anywhere, custom_source, body):
+    source = custom_source(anywhere)
+    anywhere.inject(START, body=body, times=1)
+    assert "ExecutionId" not in source.client.start_data_source_sync_job(**source.key)
+    assert len(source.jobs()) == 1
+
+
+def test_calls_are_logged_with_their_parameters_and_region(anywhere):
+    anywhere.client(region_name="eu-west-1").list_indices(MaxResults=3)
+    (call,) = anywhere.calls()
+    assert (call.operation, call.parameters, call.region) == ("ListIndices", {"MaxResults": 3}, "eu-west-1")
+    assert (call.status, call.error) == (200, None)
+    assert (anywhere.call_count(), anywhere.call_count("ListIndices"), anywhere.call_count(START)) == (1, 1, 0)
+
+
+def test_a_reset_removes_data_settings_faults_and_calls(anywhere, custom_source):
+    custom_source(anywhere)
+    anywhere.set_quotas(indexes=0)
+    anywhere.inject("*", error="ThrottlingException")
+    anywhere.reset()
+    assert anywhere.call_count() == 0
+    assert anywhere.client().list_indices()["IndexConfigurationSummaryItems"] == []
+    anywhere.create_index()
+
+
+def test_each_mock_starts_without_faults_and_calls():
+    for _ in range(2):
+        with mock_kendra():
+            kendra = MockedKendra()
+            assert kendra.call_count() == 0
+            kendra.create_index()
+            kendra.inject("*", error="ThrottlingException")
+
+
+def test_faults_meet_plain_boto3_clients_and_only_kendra():
+    with mock_kendra():
+        MockedKendra().inject("*", error="AccessDeniedException")
+        boto3.client("s3", region_name="us-east-1").list_buckets()
+        with pytest.raises(ClientError, match="AccessDenied"):
+            boto3.client("kendra", region_name="us-east-1").list_indices()
+
+
+@pytest.mark.parametrize("options", [{"use_fips_endpoint": True}, {"use_dualstack_endpoint": True}])
+def test_the_mock_serves_each_form_of_kendras_host_name(in_process, options):
+    assert in_process.client(config=Config(**options)).list_indices()["IndexConfigurationSummaryItems"] == []
