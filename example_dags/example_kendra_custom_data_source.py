@@ -1,5 +1,5 @@
 """
-Fill a CUSTOM data source: open a sync, put documents in parallel, close the sync, and check what came of it.
+Keep a CUSTOM data source up to date: open a sync, delete what is gone, put what has changed, close the sync, check.
 
 The sync of a CUSTOM data source ends only when someone stops it, so that its start is a setup task and its stop a
 teardown task: it is stopped however the tasks between them end. Needs the connection ``aws_default`` and the Airflow
@@ -25,7 +25,7 @@ KENDRA = {"index_id": INDEX_ID, "data_source_id": DATA_SOURCE_ID}
 
 with DAG(
     dag_id="example_kendra_custom_data_source",
-    description="Put documents into a CUSTOM Kendra data source, in parallel",
+    description="Delete documents from a CUSTOM Kendra data source and put others, in parallel",
     schedule=None,
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
@@ -37,6 +37,17 @@ with DAG(
     def find_documents() -> list[list[str]]:
         # The pages of a wiki, the rows of a table …: in as many lists as tasks are to work on them.
         return [["holidays", "expenses"], ["travel"]]
+
+    @task
+    def delete_documents(index_id: str, data_source_id: str, execution_id: str) -> list[str]:
+        from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
+
+        hook = KendraSyncJobsHook()
+        removed = ["parking", "canteen"]  # from the wiki since the last run, say
+        statuses = hook.get_document_status(index_id, removed)
+        gone = [name for name, found in statuses.items() if found["status"] != "NOT_FOUND"]
+        hook.delete_documents(index_id, data_source_id, execution_id, gone)
+        return gone
 
     @task
     def put_documents(names: list[str], index_id: str, data_source_id: str, execution_id: str) -> int:
@@ -60,9 +71,10 @@ with DAG(
 
     @task
     def publish(sync_job: dict[str, Any]) -> str:
-        return f"{sync_job['documents_added']} documents added, {sync_job['documents_modified']} modified"
+        return ", ".join(f"{sync_job[f'documents_{what}']} {what}" for what in ("added", "modified", "deleted"))
 
+    delete = delete_documents(execution_id=start.output["execution_id"], **KENDRA)
     put = put_documents.partial(execution_id=start.output["execution_id"], **KENDRA).expand(names=find_documents())
-    start >> put >> stop.as_teardown(setups=start)
+    start >> delete >> put >> stop.as_teardown(setups=start)
     put >> check
     stop >> check >> publish(check.output)

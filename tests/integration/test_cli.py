@@ -1059,3 +1059,72 @@ def test_ctrl_c_ends_a_wait_with_a_sentence(data_source: DataSource, airflow_hom
 
     assert wait.communicate(timeout=60) == ("", "Interrupted. A running sync continues.\n")
     assert wait.returncode == 130
+
+
+# documents
+
+
+@pytest.fixture
+def failing(data_source: DataSource) -> DataSource:
+    """A data source with a sync in which two of three documents failed, and a later one without failures."""
+    kendra = data_source.kendra
+    kendra.set_sync_duration(0)
+    kendra.set_clock(NOW - timedelta(days=2))
+    kendra.set_documents(*data_source.ids, [{"id": name, "title": name.upper()} for name in ("a", "b", "c")])
+    kendra.fail_documents(*data_source.ids, ["a", "b"], reason="Access Denied")
+    data_source.start()
+    kendra.advance_clock(86_400)
+    data_source.start()
+    kendra.set_clock(NOW)
+    return data_source
+
+
+def test_documents_shows_what_failed_in_a_sync_and_exits_with_1(failing: DataSource, run: Run):
+    newest, first = failing.execution_ids()
+    assert run("documents", *failing.ids).status == 0
+    result = run("documents", *failing.ids, "--execution-id", first, "-o", "plain")
+    assert result.status == 1
+    assert [line.split()[:2] for line in result.out.splitlines()[1:]] == [["a", "crawl"], ["b", "crawl"]]
+    assert "2 × Access Denied (crawl)" in result.err
+    assert "2 documents failed; 2 are shown." in result.err
+    assert newest not in result.err
+
+
+def test_documents_shows_what_is_still_missing_after_a_green_sync(failing: DataSource, run: Run):
+    result = run("documents", *failing.ids, "--missing", "--limit", "1", "-o", "json")
+    assert (result.status, result.records["found"]) == (1, 2)
+    assert [each["document_id"] for each in result.records["documents"]] == ["a"]
+    assert "2 documents are missing; 1 are shown." in result.err
+
+
+def test_documents_says_when_nothing_failed_or_is_missing(failing: DataSource, run: Run):
+    result = run("documents", *failing.ids)
+    assert (result.status, "No document failed." in result.err) == (0, True)
+    result = run("documents", *failing.ids, "--missing", "--lookback", "1h")
+    assert (result.status, "No document is missing." in result.err) == (0, True)
+
+
+def test_documents_that_cannot_be_read_are_reported_with_status_2(failing: DataSource, run: Run):
+    failing.kendra.client("logs").delete_log_group(logGroupName=f"/aws/kendra/{failing.index_id}")
+    result = run("documents", *failing.ids, "--missing")
+    assert result.status == 2
+    assert "does not exist" in result.err
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--missing", "--execution-id", "x"], "Pass either --missing or --execution-id"),
+        (["--execution-id", "x"], "No such sync job"),
+    ],
+)
+def test_documents_with_options_that_do_not_fit_is_rejected(
+    options: list[str], reason: str, failing: DataSource, run: Run
+):
+    result = run("documents", *failing.ids, *options)
+    assert (result.status, reason in result.err) == (2, True)
+
+
+def test_documents_of_a_data_source_that_never_finished_a_sync_says_so(data_source: DataSource, run: Run):
+    result = run("documents", *data_source.ids)
+    assert (result.status, "No sync has finished yet" in result.err) == (2, True)

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.testing import LocalKendra
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
 from tests.conftest import DataSource
@@ -99,11 +100,16 @@ def test_example_kendra_wait_for_scheduled_sync(example: Example) -> None:
 
 def test_example_kendra_custom_data_source(example: Example) -> None:
     example.kendra.set_sync_duration(0.1)
+    hook, ids = KendraSyncJobsHook(), (example.index_id, example.custom)
+    hook.put_documents(*ids, hook.start_sync_job(*ids), [{"Id": "parking", "Blob": b"Behind the house."}])
+    hook.stop_sync_job(*ids)
+    example.kendra.advance_clock(1)
     states = example.run("example_kendra_custom_data_source")
-    tasks = ["start", "find_documents", "put_documents", "stop", "check", "publish"]
+    tasks = ["start", "find_documents", "delete_documents", "put_documents", "stop", "check", "publish"]
     assert states == dict.fromkeys(tasks, "success")
-    (job,) = example.history(example.custom)
-    assert (job["Status"], job["Metrics"]["DocumentsAdded"]) == ("SUCCEEDED", "3")
+    job = example.history(example.custom)[0]
+    assert job["Status"] == "SUCCEEDED"
+    assert (job["Metrics"]["DocumentsAdded"], job["Metrics"]["DocumentsDeleted"]) == ("3", "1")
 
 
 def test_example_kendra_freshness_gate(example: Example) -> None:
