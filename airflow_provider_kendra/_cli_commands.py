@@ -248,15 +248,14 @@ def documents(args: Namespace) -> None:
         job = _finished_job(hook, args)
         found = hook._failed_documents_of(job, limit=limit)
         _print_message(f"{job.end[:1].upper()}{job.end[1:]}. {job.title}.")
-    _print(
-        [found.to_dict()] if args.output in ("json", "yaml") else [], map(_document_row, found.documents), args.output
-    )
+    shown = found.documents
+    _print([document.to_dict() for document in shown], map(_document_row, shown), args.output)
     summary = [f"{each['count']:,} × {each['reason']} ({each['stage']})" for each in found.reasons]
     for line in filter(None, (*summary, found.note)):
         _print_message(line)
     if found.found:
         state = "are missing" if args.missing else "failed"
-        raise _Exit(NEGATIVE_RESULT, f"{found.found:,} documents {state}; {len(found.documents):,} are shown.")
+        raise _Exit(NEGATIVE_RESULT, f"{found.found:,} documents {state}; {len(shown):,} are shown.")
     if not found.is_complete:
         raise _Exit(NO_RESULT, "It is not known which documents failed.")
     _print_message("No document is missing." if args.missing else "No document failed.")
