@@ -1092,8 +1092,8 @@ def test_documents_shows_what_failed_in_a_sync_and_exits_with_1(failing: DataSou
 
 def test_documents_shows_what_is_still_missing_after_a_green_sync(failing: DataSource, run: Run):
     result = run("documents", *failing.ids, "--missing", "--limit", "1", "-o", "json")
-    assert (result.status, result.records["found"]) == (1, 2)
-    assert [each["document_id"] for each in result.records["documents"]] == ["a"]
+    assert result.status == 1
+    assert [each["document_id"] for each in result.records] == ["a"]
     assert "2 documents are missing; 1 are shown." in result.err
 
 
