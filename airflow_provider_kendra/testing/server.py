@@ -219,7 +219,7 @@ class _Handler(getattr(werkzeug_app, "MotoRequestHandler", WSGIRequestHandler)):
         self.close_connection = True
         self.send_response(refusal.status)
         self.send_header("Content-Type", JSON_TYPE if in_json else "application/xml")
-        self.send_header("X-Amzn-ErrorType", refusal.code)
+        self.send_header("X-Amzn-ErrorType", f"{refusal.code}Exception" if in_json else refusal.code)
         self.send_header("x-amzn-RequestId", gen_amzn_requestid_long())
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Connection", "close")
