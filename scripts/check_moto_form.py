@@ -1,7 +1,7 @@
 """Check that the local Kendra's backend fits into moto: copy it into moto's source and apply moto's own settings there.
 
-The copy is formatted and its imports are sorted first, as moto's `make format` does: moto's lines are shorter than those
-of this project, and imports of moto are a group of their own there.
+The copy is formatted and its imports are sorted first, as moto's `make format` does: moto's lines are shorter than
+those of this project, and imports of moto are a group of their own there.
 """
 
 from __future__ import annotations
@@ -101,7 +101,9 @@ def run_against_server(source: Path) -> bool:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "moto.server", "--port", str(port)]
-    server = subprocess.Popen(command, cwd=source, env=clean_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(
+        command, cwd=source, env=clean_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     url = f"http://127.0.0.1:{port}"
     try:
         wait_for(f"{url}/moto-api/data.json")
