@@ -1,7 +1,7 @@
 """Check that the local Kendra's backend fits into moto: copy it into moto's source and apply moto's own settings there.
 
-The copy is formatted first, as moto's `make format` does: moto's lines are shorter than those of this project, and its
-own modules are sorted after botocore's.
+The copy is formatted and its imports are sorted first, as moto's `make format` does: moto's lines are shorter than
+those of this project, and imports of moto are a group of their own there.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CACHE = ROOT / ".cache" / "moto"
 BACKEND = ROOT / "airflow_provider_kendra" / "testing" / "moto_backends" / "kendra"
 TESTS = ROOT / "tests" / "moto_form"
 URL_PATTERN = '    ("kendra", re.compile("https?://kendra\\\\.(.+)\\\\.amazonaws\\\\.com")),\n'
-#: moto's oldest Python; its own settings take that of whoever runs mypy.
+#: The oldest Python that moto supports. moto's settings of mypy do not name one.
 OLDEST_PYTHON = "3.10"
 SERVER_SECONDS = 30
 
@@ -55,12 +55,12 @@ def download(moto: str) -> Path:
         options = ["--quiet", "--no-deps", "--no-binary", "moto", "--no-build-isolation", "--dest", str(CACHE)]
         command = [sys.executable, "-m", "pip", "download", *options, f"moto=={moto}"]
         if subprocess.run(command, check=False).returncode != 0:
-            sys.exit(f"The package index does not give the source of moto {moto}, into which the backend is copied.")
+            sys.exit(f"The source distribution of moto {moto} could not be downloaded from the package index.")
     return archive
 
 
 def unpack(archive: Path) -> Path:
-    """Return moto's source, without what an earlier run has added."""
+    """Return moto's source, unpacked anew: an earlier run has changed the old copy."""
     source = CACHE / archive.name.removesuffix(".tar.gz")
     shutil.rmtree(source, ignore_errors=True)
     with tarfile.open(archive) as file:
@@ -85,11 +85,11 @@ def run(source: Path, arguments: list[str], **environment: str) -> bool:
     """Run a tool in moto's source, with the settings that it finds there."""
     print(f"== {' '.join(arguments)}", flush=True)
     command = [sys.executable, "-m", *arguments]
-    return subprocess.run(command, cwd=source, env=clean(**environment), check=False).returncode == 0
+    return subprocess.run(command, cwd=source, env=clean_environment(**environment), check=False).returncode == 0
 
 
-def clean(**environment: str) -> dict[str, str]:
-    """Return an environment without anybody's AWS settings and pytest plugins: moto's tests bring their own."""
+def clean_environment(**environment: str) -> dict[str, str]:
+    """Return the environment without AWS settings, Python settings and pytest plugins, and with dummy credentials."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTHON"))}
     credentials = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
     return kept | credentials | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"} | environment
@@ -101,7 +101,9 @@ def run_against_server(source: Path) -> bool:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "moto.server", "--port", str(port)]
-    server = subprocess.Popen(command, cwd=source, env=clean(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(
+        command, cwd=source, env=clean_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     url = f"http://127.0.0.1:{port}"
     try:
         wait_for(f"{url}/moto-api/data.json")

@@ -12,7 +12,7 @@ LOGGED_BODY = 1_000_000  # bytes of one call; longer ones are shortened
 LOGGED_TEXT = 1_000  # characters
 LOGGED_LEVELS = 50  # of lists and objects
 
-#: The base64 of a document. Not more than a text without punctuation, so that it can't begin with a closing quote.
+#: A long base64 text in quotes. It has no punctuation, so the first quote can't be the end of another text.
 BLOB = re.compile(rb'"([A-Za-z0-9+/]{%d})([A-Za-z0-9+/]+={0,2})"' % LOGGED_TEXT)
 
 

@@ -1,4 +1,4 @@
-"""Test controls of the local Kendra: advance, decide and rewrite sync jobs, which no AWS client can do.
+"""The controls of the local Kendra: what tests can set or read, and no AWS client can.
 
 `MockedKendra` calls them in process, `LocalKendra` over HTTP. `local.Controls` documents them.
 """
@@ -28,13 +28,16 @@ from airflow_provider_kendra.testing.checks import (
     epoch,
 )
 from airflow_provider_kendra.testing.faults import Fault
+from airflow_provider_kendra.testing.local import ROLE_ARN
 from airflow_provider_kendra.testing.registry import require_own
 
 if TYPE_CHECKING:
-    from airflow_provider_kendra.testing.moto_backends.kendra import documents, levers, models, sync_jobs
+    from airflow_provider_kendra.testing.moto_backends.kendra import documents, models, sync_jobs
+    from airflow_provider_kendra.testing.moto_backends.kendra.settings import FailingDocument, Outcome, Settings
 else:
     require_own()
-    from moto.kendra import documents, levers, models
+    from moto.kendra import documents, models
+    from moto.kendra.settings import FailingDocument, Outcome, Settings
 
 STAGES = (None, "crawl", "sync", "index", "put")
 DOCUMENT_MEMBERS = ("id", "title", "text", "source_uri", "attributes", "access")
@@ -189,14 +192,14 @@ def set_next_outcome(index_id: str, data_source_id: str, status: str = "SUCCEEDE
             source.script.next_outcome = outcome
 
 
-def _outcome(status: str, metrics: Mapping[str, Any] | None = None, **details: Any) -> "levers.Outcome":
+def _outcome(status: str, metrics: Mapping[str, Any] | None = None, **details: Any) -> Outcome:
     _check_status(status)
     check_names("metrics", metrics or (), get_service_model("kendra").shape_for("DataSourceSyncJobMetrics").members)
-    return levers.Outcome(status, None if metrics is None else dict(metrics), **details)
+    return Outcome(status, None if metrics is None else dict(metrics), **details)
 
 
 def _check_status(status: Any) -> None:
-    # Kendra can add statuses, so one that its model does not have is no mistake.
+    # Kendra can add statuses, so tests may use one that its model does not have.
     if not isinstance(status, str) or not re.fullmatch("[A-Z][A-Z0-9_]*", status):
         raise ValueError(f"status must be a name in capital letters, such as FAILED, but is {status!r}")
 
@@ -218,7 +221,7 @@ def fail_documents(
     stage: str | None = None,
     reason: str = "The document could not be indexed",
 ) -> None:
-    """Let these documents fail when they are put, or in a stage of their sync."""
+    """Make documents fail when they are put, or in a stage of their sync."""
     check_texts("document_ids", document_ids)
     check_choice("stage", stage, STAGES)
     if times is not None:
@@ -228,17 +231,19 @@ def fail_documents(
         problem = documents.Problem(reason, stage or ("put" if source.is_custom else "crawl"), error_code)
         for document_id in document_ids:
             count = float("inf") if times is None else times
-            source.script.failing[document_id] = levers.FailingDocument(count, problem)
+            source.script.failing[document_id] = FailingDocument(count, problem)
 
 
-def set_documents(index_id: str, data_source_id: str, found: Sequence[Mapping[str, Any]] | None) -> None:
-    """Set what the next crawls of a data source find; `None`: what is really there."""
-    for each in found or ():
+def set_documents(index_id: str, data_source_id: str, documents: Sequence[Mapping[str, Any]] | None) -> None:
+    """Set the documents that the next syncs of a data source find; `None`: those in its bucket."""
+    for each in documents or ():
         check_names("A document", each, DOCUMENT_MEMBERS)
         check_texts("The id of a document", [each.get("id", "")])
     with models.lock:
         source = _data_source(index_id, data_source_id)
-        source.script.documents = None if found is None else [_document(each) for each in found]
+        if source.is_custom:
+            raise ValueError("A CUSTOM data source finds no documents: add them with BatchPutDocument")
+        source.script.documents = None if documents is None else [_document(each) for each in documents]
 
 
 def _document(given: Mapping[str, Any]) -> "documents.Document":
@@ -258,12 +263,12 @@ def _document(given: Mapping[str, Any]) -> "documents.Document":
 
 
 def make_data_source(bucket: str | None = None, **request: Any) -> list[str]:
-    """Create an index, a data source and its bucket in one request, as many tests need."""
+    """Create an index, a data source and its bucket in one request. Only this project's own tests use it."""
     if bucket is not None:
         s3_backends[DEFAULT_ACCOUNT_ID]["aws"].create_bucket(bucket, "us-east-1")
     with models.lock:
         backend = models.kendra_backends[DEFAULT_ACCOUNT_ID]["us-east-1"]
-        index = backend.create_index(Name="index", RoleArn="arn:aws:iam::123456789012:role/kendra")
+        index = backend.create_index(Name="index", RoleArn=ROLE_ARN)
         return [index.id, backend.create_data_source(index_id=index.id, **request).id]
 
 
@@ -299,7 +304,7 @@ def call_count(operation: str | None = None) -> int:
     return traffic.current().count(operation)
 
 
-def _settings() -> "levers.Settings":
+def _settings() -> Settings:
     return models.kendra_backends[DEFAULT_ACCOUNT_ID]["us-east-1"].settings
 
 
@@ -321,7 +326,7 @@ def _running_job(index_id: str, data_source_id: str) -> "sync_jobs.SyncJob":
     return job
 
 
-#: What can be called by name.
+#: The controls that `call` accepts, by name.
 CONTROLS: dict[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (

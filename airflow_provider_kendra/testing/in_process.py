@@ -26,6 +26,7 @@ def intercept(process_request: Process) -> Process:
 
 
 def _exchange(target: str, request: Any, process_request: Process) -> Response:
+    # Not at the top: both import moto.kendra, which exists only once the registry has been loaded.
     from airflow_provider_kendra.testing import faults, traffic
 
     def serve() -> faults.Answer:

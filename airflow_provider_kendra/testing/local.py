@@ -128,10 +128,10 @@ class Controls:
         """
         Set how long indexes and data sources that are made from now on stay ``CREATING``.
 
-        While they do, and while they are ``UPDATING``, most operations on them get a ``ConflictException``.
+        Until they are ``ACTIVE``, updates, syncs, uploads and searches get a ``ConflictException``.
 
         :param seconds: Seconds; initially 0.
-        :param updating: How long they are ``UPDATING`` after a change, in seconds. Default: as long.
+        :param updating: How long they are ``UPDATING`` after a change, in seconds. Default: ``seconds``.
         """
         self._control("set_creation_time", seconds=seconds, updating=updating)
 
@@ -152,7 +152,7 @@ class Controls:
         text_bytes: int | None = None,
     ) -> None:
         """
-        Set quotas. What is not given is as initially.
+        Set quotas. Those that are not given are reset to their initial values.
 
         :param indexes: Indexes that an account can have in a region. Initially unlimited.
         :param data_sources: Data sources that an index can have. Initially unlimited.
@@ -174,7 +174,7 @@ class Controls:
 
     def set_clock(self, time: datetime | None) -> None:
         """
-        Stop Kendra's clock at a time. What is due by then happens, with the time when it was due.
+        Stop Kendra's clock at a time. Syncs and schedules that are due by then proceed, each at the time it was due.
 
         :param time: A time with a time zone; None lets the clock show the real time again, as initially.
         """
@@ -290,12 +290,12 @@ class Controls:
         reason: str = "The document could not be indexed",
     ) -> None:
         """
-        Let documents fail. A crawl tries only documents that are new or have changed, as Kendra does.
+        Make documents fail. As in Kendra, a crawl only tries documents that are new or have changed.
 
         :param index_id: The index.
         :param data_source_id: The data source.
         :param document_ids: Their ids. Those of a bucket are ``s3://bucket/key``.
-        :param times: How many times; 0: no longer. Default None: always.
+        :param times: How many times; 0 ends the failures. Default None: always.
         :param error_code: The error code, such as that of each item in ``FailedDocuments``.
         :param stage: ``crawl``, ``sync`` or ``index``; ``put`` to reject them when they are put. Default: ``put`` for
             a CUSTOM data source, ``crawl`` for others.
@@ -308,15 +308,15 @@ class Controls:
 
     def set_documents(self, index_id: str, data_source_id: str, documents: Sequence[Mapping[str, Any]] | None) -> None:
         """
-        Set what crawls of a data source find, whatever its type.
+        Set the documents that the next syncs of a data source find, whatever its type, except CUSTOM.
 
         :param index_id: The index.
         :param data_source_id: The data source.
         :param documents: Each a mapping with ``id`` and, if wanted, ``title``, ``text``, ``source_uri``,
-            ``attributes`` (texts by key) and ``access`` (items of ``AccessControlList``). None: crawl the bucket of an
-            S3 data source again.
+            ``attributes`` (texts by key) and ``access`` (items of ``AccessControlList``). None: go back to crawling
+            the bucket of an S3 data source.
         """
-        self._control("set_documents", index_id=index_id, data_source_id=data_source_id, found=documents)
+        self._control("set_documents", index_id=index_id, data_source_id=data_source_id, documents=documents)
 
     def set_history(self, index_id: str, data_source_id: str, *histories: Sequence[Mapping[str, Any]]) -> None:
         """
@@ -392,7 +392,7 @@ class Controls:
 
 class LocalKendra(Controls):
     """
-    Amazon Kendra (and S3, STS and all other services of moto) on loopback, while its context lasts.
+    Amazon Kendra, S3, STS and other services of moto in a server process that lives as long as its context.
 
     :param port: Where to listen. Default 0: a free port.
     :param host: The address to listen on. Default: for this machine only. With another one, such as ``0.0.0.0``,
@@ -495,7 +495,7 @@ class LocalKendra(Controls):
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment variables that lead boto3, the AWS CLI and other SDKs to it, and to nothing of AWS."""
+        """The environment variables that point boto3, the AWS CLI and other SDKs to it and keep them away from AWS."""
         return {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ACCESS_KEY_ID": KEY,

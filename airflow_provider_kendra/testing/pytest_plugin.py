@@ -28,13 +28,13 @@ def _local_kendra_module_server() -> "Iterator[LocalKendra]":
 
 @pytest.fixture
 def local_kendra(_local_kendra_server: "LocalKendra", monkeypatch: pytest.MonkeyPatch) -> "LocalKendra":
-    """A local Kendra, empty at the start of each test, to which boto3 and the connection `aws_default` lead."""
+    """A local Kendra, empty at the start of each test; boto3 and the connection `aws_default` use it."""
     return _prepare(_local_kendra_server, monkeypatch)
 
 
 @pytest.fixture(scope="module")
 def local_kendra_module(_local_kendra_module_server: "LocalKendra") -> "Iterator[LocalKendra]":
-    """The same for the tests of a module together: empty at the start of the first one."""
+    """A server of its own for the tests of a module together, empty at the start of the first one."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         yield _prepare(_local_kendra_module_server, monkeypatch)
 

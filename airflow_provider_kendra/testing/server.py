@@ -20,7 +20,7 @@ from moto.moto_server import werkzeug_app
 from moto.utilities.aws_headers import gen_amzn_requestid_long
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
-from airflow_provider_kendra.testing import controls, guard, traffic
+from airflow_provider_kendra.testing import controls, guard, in_process, traffic
 from airflow_provider_kendra.testing.calls import LOGGED_BODY, Call
 from airflow_provider_kendra.testing.faults import Answer, refuse
 
@@ -104,7 +104,7 @@ class Application:
         target: str = environ.get("HTTP_X_AMZ_TARGET", "")
         if path.startswith(CONTROL_PATH):
             return _respond(self._control(path.removeprefix(CONTROL_PATH), environ), start_response)
-        if target.startswith(traffic.TARGET_PREFIX):
+        if target.startswith(in_process.TARGET_PREFIX):
             return _respond(self._kendra(target, environ), start_response)
         if path.startswith(MOTO_RESET_PATH):
             with controls.lock:
@@ -219,7 +219,7 @@ class _Handler(getattr(werkzeug_app, "MotoRequestHandler", WSGIRequestHandler)):
         self.close_connection = True
         self.send_response(refusal.status)
         self.send_header("Content-Type", JSON_TYPE if in_json else "application/xml")
-        self.send_header("X-Amzn-ErrorType", refusal.code)
+        self.send_header("X-Amzn-ErrorType", f"{refusal.code}Exception" if in_json else refusal.code)
         self.send_header("x-amzn-RequestId", gen_amzn_requestid_long())
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Connection", "close")

@@ -1,4 +1,4 @@
-"""What happens to each call of Kendra, over HTTP and in process: it is logged, and meets the faults of the test."""
+"""Logs each call of Kendra and applies the faults of the test to it, over HTTP and in process."""
 
 import json
 import threading
@@ -12,6 +12,7 @@ from moto.core.utils import camelcase_to_underscores
 
 from airflow_provider_kendra.testing.calls import Call, CallLog, parameters_of
 from airflow_provider_kendra.testing.faults import Answer, Fault
+from airflow_provider_kendra.testing.in_process import TARGET_PREFIX
 from airflow_provider_kendra.testing.registry import require_own
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 else:
     require_own()
     from moto.kendra import models, responses
-
-TARGET_PREFIX = "AWSKendraFrontendService."
 
 
 class Traffic:
@@ -74,7 +73,7 @@ class Traffic:
 
 
 def current() -> Traffic:
-    """Return the traffic since the last reset; a reset of moto empties the backend that holds it."""
+    """Return the traffic since the last reset. A backend holds it because moto's reset clears backends."""
     backend = models.kendra_backends[DEFAULT_ACCOUNT_ID]["us-east-1"]
     traffic: Traffic = vars(backend).setdefault("traffic", Traffic())
     return traffic

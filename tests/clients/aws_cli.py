@@ -36,7 +36,7 @@ class AwsCli:
 
 def drive(executable: Path, kendra: LocalKendra, directory: Path) -> None:
     """Do with the AWS CLI what a user of Kendra does, and print each step."""
-    kendra.set_sync_duration(None)  # each command takes long, so that syncs end when they are told to
+    kendra.set_sync_duration(None)  # a command takes seconds; `_wait` advances the syncs
     aws = AwsCli(executable, kendra.url)
     aws("s3api", "create-bucket", "--bucket", "cli-documents")
     _put(aws, directory, "penguins.txt", "Some facts about penguins.")

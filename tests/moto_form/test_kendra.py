@@ -9,8 +9,6 @@ from moto import mock_aws
 from moto.core import DEFAULT_ACCOUNT_ID as ACCOUNT_ID
 
 ROLE_ARN = f"arn:aws:iam::{ACCOUNT_ID}:role/kendra"
-# See our Development Tips on writing tests for hints on how to write good tests:
-# http://docs.getmoto.org/en/latest/docs/contributing/development_tips/tests.html
 
 
 def create_data_source(client):

@@ -1,5 +1,7 @@
 """The controls work over HTTP and in process, and refuse values that can't be meant."""
 
+import importlib
+import inspect
 import math
 from datetime import datetime
 
@@ -9,6 +11,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError
 
 from airflow_provider_kendra.testing import MockedKendra, mock_kendra
+from airflow_provider_kendra.testing.local import Controls
 
 LIST = "ListDataSourceSyncJobs"
 START = "StartDataSourceSyncJob"
@@ -78,6 +81,7 @@ def test_a_negative_quota_is_refused(anywhere, quota):
         ("fail_documents", [["a"]], {"times": -1}, "times must be a whole number of 0 or more, but is -1"),
         ("fail_documents", [[""]], {}, "document_ids must be a list of texts that are not empty"),
         ("set_documents", [[{"id": "a", "body": "b"}]], {}, "A document has 'body', but can only have id, title, "),
+        ("set_documents", [[{"id": "a"}]], {}, "A CUSTOM data source finds no documents: add them with BatchPut"),
         ("set_documents", [[{"text": "b"}]], {}, "The id of a document must be a list of texts that are not empty"),
     ],
 )  # fmt: skip
@@ -89,6 +93,14 @@ def test_a_control_of_a_data_source_refuses_unknown_values(
     with pytest.raises(ValueError, match=r"^[^\n]+$") as caught:
         getattr(anywhere, control)(*source.ids, *arguments, **named)
     assert str(caught.value).startswith(sentence)
+
+
+def test_controls_take_the_documented_names_of_their_parameters(in_process):
+    controls = importlib.import_module("airflow_provider_kendra.testing.controls").CONTROLS
+    for name in controls.keys() & vars(Controls).keys():
+        documented = list(inspect.signature(getattr(Controls, name)).parameters.values())[1:]
+        named = {each.name: None for each in documented if each.kind is not each.VAR_POSITIONAL}
+        inspect.signature(controls[name]).bind(**named)
 
 
 def test_a_status_that_the_model_does_not_know_is_possible(anywhere, custom_source):

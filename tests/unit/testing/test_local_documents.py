@@ -376,6 +376,16 @@ def test_quotas_of_indexes_and_data_sources_hold_when_set(anywhere):
         anywhere.create_custom_data_source(index_id)
 
 
+def test_a_quota_of_nothing_holds_too(anywhere, custom_source):
+    source = custom_source(anywhere)
+    anywhere.set_quotas(documents=0)
+    (failed,) = source.put(source.start(), "a")
+    assert failed["ErrorMessage"] == "The index holds 0 documents already, which is its capacity"
+    anywhere.set_quotas(text_bytes=0)
+    with pytest.raises(ClientError, match="ServiceQuotaExceededException"):
+        source.put(source.newest()["ExecutionId"], "a")
+
+
 def test_a_client_token_ends_with_what_it_made(anywhere):
     client = anywhere.client()
     request = {"Name": "i", "RoleArn": ROLE_ARN, "ClientToken": "t"}

@@ -366,3 +366,11 @@ class TestInThisProcess:
         (call,) = controls.calls()
         assert len(call.parameters) < 1100
         assert call.parameters.startswith(body[:100].decode())
+
+
+def test_a_refused_call_of_kendra_has_the_same_code_in_its_header_and_its_body(kendra):
+    with connect(kendra) as connection:
+        connection.sendall(head(kendra, "POST /", FOREIGN, LIST_INDICES))
+        headers, _, body = b"".join(iter(lambda: connection.recv(65536), b"")).partition(b"\r\n\r\n")
+    assert b"X-Amzn-ErrorType: AccessDeniedException\r\n" in headers
+    assert json.loads(body)["__type"] == "AccessDeniedException"

@@ -14,7 +14,7 @@ from .s3_metadata import InvalidFile, Metadata, read_access, read_metadata
 METADATA_SUFFIX = ".metadata.json"
 
 #: The content types of files, by extension. Others are skipped. Source: "Types of documents" in Kendra's developer
-#: guide, which does not list extensions. Files without an extension are taken for text.
+#: guide, which does not list extensions. Files without an extension are read as text.
 CONTENT_TYPES = {
     "": "PLAIN_TEXT", ".txt": "PLAIN_TEXT", ".text": "PLAIN_TEXT", ".log": "PLAIN_TEXT",
     ".html": "HTML", ".htm": "HTML", ".xhtml": "HTML",

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from typing import Any
 
+#: Source: "Quotas" in Kendra's developer guide.
 MAX_DOCUMENT_BYTES = 50 * 1024**2
 MAX_TEXT_BYTES = 5 * 1024**2
 
@@ -84,7 +85,7 @@ class DocumentStore:
         return sum(document.text_bytes for document in self.indexed.values())
 
     def compare(self, document: Document) -> Change:
-        """Tell how a document differs from what is indexed. One that failed is not tried again until it changes."""
+        """Return how a document changes what is indexed. One that failed is not tried again until it changes."""
         known, failed = self.indexed.get(document.id), self.failed.get(document.id)
         newest = failed or known
         if newest is not None and document.version is not None and newest.version == document.version:
@@ -154,7 +155,7 @@ def extract_text(body: bytes, content_type: str) -> str:
         parser.feed(body.decode(errors="replace"))
         parser.close()
     except AssertionError:
-        pass  # HTMLParser of some Python versions gives up at an unknown <![…; what it had found until then is kept
+        pass  # HTMLParser of some Python versions fails at an unknown <![…; the text before it is kept
     return " ".join("".join(parser.parts).split())
 
 

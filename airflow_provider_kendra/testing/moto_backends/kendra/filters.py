@@ -57,7 +57,7 @@ class Principals:
     source_groups: frozenset[tuple[str, str]] = frozenset()
 
     def may_read(self, candidate: Candidate) -> bool:
-        """Whether a document is public, or allowed by its access control list. One that denies has precedence."""
+        """Whether a document is public, or its access control list allows and does not deny access."""
         access = {each["Access"] for each in candidate.document.access if self._are(each, candidate.source_id)}
         return not candidate.document.access or access == {"ALLOW"}
 

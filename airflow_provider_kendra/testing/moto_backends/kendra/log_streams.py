@@ -13,7 +13,7 @@ _lock = Lock()
 
 class DelayedLogStream(LogStream):
     """
-    Has no events before a time of Kendra's clock, and makes them when it is first read after that.
+    Has no events before a time of Kendra's clock, and creates them when it is first read after that.
 
     :param events: The time in epoch milliseconds and the message of each, oldest first.
     :param created_at: When the stream was created, in epoch seconds.
@@ -26,7 +26,7 @@ class DelayedLogStream(LogStream):
         super().__init__(group, name)
         self._pending: Iterable[tuple[int, str]] | None = events
         self._created_at, self._available_at = created_at, available_at
-        # moto 5.1.15 keeps milliseconds here and 5.2.5 a datetime: as the time of creation, which it has just set.
+        # Its type differs: milliseconds in moto 5.1.15, a datetime in 5.2.5. The creation time has the right one.
         self.last_ingestion_time = self.creation_time
 
     @property

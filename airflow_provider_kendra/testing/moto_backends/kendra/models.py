@@ -22,9 +22,9 @@ from .exceptions import (
     ServiceQuotaExceededException,
     ValidationException,
 )
-from .levers import Script, Settings
 from .pages import decode_token, encode_token, paginate
 from .puts import InvalidDocument, Put, failure, read_put
+from .settings import Script, Settings
 from .sync_jobs import SyncJob, next_serial
 
 #: Documents and bytes of text for each unit of capacity, and whether units can be added. Source: "Adjusting capacity"
@@ -57,7 +57,7 @@ CONFIGURATIONS = {
     "TEMPLATE": "TemplateConfiguration",
 }
 
-#: Runs that a data source catches up on when its schedule was not looked at for long.
+#: How many scheduled runs that have fallen due since the last request are caught up on.
 MAX_MISSED_RUNS = 1_000
 
 #: Held while a backend is read or changed. It is global because moto's reset empties every backend.
@@ -70,7 +70,7 @@ def now() -> float:
 
 
 class Resource(BaseModel):
-    """An index or a data source: what was configured, and whether it is still being made."""
+    """An index or a data source: its configuration, and whether it is still being created or updated."""
 
     CONFIGURED: tuple[str, ...] = ()
 
@@ -86,7 +86,7 @@ class Resource(BaseModel):
         return {name: request[name] for name in self.CONFIGURED if name in request}
 
     def _check(self, configured: dict[str, Any]) -> dict[str, Any]:
-        """Return the configuration as it takes effect; refuse values that contradict each other."""
+        """Return the configuration with its defaults; reject values that contradict each other."""
         return configured
 
     def update(self, changes: dict[str, Any], *, takes: float) -> None:
@@ -229,8 +229,11 @@ class Index(Resource):
         """Return how many documents and bytes of text the index can hold."""
         documents, text_bytes, _ = CAPACITY[self.configured["Edition"]]
         units = 1 + self.configured["CapacityUnits"]["StorageCapacityUnits"]
-        per_unit = (settings.documents_per_unit or documents, settings.text_bytes_per_unit or text_bytes)
-        return units * per_unit[0], units * per_unit[1]
+        if settings.documents_per_unit is not None:
+            documents = settings.documents_per_unit
+        if settings.text_bytes_per_unit is not None:
+            text_bytes = settings.text_bytes_per_unit
+        return units * documents, units * text_bytes
 
     @property
     def used(self) -> tuple[int, int]:
@@ -284,14 +287,14 @@ class KendraBackend(BaseBackend):
     def __init__(self, region_name: str, account_id: str):
         super().__init__(region_name, account_id)
         self.indexes: dict[str, Index] = {}
-        #: What was made with a client token.
+        #: Indexes and data sources by client token, and what it is unique in: "index", or the id of an index.
         self.created: dict[tuple[str, str], Index | DataSource] = {}
         self.tagger = TaggingService()
         self._settings = Settings()
 
     @property
     def settings(self) -> Settings:
-        """One for all accounts and regions, kept in a backend so that moto's reset restores it."""
+        """Shared by all accounts and regions, but kept in a backend because moto's reset clears backends."""
         return kendra_backends[DEFAULT_ACCOUNT_ID]["us-east-1"]._settings
 
     # indexes

@@ -14,7 +14,7 @@ T = TypeVar("T")
 def paginate(
     entries: Iterable[tuple[list[float], T]], limit: int, token: str | None, scope: str
 ) -> tuple[list[T], str | None]:
-    """Return one page of entries in ascending order. The token is the last key served, so new entries shift nothing."""
+    """Return a page of entries in ascending order. Its token holds the last key served: new entries do not shift it."""
     after = decode_token(token, scope) if token is not None else None
     page: list[tuple[list[float], T]] = []
     for key, item in entries:

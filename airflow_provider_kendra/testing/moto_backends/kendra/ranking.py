@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from .exceptions import ValidationException
 
-#: Kendra reads 30 words of a query, without punctuation and stop words. Its list of stop words is not public.
+#: Kendra reads 30 words of a query, without punctuation and stop words (API reference of Query). Its list of stop words
+#: is not public.
 MAX_QUERY_WORDS = 30
 STOP_WORDS = frozenset(
     re.findall(
@@ -73,8 +74,8 @@ def find(texts: Sequence[tuple[str, str]], query: str | None, *, words_per_passa
 def as_expression(query: str) -> str:
     """Return the query as words of FTS5's syntax, of which any is to match; empty if it has no words."""
     words = dict.fromkeys(word for word in _BETWEEN_WORDS.split(clean(query)) if word)
-    telling = [word for word in words if word.casefold() not in STOP_WORDS] or list(words)
-    return " OR ".join(f'"{word}"' for word in telling[:MAX_QUERY_WORDS])
+    content_words = [word for word in words if word.casefold() not in STOP_WORDS] or list(words)
+    return " OR ".join(f'"{word}"' for word in content_words[:MAX_QUERY_WORDS])
 
 
 def passages(text: str, words: int) -> Iterator[str]:

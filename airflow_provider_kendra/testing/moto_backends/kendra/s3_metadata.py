@@ -8,6 +8,8 @@ from typing import Any
 
 from .documents import Attributes
 
+#: The types, lengths and keys of the service model: ContentType, DocumentId, DocumentAttributeStringValue,
+#: PrincipalName, DocumentAttributeKey.
 CONTENT_TYPES = (
     "PDF", "HTML", "MS_WORD", "PLAIN_TEXT", "PPT", "RTF", "XML", "XSLT", "MS_EXCEL", "CSV", "JSON", "MD",
 )  # fmt: skip
@@ -21,7 +23,7 @@ ATTRIBUTE_KEY = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_-]{0,199}")
 
 
 class InvalidFile(Exception):
-    """The content of a file is not as the developer guide says."""
+    """The content of a file does not have the form that the developer guide describes."""
 
     def __init__(self, message: str, document_id: str | None = None) -> None:
         super().__init__(message)
@@ -30,7 +32,7 @@ class InvalidFile(Exception):
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a metadata file says of its document; `None` or empty for what it does not say."""
+    """The content of a metadata file; `None` or empty for what it does not contain."""
 
     document_id: str | None = None
     title: str | None = None

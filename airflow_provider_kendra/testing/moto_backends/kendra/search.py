@@ -21,15 +21,16 @@ from .filters import Candidate, keys, matcher, principals_of_context
 Found = list[tuple[str | None, Document]]
 Fields = Mapping[str, dict[str, Any]]
 
+#: From the API reference of Query, Retrieve, SortingConfiguration and Facet.
 MAX_RESULTS = 100
 MAX_SORT_FIELDS = 3
 MAX_FACET_VALUES = 10
 DEFAULT_PAGE_SIZE = 10
-QUERY_WORDS = 100
+QUERY_WORDS = 100  # of a passage
 RETRIEVE_WORDS = 200
-MAX_SHOWN = 2048
+MAX_SHOWN = 2048  # characters of an excerpt and of a Url, in the service model
 
-#: The lowest share of the best score that has this confidence.
+#: The lowest share of the best score that has this confidence. A stand-in: Kendra's rule is not public.
 CONFIDENCE = ((0.75, "VERY_HIGH"), (0.5, "HIGH"), (0.25, "MEDIUM"), (0.0, "LOW"))
 
 KINDS = {
@@ -253,7 +254,7 @@ def _confidence(hits: Iterable[ranking.Hit]) -> Callable[[ranking.Hit], dict[str
 
 
 def _displayed(request: dict[str, Any], fields: Fields) -> Callable[[Candidate], list[dict[str, Any]]]:
-    """Return the function that lists the attributes of a document which the response shows."""
+    """Return the function that lists those attributes of a document that the response shows."""
     requested = request.get("RequestedDocumentAttributes")
 
     def is_displayed(key: str) -> bool:

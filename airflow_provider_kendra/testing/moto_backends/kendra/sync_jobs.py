@@ -9,7 +9,7 @@ from moto.core.common_models import BaseModel
 from moto.moto_api._internal import mock_random
 
 from .documents import ADD, Change, Document, DocumentStore
-from .levers import Outcome
+from .settings import Outcome
 
 RUNNING = ("SYNCING", "SYNCING_INDEXING", "STOPPING")
 
@@ -50,7 +50,7 @@ class SyncJob(BaseModel):
         self.final_metrics: dict[str, str] = {}
         #: In the order of the crawl, by document.
         self.changes: dict[str, Change] = {}
-        self.stopped_after: int | None = None
+        self.stopped_after: int | None = None  # how many changes were done when it was stopped
         self.steps: list[Step] = []
         #: Events of the job's own log stream.
         self.messages: list[dict[str, Any]] = []
@@ -90,7 +90,7 @@ class SyncJob(BaseModel):
         if self.scheduled or self.status == "STOPPING":
             return
         if self.crawls:
-            self.stopped_after = self._done(now)
+            self.stopped_after = self._done_count(now)
             self.status = "STOPPING"
         elif self.status == "SYNCING":
             self.status = "SYNCING_INDEXING"
@@ -104,7 +104,7 @@ class SyncJob(BaseModel):
         if status == "FAILED":
             self.stopped_after = 0 if self.crawls else None
         elif status == "ABORTED" and self.stopped_after is None:
-            self.stopped_after = self._done(at)
+            self.stopped_after = self._done_count(at)
         done = self.done(at)
         self.final_metrics = self._counted(at)
         if self.outcome and self.outcome.metrics is not None:
@@ -132,14 +132,14 @@ class SyncJob(BaseModel):
 
     def done(self, now: float) -> list[Change]:
         """Return what has been changed by now."""
-        return list(self.changes.values())[: self._done(now)]
+        return list(self.changes.values())[: self._done_count(now)]
 
     def _natural_end(self) -> str:
         if self.status == "STOPPING":
             return "ABORTED"
         return "INCOMPLETE" if any(change.problem for change in self.changes.values()) else "SUCCEEDED"
 
-    def _done(self, now: float) -> int:
+    def _done_count(self, now: float) -> int:
         if self.stopped_after is not None:
             return self.stopped_after
         if self.status != "SYNCING" or not self.crawls:

@@ -16,11 +16,11 @@ from typing import Any
 from moto.moto_api._internal import mock_random
 
 from .documents import UNMODIFIED, Attributes, Change, Document, Problem
-from .levers import Outcome
+from .settings import Outcome
 from .sync_jobs import SyncJob
 
-#: An e-mail address and a name that occur only in `Acl` and `Metadata` of a report: tests can search for them to find
-#: out whether what they read there leaks.
+#: An e-mail address and a name that occur only in `Acl` and `Metadata` of a report. A test can search its output for
+#: them to find out whether personal data leaks.
 PERSONAL_DATA = ("jane.doe@personal.example", "Jane Planted-Doe")
 
 MAX_EVENTS_OF_DOCUMENT_STREAM = 500
@@ -29,7 +29,7 @@ STAGES = {"crawl": "CrawlStatus", "sync": "SyncStatus", "index": "IndexStatus"}
 
 Event = dict[str, Any]
 
-# Encoders that are made once: json.dumps makes one at each call that has options.
+# Created once: json.dumps creates an encoder at each call with options.
 _encode = json.JSONEncoder(default=str).encode
 _compact = json.JSONEncoder(default=str, separators=(",", ":")).encode
 
@@ -74,14 +74,14 @@ def has_report(source: Any) -> bool:
     """
     Tell whether the syncs of a data source have a report.
 
-    AWS has it for all connectors, and does not say whether that includes CUSTOM data sources. Here they have none, so
-    that what reads reports is tested without one.
+    AWS says that all supported connectors have one, but not whether CUSTOM data sources do. Here they have none, so
+    code that reads reports is also tested without one.
     """
     return not source.is_custom
 
 
 def stage_of(problem: Problem, source: Any) -> str:
-    """Return the stage in which a document failed. Only indexing is left once a CUSTOM document has been accepted."""
+    """Return the stage in which a document failed: always `index` for CUSTOM, whose documents are not crawled."""
     return "index" if source.is_custom or problem.stage not in STAGES else problem.stage
 
 

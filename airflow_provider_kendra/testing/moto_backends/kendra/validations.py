@@ -1,4 +1,4 @@
-"""Validates requests against the service model, with AWS's messages; a client may have skipped it."""
+"""Validates requests against the service model, with AWS's messages. Not every client does so before it sends."""
 
 import json
 import math

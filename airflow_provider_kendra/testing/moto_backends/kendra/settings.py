@@ -1,4 +1,4 @@
-"""What tests can set and real Kendra can't: durations, outcomes, faults of documents, histories and the clock."""
+"""What a test can set, with the controls of the local Kendra: times, quotas, the clock, outcomes, failing documents."""
 
 import time
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from .documents import Document, Problem
 
 @dataclass
 class Settings:
-    """What applies to all indexes; `None` for a duration means: until advanced."""
+    """Settings of all indexes. A duration of `None` lasts until a test advances the sync."""
 
     crawl_seconds: float | None = 2.0
     indexing_seconds: float | None = 1.0
@@ -45,7 +45,7 @@ class Outcome:
 
 @dataclass
 class FailingDocument:
-    """A document that a test lets fail, and how often still."""
+    """The problem that a test gives to a document, and how many more times it occurs."""
 
     times: float
     problem: Problem
@@ -68,7 +68,7 @@ class Script:
         return outcome
 
     def problem_of(self, document_id: str, *, is_put: bool) -> Problem | None:
-        """Return the problem that a test wants a document to have, and count that it had it."""
+        """Return the problem that a test has set for a document, and count that it occurred."""
         failing = self.failing.get(document_id)
         if failing is None or failing.times < 1 or (failing.problem.stage == "put") != is_put:
             return None
