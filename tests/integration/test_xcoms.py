@@ -40,8 +40,9 @@ class Recorded:
         return [(key, value) for task, index, key, value in self.writes if (task, index) == (task_id, map_index)]
 
     def keys(self, task_id: str, map_index: int = -1) -> Counter[str]:
-        """How often each key was written, but for links."""
-        return Counter(key for key, _ in self.of(task_id, map_index) if key not in LINKS)
+        """How often each key was written, but for links and the documents that failed."""
+        others = {*LINKS, "failed_documents"}
+        return Counter(key for key, _ in self.of(task_id, map_index) if key not in others)
 
 
 def run(make_home: MakeHome, home: Path, dag_id: str, backend: str = "none") -> Recorded:
@@ -102,6 +103,12 @@ def test_a_task_that_pushes_no_xcoms_writes_none(recorded: Recorded) -> None:
 )
 def test_three_keys_are_written_besides_the_record(recorded: Recorded, task_id: str, map_index: int) -> None:
     assert recorded.keys(task_id, map_index) == dict.fromkeys([*DEFAULT_KEYS, "return_value"], 1)
+
+
+@pytest.mark.parametrize("task_id", ["default", "poke", "deferred", "gate", "none"])
+def test_documents_that_failed_are_written_once(recorded: Recorded, task_id: str) -> None:
+    [failures] = [value for key, value in recorded.of(task_id) if key == "failed_documents"]
+    assert failures
 
 
 def test_multiple_outputs_selects_the_keys_that_are_written(recorded: Recorded) -> None:
