@@ -334,7 +334,7 @@ class KendraBackend(BaseBackend):
         self._index(index_id).update(changes, takes=self.settings.updating_seconds)
 
     def delete_index(self, *, index_id: str) -> None:
-        index = self._index(index_id)
+        index = self.describe_index(index_id=index_id)
         for source in list(index.data_sources.values()):
             self._forget(source, f"{index_id}/data-source/{source.id}")
         self._forget(index, index_id)
