@@ -75,6 +75,18 @@ def test_a_schedule_runs_after_the_clock_was_set_back(anywhere, s3_source):
         assert len(source.jobs()) == before + 2
 
 
+def test_a_schedule_starts_nothing_before_its_data_source_is_active(anywhere, s3_source):
+    anywhere.set_clock(NOON)
+    anywhere.set_sync_duration(0)
+    anywhere.run_schedules()
+    index = s3_source(anywhere).ids[0]
+    anywhere.set_creation_time(150)
+    data_source = anywhere.create_s3_data_source(index, "documents", name="new", Schedule="cron(* * * * ? *)")
+    anywhere.advance_clock(180)
+    jobs = anywhere.client().list_data_source_sync_jobs(IndexId=index, Id=data_source)["History"]
+    assert [job["StartTime"] for job in jobs] == [NOON + timedelta(seconds=180)]
+
+
 def test_a_schedule_for_a_date_that_does_not_exist_starts_nothing(anywhere, s3_source):
     source = s3_source(anywhere, Schedule="cron(0 2 31 2 ? *)")
     anywhere.run_schedules()

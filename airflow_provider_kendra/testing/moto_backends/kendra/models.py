@@ -97,12 +97,16 @@ class Resource(BaseModel):
 
     @property
     def status(self) -> str:
-        if self._busy_until is None or now() >= self._busy_until:
+        if not self.is_busy(now()):
             return "ACTIVE"
         return "CREATING" if self._is_new else "UPDATING"
 
+    def is_busy(self, at: float) -> bool:
+        """Whether it is still being created or updated at a time."""
+        return self._busy_until is not None and at < self._busy_until
+
     def check_ready(self, what: str) -> None:
-        if self._busy_until is not None and now() < self._busy_until:
+        if self.is_busy(now()):
             raise ConflictException(f"You can't {what} '{self.id}' while its status is {self.status}")
 
     def _state(self) -> dict[str, Any]:
@@ -522,7 +526,7 @@ class KendraBackend(BaseBackend):
             if source.latest is not None:
                 source.latest.settle(due)
                 self.log(source)
-            if source.running is None:
+            if source.running is None and not source.is_busy(due):
                 self._start(source, due, scheduled=True)
         if source.latest is not None:
             source.latest.settle(moment)
