@@ -96,7 +96,7 @@ def test_a_negative_quota_is_refused(anywhere, quota):
         ("set_documents", [[{"id": "a", "access": [{"who": "b"}]}]], {}, "The access of a document has 'who', but "),
         ("set_documents", [[{"id": "a"}, {"id": "a"}]], {}, "documents has 'a' more than once"),
         ("set_documents", [{"id": "a"}], {}, "documents must be a list of mappings, but is {'id': 'a'}"),
-        ("set_documents", [[{"id": "a"}]], {}, "A CUSTOM data source finds no documents: add documents with Batch"),
+        ("set_documents", [[{"id": "a"}]], {}, "A CUSTOM data source finds no documents: add them with Batch"),
         ("fail_documents", ["s3://b/a"], {}, "document_ids must be a list of texts that are not empty, but is 's3://"),
         ("fail_documents", [None], {}, "document_ids must be a list of texts that are not empty, but is None"),
         ("fail_documents", [["a"]], {"reason": 5}, "reason must be a text, but is 5"),
