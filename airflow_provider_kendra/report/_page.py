@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 
 import airflow_provider_kendra.report._charts as _charts
 from airflow_provider_kendra._clock import in_words
+from airflow_provider_kendra._overview import shared_notes
 from airflow_provider_kendra._text import LONGEST, plain
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def render_page(
         now=now,
         syncs=syncs,
         capacity=capacity,
+        shared_notes=shared_notes(readings),
         fit=lambda section: _fit(section, readings, largest),
     )
 
