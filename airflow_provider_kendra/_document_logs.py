@@ -39,7 +39,7 @@ BEFORE = timedelta(minutes=5)
 AFTER = timedelta(minutes=15)
 """How far from the start and the end of a sync its events are searched for."""
 
-THROTTLED_PAUSE = 1.0  # seconds
+RETRY_PAUSE = 1.0  # seconds
 
 
 class LogCalls:
@@ -118,8 +118,10 @@ class LogCalls:
             else:
                 self.note = None
                 return response
-            if self._calls_left > 0:
-                self._sleep(THROTTLED_PAUSE)
+            if self._calls_left > 0 and self._monotonic() + RETRY_PAUSE < self._ends_at:
+                self._sleep(RETRY_PAUSE)
+            else:
+                return None
         if self.note is None:
             self.note = f"Not all events were read within {self._limit}."
         return None

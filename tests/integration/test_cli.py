@@ -1111,7 +1111,7 @@ def test_documents_of_a_running_sync_says_that_it_has_not_finished(failing: Data
 
 
 def test_one_missing_document_is_a_singular(failing: DataSource, run: Run):
-    failing.kendra.set_documents(*failing.ids, [{"id": "a", "title": "changed"}, {"id": "b", "title": "B"}])
+    failing.kendra.set_documents(*failing.ids, [{"id": "b", "title": "B"}, {"id": "c", "title": "C"}])
     failing.start()
     result = run("documents", *failing.ids, "--missing")
     assert (result.status, "1 document is missing.\n" in result.err) == (1, True)

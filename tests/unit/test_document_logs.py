@@ -222,6 +222,14 @@ FAULTS = {
 }  # fmt: skip
 
 
+def cut_off(logs, call, request):
+    """Make a call that ends when the time is over, as the hook does."""
+    try:
+        return call(**request)
+    finally:
+        logs.now = min(logs.now, 20)
+
+
 class TestFaults:
     @pytest.mark.parametrize("fault", FAULTS)
     def test_a_fault_raises_nothing_and_the_note_says_what_is_missing(self, fault):
@@ -236,6 +244,13 @@ class TestFaults:
         logs = Logs([page(token=str(n)) for n in range(9)], seconds_per_call=8)
         assert read(logs).note == "Not all events were read within 5 calls and 20 s."
         assert len(logs.calls) == 3
+
+    @pytest.mark.parametrize("seconds_per_call", [0.1, 4, 9.5, 20])
+    def test_pauses_between_calls_count_too(self, seconds_per_call):
+        logs = Logs([Throttled()] * 99, seconds_per_call=seconds_per_call)
+        logs.filter_events = lambda *, call=logs.filter_events, **request: cut_off(logs, call, request)
+        assert read(logs).note == "Throttled for /aws/kendra/index."
+        assert logs.now <= 20
 
     def test_a_hundred_thousand_events_are_counted(self):
         pages = [page(*(event(f"{n}-{number}") for number in range(20_000)), token=str(n)) for n in range(5)]
