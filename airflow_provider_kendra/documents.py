@@ -282,10 +282,15 @@ def _key(name: str) -> str:
 
 
 def _name(text: str) -> str | None:
-    """Return an id or a title; one that is a URI loses its user information."""
-    return plain(_USER_INFORMATION.sub(r"\1", text[: 10 * LONGEST_NAME]), LONGEST_NAME) or None
+    """Return an id or a title; as a URI it loses user information and secrets, but its query can be its identity."""
+    bare = _USER_INFORMATION.sub(r"\1", text[: 10 * LONGEST_NAME])
+    return plain(_SECRET_PARAMETER.sub(r"\1…", bare), LONGEST_NAME) or None
 
 
+_SECRET_PARAMETER = re.compile(
+    r"([?&#;][^=&#?;\s]{0,60}(?:sig|token|secret|passw|auth|credential|session|key)[^=&#?;\s]{0,60}=)[^&#\s]*",
+    re.IGNORECASE,
+)
 _USER_INFORMATION = re.compile(r"^([a-z][a-z0-9+.-]*://)[^/?#]*@", re.IGNORECASE)
 
 

@@ -181,6 +181,10 @@ class TestAnEvent:
         document = read(DocumentId="https://user:secret@h.example/p?id=1", DocumentTitle="ftp://u:secret@h/p").document
         assert (document.document_id, document.title) == ("https://h.example/p?id=1", "ftp://h/p")
 
+    def test_an_id_that_is_a_uri_keeps_its_query_but_not_the_secrets_in_it(self):
+        document = read(DocumentId="https://h.example/p?id=1&X-Amz-Signature=secret&access_token=secret#key=secret")
+        assert document.document.document_id == "https://h.example/p?id=1&X-Amz-Signature=…&access_token=…#key=…"
+
     def test_an_error_code_shows_neither_account_nor_address(self):
         document = read(ErrorCode="Denied for arn:aws:iam::123456789012:user/jane.doe@personal.example").document
         assert document.error_code == "Denied for arn:aws:iam::…:user/…"
