@@ -134,6 +134,9 @@ FAILED_DOCUMENTS_CALLS = 5
 FAILED_DOCUMENTS_SECONDS = 20.0
 """The most that reading the documents that failed in a sync may take."""
 
+_MISSING_DOCUMENTS_SECONDS = 60.0
+"""The most that a search for missing documents may take."""
+
 _JOBS_TO_CHECK = 50
 """How many sync jobs are compared with logs that name no failure."""
 
@@ -709,7 +712,8 @@ class KendraSyncJobsHook(AwsBaseHook):
         check_identifier("data_source_id", data_source_id)
         check_lookback("lookback", lookback)
         check_limit("limit", limit)
-        calls = self._log_calls(index_id, calls=20, seconds=60)
+        ends_at = time.monotonic() + _MISSING_DOCUMENTS_SECONDS
+        calls = self._log_calls(index_id, calls=20, seconds=_MISSING_DOCUMENTS_SECONDS)
         now = _clock.utcnow()
         return missing_documents(
             calls,
@@ -717,13 +721,14 @@ class KendraSyncJobsHook(AwsBaseHook):
             lookback=lookback,
             limit=limit,
             now=now,
-            has_failures=lambda: self._has_failed_documents(index_id, data_source_id, now - lookback),
+            has_failures=lambda: self._has_failed_documents(index_id, data_source_id, now - lookback, ends_at),
         )
 
-    def _has_failed_documents(self, index_id: str, data_source_id: str, since: datetime) -> bool:
-        """Return whether one of the newest sync jobs reports failed documents; False if that can't be read."""
+    def _has_failed_documents(self, index_id: str, data_source_id: str, since: datetime, ends_at: float) -> bool:
+        """Return whether one of the newest sync jobs reports failed documents; False if that can't be read in time."""
+        read = partial(self.list_sync_jobs, index_id, data_source_id, started_after=since, limit=_JOBS_TO_CHECK)
         try:
-            jobs = self.list_sync_jobs(index_id, data_source_id, started_after=since, limit=_JOBS_TO_CHECK)
+            jobs = call_within(ends_at - time.monotonic(), read)
         except Exception as error:  # the logs were read
             self.log.warning("The history could not be compared with the logs: %s", describe_error(error))
             return False
