@@ -410,6 +410,19 @@ def test_a_reading_older_than_a_waits_interval_is_not_reused(data_source, even, 
     assert polls.times[data_source.data_source_id] == [0, 161]
 
 
+def test_a_reading_as_old_as_a_waits_interval_is_reused(data_source, even, polls):
+    data_source.show(SUCCEEDED)
+
+    async def main() -> None:
+        patient = wait(data_source, finished("other", not_found_after=1e9), interval=3600)
+        await until(60)
+        data_source.show(FAILED)
+        assert isinstance(await wait(data_source, interval=60), Satisfied)
+        await cancel(patient)
+
+    run_in_virtual_time(main())
+
+
 def test_a_wait_does_not_pass_with_a_reading_older_than_its_interval(data_source, even, polls):
     data_source.show(SUCCEEDED)
 
@@ -423,15 +436,15 @@ def test_a_wait_does_not_pass_with_a_reading_older_than_its_interval(data_source
     run_in_virtual_time(main())
 
 
-def test_a_wait_that_joins_after_its_deadline_is_not_timed_out_on_the_reading_of_others(data_source, even):
+@pytest.mark.parametrize("timeout", [0, -10, -3600])
+def test_a_wait_that_joins_after_its_deadline_is_not_timed_out_on_the_reading_of_others(data_source, even, timeout):
     data_source.show(RUNNING)
 
     async def main() -> None:
         first = wait(data_source, finished("other", not_found_after=1e9))
         await until(30)
         data_source.show(SUCCEEDED)
-        assert isinstance(await wait(data_source, timeout=-10), Satisfied)
-        assert isinstance(await wait(data_source, timeout=-3600), Satisfied)
+        assert isinstance(await wait(data_source, timeout=timeout), Satisfied)
         await cancel(first)
 
     run_in_virtual_time(main())
@@ -758,6 +771,20 @@ def test_a_time_out_says_in_which_state_the_job_was(data_source, even):
     run_in_virtual_time(main())
 
 
+def test_a_time_out_without_a_job_says_what_was_waited_for(data_source, even):
+    data_source.show([])
+
+    async def main() -> None:
+        outcome = await wait(data_source, finished("nowhere", not_found_after=1e9), timeout=90)
+        assert isinstance(outcome, Failed)
+        assert outcome.message == (
+            "Timed out: no such sync job was listed. Raise timeout if syncs take this long. Waited for sync job "
+            f"nowhere on data source {data_source.data_source_id}."
+        )
+
+    run_in_virtual_time(main())
+
+
 def test_close_deadlines_do_not_cause_a_call_each(data_source, even, polls):
     data_source.show(RUNNING)
 
@@ -844,6 +871,26 @@ def test_a_wait_that_begins_after_its_deadline_times_out_even_if_its_poll_hangs(
     run_in_virtual_time(main())
 
 
+def test_a_wait_that_begins_after_its_deadline_outlasts_a_queue_of_polls_that_hang(data_source, even, polls):
+    data_source.show(SUCCEEDED)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualTimeLoop)
+        polls.gate.clear()
+        others = [wait(another(data_source)) for _ in range(threads.MAX_CALLS)]
+        await happens(lambda: polls.in_flight == threads.MAX_CALLS)
+        waiting = wait(data_source, timeout=-3600)
+        loop.hold_no_more()
+        await until(2.5 * _clock.OVERRUN)
+        assert not waiting.done(), "its first poll has not begun"
+        polls.gate.set()
+        assert isinstance(await waiting, Satisfied)
+        await cancel(*others)
+
+    run_in_virtual_time(main())
+
+
 def test_the_clock_of_waits_has_a_time_zone():
     assert _clock.utcnow().utcoffset() == timedelta(0)
 
@@ -898,6 +945,16 @@ def test_a_worker_polls_at_its_deadline_and_reports_the_last_state(data_source, 
         "Timed out: the sync is SYNCING (no documents reported). Raise timeout if syncs take this long. "
         f"{outcome.job.title}."
     )
+
+
+def test_a_worker_that_finds_no_job_names_what_it_waits_for(data_source, clock):
+    data_source.show([])
+    lines: list[str] = []
+    outcome = wait_in_worker(data_source, timeout=90, log=lines.append)
+    subject = f"sync job job on data source {data_source.data_source_id}"
+    assert lines == [f"No sync job listed after 0 s (waiting for {subject})"]
+    assert isinstance(outcome, Failed)
+    assert outcome.message.endswith(f"Raise timeout if syncs take this long. Waited for {subject}.")
 
 
 def test_a_worker_always_pauses_between_polls(data_source, clock):
@@ -1269,6 +1326,21 @@ def test_before_its_first_poll_a_wait_does_not_say_that_no_job_is_listed(data_so
         await until(700)
         assert lines == []
         polls.gate.set()
+        await cancel(waiting)
+
+    run_in_virtual_time(main())
+
+
+def test_a_poll_that_fails_at_its_first_page_does_not_make_the_next_one_read_all_anew(data_source, even):
+    data_source.show(pages(120))
+
+    async def main() -> None:
+        waiting = wait(data_source, finished("nowhere", not_found_after=1e9))
+        await until(30)
+        assert data_source.kendra.call_count(LIST) == 12
+        throttle(data_source, times=1)
+        await until(130)
+        assert data_source.kendra.call_count(LIST) == 12 + 1 + 1
         await cancel(waiting)
 
     run_in_virtual_time(main())

@@ -197,7 +197,7 @@ class TestRecord:
     def test_a_count_of_a_record_has_at_most_18_digits(self, largest):
         record = job("SUCCEEDED").to_dict()
         assert SyncJob.from_dict(record | {"documents_added": largest}).documents_added == largest
-        with pytest.raises(ValueError, match="documents_added of the record of a sync job is -?1000"):
+        with pytest.raises(ValueError, match=r"documents_added of the record of a sync job is -?1000"):
             SyncJob.from_dict(record | {"documents_added": largest + (1 if largest > 0 else -1)})
 
     @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ class TestRecord:
         assert str(refusal.value) == f"{name} of the record of a sync job is {value!r}"
 
     def test_what_is_no_record_is_rejected_with_its_type(self):
-        with pytest.raises(ValueError, match="^the record of a sync job is of type list$"):
+        with pytest.raises(ValueError, match=r"^the record of a sync job is of type list$"):
             SyncJob.from_dict([job("SUCCEEDED").to_dict()])
 
     def test_the_record_cannot_be_changed(self):

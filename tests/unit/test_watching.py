@@ -482,6 +482,17 @@ def test_transient_errors_end_no_wait(custom_data_source, operation):
     run(main)
 
 
+def test_a_list_of_data_sources_that_cannot_be_read_is_asked_for_less_and_less_often(custom_data_source):
+    async def main():
+        custom_data_source.kendra.inject(LIST_SOURCES, error="ThrottlingException")
+        waiting = wait(custom_data_source.index_id, None)
+        await until(421)
+        assert custom_data_source.kendra.call_count(LIST_SOURCES) == 4, "after 60, 120 and 240 seconds"
+        await waiting.cancel()
+
+    run(main)
+
+
 def test_a_time_out_names_the_data_sources_that_are_not_fresh(custom_data_source):
     stale = another(custom_data_source)
 
