@@ -22,7 +22,7 @@ from airflow_provider_kendra._waiting import wait as waits
 from airflow_provider_kendra._waiting.conditions import ExecutionFinished, Fresh
 from airflow_provider_kendra._waiting.cursor import Cursor
 from airflow_provider_kendra._waiting.freshness import Index, wait_until_fresh
-from airflow_provider_kendra._waiting.log import PROGRESS_INTERVAL, freshness_log
+from airflow_provider_kendra._waiting.log import PROGRESS_INTERVAL, PollErrors, freshness_log
 from airflow_provider_kendra._waiting.watcher import Finished, watch
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.outcomes import AllFresh, Failed, Failure
@@ -537,6 +537,16 @@ class TestFreshnessLog:
             "Polls succeed again. 1 data source not fresh after 300 s: one (no acceptable sync)",
             "1 data source not fresh after 600 s: one (no acceptable sync)",
         ]
+
+    def test_errors_that_the_poller_counts_are_summed_up_too(self) -> None:
+        errors = PollErrors()
+        log = freshness_log("start_time", at(0), errors)
+        blocked = Blocked({"one": Waiting()})
+        log.report(blocked, at(0))
+        errors.count(THROTTLED.error)
+        line = log.report(blocked, at(60))
+        assert line is not None
+        assert line.startswith("Polls failed (ThrottlingException); retrying. 1 data source not fresh after 60 s: ")
 
     @pytest.mark.parametrize("trouble", [None, THROTTLED.error, "x" * 500])
     @pytest.mark.parametrize("sources", [1, 2, 3, 50])
