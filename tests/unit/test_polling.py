@@ -1003,6 +1003,148 @@ def test_a_worker_stops_at_an_error_that_stays_and_says_what_was_refused(data_so
     assert clock.sleeps == []
 
 
+# In a worker, poll by poll
+
+
+class Sensor:
+    """The polls of a sensor that began to wait so many seconds ago, with its log."""
+
+    def __init__(
+        self,
+        source: DataSource,
+        condition: Condition | None = None,
+        *,
+        waited: float = 0,
+        timeout: float = 3600,
+        interval: float = 60,
+        is_rescheduled: bool = True,
+    ) -> None:
+        since = _clock.utcnow() - timedelta(seconds=waited)
+        self.lines: list[str] = []
+        self.hook = KendraSyncJobsHook._of(AWS)
+        self.pokes = waits.SyncJobPokes(
+            sources.DataSource(AWS, *source.ids),
+            condition or finished(),
+            since=since,
+            deadline=since + timedelta(seconds=timeout),
+            interval=interval,
+            is_rescheduled=is_rescheduled,
+            log=self.lines.append,
+        )
+
+    def poll(self) -> Outcome | None:
+        return self.pokes.poll(self.hook)
+
+
+def test_a_sensor_in_a_new_process_confirms_by_itself_that_a_job_is_missing(data_source, clock):
+    data_source.show([])
+    outcome = Sensor(data_source, waited=120).poll()
+    assert isinstance(outcome, Failed)
+    assert outcome.failure is Failure.NOT_FOUND
+    assert clock.sleeps == [10] * 12
+    assert data_source.kendra.call_count(LIST) == 13
+
+
+@pytest.mark.parametrize(
+    ("interval", "not_found_after", "pause"), [(60, 60, 5), (5, 60, 5), (3, 60, 3), (0, 1, poller.MIN_INTERVAL)]
+)
+def test_a_sensor_confirms_at_its_own_interval_if_that_is_short(data_source, clock, interval, not_found_after, pause):
+    data_source.show([])
+    Sensor(data_source, finished(not_found_after=not_found_after), waited=120, interval=interval).poll()
+    assert set(clock.sleeps) == {pause}
+
+
+def test_a_sensor_confirms_no_longer_than_to_its_deadline(data_source, clock):
+    data_source.show([])
+    sensor = Sensor(data_source, waited=120, timeout=135)
+    assert sensor.poll() is None
+    assert clock.sleeps == [10, 5]
+    assert sensor.pokes.timed_out().failure is Failure.TIMED_OUT
+
+
+def test_a_sensor_confirms_only_until_the_job_is_listed(data_source, clock):
+    data_source.show([], [], RUNNING)
+    sensor = Sensor(data_source, waited=120)
+    assert sensor.poll() is None
+    assert clock.sleeps == [10, 10]
+    assert sensor.pokes.execution_id == "job"
+
+
+def test_a_sensor_goes_on_to_confirm_when_a_poll_fails(data_source, clock):
+    data_source.show([])
+    clock.at(15, lambda: throttle(data_source, times=1))
+    outcome = Sensor(data_source, waited=120).poll()
+    assert isinstance(outcome, Failed)
+    assert outcome.failure is Failure.NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"waited": 119.9},
+        {"waited": 120, "is_rescheduled": False},
+        {"waited": 120, "condition": SyncedSince(NEWEST_START, Acceptance())},
+    ],
+    ids=["that has not waited for long", "that keeps its process", "for any job since a time"],
+)
+def test_a_sensor_leaves_what_is_missing_to_its_next_poll(data_source, clock, parameters):
+    data_source.show([])
+    assert Sensor(data_source, **parameters).poll() is None
+    assert clock.sleeps == []
+    assert data_source.kendra.call_count(LIST) == 1
+
+
+def test_a_sensor_that_keeps_its_process_finds_a_job_missing_over_several_polls(data_source, clock):
+    data_source.show([])
+    sensor = Sensor(data_source, is_rescheduled=False)
+    assert sensor.poll() is None
+    clock.sleep(60)
+    assert sensor.poll() is None
+    clock.sleep(60)
+    outcome = sensor.poll()
+    assert isinstance(outcome, Failed)
+    assert outcome.failure is Failure.NOT_FOUND
+
+
+def test_a_sensor_logs_changes_and_the_time_since_it_began(data_source, clock):
+    data_source.show(RUNNING, RUNNING, [listed("job", "SYNCING_INDEXING")])
+    sensor = Sensor(data_source, waited=30)
+    for _ in range(3):
+        assert sensor.poll() is None
+        clock.sleep(60)
+    assert sensor.lines == [
+        "SYNCING after 30 s: no documents yet (sync job job)",
+        "SYNCING_INDEXING after 150 s: no documents yet (sync job job)",
+    ]
+
+
+def test_a_sensor_whose_polls_fail_still_knows_its_job_and_the_error(data_source, clock):
+    data_source.show(RUNNING)
+    sensor = Sensor(data_source)
+    assert sensor.pokes.execution_id is None
+    sensor.poll()
+    throttle(data_source)
+    assert sensor.poll() is None
+    assert sensor.pokes.execution_id == "job"
+    assert "is SYNCING (no documents reported); the last poll failed: Throttling" in sensor.pokes.timed_out().message
+
+
+def test_a_sensor_that_times_out_without_a_job_says_what_it_waited_for(data_source, clock):
+    data_source.show([])
+    sensor = Sensor(data_source)
+    sensor.poll()
+    subject = f"sync job job on data source {data_source.data_source_id}"
+    assert sensor.lines == [f"No sync job listed after 0 s (waiting for {subject})"]
+    assert sensor.pokes.timed_out().message == (
+        f"Timed out: no such sync job was listed. Raise timeout if syncs take this long. Waited for {subject}."
+    )
+
+
+def test_a_sensor_ends_with_the_outcome_of_a_poll(data_source, clock):
+    data_source.show(SUCCEEDED)
+    assert isinstance(Sensor(data_source).poll(), Satisfied)
+
+
 # What is left behind
 
 
