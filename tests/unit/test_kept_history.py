@@ -279,6 +279,58 @@ def test_a_job_that_changes_while_older_pages_are_read_is_read_once():
     assert history.jobs == [*failed(5, 4, 3), before, job(0)]
 
 
+few_jobs = st.lists(
+    st.builds(
+        lambda minute, status, execution_id: replace(job(minute, status), execution_id=execution_id),
+        st.integers(0, 2),
+        st.sampled_from(("SUCCEEDED", "FAILED", "SYNCING")),
+        st.sampled_from(("a", "b", "c")),
+    ),
+    max_size=3,
+)
+
+
+@given(few_jobs, st.lists(st.tuples(st.booleans(), few_jobs), max_size=3))
+def test_look_ups_that_are_updated_as_jobs_are_added_agree_with_new_ones(jobs, additions):
+    updated, expected = Jobs(jobs), list(jobs)
+    for is_newer, more in [(False, []), *additions]:
+        if is_newer:
+            updated.add_newer(more)
+            expected = [*more, *expected]
+        else:
+            updated.add_older(more)
+            expected = [*expected, *more]
+        assert updated.all == expected
+        new = Jobs(expected)
+        assert [updated.get(each) for each in "abc"] == [new.get(each) for each in "abc"]
+        for measured_by in ("start_time", "end_time"):
+            for acceptance in (None, Acceptance()):
+                assert updated.latest(acceptance, measured_by) is new.latest(acceptance, measured_by)
+            for minute in range(4):
+                moment = getattr(job(minute), measured_by)
+                is_any = any(time and time < moment for time in (getattr(each, measured_by) for each in expected))
+                assert updated.is_any_before(moment, measured_by) is is_any
+
+
+def test_of_several_jobs_with_one_execution_id_the_newest_is_found():
+    newest, middle, oldest = (replace(job(number), execution_id="same") for number in (3, 2, 1))
+    jobs = Jobs([middle])
+    jobs.add_older([oldest])
+    assert jobs.get("same") is middle
+    jobs.add_newer([newest, middle])
+    assert jobs.get("same") is newest
+
+
+def test_of_several_jobs_with_the_latest_time_the_first_is_found():
+    first, second, third = at_noon(7, 8, 9)
+    jobs = Jobs([second])
+    assert jobs.latest(None, "start_time") is second
+    jobs.add_older([third])
+    assert jobs.latest(None, "start_time") is second
+    jobs.add_newer([first])
+    assert jobs.latest(None, "start_time") is first
+
+
 @st.composite
 def nights(draw):
     """How a history grows from poll to poll: jobs that start and end, and what a poll is asked for."""
