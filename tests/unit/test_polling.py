@@ -1078,6 +1078,16 @@ def test_a_sensor_goes_on_to_confirm_when_a_poll_fails(data_source, clock):
     assert outcome.failure is Failure.NOT_FOUND
 
 
+def test_a_sensor_that_confirms_still_knows_its_job_when_a_poll_fails(data_source, clock):
+    newer = listed("newer", StartTime=NEWEST_START + timedelta(hours=1))
+    data_source.show([newer, *RUNNING])
+    clock.at(5, lambda: throttle(data_source))
+    sensor = Sensor(data_source, waited=120, timeout=135)
+    assert sensor.poll() is None
+    assert clock.sleeps == [10, 5]
+    assert sensor.pokes.execution_id == "job"
+
+
 @pytest.mark.parametrize(
     "parameters",
     [
