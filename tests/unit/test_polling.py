@@ -891,6 +891,29 @@ def test_a_wait_that_begins_after_its_deadline_outlasts_a_queue_of_polls_that_ha
     run_in_virtual_time(main())
 
 
+def test_a_wait_that_begins_after_its_deadline_gives_its_poll_time_from_when_that_begins(
+    data_source, even, monkeypatch
+):
+    data_source.show(SUCCEEDED)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualTimeLoop)
+
+        def slow_pages(hook: KendraSyncJobsHook, index_id: str, data_source_id: str, **filters: Any) -> Iterator[Any]:
+            loop.hang(20 if data_source_id == data_source.data_source_id else _clock.OVERRUN - 10)
+            yield from _iter_pages(hook, index_id, data_source_id, **filters)
+
+        monkeypatch.setattr(KendraSyncJobsHook, "_iter_pages", slow_pages)
+        others = [wait(another(data_source)) for _ in range(threads.MAX_CALLS)]
+        await asyncio.sleep(1)
+        assert isinstance(await wait(data_source, timeout=-3600), Satisfied)
+        assert now() == _clock.OVERRUN - 10 + 20
+        await cancel(*others)
+
+    run_in_virtual_time(main())
+
+
 def test_the_clock_of_waits_has_a_time_zone():
     assert _clock.utcnow().utcoffset() == timedelta(0)
 
