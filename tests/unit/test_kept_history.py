@@ -215,6 +215,14 @@ def test_one_job_at_the_end_of_a_page_is_not_enough_to_read_no_further():
     assert history.jobs == service.jobs
 
 
+def test_the_jobs_read_so_far_include_those_of_the_last_page():
+    history = History()
+    history.add_page(Page(failed(5, 4), is_last=False))
+    assert history.jobs == failed(5, 4)
+    history.add_page(Page(failed(3), is_last=True))
+    assert history.jobs == failed(5, 4, 3)
+
+
 def at_noon(*numbers: int) -> list[SyncJob]:
     """Finished jobs that all started at the same time."""
     return [replace(job(number, "FAILED"), start_time=NOW) for number in numbers]
