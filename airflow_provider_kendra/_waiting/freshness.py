@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import as_completed, wait
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 
 from airflow_provider_kendra import _clock
 from airflow_provider_kendra._clock import OVERRUN
@@ -26,7 +26,7 @@ from airflow_provider_kendra._validation import check_identifier, check_identifi
 from airflow_provider_kendra._waiting.conditions import Condition, Fresh, all_fresh, read
 from airflow_provider_kendra._waiting.history import History
 from airflow_provider_kendra._waiting.log import WaitLog, freshness_log
-from airflow_provider_kendra._waiting.poller import Connect, Log, Subscription, Wait
+from airflow_provider_kendra._waiting.poller import Connect, D, Log, Subscriber, Subscription, Wait
 from airflow_provider_kendra._waiting.sources import Catalogue, DataSource
 from airflow_provider_kendra._waiting.threads import MAX_CALLS, DaemonThreads
 
@@ -246,26 +246,65 @@ class _Listed:
         return Listing(tuple(history.data_source_ids), tuple(history.creating_ids))
 
 
+class Members(Generic[D]):
+    """
+    One subscription for each data source of an index, and one to list them if none are named.
+
+    :param subscriber: The wait or watcher.
+    :param index: The data sources.
+    :param condition: Returns the condition for a data source.
+    """
+
+    def __init__(self, subscriber: Subscriber, index: Index, condition: Callable[[str], Condition[D]]) -> None:
+        self._subscriber = subscriber
+        self._index = index
+        self._condition = condition
+        self.subscriptions: dict[str, Subscription[D]] = {}
+        self.lister: Subscription[Listing] | None = None
+        if index.data_source_ids is not None:
+            self._set(index.data_source_ids)
+        else:
+            self.list_again()
+
+    def list_again(self) -> None:
+        """List the data sources at once, and then at each interval."""
+        before = self.lister
+        self.lister = self._subscriber.subscribe(self._index.catalogue, _Listed())
+        if before is not None:
+            self._subscriber.unsubscribe(before)
+
+    def apply_listing(self) -> Listing | Failed | Waiting | None:
+        """Subscribe to the listed data sources, and return the list or why there is none; None if ids are named."""
+        listed = self.lister.state if self.lister is not None else None
+        if isinstance(listed, Listing):
+            self._set(listed.usable)
+        return listed
+
+    def _set(self, ids: Sequence[str]) -> None:
+        if gone := [self.subscriptions.pop(key) for key in self.subscriptions.keys() - set(ids)]:
+            self._subscriber.unsubscribe(*gone)
+        for key in ids:
+            if key not in self.subscriptions:
+                source = self._index.data_source(key)
+                self.subscriptions[key] = self._subscriber.subscribe(source, self._condition(key))
+
+
 class _FreshnessWait(Wait[AllFresh, Blocked]):
-    """A wait for several data sources: one subscription for each, and one to list them if none are named."""
+    """A wait for several data sources."""
 
     def __init__(self, index: Index, condition: Fresh, **options: Any) -> None:
         super().__init__(**options)
         self._index = index
         self._condition = condition
-        self._members: dict[str, Subscription[Outcome | Waiting]] = {}
-        self._lister: Subscription[Listing] | None = None
+        judge: Condition[Outcome | Waiting] = condition
+        self._members = Members(self, index, lambda _: judge)
         self._is_confirming_refusal = False  # the data sources are listed again after one was refused
         self._blocked = Blocked({})
-        if index.data_source_ids is not None:
-            self._set_members(index.data_source_ids)
-        else:
-            self._list()
 
     def decide(self) -> AllFresh | Failed | None:
         verdict: AllFresh | Failed | Blocked | None = self._apply_listing()
         if verdict is None:
-            decisions = {key: member.state for key, member in self._members.items()}
+            decisions = {key: member.state for key, member in self._members.subscriptions.items()}
             verdict = self._check_listing(all_fresh(decisions, self._condition, _clock.utcnow()))
         if not isinstance(verdict, Blocked):
             return verdict
@@ -283,31 +322,16 @@ class _FreshnessWait(Wait[AllFresh, Blocked]):
     def timed_out(self) -> Failed:
         return _timed_out(self._blocked, self._condition)
 
-    def _list(self) -> None:
-        """List the data sources at once, and then at each interval."""
-        before = self._lister
-        self._lister = self.subscribe(self._index.catalogue, _Listed())
-        if before is not None:
-            self.unsubscribe(before)
-
-    def _set_members(self, ids: Sequence[str]) -> None:
-        if gone := [self._members.pop(key) for key in self._members.keys() - set(ids)]:
-            self.unsubscribe(*gone)
-        for key in ids:
-            if key not in self._members:
-                self._members[key] = self.subscribe(self._index.data_source(key), self._condition)
-
     def _apply_listing(self) -> Failed | Blocked | None:
         """Subscribe to the listed data sources; return a decision if there are none."""
-        if self._lister is None:
+        listed = self._members.apply_listing()
+        if self._members.lister is None:
             return None
-        listed = self._lister.state
         if isinstance(listed, Failed):
             return listed
         if isinstance(listed, Listing):
-            self._set_members(listed.usable)
             return None if listed.usable else self._index.without_data_sources(listed)
-        return None if self._members else Blocked({"all": listed})
+        return None if self._members.subscriptions else Blocked({"all": listed})
 
     def _check_listing(self, outcome: AllFresh | Failed | Blocked) -> AllFresh | Failed | Blocked:
         """
@@ -316,9 +340,9 @@ class _FreshnessWait(Wait[AllFresh, Blocked]):
         A refused data source may have been deleted, so list again before failing. While listing fails, a new data
         source could be stale, so do not pass.
         """
-        if self._lister is None:
+        if self._members.lister is None:
             return outcome
-        listed = self._lister.state
+        listed = self._members.lister.state
         if isinstance(outcome, AllFresh) and not isinstance(listed, Listing):
             return Blocked({"all": None if isinstance(listed, Failed) else listed})
         if not isinstance(outcome, Failed) or outcome.failure is not Failure.REFUSED:
@@ -326,10 +350,10 @@ class _FreshnessWait(Wait[AllFresh, Blocked]):
             return outcome
         if not self._is_confirming_refusal:
             self._is_confirming_refusal = True
-            self._list()
+            self._members.list_again()
         elif isinstance(listed, Listing):
             return outcome
-        refused = {key: each.decision for key, each in self._members.items()}
+        refused = {key: each.decision for key, each in self._members.subscriptions.items()}
         return Blocked({key: Waiting(error=each.message) for key, each in refused.items() if isinstance(each, Failed)})
 
 
