@@ -3,6 +3,7 @@
 import argparse
 import ctypes
 import os
+import re
 import signal
 import sys
 import threading
@@ -53,14 +54,27 @@ def main() -> None:
 
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m airflow_provider_kendra.testing", description=__doc__)
-    parser.add_argument("--host", default="127.0.0.1", help=HOST_HELP)
+    parser.add_argument("--host", type=_host, default="127.0.0.1", help=HOST_HELP)
     parser.add_argument(
-        "--allow-host", action="append", default=[], metavar="NAME",
+        "--allow-host", type=_host, action="append", default=[], metavar="NAME",
         help="a host name, without a port, under which other machines and containers ask for it; can be repeated",
     )  # fmt: skip
-    parser.add_argument("--port", type=int, default=0, help="default: 0, for a free one")
+    parser.add_argument("--port", type=_port, default=0, help="default: 0, for a free one")
     parser.add_argument("--until-stdin-closes", action="store_true", help="end when the parent process does")
     return parser.parse_args()
+
+
+def _host(text: str) -> str:
+    # An empty one, such as that of an unset variable, would mean every address, and every name that ends with a dot.
+    if not re.fullmatch(r"[A-Za-z0-9._:%-]+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not an address or host name")
+    return text
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:  # sockets would take a larger one modulo 65536
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 65535")
+    return int(text)
 
 
 def _give_memory_back() -> None:

@@ -1,7 +1,7 @@
 """Checks the values that tests give to the controls; a wrong one gets one sentence with its name, value and rule."""
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -43,10 +43,24 @@ def check_names(name: str, values: Iterable[str], known: Collection[str]) -> Non
         raise ValueError(f"{name} has {', '.join(map(repr, unknown))}, but can only have {', '.join(known)}")
 
 
+def check_text(name: str, value: Any, *, instead: str = "") -> None:
+    """Check a text, which can be empty."""
+    if not isinstance(value, str):
+        raise ValueError(f"{name} must be a text, but is {value!r}{f'; pass {instead}' if instead else ''}")
+
+
 def check_texts(name: str, values: Any) -> None:
     """Check a list of texts; a single text would be taken for a list of its characters."""
-    if isinstance(values, str) or not all(isinstance(each, str) and each for each in values):
+    is_list = isinstance(values, Collection) and not isinstance(values, str)
+    if not is_list or not all(isinstance(each, str) and each for each in values):
         raise ValueError(f"{name} must be a list of texts that are not empty, but is {values!r}")
+
+
+def check_mappings(name: str, values: Any) -> None:
+    """Check a list of mappings; a single mapping would be taken for a list of its keys."""
+    is_list = isinstance(values, Sequence) and not isinstance(values, str)
+    if not is_list or not all(isinstance(each, Mapping) for each in values):
+        raise ValueError(f"{name} must be a list of mappings, but is {values!r}"[:500])
 
 
 def epoch(name: str, value: Any) -> Any:

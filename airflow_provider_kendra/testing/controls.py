@@ -6,14 +6,15 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from moto.core.base_backend import BackendDict
 from moto.core.exceptions import JsonRESTError, ServiceException
 from moto.core.model_instances import reset_model_data
-from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.core.models import DEFAULT_ACCOUNT_ID, botocore_stubber
 from moto.core.utils import get_service_model
 from moto.s3.models import s3_backends
 
@@ -22,8 +23,10 @@ from airflow_provider_kendra.testing.calls import Call
 from airflow_provider_kendra.testing.checks import (
     check_choice,
     check_flag,
+    check_mappings,
     check_names,
     check_number,
+    check_text,
     check_texts,
     epoch,
 )
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
     from airflow_provider_kendra.testing.moto_backends.kendra.settings import FailingDocument, Outcome, Settings
 else:
     require_own()
-    from moto.kendra import documents, models
+    from moto.kendra import documents, models, sync_jobs
     from moto.kendra.settings import FailingDocument, Outcome, Settings
 
 STAGES = (None, "crawl", "sync", "index", "put")
@@ -57,8 +60,18 @@ def call(name: str, arguments: Mapping[str, Any]) -> Any:
     named = {key: value for key, value in arguments.items() if key != "args"}
     try:
         return CONTROLS[name](*arguments.get("args", ()), **named)
-    except (TypeError, LookupError, ServiceException, JsonRESTError) as error:
+    except (TypeError, AttributeError, LookupError, ServiceException, JsonRESTError) as error:
         raise ValueError(getattr(error, "message", None) or str(error)) from error
+
+
+def require_mock() -> None:
+    """
+    Check that moto mocks this process.
+
+    :raises RuntimeError: if it does not.
+    """
+    if not botocore_stubber.enabled:
+        raise RuntimeError("MockedKendra only works while mock_kendra is active")
 
 
 #: Held while a backend is read or changed.
@@ -131,6 +144,7 @@ def run_schedules(is_running: bool = True) -> None:
     """Set whether schedules start syncs by the clock, from now on."""
     check_flag("is_running", is_running)
     _settings().schedules_since = models.now() if is_running else None
+    settle()
 
 
 def set_clock(time: datetime | float | None) -> None:
@@ -141,6 +155,9 @@ def set_clock(time: datetime | float | None) -> None:
     settings = _settings()
     settings.frozen_at = seconds
     settings.clock_offset = 0.0
+    if settings.schedules_since is not None:
+        settings.schedules_since = min(settings.schedules_since, models.now())
+    settle()
 
 
 def advance_clock(seconds: float) -> None:
@@ -151,6 +168,7 @@ def advance_clock(seconds: float) -> None:
         settings.clock_offset += seconds
     else:
         settings.frozen_at += seconds
+    settle()
 
 
 def set_data_source_status(index_id: str, data_source_id: str, status: str) -> None:
@@ -194,8 +212,22 @@ def set_next_outcome(index_id: str, data_source_id: str, status: str = "SUCCEEDE
 
 def _outcome(status: str, metrics: Mapping[str, Any] | None = None, **details: Any) -> Outcome:
     _check_status(status)
-    check_names("metrics", metrics or (), get_service_model("kendra").shape_for("DataSourceSyncJobMetrics").members)
+    if status in sync_jobs.RUNNING:
+        raise ValueError(f"status must be one that a sync ends with, but is {status!r}")
+    check_names("metrics", metrics or (), _members_of("DataSourceSyncJobMetrics"))
+    for name, number in dict(metrics or {}).items():
+        is_count = re.fullmatch("[0-9]+", str(number)) and not isinstance(number, bool)
+        if not is_count:
+            raise ValueError(f"{name} in metrics must be a whole number of 0 or more, but is {number!r}")
+    for name, text in details.items():
+        if text is not None:
+            check_text(name, text)
     return Outcome(status, None if metrics is None else dict(metrics), **details)
+
+
+def _members_of(shape: str) -> Collection[str]:
+    members: Collection[str] = get_service_model("kendra").shape_for(shape).members
+    return members
 
 
 def _check_status(status: Any) -> None:
@@ -223,6 +255,8 @@ def fail_documents(
 ) -> None:
     """Make documents fail when they are put, or in a stage of their sync."""
     check_texts("document_ids", document_ids)
+    check_text("error_code", error_code)
+    check_text("reason", reason)
     check_choice("stage", stage, STAGES)
     if times is not None:
         check_number("times", times, least=0, whole=True, instead="None for always")
@@ -236,14 +270,32 @@ def fail_documents(
 
 def set_documents(index_id: str, data_source_id: str, documents: Sequence[Mapping[str, Any]] | None) -> None:
     """Set the documents that the next syncs of a data source find; `None`: those in its bucket."""
+    if documents is not None:
+        check_mappings("documents", documents)
     for each in documents or ():
-        check_names("A document", each, DOCUMENT_MEMBERS)
-        check_texts("The id of a document", [each.get("id", "")])
+        _check_document(each)
+    ids = Counter(each["id"] for each in documents or ())
+    if repeated := [document_id for document_id, number in ids.items() if number > 1]:
+        raise ValueError(f"documents has {repeated[0]!r} more than once")
     with models.lock:
         source = _data_source(index_id, data_source_id)
         if source.is_custom:
             raise ValueError("A CUSTOM data source finds no documents: add them with BatchPutDocument")
         source.script.documents = None if documents is None else [_document(each) for each in documents]
+
+
+def _check_document(given: Mapping[str, Any]) -> None:
+    check_names("A document", given, DOCUMENT_MEMBERS)
+    check_texts("The id of a document", [given.get("id", "")])
+    for name in ("title", "text", "source_uri"):
+        check_text(f"The {name} of a document", given.get(name, ""))
+    attributes = given.get("attributes", {})
+    if not isinstance(attributes, Mapping):
+        raise ValueError(f"The attributes of a document must be a mapping, but are {attributes!r}")
+    check_texts("The attributes of a document", [*attributes, *attributes.values()])
+    check_mappings("The access of a document", given.get("access", []))
+    for principal in given.get("access", []):
+        check_names("The access of a document", principal, _members_of("Principal"))
 
 
 def _document(given: Mapping[str, Any]) -> "documents.Document":
@@ -274,6 +326,10 @@ def make_data_source(bucket: str | None = None, **request: Any) -> list[str]:
 
 def set_history(index_id: str, data_source_id: str, *histories: Sequence[Mapping[str, Any]]) -> None:
     """Return these histories, the next one at each list request."""
+    for history in histories:
+        check_mappings("A history", history)
+        for item in history:
+            check_names("An item of a history", item, _members_of("DataSourceSyncJob"))
     with models.lock:
         script = _data_source(index_id, data_source_id).script
         script.histories = [[_wire(item) for item in history] for history in histories]
@@ -281,7 +337,11 @@ def set_history(index_id: str, data_source_id: str, *histories: Sequence[Mapping
 
 
 def _wire(item: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: epoch(name, each) for name, each in item.items()}
+    wire = {name: epoch(name, each) for name, each in item.items()}
+    for name in ("StartTime", "EndTime"):
+        if wire.get(name) is not None:
+            check_number(name, wire[name], most=LAST_TIME, instead="a datetime")
+    return wire
 
 
 def inject(operation: str, **fault: Any) -> None:
@@ -304,13 +364,27 @@ def call_count(operation: str | None = None) -> int:
     return traffic.current().count(operation)
 
 
+def settle() -> None:
+    """Let all happen that is due by now: a scheduled sync is to find the documents of its time."""
+    with models.lock:
+        for backend in _backends():
+            backend.settle()
+
+
 def _settings() -> Settings:
+    """Return the settings, after all that is due has happened with what they were."""
+    settle()
     return models.kendra_backends[DEFAULT_ACCOUNT_ID]["us-east-1"].settings
 
 
+def _backends() -> "list[models.KendraBackend]":
+    backends = (backend for _, _, backend in models.kendra_backends.iter_backends())
+    return [backend for backend in backends if isinstance(backend, models.KendraBackend)]
+
+
 def _backend(index_id: str) -> "models.KendraBackend":
-    for _, _, backend in models.kendra_backends.iter_backends():
-        if isinstance(backend, models.KendraBackend) and index_id in backend.indexes:
+    for backend in _backends():
+        if index_id in backend.indexes:
             return backend
     raise LookupError(f"There is no index {index_id!r} in any account or region")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from moto.utilities.aws_headers import gen_amzn_requestid_long
 
-from airflow_provider_kendra.testing.checks import check_choice, check_number
+from airflow_provider_kendra.testing.checks import check_choice, check_number, check_text
 
 SERVER_FAULTS = {"InternalServerException": 500, "InternalFailure": 500, "ServiceUnavailable": 503}
 LONGEST_DELAY = 3600
@@ -61,6 +61,12 @@ class Fault:
             check_number("status", status, least=200, most=599, whole=True)
         if delay is not None:
             check_number("delay", delay, most=LONGEST_DELAY)
+        check_text("operation", operation)
+        if not isinstance(seed, int):
+            raise ValueError(f"seed must be a whole number, but is {seed!r}")
+        for name, text in (("error", error), ("message", message)):
+            if text is not None:
+                check_text(name, text)
         check_choice("reset", reset, RESETS)
         check_choice("body", body, BODIES)
         check_choice("next_token", next_token, NEXT_TOKENS)

@@ -1,10 +1,12 @@
-"""Logs calls and applies faults under `mock_kendra`, in front of moto's handler of requests."""
+"""Logs calls of Kendra and applies faults under `mock_kendra`, in front of moto's handler of requests."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from botocore.exceptions import ConnectionClosedError
 from moto.core.config import passthrough_service, passthrough_url
+from moto.core.utils import get_equivalent_url_in_aws_domain
 
 TARGET_PREFIX = "AWSKendraFrontendService."
 
@@ -12,17 +14,32 @@ Response = tuple[int, Any, Any]
 Process = Callable[[Any], Response | None]
 
 
-def intercept(process_request: Process) -> Process:
-    """Wrap moto's `process_request`, which is called while a mock is active only."""
+def intercept(process_request: Process, patterns: Sequence[re.Pattern[str]]) -> Process:
+    """
+    Wrap moto's `process_request`, which is called while a mock is active only.
+
+    :param patterns: The URLs of Kendra. moto leaves others, such as that of a `LocalKendra`, to the network.
+    """
 
     def process(request: Any) -> Response | None:
         target = _text(request.headers.get("X-Amz-Target", ""))
-        is_real = passthrough_service("kendra") or passthrough_url(request.url)
-        if not target.startswith(TARGET_PREFIX) or is_real:
+        parsed, _ = get_equivalent_url_in_aws_domain(request.url)
+        url = f"{parsed.scheme}://{parsed.netloc}{parsed.path}"
+        is_mocked = any(pattern.match(url) for pattern in patterns)
+        is_real = passthrough_service("kendra") or passthrough_url(url)
+        if not target.startswith(TARGET_PREFIX) or not is_mocked or is_real:
+            _settle()
             return process_request(request)
         return _exchange(target, request, process_request)
 
     return process
+
+
+def _settle() -> None:
+    """Let Kendra do what is due before a request of another service, which may read its logs or change documents."""
+    from airflow_provider_kendra.testing import controls
+
+    controls.settle()
 
 
 def _exchange(target: str, request: Any, process_request: Process) -> Response:

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from http.client import HTTPConnection
 from pathlib import Path
@@ -303,7 +303,7 @@ class Controls:
         """
         self._control(
             "fail_documents", index_id=index_id, data_source_id=data_source_id,
-            document_ids=list(document_ids), times=times, error_code=error_code, stage=stage, reason=reason,
+            document_ids=document_ids, times=times, error_code=error_code, stage=stage, reason=reason,
         )  # fmt: skip
 
     def set_documents(self, index_id: str, data_source_id: str, documents: Sequence[Mapping[str, Any]] | None) -> None:
@@ -540,7 +540,8 @@ class MockedKendra(Controls):
     Faults happen as over HTTP, with one exception: a ``delay`` delays the call, but exceeds no read time-out.
 
     :raises ImportError: if the extra ``local`` is not installed.
-    :raises RuntimeError: if the installed moto has a Kendra of its own.
+    :raises RuntimeError: if the installed moto has a Kendra of its own, or, for all methods but ``client``, if no mock
+        is active: it would begin without what they had set.
     """
 
     def __init__(self) -> None:
@@ -549,11 +550,19 @@ class MockedKendra(Controls):
 
         self._controls = controls
 
+    @property
+    def _kendra(self) -> Any:
+        self._controls.require_mock()
+        return super()._kendra
+
     def _control(self, name: str, **arguments: Any) -> Any:
+        self._controls.require_mock()
         return self._controls.call(name, arguments)
 
 
 def _sent(value: Any) -> Any:
     if isinstance(value, datetime):
         return epoch("A time", value)
-    raise TypeError(f"{value!r} can't be sent to the local Kendra")
+    if isinstance(value, Collection) and not isinstance(value, bytes):
+        return list(value)
+    raise ValueError(f"{value!r} can't be sent to the local Kendra")

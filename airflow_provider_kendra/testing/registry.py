@@ -33,7 +33,9 @@ def register() -> None:
         return
     moto.__path__.append(str(Path(__file__).parent / "moto_backends"))
     backend_url_patterns.extend(PATTERNS)
-    botocore_stubber.process_request = in_process.intercept(botocore_stubber.process_request)  # type: ignore
+    botocore_stubber.process_request = in_process.intercept(  # type: ignore
+        botocore_stubber.process_request, [pattern for _, pattern in PATTERNS]
+    )
 
 
 def require_own() -> None:

@@ -109,6 +109,7 @@ class Application:
         if path.startswith(MOTO_RESET_PATH):
             with controls.lock:
                 return list(self.moto(environ, start_response))
+        controls.settle()  # the request may read Kendra's logs or change documents
         response: Iterable[bytes] = self.moto(environ, start_response)
         return response
 

@@ -3,7 +3,7 @@
 import importlib
 import inspect
 import math
-from datetime import datetime
+from datetime import date, datetime, timedelta
 
 import boto3
 import pytest
@@ -33,6 +33,9 @@ ONCE = Config(retries={"total_max_attempts": 1})
         ({"delay": math.inf}, "delay must be a number from 0 to 3600, but is inf"),
         ({"status": 42}, "status must be a whole number from 200 to 599, but is 42"),
         ({"reset": "sometimes"}, "reset must be one of None, before, after, but is 'sometimes'"),
+        ({"error": 5}, "error must be a text, but is 5"),
+        ({"message": 5}, "message must be a text, but is 5"),
+        ({"seed": [1]}, "seed must be a whole number, but is [1]"),
     ],
 )  # fmt: skip
 def test_a_fault_that_can_not_be_meant_is_refused(anywhere, fault, sentence):
@@ -56,6 +59,9 @@ def test_a_fault_that_can_not_be_meant_is_refused(anywhere, fault, sentence):
         ("set_clock", [math.nan], "time must be a number from 0 to"),
         ("advance_clock", [-1], "seconds must be a number from 0 to"),
         ("advance_clock", [1e18], "seconds must be a number from 0 to"),
+        ("set_clock", [date(2026, 1, 1)], "datetime.date(2026, 1, 1)"),
+        ("advance_clock", [timedelta(1)], "datetime.timedelta(days=1)"),
+        ("inject", [None], "operation must be a text, but is None"),
     ],
 )
 def test_a_setting_that_can_not_be_meant_is_refused(anywhere, control, arguments, sentence):
@@ -83,6 +89,26 @@ def test_a_negative_quota_is_refused(anywhere, quota):
         ("set_documents", [[{"id": "a", "body": "b"}]], {}, "A document has 'body', but can only have id, title, "),
         ("set_documents", [[{"id": "a"}]], {}, "A CUSTOM data source finds no documents: add them with BatchPut"),
         ("set_documents", [[{"text": "b"}]], {}, "The id of a document must be a list of texts that are not empty"),
+        ("set_documents", [[{"id": "a", "text": 5}]], {}, "The text of a document must be a text, but is 5"),
+        ("set_documents", [[{"id": "a", "attributes": ["n"]}]], {}, "The attributes of a document must be a mapping"),
+        ("set_documents", [[{"id": "a", "attributes": {"n": 5}}]], {}, "The attributes of a document must be a list"),
+        ("set_documents", [[{"id": "a", "access": ["bob"]}]], {}, "The access of a document must be a list of mapp"),
+        ("set_documents", [[{"id": "a", "access": [{"who": "b"}]}]], {}, "The access of a document has 'who', but "),
+        ("set_documents", [[{"id": "a"}, {"id": "a"}]], {}, "documents has 'a' more than once"),
+        ("set_documents", [{"id": "a"}], {}, "documents must be a list of mappings, but is {'id': 'a'}"),
+        ("set_documents", [[{"id": "a"}]], {}, "A CUSTOM data source finds no documents: add them with Batch"),
+        ("fail_documents", ["s3://b/a"], {}, "document_ids must be a list of texts that are not empty, but is 's3://"),
+        ("fail_documents", [None], {}, "document_ids must be a list of texts that are not empty, but is None"),
+        ("fail_documents", [["a"]], {"reason": 5}, "reason must be a text, but is 5"),
+        ("fail_documents", [["a"]], {"error_code": None}, "error_code must be a text, but is None"),
+        ("finish_sync_job", ["SYNCING"], {}, "status must be one that a sync ends with, but is 'SYNCING'"),
+        ("set_next_outcome", [], {"metrics": {"DocumentsFailed": "many"}}, "DocumentsFailed in metrics must be a who"),
+        ("set_next_outcome", [], {"metrics": {"DocumentsFailed": -1}}, "DocumentsFailed in metrics must be a whole n"),
+        ("set_next_outcome", [], {"error_code": 42}, "error_code must be a text, but is 42"),
+        ("set_history", [{"Status": "FAILED"}], {}, "A history must be a list of mappings, but is {'Status'"),
+        ("set_history", [["one"]], {}, "A history must be a list of mappings, but is ['one']"),
+        ("set_history", [[{"State": "FAILED"}]], {}, "An item of a history has 'State', but can only have Execution"),
+        ("set_history", [[{"StartTime": "now"}]], {}, "StartTime must be a number from 0 to "),
     ],
 )  # fmt: skip
 def test_a_control_of_a_data_source_refuses_unknown_values(

@@ -328,6 +328,23 @@ def test_the_help_says_what_another_host_means(capsys, monkeypatch):
     assert "everyone who reaches the address" in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "sentence"),
+    [
+        ("--host", "", "'' is not an address or host name"),
+        ("--allow-host", "", "'' is not an address or host name"),
+        ("--allow-host", "a b", "'a b' is not an address or host name"),
+        ("--port", "65536", "'65536' is not a number from 0 to 65535"),
+        ("--port", "-1", "'-1' is not a number from 0 to 65535"),
+    ],
+)
+def test_an_address_that_can_not_be_meant_is_refused(capsys, monkeypatch, option, value, sentence):
+    monkeypatch.setattr(sys, "argv", ["kendra", f"{option}={value}"])
+    with pytest.raises(SystemExit, match="2"):
+        command.main()
+    assert sentence in capsys.readouterr().err
+
+
 def test_a_server_that_cannot_start_says_so(kendra, capfd):
     taken = int(kendra.url.rpartition(":")[2])
     with pytest.raises(RuntimeError, match="ended with code 1 before it listened"):

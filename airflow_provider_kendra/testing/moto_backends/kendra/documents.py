@@ -76,13 +76,11 @@ class DocumentStore:
         self.indexed: dict[str, Document] = {}
         #: The newest version of each document whose newest version failed.
         self.failed: dict[str, Document] = {}
+        #: Of all indexed documents.
+        self.text_bytes = 0
 
     def __contains__(self, document_id: str) -> bool:
         return document_id in self.indexed or document_id in self.failed
-
-    @property
-    def text_bytes(self) -> int:
-        return sum(document.text_bytes for document in self.indexed.values())
 
     def compare(self, document: Document) -> Change:
         """Return how a document changes what is indexed. One that failed is not tried again until it changes."""
@@ -104,14 +102,15 @@ class DocumentStore:
 
     def apply(self, change: Change) -> None:
         document = change.document
-        if change.action == DELETE:
-            self.indexed.pop(document.id, None)
-            self.failed.pop(document.id, None)
-        elif change.problem is not None:
+        if change.problem is not None:
             self.failed[document.id] = document
-        elif change.action in (ADD, MODIFY):
-            self.indexed[document.id] = document
+        elif change.action != UNMODIFIED:
             self.failed.pop(document.id, None)
+            replaced = self.indexed.pop(document.id, None)
+            self.text_bytes -= replaced.text_bytes if replaced else 0
+            if change.action != DELETE:
+                self.indexed[document.id] = document
+                self.text_bytes += document.text_bytes
 
     def status(self, document_id: str) -> dict[str, str]:
         """Return the status as BatchGetDocumentStatus does."""

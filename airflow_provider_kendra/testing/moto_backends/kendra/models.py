@@ -1,6 +1,6 @@
 """Indexes, their data sources and documents, and the sync jobs that fill them."""
 
-from bisect import insort
+from bisect import bisect_left, insort
 from collections.abc import Iterable
 from dataclasses import replace
 from threading import RLock
@@ -97,12 +97,16 @@ class Resource(BaseModel):
 
     @property
     def status(self) -> str:
-        if self._busy_until is None or now() >= self._busy_until:
+        if not self.is_busy(now()):
             return "ACTIVE"
         return "CREATING" if self._is_new else "UPDATING"
 
+    def is_busy(self, at: float) -> bool:
+        """Whether it is still being created or updated at a time."""
+        return self._busy_until is not None and at < self._busy_until
+
     def check_ready(self, what: str) -> None:
-        if self._busy_until is not None and now() < self._busy_until:
+        if self.is_busy(now()):
             raise ConflictException(f"You can't {what} '{self.id}' while its status is {self.status}")
 
     def _state(self) -> dict[str, Any]:
@@ -124,7 +128,8 @@ class DataSource(Resource):
         self.jobs: list[SyncJob] = []
         self.latest: SyncJob | None = None
         self.script = Script()
-        self.scheduled_until: float | None = None
+        #: Until when the runs of the schedule have been started.
+        self.scheduled_until = self.created_at
 
     def _check(self, configured: dict[str, Any]) -> dict[str, Any]:
         kind = configured["Type"]
@@ -165,19 +170,27 @@ class DataSource(Resource):
         return self.latest if self.latest is not None and self.latest.is_running else None
 
     def add_job(self, job: SyncJob) -> None:
-        insort(self.jobs, job, key=lambda each: (each.start_time, each.serial))
+        insort(self.jobs, job, key=_age)
         self.latest = job
 
-    def history(self, is_first_page: bool, number: int | None) -> Iterable[tuple[list[float], dict[str, Any]]]:
-        """Yield every job, newest first, with ascending keys."""
+    def history(self, after: list[float] | None) -> Iterable[tuple[list[float], dict[str, Any]]]:
+        """
+        Yield jobs, newest first, with ascending keys.
+
+        :param after: The last key of the page before; `None` for the first page.
+        """
         if self.script.histories:
-            yield from self.script.history(is_first_page, number)
+            yield from self.script.history(after)
             return
         moment = now()
-        for job in reversed(self.jobs):
+        older = len(self.jobs)
+        if after is not None:
+            older = bisect_left(self.jobs, (-after[0], -after[1]), key=_age)
+        for place in range(older - 1, -1, -1):
+            job = self.jobs[place]
             if not job.unlisted_responses:
                 yield [-job.start_time, -job.serial], job.to_dict(moment)
-            job.unlisted_responses -= bool(job.unlisted_responses and is_first_page)
+            job.unlisted_responses -= bool(job.unlisted_responses and after is None)
 
     def to_dict(self) -> dict[str, Any]:
         return self.configured | {"IndexId": self.index_id} | self._state()
@@ -257,6 +270,10 @@ class Index(Resource):
         }  # fmt: skip
 
 
+def _age(job: SyncJob) -> tuple[float, int]:
+    return job.start_time, job.serial
+
+
 class Room:
     """The capacity that an index has left for the documents of one crawl or request."""
 
@@ -324,7 +341,7 @@ class KendraBackend(BaseBackend):
         self._index(index_id).update(changes, takes=self.settings.updating_seconds)
 
     def delete_index(self, *, index_id: str) -> None:
-        index = self._index(index_id)
+        index = self.describe_index(index_id=index_id)
         for source in list(index.data_sources.values()):
             self._forget(source, f"{index_id}/data-source/{source.id}")
         self._forget(index, index_id)
@@ -482,7 +499,7 @@ class KendraBackend(BaseBackend):
         next_token: str | None = None,
     ) -> tuple[list[dict[str, Any]], str | None]:
         source = self.describe_data_source(index_id=index_id, data_source_id=data_source_id)
-        number = int(decode_token(next_token, data_source_id)[0]) if next_token is not None else None
+        after = decode_token(next_token, data_source_id) if next_token is not None else None
 
         def is_wanted(item: dict[str, Any]) -> bool:
             start = item.get("StartTime")
@@ -492,12 +509,18 @@ class KendraBackend(BaseBackend):
                 and (started_until is None or (start is not None and start <= started_until))
             )
 
-        entries = source.history(next_token is None, number)
-        wanted = ((key, item) for key, item in entries if is_wanted(item))
+        wanted = ((key, item) for key, item in source.history(after) if is_wanted(item))
         if self.settings.has_empty_first_page and next_token is None:
             first = next(wanted, None)
             return [], first and encode_token([first[0][0], first[0][1] - 1], data_source_id)
         return paginate(wanted, max_results or 10, next_token, data_source_id)
+
+    def settle(self) -> None:
+        """Apply all that is due by now. Otherwise that happens when a data source is looked at."""
+        for index in self.indexes.values():
+            for source in index.data_sources.values():
+                if source.running or source.configured.get("Schedule"):
+                    self._settle(source)
 
     def _settle(self, source: DataSource) -> None:
         """Apply all that is due by now: steps of the running job, and runs of the schedule."""
@@ -506,7 +529,7 @@ class KendraBackend(BaseBackend):
             if source.latest is not None:
                 source.latest.settle(due)
                 self.log(source)
-            if source.running is None:
+            if source.running is None and not source.is_busy(due):
                 self._start(source, due, scheduled=True)
         if source.latest is not None:
             source.latest.settle(moment)
@@ -516,9 +539,9 @@ class KendraBackend(BaseBackend):
         since, schedule = self.settings.schedules_since, source.configured.get("Schedule")
         if since is None or not schedule:
             return []
-        after = max(since, source.created_at, source.scheduled_until or 0.0)
+        after = min(moment, max(since, source.scheduled_until))  # a test can have put the clock back
         source.scheduled_until = moment
-        return list(schedules.due_times(schedule, after, moment))[-MAX_MISSED_RUNS:]
+        return schedules.due_times(schedule, after, moment, MAX_MISSED_RUNS)
 
     def log(self, source: DataSource) -> None:
         """Write the log streams of the newest job once it has ended."""

@@ -1,5 +1,7 @@
 """Kendra's schedules, in both of the shapes that it takes; times are UTC."""
 
+import itertools
+import math
 import re
 from collections.abc import Iterator
 from datetime import datetime, timezone
@@ -7,15 +9,28 @@ from datetime import datetime, timezone
 DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 
 
-def due_times(schedule: str, after: float, until: float) -> Iterator[float]:
-    """Yield the times of a schedule after one time and up to another, in seconds since the epoch."""
-    from croniter import croniter
-
+def due_times(schedule: str, after: float, until: float, limit: int) -> list[float]:
+    """Return the last times of a schedule after one time and up to another, in seconds since the epoch."""
     expression, years = _translate(schedule)
-    runs = croniter(expression, datetime.fromtimestamp(after, timezone.utc), day_or=False)
-    while (due := runs.get_next(float)) <= until:
-        if years is None or datetime.fromtimestamp(due, timezone.utc).year in years:
-            yield due
+    if years is not None:
+        until = min(until, datetime(max(years), 12, 31, 23, 59, tzinfo=timezone.utc).timestamp())
+    latest = itertools.takewhile(lambda due: due > after, _backwards(expression, until))
+    wanted = (due for due in latest if years is None or datetime.fromtimestamp(due, timezone.utc).year in years)
+    return list(itertools.islice(wanted, limit))[::-1]
+
+
+def _backwards(expression: str, until: float) -> Iterator[float]:
+    """Yield the times of an expression up to a time, the last one first."""
+    from croniter import croniter
+    from croniter.croniter import CroniterBadDateError
+
+    # croniter begins before the time that it is given, and yields whole minutes.
+    runs = croniter(expression, datetime.fromtimestamp(math.floor(until) + 1, timezone.utc), day_or=False)
+    while True:
+        try:
+            yield runs.get_prev(float)
+        except CroniterBadDateError:  # such as for the 31st of February
+            return
 
 
 def check(schedule: str) -> None:

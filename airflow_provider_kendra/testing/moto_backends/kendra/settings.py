@@ -75,8 +75,10 @@ class Script:
         failing.times -= 1
         return failing.problem
 
-    def history(self, is_first_page: bool, number: int | None) -> Iterable[tuple[list[float], dict[str, Any]]]:
-        """Yield the items of the history that is due, with ascending keys."""
-        self.list_requests += is_first_page
-        number = max(1, min(number if number is not None else self.list_requests, len(self.histories)))
-        return (([float(number), place], item) for place, item in enumerate(self.histories[number - 1]))
+    def history(self, after: list[float] | None) -> Iterable[tuple[list[float], dict[str, Any]]]:
+        """Yield the items of the history that is due, or of the one that was paged before, with ascending keys."""
+        self.list_requests += after is None
+        number = max(1, min(int(after[0]) if after else self.list_requests, len(self.histories)))
+        history = self.histories[number - 1]
+        first = max(0, int(after[1]) + 1) if after else 0
+        return (([float(number), place], history[place]) for place in range(first, len(history)))

@@ -217,9 +217,10 @@ def _write(
     logs.ensure_log_group(group_name)
     group = logs.groups[group_name]
     # Not through put_log_events: it refuses events that are older than 14 days.
-    group.streams[name] = DelayedLogStream(
+    stream = DelayedLogStream(
         group, name, _messages(items, to_event, span), created_at=span[0], available_at=available_at
     )
+    group.streams = {**group.streams, name: stream}  # a copy: a request of another thread may iterate over it
 
 
 def _messages(
