@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Protocol, TypeVar, get_args
+from typing import Protocol, TypeVar
 
 from airflow_provider_kendra._decisions import (
     AllFresh,
@@ -23,6 +23,7 @@ from airflow_provider_kendra._validation import (
     check_exactly_one,
     check_identifier,
     check_max_age,
+    check_measured_by,
     check_time,
 )
 from airflow_provider_kendra._waiting.history import History, Page
@@ -250,13 +251,11 @@ def freshness_condition(
     :raises ValueError: unless exactly one of max_age and fresh_since is given and every value is valid.
     """
     check_exactly_one({"max_age": max_age, "fresh_since": fresh_since})
-    if measured_by not in get_args(MeasuredBy):
-        raise ValueError(f"measured_by must be start_time or end_time, got {measured_by!r}.")
     return Fresh(
         Acceptance.of(accepted_statuses, max_documents_failed),
         fresh_since=None if fresh_since is None else check_time("fresh_since", fresh_since),
         max_age=None if max_age is None else check_max_age(max_age),
-        measured_by="start_time" if measured_by == "start_time" else "end_time",
+        measured_by=check_measured_by(measured_by),
         fail_fast=fail_fast,
     )
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import as_completed, wait
-from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kendra import _clock
 from airflow_provider_kendra._clock import OVERRUN
@@ -17,76 +16,19 @@ from airflow_provider_kendra._decisions import (
     Blocked,
     Failed,
     Failure,
-    NeedsOlder,
     Outcome,
     Waiting,
     timed_out,
 )
-from airflow_provider_kendra._validation import check_identifier, check_identifiers
 from airflow_provider_kendra._waiting.conditions import Condition, Fresh, all_fresh, read
-from airflow_provider_kendra._waiting.history import History
+from airflow_provider_kendra._waiting.index import Index, Listing, Members
 from airflow_provider_kendra._waiting.log import WaitLog, freshness_log
-from airflow_provider_kendra._waiting.poller import Connect, D, Log, Subscriber, Subscription, Wait
-from airflow_provider_kendra._waiting.sources import Catalogue, DataSource
+from airflow_provider_kendra._waiting.poller import Connect, Log, Wait
+from airflow_provider_kendra._waiting.sources import DataSource
 from airflow_provider_kendra._waiting.threads import MAX_CALLS, DaemonThreads
 
 if TYPE_CHECKING:
-    from airflow_provider_kendra._connection import AwsParameters
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
-
-
-class Listing(NamedTuple):
-    """The ids of an index's data sources: those judged for freshness, and those still being created."""
-
-    usable: tuple[str, ...]
-    creating: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Index:
-    """
-    Data sources of one index.
-
-    :param aws: The AWS parameters.
-    :param index_id: The index.
-    :param data_source_ids: The data sources; None for all that are ACTIVE or UPDATING, listed again at each poll.
-    """
-
-    aws: AwsParameters
-    index_id: str
-    data_source_ids: tuple[str, ...] | None
-
-    def data_source(self, data_source_id: str) -> DataSource:
-        return DataSource(self.aws, self.index_id, data_source_id)
-
-    @property
-    def catalogue(self) -> Catalogue:
-        return Catalogue(self.aws, self.index_id)
-
-    def without_data_sources(self, listing: Listing) -> Failed | Blocked:
-        """Wait if data sources are being created; otherwise fail."""
-        if listing.creating:
-            return Blocked(dict.fromkeys(listing.creating, "still being created"))
-        return Failed(
-            Failure.REFUSED,
-            "The index has no ACTIVE, UPDATING or CREATING data source, so nothing in it can be fresh (index "
-            f"{self.index_id}).",
-        )
-
-
-def freshness_index(aws: AwsParameters, index_id: str, data_source_ids: str | Sequence[str] | None) -> Index:
-    """
-    Build the index from a DAG author's parameters.
-
-    :param aws: The AWS parameters.
-    :param index_id: The index.
-    :param data_source_ids: One data source, several, or None for all.
-    :raises ValueError: for an invalid identifier or an empty list.
-    """
-    check_identifier("index_id", index_id)
-    if data_source_ids is None:
-        return Index(aws, index_id, None)
-    return Index(aws, index_id, check_identifiers("data_source_ids", data_source_ids))
 
 
 def poll_all(
@@ -235,58 +177,6 @@ async def wait_until_fresh(
 
 def _timed_out(blocked: Blocked, condition: Fresh) -> Failed:
     return timed_out(condition.subject, f"not fresh: {blocked.describe(condition.measured_by, _clock.utcnow())}")
-
-
-class _Listed:
-    """Collects which data sources exist."""
-
-    def decide(self, history: History, now: datetime) -> Listing | NeedsOlder:
-        if not history.is_complete:
-            return NeedsOlder()
-        return Listing(tuple(history.data_source_ids), tuple(history.creating_ids))
-
-
-class Members(Generic[D]):
-    """
-    One subscription for each data source of an index, and one to list them if none are named.
-
-    :param subscriber: The wait or watcher.
-    :param index: The data sources.
-    :param condition: Returns the condition for a data source.
-    """
-
-    def __init__(self, subscriber: Subscriber, index: Index, condition: Callable[[str], Condition[D]]) -> None:
-        self._subscriber = subscriber
-        self._index = index
-        self._condition = condition
-        self.subscriptions: dict[str, Subscription[D]] = {}
-        self.lister: Subscription[Listing] | None = None
-        if index.data_source_ids is not None:
-            self._set(index.data_source_ids)
-        else:
-            self.list_again()
-
-    def list_again(self) -> None:
-        """List the data sources at once, and then at each interval."""
-        before = self.lister
-        self.lister = self._subscriber.subscribe(self._index.catalogue, _Listed())
-        if before is not None:
-            self._subscriber.unsubscribe(before)
-
-    def apply_listing(self) -> Listing | Failed | Waiting | None:
-        """Subscribe to the listed data sources, and return the list or why there is none; None if ids are named."""
-        listed = self.lister.state if self.lister is not None else None
-        if isinstance(listed, Listing):
-            self._set(listed.usable)
-        return listed
-
-    def _set(self, ids: Sequence[str]) -> None:
-        if gone := [self.subscriptions.pop(key) for key in self.subscriptions.keys() - set(ids)]:
-            self._subscriber.unsubscribe(*gone)
-        for key in ids:
-            if key not in self.subscriptions:
-                source = self._index.data_source(key)
-                self.subscriptions[key] = self._subscriber.subscribe(source, self._condition(key))
 
 
 class _FreshnessWait(Wait[AllFresh, Blocked]):

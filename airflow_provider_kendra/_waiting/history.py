@@ -100,6 +100,7 @@ class History:
     def __init__(self, kept: Kept | None = None) -> None:
         self.data_source_ids: list[str] = []
         self.creating_ids: list[str] = []
+        self.schedule = ""
         self.is_complete = False
         self._kept = kept
         self._read = Jobs()
@@ -110,6 +111,7 @@ class History:
         """Add the next older page."""
         self.data_source_ids += page.data_source_ids
         self.creating_ids += page.creating_ids
+        self.schedule = page.schedule
         self.is_complete = page.is_last
         self.__dict__.pop("jobs", None)
         if self._tail is not None:
@@ -247,9 +249,10 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One response of ListDataSourceSyncJobs, or a list of the data sources of an index."""
+    """One response of ListDataSourceSyncJobs, or a list of the data sources of an index, or one's schedule."""
 
     jobs: list[SyncJob]
     is_last: bool
     data_source_ids: list[str] = field(default_factory=list)
     creating_ids: list[str] = field(default_factory=list)
+    schedule: str = ""

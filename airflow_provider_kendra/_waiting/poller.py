@@ -408,7 +408,8 @@ class Poll:
         """Whether the last reading is within the interval of a new wait, which would not have polled since."""
         now = _clock.utcnow()
         is_in_time = now < (wait.deadline or NEVER)
-        return self.source.is_reusable and is_in_time and (now - read_at).total_seconds() <= wait.interval
+        interval = max(wait.interval, self.source.min_interval)
+        return self.source.is_reusable and is_in_time and (now - read_at).total_seconds() <= interval
 
     async def _run(self) -> None:
         while True:
@@ -427,7 +428,7 @@ class Poll:
         return self._began_at is None or asyncio.get_running_loop().time() - self._began_at < OVERRUN
 
     def _next_poll(self) -> float:
-        pause = self._interval
+        pause = self._interval if self._failures else max(self._interval, self.source.min_interval)
         if self._needs_poll_now and not self._failures:
             return float("-inf")
         if self._failures:

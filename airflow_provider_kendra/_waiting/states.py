@@ -13,7 +13,7 @@ from airflow_provider_kendra._validation import check_time
 from airflow_provider_kendra.sync_job import Acceptance, SyncJob
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from airflow_provider_kendra._validation import MeasuredBy
     from airflow_provider_kendra._waiting.history import History
@@ -287,3 +287,18 @@ def store_states(known: Mapping[str, Known]) -> dict[str, Any]:
     :param known: By data source.
     """
     return {"states": {key: each.to_json() for key, each in known.items()}}
+
+
+def oldest_states(cursors: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """
+    Combine stored states of several watchers, so that no change is missed; None if there are none.
+
+    :param cursors: What :func:`store_states` has returned.
+    """
+    known: dict[str, Known] = {}
+    found = False
+    for cursor in cursors:
+        found = True
+        for key, each in check_states(cursor).items():
+            known[key] = min(known.get(key, each), each, key=lambda one: one.until)
+    return store_states(known) if found else None
