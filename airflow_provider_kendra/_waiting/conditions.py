@@ -193,6 +193,18 @@ class Fresh:
         time = getattr(job, self.measured_by)
         return time is not None and bool(time >= self.cutoff(now))
 
+    def age(self, history: History, now: datetime) -> timedelta | None:
+        """
+        The age of the newest acceptable job, for metrics; None if there is none.
+
+        If it is on a page that was not read, the age of the oldest job read: the data source is at least that old.
+        """
+        good = history.latest(self.acceptance, self.measured_by)
+        time = getattr(good, self.measured_by) if good else None
+        if time is None and not history.is_complete:
+            time = history.earliest(self.measured_by)
+        return None if time is None else now - time
+
     def decide(self, history: History, now: datetime) -> Decision:
         """Decide from the newest acceptable job."""
         good = history.latest(self.acceptance, self.measured_by)
@@ -298,15 +310,16 @@ def _judge(job: SyncJob, acceptance: Acceptance) -> Outcome:
     return Failed(Failure.NOT_ACCEPTABLE, f"The sync {objection}.{job.error_and_ids}", job)
 
 
-def read(condition: Condition[D_co], pages: Iterable[Page], now: datetime) -> D_co:
+def read(condition: Condition[D_co], pages: Iterable[Page], now: datetime, history: History | None = None) -> D_co:
     """
     Decide on a history, reading no further than the condition needs.
 
     :param condition: What is waited for.
     :param pages: The pages of the history, fetched as they are consumed.
     :param now: The time of this poll.
+    :param history: Takes the pages, for a caller that needs them too.
     """
-    history = History()
+    history = History() if history is None else history
     unread: Iterator[Page] = iter(pages)
     while True:
         history.add_page(next(unread))

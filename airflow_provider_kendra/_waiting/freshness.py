@@ -8,7 +8,7 @@ from concurrent.futures import as_completed, wait
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_kendra import _clock
+from airflow_provider_kendra import _clock, _metrics
 from airflow_provider_kendra._clock import OVERRUN
 from airflow_provider_kendra._decisions import (
     NO_RESPONSE,
@@ -121,7 +121,10 @@ def _results(
 
     def read_source(source: DataSource) -> Outcome | Waiting:
         judge: Condition[Outcome | Waiting] = condition
-        return read(judge, source.pages(hook), _clock.utcnow())
+        history, now = History(), _clock.utcnow()
+        decision = read(judge, source.pages(hook), now, history)
+        _metrics.report_age(source, condition.age(history, now))
+        return decision
 
     results: dict[str, Outcome | Waiting | Exception] = {}
     try:

@@ -22,7 +22,7 @@ class Jobs:
         self.all: list[SyncJob] = []
         self._by_execution_id: dict[str, SyncJob] = {}
         self._latest: dict[tuple[Acceptance | None, MeasuredBy], SyncJob | None] = {}
-        self._earliest: dict[MeasuredBy, datetime] = {}
+        self.earliest: dict[MeasuredBy, datetime] = {}
         self.add_older(jobs)
 
     def add_older(self, jobs: Iterable[SyncJob]) -> None:
@@ -55,7 +55,7 @@ class Jobs:
 
     def is_any_before(self, moment: datetime, measured_by: MeasuredBy) -> bool:
         """Whether any job started (or ended) before this time."""
-        earliest = self._earliest.get(measured_by)
+        earliest = self.earliest.get(measured_by)
         return earliest is not None and earliest < moment
 
     def _take(self, added: list[SyncJob], *, is_newer: bool) -> None:
@@ -67,7 +67,7 @@ class Jobs:
         for measured_by in _MEASURES:
             times = [time for job in added if (time := getattr(job, measured_by)) is not None]
             if times:
-                self._earliest[measured_by] = min(*times, self._earliest.get(measured_by, times[0]))
+                self.earliest[measured_by] = min(*times, self.earliest.get(measured_by, times[0]))
         for key, before in self._latest.items():
             both = [_latest(added, *key), before]
             self._latest[key] = _latest(filter(None, both if is_newer else reversed(both)), None, key[1])
@@ -225,6 +225,10 @@ class History:
         """The newest job, if it has not finished."""
         newest = self.newest
         return None if newest is None or newest.is_finished else newest
+
+    def earliest(self, measured_by: MeasuredBy) -> datetime | None:
+        """The earliest start (or end) of the jobs read."""
+        return min((part.earliest[measured_by] for part in self._parts if measured_by in part.earliest), default=None)
 
     def reaches(self, moment: datetime, measured_by: MeasuredBy) -> bool:
         """Whether every job that started (or ended) at or after this moment has been read."""
