@@ -21,6 +21,7 @@ from airflow_provider_kendra._decisions import (
     timed_out,
 )
 from airflow_provider_kendra._waiting.conditions import Condition, Fresh, all_fresh, read
+from airflow_provider_kendra._waiting.history import History
 from airflow_provider_kendra._waiting.index import Index, Listing, Members
 from airflow_provider_kendra._waiting.log import WaitLog, freshness_log
 from airflow_provider_kendra._waiting.poller import Connect, Log, Wait

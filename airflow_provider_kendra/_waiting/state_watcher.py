@@ -89,7 +89,7 @@ class _StateWatcher(Subscriber):
         self._next: datetime | None = None
         self._is_first = True
         self._members = Members(self, index, self._condition, ends_with=())
-        self._schedules: dict[str, Subscription[str]] = {}
+        self._schedules: dict[str, Subscription[_Scheduled]] = {}
 
     def _condition(self, data_source_id: str) -> AcceptableSince:
         known = self._known.get(data_source_id)
@@ -137,17 +137,17 @@ class _StateWatcher(Subscriber):
         if gone := [self._schedules.pop(key) for key in self._schedules.keys() - members.keys()]:
             self.unsubscribe(*gone)
         for key in members.keys() - self._schedules.keys():
-            self._schedules[key] = self.subscribe(self._index.schedule(key), _Scheduled(), ends_with=())
+            self._schedules[key] = self.subscribe(self._index.schedule(key), _ReadsSchedule(), ends_with=())
 
     def _limits_of(self, key: str) -> Limits | str | None:
         """Return the limits of a data source; why it has none; or None while its schedule could not be read."""
         if self._limits.grace is None:
             return self._limits
-        schedule = self._schedules[key]
-        if not isinstance(schedule.decision, str):
+        found = self._schedules[key].decision
+        if not isinstance(found, _Scheduled):
             return None  # one that was read before stays in use while reading it again fails
         try:
-            return self._limits.with_schedule(schedule.decision)
+            return self._limits.with_schedule(found.schedule)
         except ValueError as error:
             return str(error)
 
@@ -184,13 +184,20 @@ class _StateWatcher(Subscriber):
         return f"{change.state.capitalize()} since {change.at:%Y-%m-%d %H:%M:%S}Z{was}{job} {place}"
 
 
+@dataclass(frozen=True, slots=True)
 class _Scheduled:
+    """The schedule of a data source, as a decision."""
+
+    schedule: str
+
+
+class _ReadsSchedule:
     """Collects the schedule of a data source."""
 
     subject = "a schedule"
 
-    def decide(self, history: History, now: datetime) -> str | NeedsOlder:
-        return history.schedule if history.is_complete else NeedsOlder()
+    def decide(self, history: History, now: datetime) -> _Scheduled | NeedsOlder:
+        return _Scheduled(history.schedule) if history.is_complete else NeedsOlder()
 
 
 def _error_of(subscription: Subscription[Any]) -> str | None:

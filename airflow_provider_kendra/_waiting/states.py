@@ -209,6 +209,11 @@ class AcceptableSince:
     since: datetime | None
     subject: str = "changes of freshness"
 
+    def age(self, history: History, now: datetime) -> timedelta | None:
+        """The age of the newest acceptable job, for metrics; None if there is none."""
+        job = history.latest(self.limits.acceptance, self.limits.measured_by)
+        return None if job is None else now - _measured(job, self.limits.measured_by)
+
     def decide(self, history: History, now: datetime) -> Ended | NeedsOlder:
         """Collect the acceptable jobs."""
         acceptance, jobs, newest = self.limits.acceptance, [], None

@@ -654,12 +654,12 @@ class KendraDataFreshnessEventTrigger(_EventTrigger):
 
     def _check_parameters(self) -> None:
         if self.data_source_ids is not None:
-            self.data_source_ids = sorted(check_identifiers("data_source_ids", self.data_source_ids))
+            self.data_source_ids = list(check_identifiers("data_source_ids", self.data_source_ids))
         check_exactly_one({"max_age": self.max_age, "schedule_grace": self.schedule_grace})
         for name in ("max_age", "schedule_grace", "warn_age"):
             if (value := getattr(self, name)) is not None:
                 setattr(self, name, check_seconds(name, value, is_zero_allowed=name == "schedule_grace"))
-        self.accepted_statuses = sorted(Acceptance.of(self.accepted_statuses, self.max_documents_failed).statuses)
+        self.accepted_statuses = sorted(Acceptance.of(self.accepted_statuses).statuses)
         self.poll_interval = check_interval("poll_interval", self.poll_interval)
         _ = self._limits
 
