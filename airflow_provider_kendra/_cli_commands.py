@@ -34,6 +34,7 @@ from airflow_provider_kendra._waiting.conditions import (
 from airflow_provider_kendra._waiting.history import History
 from airflow_provider_kendra._waiting.sources import DataSource
 from airflow_provider_kendra._waiting.wait import wait_in_worker
+from airflow_provider_kendra.documents import counted
 from airflow_provider_kendra.exceptions import KendraError, KendraSyncJobAlreadyRunningError
 from airflow_provider_kendra.outcomes import Failed, Failure, Outcome, Satisfied
 from airflow_provider_kendra.sync_job import (
@@ -48,7 +49,7 @@ from airflow_provider_kendra.sync_job import (
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from airflow_provider_kendra.documents import FailedDocument
+    from airflow_provider_kendra.documents import DocumentFailures, FailedDocument
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 
 NEGATIVE_RESULT = 1
@@ -241,27 +242,38 @@ def documents(args: Namespace) -> None:
     """Print which documents failed in a sync, or are missing from the index."""
     if args.missing and args.execution_id:
         raise _Exit(NO_RESULT, "Pass either --missing or --execution-id: missing documents are those of all syncs.")
+    if args.lookback is not None and not args.missing:
+        raise _Exit(NO_RESULT, "--lookback is of no use without --missing.")
     hook, limit = _make_hook(args), args.limit or sys.maxsize
     if args.missing:
-        found = hook.get_missing_documents(args.index_id, args.data_source_id, lookback=args.lookback, limit=limit)
+        lookback = args.lookback or timedelta(days=30)
+        found = hook.get_missing_documents(args.index_id, args.data_source_id, lookback=lookback, limit=limit)
     else:
-        job = _finished_job(hook, args)
+        job = _job_with_documents(hook, args)
         found = hook._failed_documents_of(job, limit=limit)
-        _print_message(f"{job.end[:1].upper()}{job.end[1:]}. {job.title}.")
+        state = job.end if job.is_finished else f"the sync has not finished: {job.progress}"
+        _print_message(f"{state[:1].upper()}{state[1:]}. {job.title}.")
     shown = found.documents
     _print([document.to_dict() for document in shown], map(_document_row, shown), args.output)
     summary = [f"{each['count']:,} × {each['reason']} ({each['stage']})" for each in found.reasons]
     for line in filter(None, (*summary, found.note)):
         _print_message(line)
+    _end_with_documents(found, is_missing=args.missing)
+
+
+def _end_with_documents(found: DocumentFailures, *, is_missing: bool) -> None:
+    """End the command with the exit status and the last message."""
     if found.found:
-        state = "are missing" if args.missing else "failed"
-        raise _Exit(NEGATIVE_RESULT, f"{found.found:,} documents {state}; {len(shown):,} are shown.")
+        state = ("is missing" if found.found == 1 else "are missing") if is_missing else "failed"
+        left_out = found.found - len(found.documents)
+        more = f"; {len(found.documents):,} of them shown (--limit)" if left_out else ""
+        raise _Exit(NEGATIVE_RESULT, f"{counted(found.found, 'document')} {state}{more}.")
     if not found.is_complete:
-        raise _Exit(NO_RESULT, "It is not known which documents failed.")
-    _print_message("No document is missing." if args.missing else "No document failed.")
+        raise _Exit(NO_RESULT, f"It is not known which documents {'are missing' if is_missing else 'failed'}.")
+    _print_message("No document is missing." if is_missing else "No document failed.")
 
 
-def _finished_job(hook: KendraSyncJobsHook, args: Namespace) -> SyncJob:
+def _job_with_documents(hook: KendraSyncJobsHook, args: Namespace) -> SyncJob:
     if args.execution_id is not None:
         return hook.get_sync_job(args.index_id, args.data_source_id, args.execution_id)
     job = hook.get_latest_sync_job(args.index_id, args.data_source_id, statuses=TERMINAL_STATUSES)

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_kendra._clock import in_words
-from airflow_provider_kendra.documents import DocumentFailures, FailedDocument, IndexCapacity, read_event, total
+from airflow_provider_kendra._text import plain
+from airflow_provider_kendra.documents import DocumentEvent, DocumentFailures, IndexCapacity, counted, read_event, total
+from airflow_provider_kendra.exceptions import KendraRequestError
 from airflow_provider_kendra.sync_job import SyncJobStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from airflow_provider_kendra.sync_job import SyncJob
 
 REPORT = "SYNC_RUN_HISTORY_REPORT/"
 """The prefix of the streams with one event for each document of a sync."""
 
-FAILED = '{ $.ConnectorDocumentStatus.Status = "FAILED" }'
+FAILED = '{ ($.ConnectorDocumentStatus.Status = "FAILED") || ($.ConnectorDocumentStatus = "FAILED") }'
 """Events of documents that failed, in a report."""
 
 MENDED = (
@@ -37,7 +39,7 @@ BEFORE = timedelta(minutes=5)
 AFTER = timedelta(minutes=15)
 """How far from the start and the end of a sync its events are searched for."""
 
-THROTTLED_PAUSE = 1.0  # seconds
+RETRY_PAUSE = 1.0  # seconds
 
 
 class LogCalls:
@@ -48,7 +50,7 @@ class LogCalls:
     :param explain: Returns the reason that a note gives for an error, and whether a repetition can help.
     :param group: The log group.
     :param calls: The most calls.
-    :param seconds: After this time no call is made. A call that is under way then ends by its own time-outs.
+    :param seconds: After this time no call is made, and ``filter_events`` is to end the one that is under way.
     """
 
     def __init__(
@@ -87,10 +89,13 @@ class LogCalls:
             response = self._call(request)
             if response is None:
                 return
-            for event in response.get("events") or ():
+            events, token = response.get("events"), response.get("nextToken")
+            for event in events if isinstance(events, list) else ():
                 if (found := _read(event, prefix)) is not None:
                     yield found
-            token = response.get("nextToken")
+            if not isinstance(events, list) or not isinstance(token, str | None):
+                self.note = "CloudWatch Logs returned a response that could not be read."
+                return
             if not token:
                 return
             if token in tokens:
@@ -104,6 +109,8 @@ class LogCalls:
             self._calls_left -= 1
             try:
                 response = self._filter_events(**request)
+            except KendraRequestError:
+                raise  # the configuration can't work
             except Exception as error:
                 self.note, is_worth_a_retry = self._explain(error, self._group)
                 if not is_worth_a_retry:
@@ -111,8 +118,10 @@ class LogCalls:
             else:
                 self.note = None
                 return response
-            if self._calls_left > 0:
-                self._sleep(THROTTLED_PAUSE)
+            if self._calls_left > 0 and self._monotonic() + RETRY_PAUSE < self._ends_at:
+                self._sleep(RETRY_PAUSE)
+            else:
+                return None
         if self.note is None:
             self.note = f"Not all events were read within {self._limit}."
         return None
@@ -153,31 +162,32 @@ MANY_FAILURES = 10
 """From how many failed documents on a full index is suspected."""
 
 
-def advise_on_capacity(calls: CapacityCalls, job: SyncJob, failures: DocumentFailures) -> str:
+def may_be_of_a_full_index(job: SyncJob) -> bool:
+    """
+    Return whether so many documents of a job failed, or may have failed, that the index may be full.
+
+    :param job: The sync job.
+    """
+    return job.documents_failed is None or job.documents_failed >= MANY_FAILURES
+
+
+def advise_on_capacity(read_capacity: Callable[[], IndexCapacity], failures: DocumentFailures) -> str:
     """
     Return a sentence if many documents failed to be indexed because the index is full, else "".
 
-    :param calls: Reads the capacity; its errors count as "not known".
-    :param job: The sync job.
-    :param failures: The documents that failed in it.
+    :param read_capacity: Reads the capacity; its errors count as "not known".
+    :param failures: The documents that failed in a job.
     """
-    is_of_index = any(document.stage in ("index", "unknown") for document in failures.documents)
-    if max(failures.found, failures.expected or 0) < MANY_FAILURES or (failures.documents and not is_of_index):
+    of_index = sum(each["count"] for each in failures.reasons if each["stage"] in ("index", "unknown"))
+    if max(failures.found, failures.expected or 0) < MANY_FAILURES or (failures.found and not of_index):
         return ""
     try:
-        capacity = calls.get_index_capacity(job.index_id)
+        capacity = read_capacity()
     except Exception:  # only advice
         return ""
     if capacity.share is None or capacity.share < 1:
         return ""
     return f"The index is {capacity}: add storage capacity units or delete documents."
-
-
-class CapacityCalls(Protocol):
-    """Reads the capacity of an index."""
-
-    def get_index_capacity(self, index_id: str) -> IndexCapacity:
-        """Read it."""
 
 
 def failed_documents(calls: LogCalls, job: SyncJob, *, limit: int, now: datetime) -> DocumentFailures:
@@ -192,42 +202,39 @@ def failed_documents(calls: LogCalls, job: SyncJob, *, limit: int, now: datetime
     since = (job.start_time or now - timedelta(days=1)) - BEFORE
     until = (job.end_time or now) + AFTER
     report = f"{REPORT}{job.data_source_id}/{job.execution_id}"
-    found, source = _failures(calls.events(report, FAILED, since, until), job.execution_id), "report"
+    of_report = (event for event in calls.events(report, FAILED, since, until) if event.stream == report)
+    found, source = _failures(of_report, job.execution_id), "report"
     by_time = 0
     if not found and calls.note is None:
         source = "log"
         found = _failures(calls.events(f"{job.data_source_id}/", ERRORS, since, until), job.execution_id)
-        by_time = sum(document.execution_id is None for document in found.values())
-    result = _result(found, limit, expected=job.documents_failed, source=source if found else None, note=calls.note)
+        by_time = sum(event.document.execution_id is None for event in found)
+    result = _result(found, limit, expected=job.documents_failed, source=source, note=calls.note)
     return replace(result, note=result.note or _note(result, by_time), is_complete=_is_complete(result, by_time))
 
 
-def _failures(events: Iterator[Event], execution_id: str) -> dict[str, FailedDocument]:
-    """Return the documents whose last event is a failure, by id."""
-    failures: dict[str, FailedDocument] = {}
+def _failures(events: Iterator[Event], execution_id: str) -> list[DocumentEvent]:
+    """Return the last event of each document, if it is a failure; those that fit by time only if there is no other."""
+    of_job: dict[str, DocumentEvent] = {}
+    by_time: dict[str, DocumentEvent] = {}
     for event in sorted(events, key=lambda each: each.timestamp):
         is_of_job = event.stream.rpartition("/")[2] == execution_id
         known = read_event(event.message, execution_id if is_of_job else None)
-        if known is None:
-            continue
-        if known.is_failure:
-            failures[known.document.document_id] = known.document
-        elif is_of_job:
-            failures.pop(known.document.document_id, None)
-    return failures
+        if known is not None:
+            (of_job if is_of_job else by_time)[known.key] = known
+    return [event for event in {**by_time, **of_job}.values() if event.is_failure]
 
 
 def _result(
-    found: Mapping[str, FailedDocument], limit: int, *, expected: int | None, source: str | None, note: str | None
+    found: Sequence[DocumentEvent], limit: int, *, expected: int | None, source: str, note: str | None
 ) -> DocumentFailures:
-    documents = list(found.values())
     return DocumentFailures(
-        documents=documents[:limit],
-        found=len(documents),
+        documents=[event.document for event in found[:limit]],
+        found=len(found),
         expected=expected,
-        reasons=total(documents),
+        reasons=total((event.document.stage, event.cause) for event in found),
         is_complete=note is None,
-        source=source,
+        source=source if found else None,
         note=note,
     )
 
@@ -238,31 +245,45 @@ def _is_complete(result: DocumentFailures, by_time: int) -> bool:
 
 def _note(result: DocumentFailures, by_time: int) -> str | None:
     if by_time:
+        streams = "is from a stream that names" if by_time == 1 else "are from streams that name"
         return (
-            f"{by_time} of them are from streams that name no sync job; they were logged while this one ran. Kendra "
-            "wrote no sync run history report for it."
+            f"{by_time:,} of them {streams} no sync job, and {'was' if by_time == 1 else 'were'} logged while this one "
+            "ran. Kendra wrote no sync run history report for it."
         )
     if result.expected is None or result.found >= result.expected:
         return None
-    if not result.found:
+    if result.found:
         return (
-            f"Kendra's logs name none of the {result.expected:,} documents that failed. They may be late, or have been "
-            "deleted by the retention of the log group."
+            f"Kendra's logs name {result.found:,} of {counted(result.expected, 'document')} that failed; the rest may "
+            "be late."
         )
-    return f"Kendra's logs name {result.found:,} of {result.expected:,} documents that failed; the rest may be late."
+    late = "may be late, or have been deleted by the retention of the log group."
+    if result.expected == 1:
+        return f"Kendra's logs do not name the document that failed. It {late}"
+    return f"Kendra's logs name none of the {result.expected:,} documents that failed. They {late}"
 
 
 @dataclass
 class _Missing:
-    """A document that failed, when it last did, and when it was last indexed or deleted."""
+    """The last failure of a document, when it was, and when the document was last indexed or deleted."""
 
-    document: FailedDocument
+    event: DocumentEvent
     failed_at: int
-    mended_at: int = field(default=-1)
+    mended_at: int | None = None
+
+    @property
+    def is_mended(self) -> bool:
+        return self.mended_at is not None and self.mended_at > self.failed_at
 
 
 def missing_documents(
-    calls: LogCalls, data_source_id: str, *, lookback: timedelta, limit: int, now: datetime
+    calls: LogCalls,
+    data_source_id: str,
+    *,
+    lookback: timedelta,
+    limit: int,
+    now: datetime,
+    has_failures: Callable[[], bool] = lambda: False,
 ) -> DocumentFailures:
     """
     Read which documents failed in a look-back and have not been indexed or deleted since.
@@ -274,28 +295,47 @@ def missing_documents(
     :param lookback: How far back to search for failures.
     :param limit: How many documents to return.
     :param now: The time.
+    :param has_failures: Returns whether the history of the data source says that documents failed in the look-back.
+        Called if the logs name none.
     """
     prefix = f"{REPORT}{data_source_id}/"
+    since, until = now - lookback, now + AFTER
     missing: dict[str, _Missing] = {}
-    for event, known in _documents(calls.events(prefix, FAILED, now - lookback, now + AFTER)):
-        if known.is_failure:
-            document_id = known.document.document_id
-            before = missing.get(document_id)
-            if before is None or event.timestamp >= before.failed_at:
-                missing[document_id] = _Missing(known.document, event.timestamp)
+    for event, known in _documents(calls.events(prefix, FAILED, since, until)):
+        before = missing.get(known.key)
+        if known.is_failure and (before is None or event.timestamp >= before.failed_at):
+            missing[known.key] = _Missing(known, event.timestamp)
     if missing:
-        oldest = datetime.fromtimestamp(min(each.failed_at for each in missing.values()) / 1000, UTC)
-        for event, known in _documents(calls.events(prefix, MENDED, oldest, now + AFTER)):
-            if known.is_mended and (failed := missing.get(known.document.document_id)) is not None:
-                failed.mended_at = max(failed.mended_at, event.timestamp)
+        oldest = _oldest(missing.values(), since, now)
+        for event, known in _documents(calls.events(prefix, MENDED, oldest, until)):
+            if known.is_mended and (failed := missing.get(known.key)) is not None:
+                failed.mended_at = max(event.timestamp, failed.mended_at or event.timestamp)
     newest_first = sorted(missing.values(), key=lambda each: -each.failed_at)
-    found = {each.document.document_id: each.document for each in newest_first if each.mended_at <= each.failed_at}
-    note = calls.note and f"{calls.note} Searched: the last {in_words(lookback)}."
-    return _result(found, limit, expected=None, source="report" if found else None, note=note)
+    found = [each.event for each in newest_first if not each.is_mended]
+    note = calls.note
+    if not missing and note is None and has_failures():
+        note = _NO_REPORT
+    note = note and f"{note} Searched: the last {in_words(lookback)}."
+    return _result(found, limit, expected=None, source="report", note=note)
 
 
-def _documents(events: Iterator[Event]) -> Iterator[tuple[Event, Any]]:
+_NO_REPORT = (
+    "Syncs report documents that failed, but Kendra's logs name none of them. They may be late, or have been deleted "
+    "by the retention of the log group, or Kendra writes no reports for this data source, as may be for CUSTOM ones."
+)
+
+
+def _oldest(missing: Iterable[_Missing], since: datetime, now: datetime) -> datetime:
+    """Return when the first document failed, as far as that is within the look-back."""
+    oldest = min(each.failed_at for each in missing)
+    return datetime.fromtimestamp(min(max(oldest, _milliseconds(since)), _milliseconds(now)) / 1000, UTC)
+
+
+def _documents(events: Iterator[Event]) -> Iterator[tuple[Event, DocumentEvent]]:
     for event in events:
-        known = read_event(event.message, event.stream.rpartition("/")[2])
+        known = read_event(event.message, plain(event.stream.rpartition("/")[2], _LONGEST_EXECUTION_ID))
         if known is not None:
             yield event, known
+
+
+_LONGEST_EXECUTION_ID = 128

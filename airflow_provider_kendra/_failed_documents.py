@@ -64,20 +64,22 @@ class ListsFailedDocuments(RecordTask):
         """Push the failed documents of a finished job; return sentences about them, or "" if there are none."""
         if not self.list_failed_documents or not job.is_finished:
             return ""
-        from airflow_provider_kendra._document_logs import advise_on_capacity, may_have_failures
+        from airflow_provider_kendra._document_logs import may_have_failures
         from airflow_provider_kendra.documents import DocumentFailures
+        from airflow_provider_kendra.sync_job import SyncJobStatus
 
         if not may_have_failures(job):
             return ""
+        advice = ""
         try:
-            failures = self.hook._failed_documents_of(job, limit=self.list_failed_documents)
+            failures, advice = self.hook._describe_failed_documents(job, limit=self.list_failed_documents)
         except Exception as error:  # must not change the outcome of the task
             note = f"The documents that failed could not be read: {plain(error)}"
             failures = DocumentFailures(expected=job.documents_failed, is_complete=False, note=note)
         self._push_failed_documents(context, failures)
-        if not failures.documents and not failures.expected:
+        if job.status == SyncJobStatus.FAILED and not failures.documents and not failures.expected:
             return ""  # the sync failed before it came to documents
-        return " ".join(filter(None, (failures.describe(), advise_on_capacity(self.hook, job, failures))))
+        return " ".join(filter(None, (failures.describe(), advice)))
 
     def _push_failed_documents(self, context: Context, failures: DocumentFailures) -> None:
         ti: Any = context.get("ti")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -183,22 +185,49 @@ def read_index(
             pages = hook._iter_pages(index_id, reading["data_source_id"])
             history = read_back(pages, condition, read_at, at_least=at_least)
             freshness = assess(history, condition, read_at)
-            missing = _read_missing(hook, index_id, reading["data_source_id"]) if with_documents else None
+            missing = missing_documents.read(reading["data_source_id"]) if with_documents else None
             return Reading(**reading, jobs=history.jobs, freshness=freshness, missing=missing)
         except Exception as error:
             return Reading(**reading, error=plain(error) or type(error).__name__)
 
+    missing_documents = _MissingDocuments(hook, index_id)
     # Creates the client here, not in several threads at once.
     data_sources = list(hook.list_data_sources(index_id))
     with ThreadPoolExecutor(_CALLS, thread_name_prefix="kendra-freshness") as threads:
         return list(threads.map(read_data_source, data_sources))
 
 
-def _read_missing(hook: KendraSyncJobsHook, index_id: str, data_source_id: str) -> DocumentFailures:
-    try:
-        return hook.get_missing_documents(index_id, data_source_id)
-    except Exception as error:  # the rest of the reading is worth showing
-        return DocumentFailures(is_complete=False, note=f"They could not be read: {plain(error)}")
+class _MissingDocuments:
+    """Reads the missing documents of data sources, and begins no more after a minute: each can take as long."""
+
+    def __init__(self, hook: KendraSyncJobsHook, index_id: str) -> None:
+        self._hook = hook
+        self._index_id = index_id
+        self._ends_at = time.monotonic() + LONGEST_READING
+
+    def read(self, data_source_id: str) -> DocumentFailures:
+        if time.monotonic() >= self._ends_at:
+            return DocumentFailures(is_complete=False, note=_NOT_READ)
+        try:
+            return self._hook.get_missing_documents(self._index_id, data_source_id)
+        except Exception as error:  # the rest of the reading is worth showing
+            return DocumentFailures(is_complete=False, note=f"They could not be read: {plain(error)}")
+
+
+LONGEST_READING = 60.0
+"""Seconds after which the logs of no further data source are read."""
+
+_NOT_READ = f"They were not read, since the logs of other data sources took {LONGEST_READING:.0f} s."
+
+
+def shared_notes(readings: Iterable[Reading]) -> dict[str, int]:
+    """
+    Return the notes on missing documents that are the same for several data sources, and for how many.
+
+    :param readings: The data sources.
+    """
+    notes = Counter(reading.missing.note for reading in readings if reading.missing and reading.missing.note)
+    return {note: number for note, number in notes.items() if number > 1}
 
 
 def _what_went_wrong(job: SyncJob, condition: Fresh) -> str:

@@ -282,7 +282,6 @@ COMMANDS = (
                 ("--lookback",),
                 metavar="TIME",
                 type=duration,
-                default=timedelta(days=30),
                 help="With --missing: how far back to search: 7d (default: 30d)",
             ),
             Arg(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -101,7 +103,7 @@ class DocumentFailures:
         if self.documents:
             more = f" and {self.found - len(self.documents)} more" if self.found > len(self.documents) else ""
             named = "; ".join(map(str, self.documents))
-            sentences.append(f"{_count(self.found, 'document')} {what}: {named}{more}.")
+            sentences.append(f"{counted(self.found, 'document')} {what}: {named}{more}.")
         if self.found > 1:
             totals = ", ".join(f"{each['count']:,} × {each['reason']} ({each['stage']})" for each in self.reasons)
             sentences.append(f"By reason: {totals}.")
@@ -182,9 +184,19 @@ def capacity_of(index: Mapping[str, Any]) -> IndexCapacity:
 
 @dataclass(frozen=True)
 class DocumentEvent:
-    """What one event of Kendra's logs says about a document."""
+    """
+    What one event of Kendra's logs says about a document.
+
+    :param document: The document.
+    :param key: Tells documents apart; ``document_id`` can be cut.
+    :param cause: The reason without what differs from document to document; "" unless it failed.
+    :param is_failure: Whether the document failed.
+    :param is_mended: Whether it was indexed or deleted.
+    """
 
     document: FailedDocument
+    key: str
+    cause: str
     is_failure: bool
     is_mended: bool
 
@@ -199,25 +211,29 @@ def read_event(message: str, execution_id: str | None) -> DocumentEvent | None:
     event = _parsed(message)
     if event is None:
         return None
-    document_id = _text(event.get("DocumentId", event.get("DocumentID")), LONGEST_NAME)
     invalid = _INVALID_METADATA.search(str(event.get("Message", "")))
-    if not document_id and not invalid:
+    raw_id = _raw(event.get("DocumentId")) or _raw(event.get("DocumentID")) or (invalid[1] if invalid else "")
+    uri = _raw(event.get("SourceUri")) or _raw(event.get("S3Path"))
+    if not raw_id and not uri:
         return None
+    title = _raw(event.get("DocumentTitle"))
+    reason = _raw(event.get("ErrorMsg") or event.get("ErrorMessage") or event.get("Message"))
+    code = _raw(event.get("ErrorCode") or event.get("DataSourceErrorCode"))
     failed = _failed_stage(event) or ("crawl" if invalid else None)
-    is_mended = _status(event.get("IndexStatus")) == "SUCCESS" and not _is(event, "CrawlAction", "UNMODIFIED")
-    reason = event.get("ErrorMsg") or event.get("ErrorMessage") or event.get("Message")
     return DocumentEvent(
         FailedDocument(
-            document_id=document_id or _text(invalid and invalid[1], LONGEST_NAME) or "",
-            title=_text(event.get("DocumentTitle"), LONGEST_NAME),
-            source_uri=_uri(event.get("SourceUri") or event.get("S3Path")),
+            document_id=_name(raw_id) or "",
+            title=_name(title),
+            source_uri=_uri(uri),
             stage=failed or "unknown",
             reason=_reason(reason) if failed else None,
-            error_code=_text(event.get("ErrorCode") or event.get("DataSourceErrorCode"), LONGEST_NAME),
+            error_code=_reason(code),
             execution_id=execution_id,
         ),
+        key=_key(raw_id or uri),
+        cause=cause_of(reason or code, [raw_id, uri, title]) if failed else "",
         is_failure=failed is not None,
-        is_mended=failed is None and (is_mended or str(event.get("CrawlAction", "")).upper().startswith("DELETE")),
+        is_mended=failed is None and _is_indexed_or_deleted(event),
     )
 
 
@@ -243,81 +259,106 @@ def _failed_stage(event: Mapping[str, Any]) -> str | None:
     return "unknown" if is_failure or ("ConnectorDocumentStatus" not in event and event.get("ErrorCode")) else None
 
 
+def _is_indexed_or_deleted(event: Mapping[str, Any]) -> bool:
+    action = event.get("CrawlAction", "")
+    if not isinstance(action, str):
+        return False
+    is_indexed = _status(event.get("IndexStatus")) == "SUCCESS" and action.upper() != "UNMODIFIED"
+    return is_indexed or action.upper().startswith("DELETE")
+
+
 def _status(value: object) -> str:
     """Return a status, which is an object with a member ``Status`` or plain text."""
     return str(value.get("Status") if isinstance(value, dict) else value).upper()
 
 
-def _is(event: Mapping[str, Any], name: str, value: str) -> bool:
-    return str(event.get(name, "")).upper() == value
+def _raw(value: object) -> str:
+    return str(value) if isinstance(value, str | int | float) else ""
 
 
-def _text(value: object, longest: int) -> str | None:
-    return plain(value, longest) if isinstance(value, str | int | float) and value != "" else None
+def _key(name: str) -> str:
+    """Return a short text that is different for different names."""
+    return name if len(name) <= LONGEST_NAME else hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _uri(value: object) -> str | None:
+def _name(text: str) -> str | None:
+    """Return an id or a title; as a URI it loses user information and secrets, but its query can be its identity."""
+    bare = _USER_INFORMATION.sub(r"\1", text[: 10 * LONGEST_NAME])
+    return plain(_SECRET_PARAMETER.sub(r"\1…", bare), LONGEST_NAME) or None
+
+
+_SECRET_PARAMETER = re.compile(
+    r"([?&#;][^=&#?;\s]{0,60}(?:sig|token|secret|passw|auth|credential|session|key)[^=&#?;\s]{0,60}=)[^&#\s]*",
+    re.IGNORECASE,
+)
+_USER_INFORMATION = re.compile(r"^([a-z][a-z0-9+.-]*://)[^/?#]*@", re.IGNORECASE)
+
+
+def _uri(text: str) -> str | None:
     """Return a URI without its query and user information, which can hold secrets."""
-    if not isinstance(value, str) or not value:
-        return None
     try:
-        parts = urlsplit(value)
-        bare = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+        parts = urlsplit(text)
     except ValueError:
         return None
-    return plain(bare, LONGEST_NAME)
+    if not parts.netloc and "@" in text.partition("/")[0]:  # user:password@host/path
+        return _uri(text.partition("/")[0].rpartition("@")[2] + "/" + text.partition("/")[2])
+    bare = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    return plain(bare, LONGEST_NAME) or None
 
 
-def _reason(value: object) -> str | None:
+def _reason(text: str) -> str | None:
     """Return an error message without account ids, e-mail addresses and the queries of URIs."""
-    if not isinstance(value, str):
-        return None
-    text = _URI.sub(lambda found: _uri(found[0]) or "", value[: 10 * LONGEST_REASON])
+    text = _URI.sub(lambda found: _uri(found[0]) or "", text[: 10 * LONGEST_REASON])
     for personal in (_ACCOUNT, _EMAIL):
         text = personal.sub("…", text)
     return plain(text.strip(), LONGEST_REASON) or None
 
 
-_URI = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s\"'<>]+", re.IGNORECASE)
+# The numbers of repetitions are limited: otherwise a long text without spaces would take quadratic time.
+_URI = re.compile(r"\b[a-z][a-z0-9+.-]{0,19}://[^\s\"'<>]+", re.IGNORECASE)
 _ACCOUNT = re.compile(r"(?<![0-9])[0-9]{12}(?![0-9])")
-_EMAIL = re.compile(r"[^\s@<>\"'(:;,]+@[^\s@<>\"'):;,]+\.[a-z]{2,}", re.IGNORECASE)
+_EMAIL = re.compile(r"[^\s@<>\"'(:;,/]{1,64}@[^\s@<>\"'):;,/]{1,255}\.[a-z]{2,63}", re.IGNORECASE)
 _MASKS = (
     (_URI, "<uri>"),
+    (re.compile(r"(request id:? )[^\s;,)]+", re.IGNORECASE), r"\1<id>"),
+    (re.compile(r"\b[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9:.,]+Z?"), "<time>"),
+    (_EMAIL, "<address>"),
     (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", re.IGNORECASE), "<id>"),
-    (re.compile(r"\b(?=[a-z]*[0-9])[0-9a-f]{16,}\b", re.IGNORECASE), "<id>"),
-    (re.compile(r"[^\s'\"]*/[^\s'\"]*"), "<path>"),
+    (re.compile(r"\b(?=[a-z]{0,99}[0-9])[0-9a-z]{16,}\b", re.IGNORECASE), "<id>"),
+    (re.compile(r"(?<![^\s'\"])[^\s'\"/]*/[^\s'\"]*"), "<path>"),
     (re.compile(r"[0-9]{4,}"), "<number>"),
 )
 
 
-def masked(document: FailedDocument) -> str:
+def cause_of(reason: str, names: Iterable[str]) -> str:
     """
-    Return the reason of a document without what differs from document to document.
+    Return a reason without what differs from document to document.
 
-    :param document: The document.
+    :param reason: The reason, "" for none.
+    :param names: What the document is called; replaced together with its file name.
     """
-    reason = document.reason or document.error_code or "no reason given"
-    for name in sorted(filter(None, {document.document_id, document.title}), key=len, reverse=True):
+    text = reason[: 10 * LONGEST_REASON]
+    known = {part for name in names for part in (name, name.rpartition("/")[2])}
+    for name in sorted(known, key=len, reverse=True):
         if len(name) >= _SHORTEST_NAME:
-            reason = reason.replace(name, "<document>")
+            text = text.replace(name, "<document>")
+        elif any(map(str.isdecimal, name)):  # a short id can be part of a word or a number
+            text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "<document>", text)
     for pattern, mask in _MASKS:
-        reason = pattern.sub(mask, reason)
-    return reason
+        text = pattern.sub(mask, text)
+    return plain(text.strip(), LONGEST_REASON) or "no reason given"
 
 
 _SHORTEST_NAME = 3  # a shorter id would be found within words
 
 
-def total(documents: Iterable[FailedDocument]) -> list[dict[str, Any]]:
+def total(causes: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
     """
-    Count documents by stage and masked reason, the most frequent first.
+    Count documents by stage and cause, the most frequent first.
 
-    :param documents: The documents.
+    :param causes: The stage and the cause of each document.
     """
-    counts: dict[tuple[str, str], int] = {}
-    for document in documents:
-        key = document.stage, masked(document)
-        counts[key] = counts.get(key, 0) + 1
+    counts = Counter(causes)
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     totals = [{"stage": stage, "reason": reason, "count": count} for (stage, reason), count in ordered[:MOST_REASONS]]
     if rest := sum(count for _, count in ordered[MOST_REASONS:]):
@@ -325,5 +366,11 @@ def total(documents: Iterable[FailedDocument]) -> list[dict[str, Any]]:
     return totals
 
 
-def _count(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """
+    Return a number with its noun.
+
+    :param number: The number.
+    :param noun: The noun in the singular.
+    """
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -87,6 +87,23 @@ class DaemonThreads(Executor):
             return None
 
 
+def call_within(seconds: float, call: Callable[[], T]) -> T:
+    """
+    Make a call in a daemon thread, and give it up after some seconds.
+
+    A time-out of botocore ends only a pause of a response, so a slow one can take any time.
+
+    :param seconds: The time.
+    :param call: The call.
+    :raises TimeoutError: after that time. The call goes on until it ends by itself.
+    """
+    thread = DaemonThreads(1, "kendra-call")
+    try:
+        return thread.submit(call).result(max(seconds, 0))
+    finally:
+        thread.shutdown()
+
+
 def in_empty_context(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     """Start a task outside the log context of the current wait."""
     return asyncio.get_running_loop().create_task(coroutine, context=contextvars.Context())

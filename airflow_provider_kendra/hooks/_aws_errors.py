@@ -21,7 +21,7 @@ from urllib3.exceptions import LocationValueError
 from airflow_provider_kendra._calls import ErrorKind as ErrorKind
 from airflow_provider_kendra._decisions import Failed, Failure
 from airflow_provider_kendra._text import make_plain, plain, shown
-from airflow_provider_kendra.exceptions import KendraRequestError
+from airflow_provider_kendra.exceptions import KendraError, KendraRequestError
 from airflow_provider_kendra.hooks._aws_connections import endpoints_of, is_misread_url
 
 if TYPE_CHECKING:
@@ -208,9 +208,14 @@ def explain_logs_error(error: Exception, group: str) -> tuple[str, bool]:
         return f"The connection may not read Kendra's logs: grant logs:FilterLogEvents on log-group:{group}:*.", False
     if code in THROTTLING_CODES:
         return f"CloudWatch Logs throttled the requests for {group}; read it later.", True
-    if isinstance(error, aws.ConnectTimeoutError | aws.ReadTimeoutError | aws.EndpointConnectionError):
-        return f"CloudWatch Logs did not answer in time, so {group} was not read ({type(error).__name__}).", False
-    return f"Kendra's log group {group} could not be read: {describe_error(error)}.", False
+    is_transient = isinstance(error, TimeoutError) or (
+        is_aws_error(error) and classify_error(error) is ErrorKind.TRANSIENT
+    )
+    if isinstance(error, TimeoutError | aws.ConnectTimeoutError | aws.ReadTimeoutError | aws.EndpointConnectionError):
+        return f"CloudWatch Logs did not answer in time, so {group} was not read ({type(error).__name__}).", True
+    # Other errors are raised while a response is parsed, and may quote it.
+    reason = describe_error(error) if is_aws_error(error) or isinstance(error, KendraError) else type(error).__name__
+    return f"Kendra's log group {group} could not be read: {reason.removesuffix('.')}.", is_transient
 
 
 def judge_poll_error(error: Exception, contents: str, discard_client: Callable[[], object]) -> Failed | str:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
@@ -36,7 +36,14 @@ from airflow_provider_kendra._batches import (
 )
 from airflow_provider_kendra._calls import PAUSE, ErrorKind
 from airflow_provider_kendra._connection import AwsParameters
-from airflow_provider_kendra._document_logs import LogCalls, failed_documents, may_have_failures, missing_documents
+from airflow_provider_kendra._document_logs import (
+    LogCalls,
+    advise_on_capacity,
+    failed_documents,
+    may_be_of_a_full_index,
+    may_have_failures,
+    missing_documents,
+)
 from airflow_provider_kendra._starting import (
     CallerStep,
     Follow,
@@ -57,6 +64,7 @@ from airflow_provider_kendra._validation import (
     check_time,
 )
 from airflow_provider_kendra._waiting.history import Page
+from airflow_provider_kendra._waiting.threads import call_within
 from airflow_provider_kendra.documents import DocumentFailures, IndexCapacity, capacity_of
 from airflow_provider_kendra.exceptions import (
     KendraDocumentsError,
@@ -120,7 +128,17 @@ _TIMEOUTS = Config(connect_timeout=10, read_timeout=30)
 _POLLING = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 1})
 
 _LOGS_CALL_SECONDS = 10.0
-"""The longest that a call of CloudWatch Logs takes."""
+"""The longest that a call of CloudWatch Logs may take, with all that creating its client takes."""
+
+FAILED_DOCUMENTS_CALLS = 5
+FAILED_DOCUMENTS_SECONDS = 20.0
+"""The most that reading the documents that failed in a sync may take."""
+
+_MISSING_DOCUMENTS_SECONDS = 60.0
+"""The most that a search for missing documents may take."""
+
+_JOBS_TO_CHECK = 50
+"""How many sync jobs are compared with logs that name no failure."""
 
 # Reading logs must not delay a task that has its result.
 _LOGS = Config(connect_timeout=3, read_timeout=7, retries={"total_max_attempts": 1})
@@ -611,8 +629,13 @@ class KendraSyncJobsHook(AwsBaseHook):
         check_identifier("index_id", index_id)
         if (data_source_id is None) != (execution_id is None):
             raise ValueError("data_source_id and execution_id must be given together, or neither of them.")
-        said = {"datasourceId": data_source_id, "jobExecutionId": execution_id}
-        attributes = [{"Key": key, "Value": {"StringValue": value}} for key, value in said.items() if value]
+        attributes = []
+        if data_source_id is not None:
+            said = {
+                "datasourceId": check_identifier("data_source_id", data_source_id),
+                "jobExecutionId": check_identifier("execution_id", execution_id),
+            }
+            attributes = [{"Key": key, "Value": {"StringValue": value}} for key, value in said.items()]
         found: dict[str, dict[str, str | None]] = {}
         for batch in batches_of(check_document_ids(document_ids)):
             infos = [{"DocumentId": each["Id"], **({"Attributes": attributes} if attributes else {})} for each in batch]
@@ -640,15 +663,31 @@ class KendraSyncJobsHook(AwsBaseHook):
 
         .. seealso:: https://docs.aws.amazon.com/kendra/latest/dg/cloudwatch-logs.html
         """
+        check_limit("limit", limit)
         job = self.get_sync_job(index_id, data_source_id, execution_id)
-        return self._failed_documents_of(job, limit=check_limit("limit", limit))
+        return self._failed_documents_of(job, limit=limit)
 
-    def _failed_documents_of(self, job: SyncJob, *, limit: int) -> DocumentFailures:
+    def _failed_documents_of(
+        self, job: SyncJob, *, limit: int, calls: int = FAILED_DOCUMENTS_CALLS
+    ) -> DocumentFailures:
         """Get the documents that failed in a job; no call if nothing failed."""
         if not may_have_failures(job):
             return DocumentFailures(expected=job.documents_failed)
-        calls = self._log_calls(job.index_id, calls=5, seconds=20)
-        return failed_documents(calls, job, limit=limit, now=_clock.utcnow())
+        log_calls = self._log_calls(job.index_id, calls=calls, seconds=FAILED_DOCUMENTS_SECONDS)
+        return failed_documents(log_calls, job, limit=limit, now=_clock.utcnow())
+
+    def _describe_failed_documents(self, job: SyncJob, *, limit: int) -> tuple[DocumentFailures, str]:
+        """Get the documents that failed in a job, and advice if the index is full, with all calls in one limit."""
+        ends_at = time.monotonic() + FAILED_DOCUMENTS_SECONDS
+        # One call is left to read the capacity of the index.
+        calls = FAILED_DOCUMENTS_CALLS - may_be_of_a_full_index(job)
+        failures = self._failed_documents_of(job, limit=limit, calls=calls)
+        advice = advise_on_capacity(lambda: self._index_capacity_within(job.index_id, ends_at), failures)
+        return failures, advice
+
+    def _index_capacity_within(self, index_id: str, ends_at: float) -> IndexCapacity:
+        seconds = min(_LOGS_CALL_SECONDS, ends_at - time.monotonic())
+        return call_within(seconds, lambda: capacity_of(self._single_attempt_client.describe_index(Id=index_id)))
 
     def get_missing_documents(
         self, index_id: str, data_source_id: str, *, lookback: timedelta = timedelta(days=30), limit: int = 10
@@ -659,7 +698,8 @@ class KendraSyncJobsHook(AwsBaseHook):
         Kendra does not try a failed document again until it or its metadata has changed. So the next sync can end
         SUCCEEDED while documents are missing from the index. Kendra's CloudWatch logs are read in two passes, with at
         most 20 calls within 60 seconds: what failed in the look-back, then what was indexed or deleted since. A
-        document is missing until the logs say otherwise. Errors and permissions as in :meth:`get_failed_documents`.
+        document is missing until the logs say otherwise. If they name no failure though one of the last 50 sync jobs
+        reports some, the result is not complete. Errors and permissions as in :meth:`get_failed_documents`.
 
         :param index_id: The index.
         :param data_source_id: The data source. Whether Kendra logs reports for CUSTOM ones is not documented.
@@ -671,38 +711,66 @@ class KendraSyncJobsHook(AwsBaseHook):
         check_identifier("index_id", index_id)
         check_identifier("data_source_id", data_source_id)
         check_lookback("lookback", lookback)
-        calls = self._log_calls(index_id, calls=20, seconds=60)
+        check_limit("limit", limit)
+        ends_at = time.monotonic() + _MISSING_DOCUMENTS_SECONDS
+        calls = self._log_calls(index_id, calls=20, seconds=_MISSING_DOCUMENTS_SECONDS)
+        now = _clock.utcnow()
         return missing_documents(
-            calls, data_source_id, lookback=lookback, limit=check_limit("limit", limit), now=_clock.utcnow()
+            calls,
+            data_source_id,
+            lookback=lookback,
+            limit=limit,
+            now=now,
+            has_failures=lambda: self._has_failed_documents(index_id, data_source_id, now - lookback, ends_at),
         )
 
+    def _has_failed_documents(self, index_id: str, data_source_id: str, since: datetime, ends_at: float) -> bool:
+        """Return whether one of the newest sync jobs reports failed documents; False if that can't be read in time."""
+        read = partial(self.list_sync_jobs, index_id, data_source_id, started_after=since, limit=_JOBS_TO_CHECK)
+        try:
+            jobs = call_within(ends_at - time.monotonic(), read)
+        except Exception as error:  # the logs were read
+            self.log.warning("The history could not be compared with the logs: %s", describe_error(error))
+            return False
+        return any(job.documents_failed for job in jobs if job.is_finished)
+
     def _log_calls(self, index_id: str, *, calls: int, seconds: float) -> LogCalls:
+        _ = self.conn_config  # raises if the connection is not defined; Airflow is not asked in another thread
+        ends_at = time.monotonic() + seconds
+
         def filter_events(**request: Any) -> Mapping[str, Any]:
             with plain_errors(), self._secrets_hidden(), without_response_logs():
                 response: Mapping[str, Any] = self._logs_client.filter_log_events(**request)
             return response
 
+        def filter_in_time(**request: Any) -> Mapping[str, Any]:
+            seconds_left = min(_LOGS_CALL_SECONDS, ends_at - time.monotonic())
+            return call_within(seconds_left, partial(filter_events, **request))
+
         return LogCalls(
-            filter_events,
+            filter_in_time,
             explain_logs_error,
             group=f"/aws/kendra/{index_id}",
             calls=calls,
-            seconds=seconds - _LOGS_CALL_SECONDS,
+            seconds=seconds,
             monotonic=time.monotonic,
             sleep=time.sleep,
         )
 
-    @cached_property
+    @CachedProperty  # type: ignore[untyped-decorator]
     def _logs_client(self) -> Any:
         """A client for CloudWatch Logs, with the same credentials, region, verification and configuration."""
-        with plain_errors(), self._secrets_hidden():
+        with misconfiguration_explained(f"botocore_config, or the connection {self.aws_conn_id!r}"):
             check_ca_bundle(self.verify)
-            return self.get_session(region_name=self.region_name).client(
-                service_name="logs",
-                endpoint_url=endpoint_for_logs(self.conn_config),
-                config=self.config.merge(_LOGS),
-                verify=self.verify,
-            )
+            with plain_errors(), self._secrets_hidden():
+                client = self.get_session(region_name=self.region_name).client(
+                    service_name="logs",
+                    endpoint_url=endpoint_for_logs(self.conn_config),
+                    config=self.config.merge(_LOGS),
+                    verify=self.verify,
+                )
+        client.meta.events.register_last("before-parse.cloudwatch-logs", _check_body)
+        return client
 
     def list_data_sources(self, index_id: str) -> Iterator[dict[str, Any]]:
         """

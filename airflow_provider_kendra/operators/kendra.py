@@ -775,7 +775,8 @@ class KendraSyncJobMetricsOperator(ListsFailedDocuments, KendraOperator):
         if found:
             if self.do_xcom_push:
                 context["ti"].xcom_push(key="return_value", value=record)
-            details = " ".join(filter(None, (missing.describe("are missing") if missing else "", failed)))
+            are_missing = "is missing" if missing is not None and missing.found == 1 else "are missing"
+            details = " ".join(filter(None, (missing.describe(are_missing) if missing else "", failed)))
             raise KendraSyncJobMetricsError(
                 f"Thresholds not met: {'; '.join(found)}.{job.error_and_ids} {details}".rstrip(),
                 job=job,

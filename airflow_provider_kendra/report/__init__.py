@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from airflow_provider_kendra import _clock
-from airflow_provider_kendra._overview import Reading, condition_for, read_index
+from airflow_provider_kendra._overview import Reading, condition_for, read_index, shared_notes
 from airflow_provider_kendra._text import plain
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ def read_report(
         syncs=syncs,
         largest=LARGEST_PAGE,
         capacity=_capacity(hook, index_id),
+        shared_notes=shared_notes(readings),
     )
     return Report(page, readings)
 

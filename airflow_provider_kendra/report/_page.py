@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -31,8 +31,13 @@ def render_page(
     syncs: int,
     largest: int,
     capacity: str,
+    shared_notes: Mapping[str, int],
 ) -> str:
-    """Render the page; its data sources take no more than ``largest`` bytes."""
+    """
+    Render the page; its data sources take no more than ``largest`` bytes.
+
+    Notes that hold for several data sources stand at the top, with their number.
+    """
     environment = Environment(
         loader=PackageLoader(_PACKAGE, ""),
         autoescape=True,
@@ -52,6 +57,7 @@ def render_page(
         now=now,
         syncs=syncs,
         capacity=capacity,
+        shared_notes=shared_notes,
         fit=lambda section: _fit(section, readings, largest),
     )
 

@@ -1086,7 +1086,7 @@ def test_documents_shows_what_failed_in_a_sync_and_exits_with_1(failing: DataSou
     assert result.status == 1
     assert [line.split()[:2] for line in result.out.splitlines()[1:]] == [["a", "crawl"], ["b", "crawl"]]
     assert "2 × Access Denied (crawl)" in result.err
-    assert "2 documents failed; 2 are shown." in result.err
+    assert "2 documents failed.\n" in result.err
     assert newest not in result.err
 
 
@@ -1094,7 +1094,7 @@ def test_documents_shows_what_is_still_missing_after_a_green_sync(failing: DataS
     result = run("documents", *failing.ids, "--missing", "--limit", "1", "-o", "json")
     assert result.status == 1
     assert [each["document_id"] for each in result.records] == ["a"]
-    assert "2 documents are missing; 1 are shown." in result.err
+    assert "2 documents are missing; 1 of them shown (--limit)." in result.err
 
 
 def test_documents_says_when_nothing_failed_or_is_missing(failing: DataSource, run: Run):
@@ -1104,17 +1104,32 @@ def test_documents_says_when_nothing_failed_or_is_missing(failing: DataSource, r
     assert (result.status, "No document is missing." in result.err) == (0, True)
 
 
+def test_documents_of_a_running_sync_says_that_it_has_not_finished(failing: DataSource, run: Run):
+    failing.kendra.set_sync_duration(3600)
+    result = run("documents", *failing.ids, "--execution-id", failing.start())
+    assert (result.status, result.err.partition(":")[0]) == (0, "The sync has not finished")
+
+
+def test_one_missing_document_is_a_singular(failing: DataSource, run: Run):
+    failing.kendra.set_documents(*failing.ids, [{"id": "b", "title": "B"}, {"id": "c", "title": "C"}])
+    failing.start()
+    result = run("documents", *failing.ids, "--missing")
+    assert (result.status, "1 document is missing.\n" in result.err) == (1, True)
+
+
 def test_documents_that_cannot_be_read_are_reported_with_status_2(failing: DataSource, run: Run):
     failing.kendra.client("logs").delete_log_group(logGroupName=f"/aws/kendra/{failing.index_id}")
     result = run("documents", *failing.ids, "--missing")
     assert result.status == 2
     assert "does not exist" in result.err
+    assert "It is not known which documents are missing." in result.err
 
 
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
         (["--missing", "--execution-id", "x"], "Pass either --missing or --execution-id"),
+        (["--lookback", "1d"], "--lookback is of no use without --missing"),
         (["--execution-id", "x"], "No such sync job"),
     ],
 )

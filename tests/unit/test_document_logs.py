@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_kendra._document_logs import LogCalls, failed_documents, may_have_failures, missing_documents
+from airflow_provider_kendra._document_logs import (
+    LogCalls,
+    advise_on_capacity,
+    failed_documents,
+    may_have_failures,
+    missing_documents,
+)
+from airflow_provider_kendra.documents import DocumentFailures, FailedDocument, IndexCapacity
 from airflow_provider_kendra.sync_job import SyncJob
 from tests.conftest import examples
 
@@ -144,6 +151,10 @@ class TestFailedDocuments:
             "Kendra's logs name 1 of 130 documents that failed; the rest may be late.",
         )
 
+    def test_one_document_is_a_singular(self):
+        note = read(Logs(), failed=1).note
+        assert note.startswith("Kendra's logs do not name the document that failed. It may be late, or have been ")
+
     def test_none_at_all_says_why_that_can_be(self):
         logs = Logs()
         found = read(logs, failed=130)
@@ -162,7 +173,28 @@ class TestFailedDocuments:
         other = event("a", stream="source/2026-01-31-18/0f0f")
         found = read(Logs([page(), page(other)]))
         assert (found.documents[0].execution_id, found.is_complete) == (None, False)
-        assert found.note.startswith("1 of them are from streams that name no sync job")
+        assert found.note.startswith("1 of them is from a stream that names no sync job")
+
+    def test_two_of_them_are_said_to_fit_by_time_only(self):
+        others = [event(name, stream="source/2026-01-31-18/0f0f") for name in "ab"]
+        assert read(Logs([page(), page(*others)])).note.startswith("2 of them are from streams that name no sync job")
+
+    def test_what_the_stream_of_the_job_says_counts_more_than_what_fits_by_time(self):
+        mine = event("a", stream="source/2026-01-31-18/job")
+        other = event("a", stream="source/2026-01-31-18/0f0f", at=START + timedelta(minutes=1))
+        found = read(Logs([page(), page(mine, other)]))
+        assert (found.found, found.documents[0].execution_id, found.is_complete) == (1, "job", True)
+
+    def test_the_report_of_a_job_whose_id_begins_alike_is_left_out(self):
+        assert read(Logs([page(event("a"), event("b", stream=f"{REPORT}-2"))])).found == 1
+
+    def test_long_ids_that_begin_alike_are_counted_separately(self):
+        assert read(Logs([page(*(event("x" * 500 + name) for name in "abc"))]), failed=3).found == 3
+
+    def test_a_status_that_is_plain_text_is_searched_for_too(self):
+        logs = Logs([page(event("a", ConnectorDocumentStatus="FAILED"))])
+        assert read(logs).found == 1
+        assert '($.ConnectorDocumentStatus = "FAILED")' in logs.calls[0]["filterPattern"]
 
     def test_a_running_job_is_read_up_to_now(self):
         logs = Logs([page(event("a"))])
@@ -182,9 +214,20 @@ FAULTS = {
     "malformed events": ([page({}, {"message": 3}, "text", event("a"), {"logStreamName": REPORT, "timestamp": 1,
                                                                         "message": "no JSON"})], 1, None),
     "an event of a megabyte": ([page(event("a", ErrorMsg="x" * 10**6))], 1, None),
-    "no members": ([{}], 0, "Kendra's logs name none of the 1 documents that failed. They may be late, or have been "
-                            "deleted by the retention of the log group."),
+    "no members": ([{}], 0, "CloudWatch Logs returned a response that could not be read."),
+    "events that are no list": ([{"events": 5}], 0, "CloudWatch Logs returned a response that could not be read."),
+    "a token that is no text": ([page(event("a"), token=["1"])], 1,
+                                "CloudWatch Logs returned a response that could not be read."),
+    "a time that is far off": ([page(event("a") | {"timestamp": 10**30})], 1, None),
 }  # fmt: skip
+
+
+def cut_off(logs, call, request):
+    """Make a call that ends when the time is over, as the hook does."""
+    try:
+        return call(**request)
+    finally:
+        logs.now = min(logs.now, 20)
 
 
 class TestFaults:
@@ -201,6 +244,13 @@ class TestFaults:
         logs = Logs([page(token=str(n)) for n in range(9)], seconds_per_call=8)
         assert read(logs).note == "Not all events were read within 5 calls and 20 s."
         assert len(logs.calls) == 3
+
+    @pytest.mark.parametrize("seconds_per_call", [0.1, 4, 9.5, 20])
+    def test_pauses_between_calls_count_too(self, seconds_per_call):
+        logs = Logs([Throttled()] * 99, seconds_per_call=seconds_per_call)
+        logs.filter_events = lambda *, call=logs.filter_events, **request: cut_off(logs, call, request)
+        assert read(logs).note == "Throttled for /aws/kendra/index."
+        assert logs.now <= 20
 
     def test_a_hundred_thousand_events_are_counted(self):
         pages = [page(*(event(f"{n}-{number}") for number in range(20_000)), token=str(n)) for n in range(5)]
@@ -283,6 +333,25 @@ class TestMissingDocuments:
     def test_what_is_older_than_the_look_back_is_not_searched(self):
         assert missing([night(1, "a", "fails")], lookback=timedelta(days=2)).found == 0
 
+    @pytest.mark.parametrize("far_off", [10**30, -(10**30)])
+    def test_a_time_that_is_far_off_is_not_an_error(self, far_off):
+        failed = event("a", stream="SYNC_RUN_HISTORY_REPORT/source/1") | {"timestamp": far_off}
+        logs = Logs([page(failed)])
+        assert missing(logs).found == 1
+        window = [(call["startTime"], call["endTime"]) for call in logs.calls]
+        assert all(0 <= since <= until < 10**13 for since, until in window)
+
+    def test_a_change_of_one_long_id_does_not_mend_another(self):
+        one, other = "x" * 500 + "1", "x" * 500 + "2"
+        found = missing([night(1, one, "fails"), night(1, other, "fails"), night(2, one, "changed")])
+        assert found.found == 1
+
+    def test_the_name_of_a_stream_is_made_plain(self):
+        stream = "SYNC_RUN_HISTORY_REPORT/source/\x1b[31m" + "x" * 500
+        [document] = missing([event("a", stream=stream, at=NOW - timedelta(days=1))]).documents
+        assert document.execution_id.startswith(r"\x1b[31mxxx")
+        assert len(document.execution_id) <= 128
+
     def test_if_not_everything_was_read_what_may_be_mended_is_still_missing(self):
         logs = Logs([page(event("a", stream="SYNC_RUN_HISTORY_REPORT/source/1")), Denied()])
         found = missing(logs)
@@ -312,3 +381,22 @@ class TestMissingDocuments:
         found = missing(events)
         assert {each.document_id for each in found.documents} == expected
         assert found.found == len(expected)
+
+
+@pytest.mark.parametrize(
+    ("reasons", "found", "expected", "is_advised"),
+    [
+        ([{"stage": "crawl", "reason": "r", "count": 15}, {"stage": "index", "reason": "q", "count": 5}], 20, 20, True),
+        ([{"stage": "crawl", "reason": "r", "count": 20}], 20, 20, False),
+        ([], 0, 20, True),
+        ([{"stage": "index", "reason": "q", "count": 5}], 5, 5, False),
+    ],
+    ids=["some failed to be indexed", "all failed to be crawled", "no log could be read", "few"],
+)
+def test_a_full_index_is_named_if_many_documents_failed_and_not_all_of_them_in_the_crawl(
+    reasons, found, expected, is_advised
+):
+    full = IndexCapacity("ENTERPRISE_EDITION", 0, 10, 10, 1, 10)
+    document = FailedDocument("a", stage="crawl")
+    advice = advise_on_capacity(lambda: full, DocumentFailures([document] * bool(found), found, expected, reasons))
+    assert bool(advice) is is_advised

@@ -17,7 +17,7 @@ from airflow_provider_kendra.documents import (
     FailedDocument,
     IndexCapacity,
     capacity_of,
-    masked,
+    cause_of,
     read_event,
     total,
 )
@@ -47,6 +47,12 @@ def report(**changed):
 
 def read(**changed):
     return read_event(report(**changed), "job")
+
+
+def reasons(events):
+    """The totals of failed documents by reason."""
+    read_events = [read_event(report(**event), "job") for event in events]
+    return {each["reason"]: each["count"] for each in total((e.document.stage, e.cause) for e in read_events)}
 
 
 class TestAnEvent:
@@ -132,6 +138,57 @@ class TestAnEvent:
         assert (len(document.document_id), len(document.title)) == (LONGEST_NAME, LONGEST_NAME)
         assert len(document.reason) == LONGEST_REASON
 
+    def test_long_ids_that_begin_alike_are_different_documents(self):
+        one, other = (read(DocumentId=f"s3://docs/{'x' * 2000}{number}") for number in (1, 2))
+        assert one.document.document_id == other.document.document_id
+        assert one.key != other.key
+
+    @pytest.mark.parametrize(
+        ("ids", "expected"),
+        [({"DocumentId": None, "DocumentID": "b"}, "b"), ({"DocumentId": "", "DocumentID": "b"}, "b"),
+         ({"DocumentId": 0, "DocumentID": None}, "0"), ({"DocumentId": ["a"], "DocumentID": 7}, "7")],
+    )  # fmt: skip
+    def test_the_id_has_two_spellings(self, ids, expected):
+        event = json.dumps({"ConnectorDocumentStatus": "FAILED"} | ids)
+        assert read_event(event, "job").document.document_id == expected
+
+    def test_a_failed_document_without_an_id_is_named_by_its_uri(self):
+        one, other = (read(DocumentId=None, SourceUri=f"https://h.example/{number}") for number in (1, 2))
+        assert str(one.document) == "https://h.example/1 (index: Access Denied)"
+        assert one.is_failure
+        assert one.key != other.key
+
+    @pytest.mark.parametrize("action", [{"Action": "UNMODIFIED"}, ["UNMODIFIED"], 3, True])
+    def test_an_action_that_is_not_text_mends_nothing(self, action):
+        event = read(CrawlAction=action, IndexStatus="SUCCESS", ConnectorDocumentStatus="SUCCESS")
+        assert not event.is_mended
+
+    @pytest.mark.parametrize(
+        ("uri", "expected"),
+        [
+            ("https://user:secret@[::1]:8443/a b?token=secret#secret", "https://[::1]:8443/a b"),
+            ("user:secret@host/path", "host/path"),
+            ("//user:secret@host/path?secret", "//host/path"),
+            ("s3://docs/who@home.pdf", "s3://docs/who@home.pdf"),
+            ("http://[::1", None),
+            (["https://h.example"], None),
+        ],
+    )
+    def test_a_uri_loses_query_and_user_information(self, uri, expected):
+        assert read(SourceUri=uri).document.source_uri == expected
+
+    def test_an_id_that_is_a_uri_loses_its_user_information(self):
+        document = read(DocumentId="https://user:secret@h.example/p?id=1", DocumentTitle="ftp://u:secret@h/p").document
+        assert (document.document_id, document.title) == ("https://h.example/p?id=1", "ftp://h/p")
+
+    def test_an_id_that_is_a_uri_keeps_its_query_but_not_the_secrets_in_it(self):
+        document = read(DocumentId="https://h.example/p?id=1&X-Amz-Signature=secret&access_token=secret#key=secret")
+        assert document.document.document_id == "https://h.example/p?id=1&X-Amz-Signature=…&access_token=…#key=…"
+
+    def test_an_error_code_shows_neither_account_nor_address(self):
+        document = read(ErrorCode="Denied for arn:aws:iam::123456789012:user/jane.doe@personal.example").document
+        assert document.error_code == "Denied for arn:aws:iam::…:user/…"
+
     def test_control_characters_are_escaped(self):
         assert read(DocumentId="a\x1b[31m\n").document.document_id == r"a\x1b[31m\n"
 
@@ -172,11 +229,30 @@ class TestPersonalData:
 
 class TestTotals:
     def test_documents_with_the_same_cause_count_together(self):
-        documents = [
-            FailedDocument(f"s3://b/{number}.pdf", stage="crawl", reason=f"Access Denied: s3://b/{number}.pdf")
+        assert reasons(
+            {"DocumentId": f"s3://b/{number}.pdf", "ErrorMsg": f"Access Denied: s3://b/{number}.pdf"}
             for number in range(123)
-        ]
-        assert total(documents) == [{"stage": "crawl", "reason": "Access Denied: <document>", "count": 123}]
+        ) == {"Access Denied: <document>": 123}
+
+    @pytest.mark.parametrize(
+        "id_and_reason",
+        [
+            lambda n: (f"{n}", f"Document {n} is locked"),
+            lambda n: (f"s3://b/p/report {n}.pdf", f"report {n}.pdf: is locked"),
+            lambda n: (f"https://h.example/page?id={n}", f"Cannot read https://h.example/page?id={n}"),
+            lambda n: (f"s3://b/what? {n}.pdf", f"s3://b/what? {n}.pdf: is locked"),
+            lambda n: ("s3://b/" + "long" * n, f"s3://b/{'long' * n} is locked: {'because ' * 100}"),
+            lambda n: ("s3://b/" + "x" * 400 + str(n), f"s3://b/{'x' * 400}{n} is locked"),
+            lambda n: (f"d{n}", "Access Denied (Service: Amazon S3; Status Code: 403; Error Code: AccessDenied; "
+                       f"Request ID: PX7CT4GK5Y2E{n:04}; S3 Extended Request ID: mN8+{n:04}abcdefghijklmnopqr=; "
+                       "Proxy: null)"),
+            lambda n: (f"d{n}", f"Locked since 2026-01-31T18:{n % 60:02}:00.{n:03}Z"),
+        ],
+    )  # fmt: skip
+    def test_ids_in_reasons_do_not_split_them(self, id_and_reason):
+        pairs = map(id_and_reason, range(1, 124))
+        counted = reasons({"DocumentId": document_id, "ErrorMsg": reason} for document_id, reason in pairs)
+        assert list(counted.values()) == [123], counted
 
     @pytest.mark.parametrize(
         ("reason", "expected"),
@@ -190,16 +266,14 @@ class TestTotals:
         ],
     )
     def test_what_differs_is_masked(self, reason, expected):
-        assert masked(FailedDocument("d", reason=reason)) == expected
+        assert cause_of(reason, ["d"]) == expected
 
     def test_a_short_id_is_not_masked_within_words(self):
-        assert masked(FailedDocument("a", reason="Access Denied")) == "Access Denied"
+        assert cause_of("Access Denied", ["a"]) == "Access Denied"
 
     def test_the_most_frequent_reason_comes_first_and_the_rest_is_counted_together(self):
         causes = [chr(97 + number) * 3 for number in range(25)]
-        documents = [
-            FailedDocument("d", reason=cause) for number, cause in enumerate(causes) for _ in range(number + 1)
-        ]
+        documents = [("unknown", cause) for number, cause in enumerate(causes) for _ in range(number + 1)]
         totals = total(documents)
         assert len(totals) == MOST_REASONS + 1
         assert totals[0] == {"stage": "unknown", "reason": "yyy", "count": 25}
@@ -207,16 +281,16 @@ class TestTotals:
         assert sum(each["count"] for each in totals) == len(documents)
 
     def test_a_document_without_a_reason_counts_by_its_code(self):
-        assert [each["reason"] for each in total([FailedDocument("d", error_code="403"), FailedDocument("e")])] == [
-            "403",
-            "no reason given",
-        ]
+        events = [{"ErrorMsg": None, "ErrorCode": "403"}, {"ErrorMsg": None}]
+        assert reasons(events) == {"403": 1, "no reason given": 1}
 
 
 class TestTheDescription:
     def test_names_documents_totals_and_what_is_missing(self):
         document = FailedDocument("a.pdf", stage="crawl", reason="Access Denied", error_code="403")
-        failures = DocumentFailures([document], 3, 4, total([document] * 3), False, "report", "One may be late.")
+        failures = DocumentFailures(
+            [document], 3, 4, total([("crawl", "Access Denied")] * 3), False, "report", "One may be late."
+        )
         assert failures.describe() == (
             "3 documents failed: a.pdf (crawl: 403: Access Denied) and 2 more. By reason: 3 × Access Denied (crawl). "
             "One may be late."
@@ -227,7 +301,7 @@ class TestTheDescription:
 
     def test_is_in_json_types(self):
         document = FailedDocument("a.pdf")
-        failures = DocumentFailures([document], 1, 1, total([document]))
+        failures = DocumentFailures([document], 1, 1, total([("crawl", "Access Denied")]))
         assert json.loads(json.dumps(failures.to_dict())) == failures.to_dict()
         assert failures.to_dict()["documents"] == [document.to_dict()]
 

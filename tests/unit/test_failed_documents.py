@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import Mock, patch
@@ -10,10 +11,12 @@ from unittest.mock import Mock, patch
 import pytest
 from airflow.providers.common.compat.sdk import BaseOperator, TaskDeferred
 from botocore.client import BaseClient
+from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
 from airflow_provider_kendra.documents import CAPACITY
 from airflow_provider_kendra.exceptions import (
     KendraDocumentsError,
+    KendraRequestError,
     KendraSyncJobFailedError,
     KendraSyncJobMetricsError,
     KendraSyncJobNotFoundError,
@@ -139,7 +142,7 @@ class TestHook:
         execution_id = nights.sync("a")
         found = hook.get_failed_documents(*nights.source.ids, execution_id)
         assert (found.found, found.expected, found.is_complete) == (0, 1, False)
-        assert found.note.startswith("Kendra's logs name none of the 1 documents that failed. They may be late")
+        assert found.note.startswith("Kendra's logs do not name the document that failed. It may be late")
 
     def test_an_unknown_sync_job_is_an_error(self, nights, hook):
         with pytest.raises(KendraSyncJobNotFoundError):
@@ -161,6 +164,12 @@ class TestHook:
     def test_the_limit_is_a_whole_number(self, nights, hook, limit):
         with pytest.raises(ValueError, match=r"limit is .* but must be a whole number of 0 or more"):
             hook.get_missing_documents(*nights.source.ids, limit=limit)
+
+    @pytest.mark.parametrize("limit", [-1, None])
+    def test_the_limit_is_checked_before_any_call(self, nights, hook, limit):
+        with recorded_calls() as calls, pytest.raises(ValueError, match="limit is"):
+            hook.get_failed_documents(*nights.source.ids, "e", limit=limit)
+        assert calls.call_count == 0
 
     @pytest.mark.parametrize("lookback", [timedelta(), timedelta(days=-1), 30, None])
     def test_the_look_back_is_a_positive_timedelta(self, nights, hook, lookback):
@@ -274,7 +283,7 @@ class TestTasks:
     def test_an_error_while_reading_changes_no_outcome(self, nights, ti, error):
         nights.write("a")
         execution_id = nights.sync("a")
-        with patch.object(KendraSyncJobsHook, "_failed_documents_of", side_effect=error):
+        with patch.object(KendraSyncJobsHook, "_describe_failed_documents", side_effect=error):
             record = wait(nights, execution_id, max_documents_failed=1).execute({"ti": ti})
         assert record["status"] == "INCOMPLETE"
         assert ti.pushed["failed_documents"]["note"].startswith("The documents that failed could not be read: ")
@@ -404,9 +413,137 @@ class TestCustom:
             "status": "FAILED", "failure_code": "InvalidRequest", "failure_reason": "too large",
         }  # fmt: skip
 
+    @pytest.mark.parametrize("wrong", ["", "None", "a b"])
+    def test_ids_that_are_given_for_a_status_are_checked(self, custom_data_source, hook, wrong):
+        for ids in ({"data_source_id": wrong, "execution_id": "e"}, {"data_source_id": "d", "execution_id": wrong}):
+            with pytest.raises(ValueError, match=r"(data_source|execution)_id is"):
+                hook.get_document_status(custom_data_source.index_id, ["a"], **ids)
+
     def test_data_source_and_job_are_given_together(self, custom_data_source, hook):
         with pytest.raises(ValueError, match="must be given together"):
             hook.get_document_status(custom_data_source.index_id, ["a"], execution_id="job")
+
+
+class LogsOf:
+    """Replaces the client of CloudWatch Logs: answers or errors for its calls; the last one is repeated."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+        self.calls = 0
+
+    def filter_log_events(self, **request: Any) -> Any:
+        self.calls += 1
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        answer = answer() if callable(answer) else answer
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def refused(code: str, status: int = 400, message: str = "No.") -> ClientError:
+    answer = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(answer, "FilterLogEvents")
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    paused: list[float] = []
+    monkeypatch.setattr("airflow_provider_kendra.hooks.kendra.time.sleep", paused.append)
+    return paused
+
+
+class TestFaultsOfTheLogs:
+    def test_a_call_that_does_not_end_is_given_up(self, nights, hook, pauses, monkeypatch):
+        monkeypatch.setattr("airflow_provider_kendra.hooks.kendra._LOGS_CALL_SECONDS", 0.05)
+        hanging = threading.Event()
+        hook._logs_client = logs = LogsOf(hanging.wait)
+        try:
+            found = hook.get_missing_documents(*nights.source.ids)
+        finally:
+            hanging.set()
+        assert (found.found, found.is_complete, logs.calls) == (0, False, 20)
+        assert found.note.startswith("CloudWatch Logs did not answer in time")
+
+    @pytest.mark.parametrize(
+        "error", [refused("ServiceUnavailableException", 503), refused("ThrottlingException"),
+                  EndpointConnectionError(endpoint_url="https://logs"), ReadTimeoutError(endpoint_url="https://logs")],
+    )  # fmt: skip
+    def test_a_transient_error_is_retried(self, nights, hook, pauses, error):
+        hook._logs_client = logs = LogsOf(error, {"events": []})
+        assert hook.get_missing_documents(*nights.source.ids).is_complete
+        assert (logs.calls, len(pauses)) == (2, 1)
+
+    @pytest.mark.parametrize("error", [refused("AccessDeniedException"), refused("InvalidParameterException")])
+    def test_a_permanent_error_is_not_retried(self, nights, hook, error):
+        hook._logs_client = logs = LogsOf(error)
+        assert not hook.get_missing_documents(*nights.source.ids).is_complete
+        assert logs.calls == 1
+
+    def test_an_error_while_a_response_is_parsed_does_not_quote_it(self, nights, hook):
+        hook._logs_client = LogsOf(AttributeError(f"'{PERSONAL}' has no attribute 'get'"))
+        note = hook.get_missing_documents(*nights.source.ids).note
+        assert note.startswith(f"Kendra's log group /aws/kendra/{nights.source.index_id} could not be read: Attribute")
+        assert PERSONAL not in note
+
+    def test_a_page_of_a_proxy_does_not_pass_for_an_empty_log(self, nights, hook, pauses):
+        proxy = Mock(status_code=200, headers={}, content=b"<html>Sign in</html>")
+        hook._logs_client.meta.events.register_first("before-send.cloudwatch-logs", lambda **_: proxy)
+        found = hook.get_missing_documents(*nights.source.ids)
+        assert not found.is_complete
+        assert "its body is not a JSON object, as from a proxy" in found.note
+
+    def test_a_connection_that_is_not_defined_is_an_error(self, nights):
+        with pytest.raises(KendraRequestError, match="The AWS connection 'nowhere' is not defined"):
+            KendraSyncJobsHook("nowhere").get_missing_documents(*nights.source.ids)
+
+    def test_a_missing_region_is_an_error(self, nights, monkeypatch):
+        connection = {"conn_type": "aws", "login": "x", "password": "y"}
+        monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
+        monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
+        with pytest.raises(KendraRequestError, match="NoRegionError"):
+            KendraSyncJobsHook().get_missing_documents(*nights.source.ids)
+
+    def test_an_incomplete_sync_without_a_count_says_which_permission_is_missing(self, nights, ti):
+        nights.source.show([listed("e", "INCOMPLETE", Metrics={})])
+        task = wait(nights, "e")
+        task.hook._logs_client = LogsOf(refused("AccessDeniedException"))
+        with pytest.raises(KendraSyncJobRejectedError, match="grant logs:FilterLogEvents on log-group:/aws/kendra/"):
+            task.execute({"ti": ti})
+
+    def test_reports_that_are_late_do_not_pass_the_gate(self, nights, ti):
+        nights.kendra.set_log_delay(7 * 86_400)
+        nights.write("a")
+        nights.sync("a")
+        nights.sync()
+        with pytest.raises(KendraSyncJobMetricsError, match="Syncs report documents that failed, but Kendra's logs"):
+            gate(nights, max_missing_documents=0).execute({"ti": ti})
+
+    def test_without_the_history_only_the_logs_are_judged(self, nights, hook):
+        nights.kendra.set_log_delay(7 * 86_400)
+        nights.write("a")
+        nights.sync("a")
+        assert not hook.get_missing_documents(*nights.source.ids).is_complete
+        with patch.object(KendraSyncJobsHook, "list_sync_jobs", side_effect=refused("AccessDeniedException")):
+            assert hook.get_missing_documents(*nights.source.ids).is_complete
+
+    def test_one_missing_document_is_a_singular(self, nights, ti):
+        nights.write("a")
+        nights.sync("a")
+        with pytest.raises(KendraSyncJobMetricsError, match=r"1 document is missing since .* 1 document is missing: a"):
+            gate(nights, max_missing_documents=0).execute({"ti": ti})
+
+    def test_with_endless_pages_and_a_full_index_a_task_makes_five_calls(self, nights, ti, monkeypatch):
+        monkeypatch.setitem(CAPACITY, "ENTERPRISE_EDITION", (1, 10**9))
+        nights.write("a")
+        nights.sync()
+        nights.source.show([listed("e", "INCOMPLETE", Metrics=counts(failed=5000))])
+        task = wait(nights, "e")
+        pages = iter(range(100))
+        task.hook._logs_client = logs = LogsOf(lambda: {"events": [], "nextToken": str(next(pages))})
+        with recorded_calls() as calls, pytest.raises(KendraSyncJobRejectedError, match="The index is 100% full"):
+            task.execute({"ti": ti})
+        described = [call.args[1] for call in calls.call_args_list].count("DescribeIndex")
+        assert (logs.calls, described) == (4, 1)
 
 
 def test_the_capacity_is_that_of_the_index(nights, hook):

@@ -255,7 +255,8 @@ def arns_of(call: Any) -> set[str]:
 
 
 @pytest.mark.parametrize("name", [name for name, (_, also) in TABLE.items() if also])
-def test_what_is_also_used_may_be_denied(name: str, place: Place):
+def test_what_is_also_used_may_be_denied(name: str, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
     for action in TABLE[name][1]:
         place.source.kendra.inject(action, error="AccessDeniedException", status=400, message="no")
 

@@ -366,6 +366,22 @@ def test_missing_documents_and_the_capacity_are_shown() -> None:
     assert "Missing documents: Not all events were read." in page.text
 
 
+def test_what_holds_for_several_data_sources_is_said_once_at_the_top() -> None:
+    service = Service(**{f"source-{number}": [job(1)] for number in range(50)})
+    note = "The connection may not read Kendra's logs: grant logs:FilterLogEvents on log-group:/aws/kendra/index:*."
+    service.missing = DocumentFailures(is_complete=False, note=note)
+    page = shown(service)
+    assert page.text.count("FilterLogEvents") == 1
+    assert page.text.index(f"Missing documents of 50 data sources: {note}") < page.text.index("name of source-0")
+
+
+def test_after_a_minute_the_logs_of_no_further_data_source_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    service = Service(one=[job(1)], other=[job(1)])
+    monkeypatch.setattr("airflow_provider_kendra._overview.LONGEST_READING", -1)
+    service.missing = RuntimeError("must not be read")
+    assert "Missing documents of 2 data sources: They were not read, since" in shown(service).text
+
+
 def test_when_nothing_is_missing_nothing_is_said_about_documents() -> None:
     assert "missing" not in shown(Service(source=[job(1)])).text
 
