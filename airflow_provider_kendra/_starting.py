@@ -125,7 +125,7 @@ class Starter:
         self._baseline: str | None = remembered.get("baseline")
         self._execution_id: str | None = remembered.get("execution_id")
         self._is_ours: bool = remembered.get("is_ours", False)
-        self._is_stopped: bool = remembered.get("is_stopped", False)
+        self._is_stopped = bool(remembered.get("is_stopped"))
         self._in_doubt = memory is not None and self._execution_id is None
         self._is_resumed = memory is not None
         self._in_doubt_since: float | None = None

@@ -76,12 +76,18 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 @pytest.hookimpl(trylast=True)  # after pytest-random-order has shuffled the files
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that speak to a local Kendra over HTTP, and begin with the longest files, to end sooner."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """
+    Mark the tests that speak to a local Kendra over HTTP, and begin with the longest files, to end sooner.
+
+    For make mutation begin with the quick ones: most mutants fail one of them, and the others need not run.
+    """
     items.sort(key=lambda item: item.path.name not in _LONGEST)
     for item in items:
         if not _SERVERS.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.http)
+    if config.getoption("hypothesis_profile", None) == "mutation":
+        items.sort(key=lambda item: item.get_closest_marker("http") is not None)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -154,10 +154,10 @@ class History:
     def _add_older(self, jobs: Iterable[SyncJob]) -> None:
         """Add jobs older than the kept ones, skipping the overlap."""
         tail = self._tail or Jobs()
-        known = [*tail.all[-_OVERLAP:], *self._older.all[-_OVERLAP:]]
+        recent = self._older.all[-_OVERLAP:]  # kept jobs all have an execution id
         for job in jobs:
             is_known = tail.get(job.execution_id) or self._older.get(job.execution_id)
-            if job not in known if not job.execution_id else not is_known:
+            if job not in recent if not job.execution_id else not is_known:
                 self._older.add_older([job])
 
     @property

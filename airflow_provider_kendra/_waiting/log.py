@@ -29,7 +29,7 @@ class PollErrors:
 
     def count(self, error: str | None) -> bool:
         """
-        Count a poll; return whether it is the first to fail.
+        Count a poll; return whether it has failed and no summary has mentioned a failure yet.
 
         :param error: Why it failed, or None.
         """

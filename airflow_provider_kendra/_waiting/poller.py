@@ -139,15 +139,14 @@ class Subscription(Generic[D]):
 
     def fail(self, error: str, now: datetime) -> bool:
         """Record a failed poll; return whether the deadline ends the subscription."""
-        is_change = self.error is None
         self.error = error
-        return self._end_or_wake(now, is_change=self._wait.errors.count(error) or is_change)
+        return self._end_or_wake(now, is_change=self._wait.errors.count(error))
 
     def expire(self, now: datetime) -> bool:
         """Return whether the deadline ends the subscription."""
-        return self._end_or_wake(now, is_change=False)
+        return self._end_or_wake(now)
 
-    def _end_or_wake(self, now: datetime, *, is_change: bool, is_final: bool = False) -> bool:
+    def _end_or_wake(self, now: datetime, *, is_change: bool = False, is_final: bool = False) -> bool:
         self.is_over = is_final or (self.deadline is not None and now >= self.deadline)
         if is_change or self.is_over:
             self._wait.wake()

@@ -54,8 +54,8 @@ def main() -> int:
         {(each["module"], each["function"], each["was"], each["becomes"]): 0 for each in listed}
     )
     table, is_good = [], True
-    for meta in sorted(Path("mutants", PACKAGE).glob("*.meta")):
-        path, found = PACKAGE / meta.stem, json.loads(meta.read_text())
+    for meta in sorted(Path("mutants", PACKAGE).rglob("*.meta")):
+        path, found = meta.relative_to("mutants").with_suffix(""), json.loads(meta.read_text())
         statuses = {mutant: status_by_exit_code[code] for mutant, code in found["exit_code_by_key"].items()}
         survivors = []
         for mutant, status in statuses.items():

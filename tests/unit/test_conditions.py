@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_kendra._decisions import NeedsOlder, Waiting
+from airflow_provider_kendra._parameters import WHY_ONE_IS_REQUIRED
 from airflow_provider_kendra._waiting.conditions import ExecutionFinished, SyncedSince, read, sync_job_condition
 from airflow_provider_kendra._waiting.history import History, Page
 from airflow_provider_kendra._waiting.log import PROGRESS_INTERVAL, sync_job_log
-from airflow_provider_kendra.outcomes import Failed, Failure, Satisfied, outcome_from_event
+from airflow_provider_kendra.outcomes import Failed, Failure, Satisfied, at_any_end, outcome_from_event
 from airflow_provider_kendra.sync_job import DOCUMENT_COUNTS, Acceptance, SyncJob
 from tests.conftest import examples
 
@@ -158,8 +159,8 @@ class TestPaging:
         assert pages.read == 1
 
 
-def finished(execution_id="mine", *, not_found_timeout=120, since=NOW):
-    return ExecutionFinished(execution_id, Acceptance(), not_found_timeout, since)
+def finished(execution_id="mine", *, not_found_timeout=120, since=NOW, origin=None):
+    return ExecutionFinished(execution_id, Acceptance(), not_found_timeout, since, origin)
 
 
 class TestExecutionFinished:
@@ -234,6 +235,30 @@ class TestExecutionFinished:
         assert read(condition, Pages([]), at(1)) == Waiting()
         assert read(condition, Pages([]), at(60)) == Waiting()
         assert read(condition, Pages([]), at(61)).failure is Failure.NOT_FOUND
+
+    def test_a_job_that_has_been_missing_in_another_process_is_not_found_once_a_second_answer_confirms_it(self):
+        condition = finished(origin=hours_ago(1))
+        assert read(condition, Pages([]), NOW) == Waiting()
+        assert read(condition, Pages([]), at(19.9)) == Waiting()
+        assert read(condition, Pages([]), at(20)).failure is Failure.NOT_FOUND
+
+    def test_the_wait_in_another_process_counts_for_the_timeout(self):
+        condition = finished(origin=at(-10))
+        assert read(condition, Pages([]), NOW) == Waiting()
+        assert read(condition, Pages([]), at(109)) == Waiting()
+        assert read(condition, Pages([]), at(110)).failure is Failure.NOT_FOUND
+
+    def test_a_job_that_this_process_has_found_is_not_found_only_after_the_timeout(self):
+        condition = finished(origin=hours_ago(1))
+        read(condition, Pages([job("mine", "SYNCING")]), NOW)
+        assert read(condition, Pages([]), at(60)) == Waiting()
+        assert read(condition, Pages([]), at(179)) == Waiting()
+        assert read(condition, Pages([]), at(180)).failure is Failure.NOT_FOUND
+
+    def test_a_not_found_timeout_below_the_time_of_a_confirmation_applies_to_that_too(self):
+        condition = finished(origin=hours_ago(1), not_found_timeout=5)
+        assert read(condition, Pages([]), NOW) == Waiting()
+        assert read(condition, Pages([]), at(5)).failure is Failure.NOT_FOUND
 
     @MANY
     @given(
@@ -404,6 +429,14 @@ class TestFromParameters:
         with pytest.raises(ValueError, match="Exactly one of execution_id and started_after must be given"):
             sync_job_condition(**self.PARAMETERS | both)
 
+    def test_that_neither_is_refused_is_explained(self):
+        with pytest.raises(ValueError, match=WHY_ONE_IS_REQUIRED):
+            sync_job_condition(**self.PARAMETERS)
+
+    def test_a_wait_that_another_process_began_is_known_to_the_condition(self):
+        parameters = self.PARAMETERS | {"execution_id": "mine", "origin": hours_ago(1)}
+        assert sync_job_condition(**parameters) == finished(origin=hours_ago(1))
+
     @pytest.mark.parametrize(
         ("wrong", "message"),
         [
@@ -420,7 +453,30 @@ class TestFromParameters:
             sync_job_condition(**self.PARAMETERS | wrong)
 
 
+class TestAnyEnd:
+    BAD = job("mine", "FAILED")
+
+    def test_a_job_that_did_not_end_well_has_ended(self):
+        assert at_any_end(Failed(Failure.NOT_ACCEPTABLE, "It ended badly.", self.BAD)) == Satisfied(self.BAD)
+
+    @pytest.mark.parametrize(
+        "outcome",
+        [
+            Satisfied(job("mine")),
+            Failed(Failure.TIMED_OUT, "It took too long.", job("mine", "SYNCING")),
+            Failed(Failure.NOT_FOUND, "It is not listed."),
+            Failed(Failure.NOT_ACCEPTABLE, "It is not known which."),
+        ],
+        ids=str,
+    )
+    def test_nothing_else_counts_as_the_end_of_a_job(self, outcome):
+        assert at_any_end(outcome) is outcome
+
+
 class TestEvents:
+    def test_a_message_has_at_most_4000_characters(self):
+        assert len(Failed(Failure.REFUSED, "x" * 5000).message) == 4000
+
     @given(st.data(), conditions, histories())
     def test_an_outcome_is_the_same_after_its_way_through_an_event(self, data, condition, jobs):
         outcome = read(condition, Pages(jobs), NOW)
@@ -505,6 +561,22 @@ class TestWaitLog:
         assert self.lines((0, SYNCING), (60, THROTTLED))[1] == (
             "The last poll failed (ThrottlingException); retrying. SYNCING after 60 s (sync job mine)"
         )
+
+    @pytest.mark.parametrize(
+        ("error", "kind"),
+        [
+            ("ClientError: An error occurred (AccessDenied) when calling: no: never", "AccessDenied"),
+            ("EndpointConnectionError: Could not connect: https://kendra", "EndpointConnectionError"),
+            ("no colon", "no colon"),
+        ],
+    )
+    def test_an_error_is_named_by_its_aws_code_or_else_by_its_type(self, error, kind):
+        assert self.lines((0, Waiting(error=error))) == [
+            f"The last poll failed ({kind}); retrying. No sync job listed after 0 s"
+        ]
+
+    def test_the_name_of_an_error_is_cut_after_28_characters(self):
+        assert f"({'x' * 28})" in self.lines((0, Waiting(error="x" * 29)))[0]
 
     def test_errors_that_come_and_go_are_summed_up_until_there_are_none(self):
         polls = [(60 * n, THROTTLED if n % 2 else SYNCING) for n in range(11)]

@@ -275,6 +275,44 @@ class TestBlocked:
         words = Blocked({f"source-{number}": None for number in range(50)}).describe(self.CONDITION.measured_by, NOW)
         assert words.endswith("source-9 (not polled yet) and 40 more")
 
+    @pytest.mark.parametrize(
+        ("room", "words"),
+        [
+            (58, "a (not polled yet), b (not polled yet), c (not polled yet)"),
+            (57, "a (not polled yet), b (not polled yet) and 1 more"),
+            (49, "a (not polled yet), b (not polled yet) and 1 more"),
+            (48, "a (not polled yet) and 2 more"),
+            (0, "a (not polled yet) and 2 more"),
+        ],
+    )
+    def test_its_summary_names_as_many_data_sources_as_there_is_room_for_and_counts_the_others(
+        self, room: int, words: str
+    ) -> None:
+        blocked = Blocked(dict.fromkeys("abc"))
+        assert blocked.summary(self.CONDITION.measured_by, NOW, room) == words
+
+    def test_its_summary_fills_the_room_also_where_the_number_of_the_others_has_fewer_digits(self) -> None:
+        words = "a (not polled yet), b (not polled yet) and 7 more"
+        assert Blocked(dict.fromkeys("abcdefghi")).summary(self.CONDITION.measured_by, NOW, len(words)) == words
+
+    @pytest.mark.parametrize(
+        ("decision", "words"),
+        [
+            ("still being created", "still being created"),
+            (Waiting(), "no acceptable sync"),
+            (Waiting(job("now", "SYNCING", started=5)), "no acceptable sync, SYNCING"),
+            (Waiting(job("now", "SYNCING", started=5), error="ThrottlingException: slow down"), "poll failed"),
+            (Satisfied(job("old", started=61, ended=20)), "last acceptable sync 1:01:00 ago"),
+            (Waiting(stale=job("old", started=90.025)), "last acceptable sync 1:30:01 ago"),
+            (Waiting(stale=job("old", started=29 * 60)), "last acceptable sync 1 day, 5:00:00 ago"),
+            (Waiting(stale=job("old", started=49 * 60)), "last acceptable sync 2 days ago"),
+        ],
+    )
+    def test_its_summary_says_in_a_few_words_why_a_data_source_is_not_fresh(
+        self, decision: Outcome | Waiting | str, words: str
+    ) -> None:
+        assert Blocked({"a": decision}).summary(self.CONDITION.measured_by, NOW, 190) == f"a ({words})"
+
 
 class TestParameters:
     @staticmethod
@@ -312,6 +350,9 @@ class TestParameters:
         acceptance = Acceptance(max_documents_failed=3)
         assert condition == Fresh(acceptance, None, timedelta(minutes=1), measured_by, fail_fast)
         assert condition.fail_fast is fail_fast
+
+    def test_a_fixed_moment_becomes_the_cutoff(self) -> None:
+        assert self.build(fresh_since=NOW.isoformat()) == Fresh(Acceptance(), NOW)
 
     def test_an_age_beyond_the_earliest_datetime_accepts_any_job(self) -> None:
         condition = self.build(max_age=timedelta.max)

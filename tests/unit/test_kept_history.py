@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_kendra._decisions import NeedsOlder, Waiting
 from airflow_provider_kendra._waiting.conditions import ExecutionFinished, Fresh, SyncedSince
-from airflow_provider_kendra._waiting.history import History, Kept, Page
+from airflow_provider_kendra._waiting.history import History, Jobs, Kept, Page
 from airflow_provider_kendra._waiting.watcher import Finished, FinishedSince
 from airflow_provider_kendra.outcomes import Satisfied
 from airflow_provider_kendra.sync_job import Acceptance, SyncJob
@@ -213,6 +213,122 @@ def test_one_job_at_the_end_of_a_page_is_not_enough_to_read_no_further():
     while not history.is_complete:
         history.add_page(next(pages))
     assert history.jobs == service.jobs
+
+
+def at_noon(*numbers: int) -> list[SyncJob]:
+    """Finished jobs that all started at the same time."""
+    return [replace(job(number, "FAILED"), start_time=NOW) for number in numbers]
+
+
+def read_on(kept: Kept, *pages: list[SyncJob]) -> History:
+    """A poll that has read all these pages."""
+    history = History(kept)
+    for number, jobs in enumerate(pages, start=1):
+        history.add_page(Page(jobs, is_last=number == len(pages)))
+    return history
+
+
+def test_a_job_that_a_new_one_of_the_same_time_precedes_is_not_enough_to_read_no_further():
+    kept = Kept(Jobs([*at_noon(5), *failed(3, 2)]), is_complete=True)
+    pages = [[*failed(800), *at_noon(5)], [*at_noon(6), *failed(3, 2)]]
+    assert read_on(kept, *pages).jobs == [each for page in pages for each in page]
+
+
+def test_jobs_of_the_same_time_on_two_pages_are_recognised_by_the_second():
+    five, four, three = at_noon(5, 4, 3)
+    history = History(Kept(Jobs([five, four, three]), is_complete=False))
+    history.add_page(Page([*failed(900, 800), five], is_last=False))
+    assert history.resumes_before is None
+    history.add_page(Page([four, three, *failed(2)], is_last=False))
+    assert history.resumes_before == NOW
+    assert history.jobs == [*failed(900, 800), five, four, three, *failed(2)]
+
+
+def test_new_jobs_of_the_same_time_do_not_make_a_poll_read_all_anew():
+    history = History(Kept(Jobs([*at_noon(5), *failed(3, 2)]), is_complete=False))
+    history.add_page(Page(at_noon(8, 7), is_last=False))
+    history.add_page(Page([*at_noon(5), *failed(3)], is_last=False))
+    assert history.resumes_before == job(2).start_time
+
+
+def test_an_empty_page_does_not_make_a_poll_read_all_anew():
+    history = History(Kept(Jobs(failed(5, 3, 2)), is_complete=False))
+    history.add_page(Page([], is_last=False))
+    history.add_page(Page(failed(5, 3), is_last=False))
+    assert history.resumes_before == job(2).start_time
+
+
+def test_a_poll_that_fails_keeps_what_it_has_read_if_all_that_was_kept_is_gone():
+    service = Service(failed(*range(30)))
+    _, kept = poll(service, None, since(25))
+    service.jobs = service.jobs[len(kept.jobs.all) :]
+    _, after = poll(service, kept, missing(), fails_after=2)
+    assert after.jobs.all == service.jobs[:6]
+
+
+@pytest.mark.parametrize("execution_id", ["again", ""])
+def test_a_job_that_is_listed_on_two_older_pages_is_read_once(execution_id):
+    again = replace(job(1, "FAILED"), execution_id=execution_id)
+    history = read_on(Kept(Jobs(failed(5, 4)), is_complete=False), failed(5, 4), [*failed(3), again], [again, job(0)])
+    assert history.jobs == [*failed(5, 4, 3), again, job(0)]
+
+
+def test_a_job_that_changes_while_older_pages_are_read_is_read_once():
+    before, after = job(1, "STOPPING"), job(1, "ABORTED")
+    history = read_on(Kept(Jobs(failed(5, 4)), is_complete=False), failed(5, 4), [*failed(3), before], [after, job(0)])
+    assert history.jobs == [*failed(5, 4, 3), before, job(0)]
+
+
+few_jobs = st.lists(
+    st.builds(
+        lambda minute, status, execution_id: replace(job(minute, status), execution_id=execution_id),
+        st.integers(0, 2),
+        st.sampled_from(("SUCCEEDED", "FAILED", "SYNCING")),
+        st.sampled_from(("a", "b", "c")),
+    ),
+    max_size=3,
+)
+
+
+@given(few_jobs, st.lists(st.tuples(st.booleans(), few_jobs), max_size=3))
+def test_look_ups_that_are_updated_as_jobs_are_added_agree_with_new_ones(jobs, additions):
+    updated, expected = Jobs(jobs), list(jobs)
+    for is_newer, more in [(False, []), *additions]:
+        if is_newer:
+            updated.add_newer(more)
+            expected = [*more, *expected]
+        else:
+            updated.add_older(more)
+            expected = [*expected, *more]
+        assert updated.all == expected
+        new = Jobs(expected)
+        assert [updated.get(each) for each in "abc"] == [new.get(each) for each in "abc"]
+        for measured_by in ("start_time", "end_time"):
+            for acceptance in (None, Acceptance()):
+                assert updated.latest(acceptance, measured_by) is new.latest(acceptance, measured_by)
+            for minute in range(4):
+                moment = getattr(job(minute), measured_by)
+                is_any = any(time and time < moment for time in (getattr(each, measured_by) for each in expected))
+                assert updated.is_any_before(moment, measured_by) is is_any
+
+
+def test_of_several_jobs_with_one_execution_id_the_newest_is_found():
+    newest, middle, oldest = (replace(job(number), execution_id="same") for number in (3, 2, 1))
+    jobs = Jobs([middle])
+    jobs.add_older([oldest])
+    assert jobs.get("same") is middle
+    jobs.add_newer([newest, middle])
+    assert jobs.get("same") is newest
+
+
+def test_of_several_jobs_with_the_latest_time_the_first_is_found():
+    first, second, third = at_noon(7, 8, 9)
+    jobs = Jobs([second])
+    assert jobs.latest(None, "start_time") is second
+    jobs.add_older([third])
+    assert jobs.latest(None, "start_time") is second
+    jobs.add_newer([first])
+    assert jobs.latest(None, "start_time") is first
 
 
 @st.composite

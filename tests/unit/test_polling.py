@@ -410,6 +410,19 @@ def test_a_reading_older_than_a_waits_interval_is_not_reused(data_source, even, 
     assert polls.times[data_source.data_source_id] == [0, 161]
 
 
+def test_a_reading_as_old_as_a_waits_interval_is_reused(data_source, even, polls):
+    data_source.show(SUCCEEDED)
+
+    async def main() -> None:
+        patient = wait(data_source, finished("other", not_found_after=1e9), interval=3600)
+        await until(60)
+        data_source.show(FAILED)
+        assert isinstance(await wait(data_source, interval=60), Satisfied)
+        await cancel(patient)
+
+    run_in_virtual_time(main())
+
+
 def test_a_wait_does_not_pass_with_a_reading_older_than_its_interval(data_source, even, polls):
     data_source.show(SUCCEEDED)
 
@@ -423,15 +436,15 @@ def test_a_wait_does_not_pass_with_a_reading_older_than_its_interval(data_source
     run_in_virtual_time(main())
 
 
-def test_a_wait_that_joins_after_its_deadline_is_not_timed_out_on_the_reading_of_others(data_source, even):
+@pytest.mark.parametrize("timeout", [0, -10, -3600])
+def test_a_wait_that_joins_after_its_deadline_is_not_timed_out_on_the_reading_of_others(data_source, even, timeout):
     data_source.show(RUNNING)
 
     async def main() -> None:
         first = wait(data_source, finished("other", not_found_after=1e9))
         await until(30)
         data_source.show(SUCCEEDED)
-        assert isinstance(await wait(data_source, timeout=-10), Satisfied)
-        assert isinstance(await wait(data_source, timeout=-3600), Satisfied)
+        assert isinstance(await wait(data_source, timeout=timeout), Satisfied)
         await cancel(first)
 
     run_in_virtual_time(main())
@@ -758,6 +771,20 @@ def test_a_time_out_says_in_which_state_the_job_was(data_source, even):
     run_in_virtual_time(main())
 
 
+def test_a_time_out_without_a_job_says_what_was_waited_for(data_source, even):
+    data_source.show([])
+
+    async def main() -> None:
+        outcome = await wait(data_source, finished("nowhere", not_found_after=1e9), timeout=90)
+        assert isinstance(outcome, Failed)
+        assert outcome.message == (
+            "Timed out: no such sync job was listed. Raise timeout if syncs take this long. Waited for sync job "
+            f"nowhere on data source {data_source.data_source_id}."
+        )
+
+    run_in_virtual_time(main())
+
+
 def test_close_deadlines_do_not_cause_a_call_each(data_source, even, polls):
     data_source.show(RUNNING)
 
@@ -844,6 +871,49 @@ def test_a_wait_that_begins_after_its_deadline_times_out_even_if_its_poll_hangs(
     run_in_virtual_time(main())
 
 
+def test_a_wait_that_begins_after_its_deadline_outlasts_a_queue_of_polls_that_hang(data_source, even, polls):
+    data_source.show(SUCCEEDED)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualTimeLoop)
+        polls.gate.clear()
+        others = [wait(another(data_source)) for _ in range(threads.MAX_CALLS)]
+        await happens(lambda: polls.in_flight == threads.MAX_CALLS)
+        waiting = wait(data_source, timeout=-3600)
+        loop.hold_no_more()
+        await until(2.5 * _clock.OVERRUN)
+        assert not waiting.done(), "its first poll has not begun"
+        polls.gate.set()
+        assert isinstance(await waiting, Satisfied)
+        await cancel(*others)
+
+    run_in_virtual_time(main())
+
+
+def test_a_wait_that_begins_after_its_deadline_gives_its_poll_time_from_when_that_begins(
+    data_source, even, monkeypatch
+):
+    data_source.show(SUCCEEDED)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualTimeLoop)
+
+        def slow_pages(hook: KendraSyncJobsHook, index_id: str, data_source_id: str, **filters: Any) -> Iterator[Any]:
+            loop.hang(20 if data_source_id == data_source.data_source_id else _clock.OVERRUN - 10)
+            yield from _iter_pages(hook, index_id, data_source_id, **filters)
+
+        monkeypatch.setattr(KendraSyncJobsHook, "_iter_pages", slow_pages)
+        others = [wait(another(data_source)) for _ in range(threads.MAX_CALLS)]
+        await asyncio.sleep(1)
+        assert isinstance(await wait(data_source, timeout=-3600), Satisfied)
+        assert now() == _clock.OVERRUN - 10 + 20
+        await cancel(*others)
+
+    run_in_virtual_time(main())
+
+
 def test_the_clock_of_waits_has_a_time_zone():
     assert _clock.utcnow().utcoffset() == timedelta(0)
 
@@ -900,6 +970,16 @@ def test_a_worker_polls_at_its_deadline_and_reports_the_last_state(data_source, 
     )
 
 
+def test_a_worker_that_finds_no_job_names_what_it_waits_for(data_source, clock):
+    data_source.show([])
+    lines: list[str] = []
+    outcome = wait_in_worker(data_source, timeout=90, log=lines.append)
+    subject = f"sync job job on data source {data_source.data_source_id}"
+    assert lines == [f"No sync job listed after 0 s (waiting for {subject})"]
+    assert isinstance(outcome, Failed)
+    assert outcome.message.endswith(f"Raise timeout if syncs take this long. Waited for {subject}.")
+
+
 def test_a_worker_always_pauses_between_polls(data_source, clock):
     data_source.show(RUNNING, SUCCEEDED)
     wait_in_worker(data_source, interval=0)
@@ -944,6 +1024,158 @@ def test_a_worker_stops_at_an_error_that_stays_and_says_what_was_refused(data_so
     assert outcome.failure is Failure.REFUSED
     assert f"the sync jobs of data source {data_source.data_source_id}" in outcome.message
     assert clock.sleeps == []
+
+
+# In a worker, poll by poll
+
+
+class Sensor:
+    """The polls of a sensor that began to wait so many seconds ago, with its log."""
+
+    def __init__(
+        self,
+        source: DataSource,
+        condition: Condition | None = None,
+        *,
+        waited: float = 0,
+        timeout: float = 3600,
+        interval: float = 60,
+        is_rescheduled: bool = True,
+    ) -> None:
+        since = _clock.utcnow() - timedelta(seconds=waited)
+        self.lines: list[str] = []
+        self.hook = KendraSyncJobsHook._of(AWS)
+        self.pokes = waits.SyncJobPokes(
+            sources.DataSource(AWS, *source.ids),
+            condition or finished(),
+            since=since,
+            deadline=since + timedelta(seconds=timeout),
+            interval=interval,
+            is_rescheduled=is_rescheduled,
+            log=self.lines.append,
+        )
+
+    def poll(self) -> Outcome | None:
+        return self.pokes.poll(self.hook)
+
+
+def test_a_sensor_in_a_new_process_confirms_by_itself_that_a_job_is_missing(data_source, clock):
+    data_source.show([])
+    outcome = Sensor(data_source, waited=120).poll()
+    assert isinstance(outcome, Failed)
+    assert outcome.failure is Failure.NOT_FOUND
+    assert clock.sleeps == [10] * 12
+    assert data_source.kendra.call_count(LIST) == 13
+
+
+@pytest.mark.parametrize(
+    ("interval", "not_found_after", "pause"), [(60, 60, 5), (5, 60, 5), (3, 60, 3), (0, 1, poller.MIN_INTERVAL)]
+)
+def test_a_sensor_confirms_at_its_own_interval_if_that_is_short(data_source, clock, interval, not_found_after, pause):
+    data_source.show([])
+    Sensor(data_source, finished(not_found_after=not_found_after), waited=120, interval=interval).poll()
+    assert set(clock.sleeps) == {pause}
+
+
+def test_a_sensor_confirms_no_longer_than_to_its_deadline(data_source, clock):
+    data_source.show([])
+    sensor = Sensor(data_source, waited=120, timeout=135)
+    assert sensor.poll() is None
+    assert clock.sleeps == [10, 5]
+    assert sensor.pokes.timed_out().failure is Failure.TIMED_OUT
+
+
+def test_a_sensor_confirms_only_until_the_job_is_listed(data_source, clock):
+    data_source.show([], [], RUNNING)
+    sensor = Sensor(data_source, waited=120)
+    assert sensor.poll() is None
+    assert clock.sleeps == [10, 10]
+    assert sensor.pokes.execution_id == "job"
+
+
+def test_a_sensor_goes_on_to_confirm_when_a_poll_fails(data_source, clock):
+    data_source.show([])
+    clock.at(15, lambda: throttle(data_source, times=1))
+    outcome = Sensor(data_source, waited=120).poll()
+    assert isinstance(outcome, Failed)
+    assert outcome.failure is Failure.NOT_FOUND
+
+
+def test_a_sensor_that_confirms_still_knows_its_job_when_a_poll_fails(data_source, clock):
+    newer = listed("newer", StartTime=NEWEST_START + timedelta(hours=1))
+    data_source.show([newer, *RUNNING])
+    clock.at(5, lambda: throttle(data_source))
+    sensor = Sensor(data_source, waited=120, timeout=135)
+    assert sensor.poll() is None
+    assert clock.sleeps == [10, 5]
+    assert sensor.pokes.execution_id == "job"
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"waited": 119.9},
+        {"waited": 120, "is_rescheduled": False},
+        {"waited": 120, "condition": SyncedSince(NEWEST_START, Acceptance())},
+    ],
+    ids=["that has not waited for long", "that keeps its process", "for any job since a time"],
+)
+def test_a_sensor_leaves_what_is_missing_to_its_next_poll(data_source, clock, parameters):
+    data_source.show([])
+    assert Sensor(data_source, **parameters).poll() is None
+    assert clock.sleeps == []
+    assert data_source.kendra.call_count(LIST) == 1
+
+
+def test_a_sensor_that_keeps_its_process_finds_a_job_missing_over_several_polls(data_source, clock):
+    data_source.show([])
+    sensor = Sensor(data_source, is_rescheduled=False)
+    assert sensor.poll() is None
+    clock.sleep(60)
+    assert sensor.poll() is None
+    clock.sleep(60)
+    outcome = sensor.poll()
+    assert isinstance(outcome, Failed)
+    assert outcome.failure is Failure.NOT_FOUND
+
+
+def test_a_sensor_logs_changes_and_the_time_since_it_began(data_source, clock):
+    data_source.show(RUNNING, RUNNING, [listed("job", "SYNCING_INDEXING")])
+    sensor = Sensor(data_source, waited=30)
+    for _ in range(3):
+        assert sensor.poll() is None
+        clock.sleep(60)
+    assert sensor.lines == [
+        "SYNCING after 30 s: no documents yet (sync job job)",
+        "SYNCING_INDEXING after 150 s: no documents yet (sync job job)",
+    ]
+
+
+def test_a_sensor_whose_polls_fail_still_knows_its_job_and_the_error(data_source, clock):
+    data_source.show(RUNNING)
+    sensor = Sensor(data_source)
+    assert sensor.pokes.execution_id is None
+    sensor.poll()
+    throttle(data_source)
+    assert sensor.poll() is None
+    assert sensor.pokes.execution_id == "job"
+    assert "is SYNCING (no documents reported); the last poll failed: Throttling" in sensor.pokes.timed_out().message
+
+
+def test_a_sensor_that_times_out_without_a_job_says_what_it_waited_for(data_source, clock):
+    data_source.show([])
+    sensor = Sensor(data_source)
+    sensor.poll()
+    subject = f"sync job job on data source {data_source.data_source_id}"
+    assert sensor.lines == [f"No sync job listed after 0 s (waiting for {subject})"]
+    assert sensor.pokes.timed_out().message == (
+        f"Timed out: no such sync job was listed. Raise timeout if syncs take this long. Waited for {subject}."
+    )
+
+
+def test_a_sensor_ends_with_the_outcome_of_a_poll(data_source, clock):
+    data_source.show(SUCCEEDED)
+    assert isinstance(Sensor(data_source).poll(), Satisfied)
 
 
 # What is left behind
@@ -1269,6 +1501,21 @@ def test_before_its_first_poll_a_wait_does_not_say_that_no_job_is_listed(data_so
         await until(700)
         assert lines == []
         polls.gate.set()
+        await cancel(waiting)
+
+    run_in_virtual_time(main())
+
+
+def test_a_poll_that_fails_at_its_first_page_does_not_make_the_next_one_read_all_anew(data_source, even):
+    data_source.show(pages(120))
+
+    async def main() -> None:
+        waiting = wait(data_source, finished("nowhere", not_found_after=1e9))
+        await until(30)
+        assert data_source.kendra.call_count(LIST) == 12
+        throttle(data_source, times=1)
+        await until(130)
+        assert data_source.kendra.call_count(LIST) == 12 + 1 + 1
         await cancel(waiting)
 
     run_in_virtual_time(main())

@@ -41,6 +41,7 @@ from airflow_provider_kendra._starting import (
     WaitOut,
     advance_start,
     already_running,
+    check_memory,
     find_out_type,
     is_outdated,
     read_started_job,
@@ -253,7 +254,7 @@ ANY_END = Acceptance(TERMINAL_STATUSES)
 def test_a_job_that_has_ended_is_no_result_of_an_outdated_memory(memory: dict[str, Any]):
     starter = Starter(memory=memory, is_outdated=True)
     history = jobs("ours SUCCEEDED", "old SUCCEEDED")
-    starter.next_step(history, 0)
+    assert starter.next_step(history, 0) in (Reread(), Send())
     assert starter.next_step(history, LISTING_GRACE) == Send()
     assert starter.memory == {"baseline": "ours", "execution_id": None, "is_ours": False}
 
@@ -269,10 +270,16 @@ def test_what_a_try_starts_itself_is_not_outdated():
     starter = Starter(memory=IN_DOUBT, is_outdated=True)
     starter.next_step(jobs("old SUCCEEDED"), 0)
     assert starter.next_step(jobs("old SUCCEEDED"), LISTING_GRACE) == Send()
+    assert starter.is_resumed is False
     starter.response_lost(LISTING_GRACE)
     history = jobs("ours SUCCEEDED", "old SUCCEEDED")
     assert starter.next_step(history, LISTING_GRACE + 1) == Return(history[0])
-    assert not starter.is_resumed
+    assert starter.is_resumed is False
+
+
+def test_a_job_of_ours_that_failed_is_started_anew_at_once():
+    starter = Starter(memory=STARTED)
+    assert starter.next_step(jobs("ours FAILED", "old SUCCEEDED"), 0) == Send()
 
 
 @pytest.mark.parametrize("status", ["SYNCING", "SYNCING_INDEXING", "STOPPING"])
@@ -302,7 +309,7 @@ def test_an_older_job_in_doubt_that_is_listed_as_running_does_not_hide_one_that_
 def test_a_batch_that_takes_no_more_documents_is_no_result(memory: dict[str, Any], status: str):
     starter = Starter("wait", ANY_END, memory, needs_open_batch=True)
     history = jobs(f"ours {status}", "old SUCCEEDED")
-    starter.next_step(history, 0)
+    assert isinstance(starter.next_step(history, 0), Reread | Send | WaitOut)
     expected = WaitOut(history[0]) if status in ("SYNCING_INDEXING", "STOPPING") else Send()
     assert starter.next_step(history, LISTING_GRACE) == expected
 
@@ -335,6 +342,44 @@ def test_memory_is_outdated_past_its_deadline_or_in_doubt_for_more_than_15_minut
     if is_of_1_0_0:
         del memory["since"]
     assert is_outdated(memory, NOON + timedelta(minutes=minutes), hour) is expected
+
+
+@pytest.mark.parametrize("timeout", [timedelta(minutes=1), timedelta(days=1)])
+def test_a_timeout_that_has_changed_since_does_not_make_a_memory_older_or_newer(timeout: timedelta):
+    memory = {"execution_id": None, "deadline": (NOON + timedelta(hours=1)).isoformat(), "since": NOON.isoformat()}
+    assert not is_outdated(memory, NOON + timedelta(minutes=14), timeout)
+    assert is_outdated(memory, NOON + timedelta(minutes=16), timeout)
+
+
+MEMORY = {"baseline": "old", "execution_id": None, "is_ours": False, "deadline": NOON.isoformat()}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"since": NOON.isoformat()}, {"since": None}, {"is_stopped": True}, {"execution_id": "e", "baseline": None}],
+)
+def test_a_memory_that_this_or_an_earlier_version_stored_is_returned_unchanged(more: dict[str, Any]):
+    assert check_memory(MEMORY | more) == MEMORY | more
+
+
+@pytest.mark.parametrize(
+    ("memory", "reason"),
+    [
+        (["old"], "it is of type list"),
+        (MEMORY | {"baseline": 1}, "its baseline is 1"),
+        (MEMORY | {"execution_id": ["e"]}, "its execution_id is ['e']"),
+        (MEMORY | {"is_ours": "yes"}, "its is_ours is 'yes'"),
+        (MEMORY | {"is_stopped": 0}, "its is_stopped is 0"),
+        (MEMORY | {"since": 3}, "its since is 3"),
+        ({"execution_id": "e"}, "its deadline is None"),
+        (MEMORY | {"deadline": "noon"}, "its deadline is 'noon'"),
+        (MEMORY | {"since": "noon"}, "its since is 'noon'"),
+    ],
+)
+def test_a_memory_that_nothing_has_stored_like_this_is_rejected_with_the_reason(memory: object, reason: str):
+    with pytest.raises(ValueError) as refusal:  # noqa: PT011 - the whole text is compared
+        check_memory(memory)
+    assert str(refusal.value).startswith(reason)
 
 
 def test_an_empty_history_before_a_doubtful_request_makes_its_oldest_job_ours():
@@ -468,6 +513,13 @@ def test_after_a_minute_of_errors_the_last_one_is_named(histories: Any, answers:
     assert START_GRACE <= calls.elapsed - 1000 <= START_GRACE + 2 * PAUSE
 
 
+def test_the_error_that_is_named_after_a_minute_can_be_a_refusal():
+    calls = Calls([OLD], [NO_EFFECT, IN_USE])
+    with pytest.raises(KendraError, match=r"Last error: it is already_running") as caught:
+        advance_start(calls, Starter())
+    assert caught.value.__cause__ is IN_USE
+
+
 def test_a_start_that_is_refused_for_a_minute_though_nothing_runs_is_left_to_the_caller():
     calls = Calls([OLD], [IN_USE])
     assert advance_start(calls, Starter()) == Refuse(None)
@@ -504,8 +556,14 @@ def test_a_custom_data_source_that_is_not_waited_for_is_no_error():
 def test_a_type_that_cannot_be_read_is_only_a_warning(advice: str | None, is_risk_named: bool):
     warnings: list[str] = []
     assert find_out_type(Calls(types=[DENIED]), instead_of_waiting=advice, warn=warnings.append) is None
-    assert warnings[0].startswith("Could not find out the type of the data source: it is permanent.")
-    assert ("If it is CUSTOM, its sync ends only when someone stops it." in warnings[0]) is is_risk_named
+    risk = " If it is CUSTOM, its sync ends only when someone stops it." if is_risk_named else ""
+    assert warnings == [f"Could not find out the type of the data source: it is permanent.{risk} (data source source)"]
+
+
+def test_an_error_that_ends_with_a_full_stop_is_quoted_with_only_one():
+    warnings: list[str] = []
+    find_out_type(Calls(types=[RuntimeError("It broke.")]), instead_of_waiting=None, warn=warnings.append)
+    assert warnings == ["Could not find out the type of the data source: It broke. (data source source)"]
 
 
 @pytest.mark.parametrize("error", [ValueError("no id"), KendraRequestError("no connection")])
@@ -523,7 +581,19 @@ def test_a_started_job_is_returned_whether_it_is_listed_or_not(history: Any, sta
     calls = Calls([history])
     job = read_started_job(calls, "mine")
     assert (job.execution_id, job.status) == ("mine", status)
-    assert (calls.lines != []) is (history is DENIED)
+    said = "Could not read the sync job that was started: it is permanent (mine)"
+    assert calls.lines == ([said] if history is DENIED else [])
+
+
+def test_a_started_job_that_is_not_listed_is_one_of_its_data_source():
+    job = read_started_job(Calls([()]), "mine")
+    assert (job.index_id, job.data_source_id) == ("index", "source")
+
+
+def test_a_started_job_is_looked_for_on_one_page_only():
+    calls = Calls([jobs(*(f"old-{number} SUCCEEDED" for number in range(30)))])
+    read_started_job(calls, "mine")
+    assert calls.jobs_read == 10
 
 
 # --- A model of the service ---------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from airflow_provider_kendra.sync_job import (
     Acceptance,
     SyncJob,
     SyncJobStatus,
+    check_status,
     sum_up,
 )
 
@@ -175,6 +176,55 @@ class TestRecord:
     def test_an_invalid_count_is_treated_as_not_reported(self, said):
         assert parsed(Metrics={"DocumentsAdded": said}).documents_added is None
 
+    def test_texts_are_stored_up_to_a_length(self):
+        long = parsed(
+            ExecutionId="i" * 129,
+            Status="S" * 129,
+            ErrorCode="c" * 257,
+            DataSourceErrorCode="d" * 257,
+            ErrorMessage="m" * 2049,
+        )
+        assert (long.execution_id, long.status) == ("i" * 128, "S" * 128)
+        assert (long.error_code, long.data_source_error_code) == ("c" * 256, "d" * 256)
+        assert long.error_message == "m" * 2048
+
+    def test_the_texts_of_a_record_are_read_up_to_a_length(self):
+        record = job("S" * 200, error_message="m" * 5000).to_dict()
+        rebuilt = SyncJob.from_dict(record)
+        assert (rebuilt.status, rebuilt.error_message) == ("S" * 128, "m" * 2048)
+
+    @pytest.mark.parametrize("largest", [10**18 - 1, 1 - 10**18])
+    def test_a_count_of_a_record_has_at_most_18_digits(self, largest):
+        record = job("SUCCEEDED").to_dict()
+        assert SyncJob.from_dict(record | {"documents_added": largest}).documents_added == largest
+        with pytest.raises(ValueError, match=r"documents_added of the record of a sync job is -?1000"):
+            SyncJob.from_dict(record | {"documents_added": largest + (1 if largest > 0 else -1)})
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("documents_added", True),
+            ("documents_added", "3"),
+            ("documents_failed", 1.5),
+            ("start_time", "noon"),
+            ("end_time", 3),
+            ("end_time", "2026-01-31T06:00:00"),
+            ("status", None),
+            ("execution_id", None),
+            ("index_id", 3),
+            ("error_code", 3),
+            ("error_message", ["It broke."]),
+        ],
+    )
+    def test_a_record_with_a_value_of_the_wrong_type_is_rejected_with_the_name_and_the_value(self, name, value):
+        with pytest.raises(ValueError, match="of the record") as refusal:
+            SyncJob.from_dict(job("SUCCEEDED").to_dict() | {name: value})
+        assert str(refusal.value) == f"{name} of the record of a sync job is {value!r}"
+
+    def test_what_is_no_record_is_rejected_with_its_type(self):
+        with pytest.raises(ValueError, match=r"^the record of a sync job is of type list$"):
+            SyncJob.from_dict([job("SUCCEEDED").to_dict()])
+
     def test_the_record_cannot_be_changed(self):
         with pytest.raises(AttributeError):
             job("SYNCING").status = "SUCCEEDED"
@@ -210,6 +260,20 @@ class TestStatus:
     @pytest.mark.parametrize("members", [{"StartTime": START}, {"EndTime": END}])
     def test_without_both_times_there_is_no_duration(self, members):
         assert parsed(Status="SUCCEEDED", **members).duration_seconds is None
+
+    @pytest.mark.parametrize("status", [*SyncJobStatus, "SYNCING"])
+    def test_a_status_to_filter_by_can_be_text_or_enum(self, status):
+        assert check_status("status", status) == status
+        assert type(check_status("status", status)) is str
+
+    @pytest.mark.parametrize("status", ["PAUSED", "", None, ["FAILED"]])
+    def test_a_status_to_filter_by_that_kendra_does_not_have_is_rejected_with_those_it_has(self, status):
+        with pytest.raises(ValueError, match="must be one of") as refusal:
+            check_status("--status", status)
+        assert str(refusal.value) == (
+            f"--status is {status!r}, but must be one of FAILED, SUCCEEDED, SYNCING, INCOMPLETE, STOPPING, ABORTED, "
+            "SYNCING_INDEXING."
+        )
 
     def test_an_unknown_status_is_kept_as_sent_and_counts_as_running(self):
         unknown = parsed(Status="PAUSED")

@@ -23,7 +23,7 @@ from airflow_provider_kendra._waiting.conditions import ExecutionFinished, Fresh
 from airflow_provider_kendra._waiting.cursor import Cursor
 from airflow_provider_kendra._waiting.freshness import wait_until_fresh
 from airflow_provider_kendra._waiting.index import Index
-from airflow_provider_kendra._waiting.log import PROGRESS_INTERVAL, freshness_log
+from airflow_provider_kendra._waiting.log import PROGRESS_INTERVAL, PollErrors, freshness_log
 from airflow_provider_kendra._waiting.watcher import Finished, watch
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.outcomes import AllFresh, Failed, Failure
@@ -483,6 +483,17 @@ def test_transient_errors_end_no_wait(custom_data_source, operation):
     run(main)
 
 
+def test_a_list_of_data_sources_that_cannot_be_read_is_asked_for_less_and_less_often(custom_data_source):
+    async def main():
+        custom_data_source.kendra.inject(LIST_SOURCES, error="ThrottlingException")
+        waiting = wait(custom_data_source.index_id, None)
+        await until(421)
+        assert custom_data_source.kendra.call_count(LIST_SOURCES) == 4, "after 60, 120 and 240 seconds"
+        await waiting.cancel()
+
+    run(main)
+
+
 def test_a_time_out_names_the_data_sources_that_are_not_fresh(custom_data_source):
     stale = another(custom_data_source)
 
@@ -527,6 +538,16 @@ class TestFreshnessLog:
             "Polls succeed again. 1 data source not fresh after 300 s: one (no acceptable sync)",
             "1 data source not fresh after 600 s: one (no acceptable sync)",
         ]
+
+    def test_errors_that_the_poller_counts_are_summed_up_too(self) -> None:
+        errors = PollErrors()
+        log = freshness_log("start_time", at(0), errors)
+        blocked = Blocked({"one": Waiting()})
+        log.report(blocked, at(0))
+        errors.count(THROTTLED.error)
+        line = log.report(blocked, at(60))
+        assert line is not None
+        assert line.startswith("Polls failed (ThrottlingException); retrying. 1 data source not fresh after 60 s: ")
 
     @pytest.mark.parametrize("trouble", [None, THROTTLED.error, "x" * 500])
     @pytest.mark.parametrize("sources", [1, 2, 3, 50])
