@@ -81,6 +81,10 @@ class Place:
         return self.source.ids
 
     @property
+    def by_name(self) -> tuple[str, str]:
+        return self.source.index_id, "documents"
+
+    @property
     def hook(self) -> KendraSyncJobsHook:
         return KendraSyncJobsHook()
 
@@ -178,6 +182,7 @@ def hook(name: str, *more: Any) -> Callable[[Place], None]:
 
 AGE = {"max_age": timedelta(days=9)}
 JOB = {"execution_id": "job"}
+NAME = "a name of a data source"
 SCENARIOS: dict[str, Callable[[Place], None]] = {
     "KendraStartSyncJobOperator": start_operator,
     "KendraStopSyncJobOperator": stop_operator,
@@ -228,6 +233,11 @@ SCENARIOS: dict[str, Callable[[Place], None]] = {
     "command documents": on_one(lambda p: p.command("documents", *p.ids)),
     "command documents with --missing": on_one(lambda p: p.command("documents", *p.ids, "--missing")),
     "command wait": on_one(lambda p: p.command("wait", *p.ids, "job")),
+    f"command jobs with {NAME}": on_one(lambda p: p.command("jobs", *p.by_name)),
+    f"command start with {NAME}": lambda p: p.command("start", *p.by_name, "--wait", "--timeout", "60"),
+    f"command stop with {NAME}": lambda p: p.let_one_index() and p.command("stop", *p.by_name),
+    f"command documents with {NAME}": on_one(lambda p: p.command("documents", *p.by_name)),
+    f"command wait with {NAME}": on_one(lambda p: p.command("wait", *p.by_name, "job")),
     "command report": on_one(lambda p: p.command("report", p.ids[0], "--output", "kendra.html")),
 }
 
