@@ -325,7 +325,7 @@ COMMANDS = (
             ARG_VERBOSE,
         ),
         details="Shows how fresh each data source is, the running syncs, and charts of the last syncs, in one HTML\n"
-        "file without scripts. Needs the extra: pip install 'airflow-provider-kendra[report]'.",
+        "file without scripts.",
         example="report 01234567-89ab-cdef-0123-456789abcdef --max-age 6h --output kendra.html",
     ),
 )
