@@ -90,6 +90,15 @@ def count_implausible(jobs: Sequence[SyncJob]) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class Tick:
+    """A position on a time axis with its label, which is an hour or a date."""
+
+    x: float
+    label: str
+    is_hour: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Axis:
     """A time axis; positions on it are in percent, so that it is as wide as the screen allows."""
 
@@ -111,19 +120,18 @@ class Axis:
         """The distance of two moments on the axis."""
         return round(max(self.percent(end) - self.percent(start), 0), 2)
 
-    def ticks(self, most: int) -> list[tuple[float, str]]:
-        """Return positions and labels of round times in UTC."""
+    def ticks(self, most: int) -> list[Tick]:
+        """Return round times in UTC."""
         first, last = self.start.timestamp(), self.end.timestamp()
         step = next((step for step in _TIME_STEPS if (last - first) / step <= most), _TIME_STEPS[-1])
         number = ceil(first / step)
         moments = [datetime.fromtimestamp(each * step, UTC) for each in range(number, int(last // step) + 1)]
-        return [(self.percent(each), _tick_label(each, step)) for each in moments]
+        return [self._tick(each, step) for each in moments]
 
-
-def _tick_label(moment: datetime, step: int) -> str:
-    if step >= 91 * _DAY:
-        return f"{moment:%b %Y}"
-    return f"{moment:%H:%M}" if step < _DAY and (moment.hour or moment.minute) else f"{moment:%d %b}"
+    def _tick(self, moment: datetime, step: int) -> Tick:
+        is_hour = step < _DAY and bool(moment.hour or moment.minute)
+        form = "%H:%M" if is_hour else "%d %b" if step < 91 * _DAY else "%b %Y"
+        return Tick(self.percent(moment), moment.strftime(form), is_hour)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,11 +237,20 @@ def _frame(
     label: Callable[[float], str],
 ) -> tuple[float, Chart]:
     """Return the highest value that fits into a chart, and the chart without its bars."""
-    axis = Axis.until(now, map(_start, jobs))
+    starts = [_start(job) for job in jobs]
+    axis = Axis.until(_end_of_axis(starts, now), starts)
     ticks = _ticks(_ceiling(values), steps)
     levels = [(round(HEIGHT * (1 - tick / ticks[-1]), 1), label(tick)) for tick in ticks]
     signs = [(axis.percent(_start(job)), badge_of(job).symbol) for job in jobs if badge_of(job) is not _SUCCEEDED]
     return ticks[-1], Chart(axis, levels, _bar_width([axis.percent(_start(job)) for job in jobs]), signs=signs)
+
+
+def _end_of_axis(starts: Sequence[datetime], now: datetime) -> datetime:
+    """Return now, or an earlier end where silence would take more than half of the axis."""
+    if not starts:
+        return now
+    length = min(max(starts[-1] - starts[0], _SHORTEST_AXIS), _LONGEST_AXIS)
+    return starts[-1] + length if starts[-1] < now - length else now
 
 
 def _bar_width(positions: Sequence[float]) -> float:

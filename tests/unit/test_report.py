@@ -17,6 +17,8 @@ from airflow_provider_kendra._overview import Freshness, Reading, condition_for
 from airflow_provider_kendra._waiting.history import Page
 from airflow_provider_kendra.documents import DocumentFailures, FailedDocument
 from airflow_provider_kendra.report import render_report
+from airflow_provider_kendra.report._index import IndexFacts
+from airflow_provider_kendra.report._page import render_page
 from airflow_provider_kendra.report._summary import spans
 from airflow_provider_kendra.sync_job import TERMINAL_STATUSES, SyncJob
 
@@ -198,6 +200,16 @@ def test_the_bars_stand_at_the_times_of_their_syncs():
     assert last - middle == pytest.approx(middle - first, abs=0.1)
     assert first < 3
     assert last > 97
+
+
+def test_the_charts_of_a_card_show_that_nothing_has_started_but_leave_half_for_the_syncs():
+    silent = [job(72 + n) for n in range(20)]
+
+    page = render_report(Service(source=silent), INDEX)  # type: ignore[arg-type]
+
+    assert max(bar["x"] for bar in bars(page, "succeeded")) == pytest.approx(51, abs=1)
+    assert "the charts end 29 Jan 2026 07:00, and nothing started since." in Shown(page).text
+    assert "the charts end now." in shown(Service(source=[job(72), job(200)])).text
 
 
 def test_a_sync_that_hangs_does_not_flatten_the_others():
@@ -637,3 +649,22 @@ def test_at_each_moment_the_span_is_what_a_report_would_have_said(
         )
         if shown in ("fresh", "stale"):
             assert (shown == "fresh") == is_fresh
+
+
+def test_an_aging_data_source_has_its_own_badge_and_band(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Reading, "state", property(lambda reading: "aging"))
+    condition = condition_for(max_age=timedelta(hours=6))
+    reading = Reading(
+        data_source_id="source",
+        name="source",
+        status="ACTIVE",
+        jobs=[job(5)],
+        freshness=Freshness(is_fresh=True, newest=job(5), measured_at=job(5).start_time, age=timedelta(hours=5)),
+    )
+    index = IndexFacts(index_id=INDEX, capacity="not known")
+
+    page = render_page(index, [reading], condition, NOW, syncs=20, largest=10**6, warn_age=timedelta(hours=3))
+
+    assert row_of(Shown(page), "source").startswith("source 5 h of 6 h")
+    assert "! Aging" in Shown(page).texts
+    assert [state for state, _, _ in bands(lane_of(page, "source"))] == ["fresh", "aging"]
