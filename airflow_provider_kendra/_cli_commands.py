@@ -186,7 +186,7 @@ def freshness(args: Namespace) -> None:
     condition = condition_for(
         max_age=args.max_age, measured_by=args.measured_by, max_documents_failed=args.max_documents_failed
     )
-    read = read_index(_make_hook(args), args.index_id, condition, _clock.utcnow)
+    read = read_index(_make_hook(args), args.index_id, condition, _clock.utcnow, warn_age=args.warn_age)
     readings = [reading for reading in read if reading.state != "inactive"]
     if not readings:
         raise _Exit(
@@ -352,6 +352,7 @@ def report(args: Namespace) -> None:
         measured_by=args.measured_by,
         max_documents_failed=args.max_documents_failed,
         syncs=args.syncs,
+        warn_age=args.warn_age,
     )
     _output.write(file, done.html)
     states = [reading.state for reading in done.readings]

@@ -155,6 +155,12 @@ _MAX_AGE = Arg(
     type=duration,
     help="How old the newest acceptable sync may be: 6h, 2d (default: any age)",
 )
+_WARN_AGE = Arg(
+    ("--warn-age",),
+    metavar="AGE",
+    type=duration,
+    help="From this age on a data source that is not stale yet is aging: 4h, 1d (default: none is)",
+)
 _MEASURED_BY = Arg(
     ("--measured-by",),
     choices=("start_time", "end_time"),
@@ -225,7 +231,7 @@ COMMANDS = (
     _command(
         "freshness",
         "Show how fresh each active data source of an index is",
-        (_INDEX, _MAX_AGE, _MAX_DOCUMENTS_FAILED, _MEASURED_BY, *_OUTPUT),
+        (_INDEX, _MAX_AGE, _WARN_AGE, _MAX_DOCUMENTS_FAILED, _MEASURED_BY, *_OUTPUT),
         details="Shows for each data source its newest acceptable sync and its age, the progress of a running sync, "
         "and the error of the last sync since. A data source without an acceptable sync is stale.",
         example="freshness 01234567-89ab-cdef-0123-456789abcdef --max-age 6h",
@@ -337,6 +343,7 @@ COMMANDS = (
                 help="The file to write; an existing file is replaced at the end. Symbolic links are rejected",
             ),
             _MAX_AGE,
+            _WARN_AGE,
             _MAX_DOCUMENTS_FAILED,
             _MEASURED_BY,
             Arg(
@@ -350,7 +357,7 @@ COMMANDS = (
             ARG_VERBOSE,
         ),
         details="Shows how fresh each data source is, the running syncs, and charts of the last syncs, in one HTML "
-        "file without scripts. Needs the extra: pip install 'airflow-provider-kendra[report]'.",
+        "file without scripts.",
         example="report 01234567-89ab-cdef-0123-456789abcdef --max-age 6h --output kendra.html",
     ),
 )

@@ -1048,18 +1048,6 @@ def test_a_report_that_replaces_another_keeps_its_permissions(index: Index, run:
     assert page.read_text("utf-8").startswith("<!DOCTYPE html>")
 
 
-def test_a_report_without_the_chart_library_names_the_extra(
-    index: Index, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setitem(sys.modules, "pygal", None)
-
-    result = run("report", index.index_id, "--output", str(tmp_path / "kendra.html"))
-
-    assert result.status == 2
-    assert "pip install 'airflow-provider-kendra[report]'" in result.err
-    assert index.kendra.call_count("ListDataSources") == 0
-
-
 def test_a_missing_directory_is_rejected_before_any_call(index: Index, run: Run, tmp_path: Path):
     result = run("report", index.index_id, "--output", str(tmp_path / "absent" / "kendra.html"))
 
