@@ -12,6 +12,8 @@ from airflow_provider_kendra._text import shown
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_ONE_VALUE = re.compile(r"\b(\w+)-\1(?:/[0-9]+)?\b")
+
 DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 
 
@@ -40,7 +42,8 @@ def translate(schedule: str) -> Cron:
         raise _untranslatable(schedule, "its seconds are not 0")
     if len(fields) != 6:
         raise _untranslatable(schedule, f"it has {len(fields)} fields")
-    minute, hour, day, month, weekday, year = fields
+    # croniter reads a range of one value as the whole range.
+    minute, hour, day, month, weekday, year = (_ONE_VALUE.sub(r"\1", part) for part in fields)
     if "?" not in (day, weekday) and "*" not in (day, weekday):
         raise _untranslatable(schedule, "it names both days of the month and weekdays")
     days = ",".join(_weekday(part) for part in weekday.replace("?", "*").split(","))

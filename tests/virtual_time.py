@@ -49,6 +49,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self._is_holding = False
         self.call_soon_threadsafe(lambda: None)
 
+    def hold_again(self) -> None:
+        """Let time stand still again while calls run."""
+        self._is_holding = True
+
     def hang(self, seconds: float) -> None:
         """Let the call that runs in this thread take so long, while time goes on."""
         over = threading.Event()

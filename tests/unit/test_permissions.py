@@ -31,6 +31,7 @@ from airflow_provider_kendra.sensors import kendra as sensors
 from airflow_provider_kendra.sensors.kendra import KendraDataFreshnessSensor, KendraSyncJobSensor
 from airflow_provider_kendra.triggers import kendra as triggers
 from airflow_provider_kendra.triggers.kendra import (
+    KendraDataFreshnessEventTrigger,
     KendraDataFreshnessTrigger,
     KendraSyncJobEventTrigger,
     KendraSyncJobTrigger,
@@ -207,6 +208,15 @@ SCENARIOS: dict[str, Callable[[Place], None]] = {
         lambda p: p.fire(KendraDataFreshnessTrigger(index_id=p.ids[0], max_age=60))
     ),
     "KendraSyncJobEventTrigger": on_one(lambda p: p.fire(KendraSyncJobEventTrigger(**p.source.as_kwargs))),
+    "KendraDataFreshnessEventTrigger with data_source_ids": on_one(
+        lambda p: p.fire(KendraDataFreshnessEventTrigger(index_id=p.ids[0], data_source_ids=p.ids[1], max_age=60))
+    ),
+    "KendraDataFreshnessEventTrigger without data_source_ids": on_one(
+        lambda p: p.fire(KendraDataFreshnessEventTrigger(index_id=p.ids[0], max_age=60))
+    ),
+    "KendraDataFreshnessEventTrigger with schedule_grace": on_one(
+        lambda p: p.fire(KendraDataFreshnessEventTrigger(index_id=p.ids[0], schedule_grace=60))
+    ),
     **{
         f"KendraSyncJobsHook.{name}": hook(name)
         for name in (
