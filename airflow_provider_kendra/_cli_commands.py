@@ -4,34 +4,34 @@ from __future__ import annotations
 
 import functools
 import os
-import shutil
+import re
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
-from airflow.cli.simple_table import AirflowConsole
 from airflow.utils.cli import suppress_logs_and_warning
 
 from airflow_provider_kendra import _clock, _output, _streams
 from airflow_provider_kendra._calls import ErrorKind
 from airflow_provider_kendra._clock import in_words
 from airflow_provider_kendra._connection import AwsParameters
-from airflow_provider_kendra._decisions import Waiting, at_any_end
+from airflow_provider_kendra._decisions import at_any_end
+from airflow_provider_kendra._naming import find_data_source
 from airflow_provider_kendra._overview import Reading, condition_for, read_index
 from airflow_provider_kendra._parameters import NOT_FOUND_TIMEOUT, WHY_ONE_IS_REQUIRED
+from airflow_provider_kendra._progress import Progress
 from airflow_provider_kendra._starting import find_out_type, read_started_job
+from airflow_provider_kendra._tables import Row, print_results
 from airflow_provider_kendra._text import LONGEST_MESSAGE, make_plain, plain
 from airflow_provider_kendra._validation import check_exactly_one
 from airflow_provider_kendra._waiting.conditions import (
-    Decision,
     ExecutionFinished,
     SyncJobCondition,
     sync_job_condition,
 )
-from airflow_provider_kendra._waiting.history import History
 from airflow_provider_kendra._waiting.sources import DataSource
 from airflow_provider_kendra._waiting.wait import wait_in_worker
 from airflow_provider_kendra.documents import counted
@@ -74,9 +74,7 @@ def _command(function: Callable[[Namespace], None]) -> Callable[[Namespace], Non
         # As in Airflow's own commands: a connection may be in the metadata database.
         os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
         status, message = _outcome(quiet, args)
-        for parameter, option in _OPTIONS.items():
-            message = message.replace(parameter, option)
-        if status := _streams.finish(status, _printable(message)):
+        if status := _streams.finish(status, _printable(_with_options(message))):
             raise SystemExit(status)
 
     return command
@@ -106,16 +104,27 @@ def _outcome(function: Callable[[Namespace], None], args: Namespace) -> tuple[in
 
 # Parameters in the errors of operators and sensors, and the options that replace them in messages.
 _OPTIONS = {
+    "Check botocore_config, verify, region_name and": "Check --region and",
+    "botocore_config, or the connection": "the connection",
     "aws_conn_id=None": "--aws-conn-id ''",
+    "aws_conn_id": "--aws-conn-id",
+    "index_id": "INDEX",
+    "data_source_id": "DATA_SOURCE",
+    "execution_id": "EXECUTION_ID",
     "max_documents_failed=": "--max-documents-failed ",
     "Raise timeout": "Raise --timeout",
     "region_name": "--region",
     "raise not_found_timeout": "wait again",
 }
+_PARAMETERS = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, _OPTIONS))})(?![a-z])")
+
+
+def _with_options(message: str) -> str:
+    return _PARAMETERS.sub(lambda found: _OPTIONS[found[0]], message)
 
 
 def _print_message(message: str) -> None:
-    print(_printable(message), file=sys.stderr)
+    print(_streams.fit(_printable(_with_options(message)), sys.stderr), file=sys.stderr)
 
 
 def _describe(error: Exception) -> str:
@@ -151,7 +160,10 @@ def _aws(args: Namespace) -> AwsParameters:
 def _make_hook(args: Namespace) -> KendraSyncJobsHook:
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook  # imported lazily: it needs boto3
 
-    return KendraSyncJobsHook._of(_aws(args))
+    hook = KendraSyncJobsHook._of(_aws(args))
+    if "data_source_id" in args:
+        args.data_source_id = find_data_source(hook, args.index_id, args.data_source_id, _print_message)
+    return hook
 
 
 @_command
@@ -174,19 +186,47 @@ def freshness(args: Namespace) -> None:
     condition = condition_for(
         max_age=args.max_age, measured_by=args.measured_by, max_documents_failed=args.max_documents_failed
     )
-    read = read_index(_make_hook(args), args.index_id, condition, _clock.utcnow)
+    read = read_index(_make_hook(args), args.index_id, condition, _clock.utcnow, warn_age=args.warn_age)
     readings = [reading for reading in read if reading.state != "inactive"]
     if not readings:
         raise _Exit(
             NO_RESULT, f"The index has no active data source, so nothing in it can be fresh (index {args.index_id})."
         )
-    _print([_freshness_record(reading) for reading in readings], map(_freshness_row, readings), args.output)
-    unknown = [reading for reading in readings if reading.state == "unknown"]
-    if unknown:
-        raise _Exit(NO_RESULT, f"{len(unknown)} of {len(readings)} data sources could not be read: {unknown[0].error}")
-    stale = [reading.data_source_id for reading in readings if reading.state == "stale"]
-    if stale:
-        raise _Exit(NEGATIVE_RESULT, f"{len(stale)} of {len(readings)} data sources are stale: {', '.join(stale)}")
+    rows = [_freshness_row(reading) for reading in readings]
+    _print([_freshness_record(reading) for reading in readings], rows, list(map(_freshness_line, rows)), args.output)
+    status, summary = _summary(readings)
+    if status:
+        raise _Exit(status, summary)
+    if summary:
+        _print_message(summary)
+
+
+_STATUSES = {"unknown": NO_RESULT, "stale": NEGATIVE_RESULT, "aging": 0}
+_NAMED = 10  # data sources of a state that the summary names
+_LONGEST_REASON = 300
+
+
+def _summary(readings: Sequence[Reading]) -> tuple[int, str]:
+    """Return the exit status of ``freshness``, and what to look at: the names in each state but fresh, worst first."""
+    shared = Counter(reading.name for reading in readings)
+    total = _how_many(len(readings), "data source")
+    sentences = []
+    for state in (state for state in _STATUSES if any(reading.state == state for reading in readings)):
+        concerned = [reading for reading in readings if reading.state == state]
+        named = ", ".join(_named(reading, is_unique=shared[reading.name] == 1) for reading in concerned[:_NAMED])
+        more = f" and {len(concerned) - _NAMED} more" if len(concerned) > _NAMED else ""
+        verb = "is" if len(concerned) == 1 else "are"
+        sentences.append((_STATUSES[state], f"{len(concerned)} of {total} {verb} {state}: {named}{more}"))
+    return max((status for status, _ in sentences), default=0), ". ".join(sentence for _, sentence in sentences)
+
+
+def _named(reading: Reading, *, is_unique: bool) -> str:
+    """Name a data source; by its id too if others have its name; and say why its state is not known."""
+    name = reading.name if reading.name and is_unique else f"{reading.name} {reading.data_source_id}".strip()
+    if reading.state != "unknown":
+        return plain(name)
+    reason = reading.error or (reading.freshness and reading.freshness.last_error) or "no reason given"
+    return f"{plain(name)} ({plain(reason, _LONGEST_REASON)})"
 
 
 @_command
@@ -254,7 +294,8 @@ def documents(args: Namespace) -> None:
         state = job.end if job.is_finished else f"the sync has not finished: {job.progress}"
         _print_message(f"{state[:1].upper()}{state[1:]}. {job.title}.")
     shown = found.documents
-    _print([document.to_dict() for document in shown], map(_document_row, shown), args.output)
+    rows = [_document_row(document) for document in shown]
+    _print([document.to_dict() for document in shown], rows, list(map(_document_line, rows)), args.output)
     summary = [f"{each['count']:,} × {each['reason']} ({each['stage']})" for each in found.reasons]
     for line in filter(None, (*summary, found.note)):
         _print_message(line)
@@ -287,6 +328,17 @@ def _document_row(document: FailedDocument) -> dict[str, Any]:
     return {name: getattr(document, name) or "" for name in names}
 
 
+def _document_line(row: dict[str, Any]) -> dict[str, Any]:
+    """The row of a table on a terminal."""
+    document = row["document_id"] or row["source_uri"]
+    return {
+        "stage": row["stage"],
+        "document": document,
+        **{name: row[name] for name in ("error_code", "reason", "title")},
+        "source_uri": row["source_uri"] if row["source_uri"] != document else "",
+    }
+
+
 @_command
 def report(args: Namespace) -> None:
     """Write an HTML page about the syncs of an index."""
@@ -300,17 +352,18 @@ def report(args: Namespace) -> None:
         measured_by=args.measured_by,
         max_documents_failed=args.max_documents_failed,
         syncs=args.syncs,
+        warn_age=args.warn_age,
     )
     _output.write(file, done.html)
     states = [reading.state for reading in done.readings]
     summary = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    _print_message(f"Wrote {file}: {len(states)} data sources{f' ({summary})' if summary else ''}.")
+    _print_message(f"Wrote {file}: {_how_many(len(states), 'data source')}{f' ({summary})' if summary else ''}.")
     if "unknown" in states:
         raise _Exit(NO_RESULT, f"{states.count('unknown')} of them could not be read; the page says why.")
 
 
 def _moment(when: datetime | timedelta | None) -> datetime | None:
-    return _clock.utcnow() - when if isinstance(when, timedelta) else when
+    return (_clock.utcnow() - when).replace(microsecond=0) if isinstance(when, timedelta) else when
 
 
 def _execution(execution_id: str, acceptance: Acceptance) -> ExecutionFinished:
@@ -319,20 +372,17 @@ def _execution(execution_id: str, acceptance: Acceptance) -> ExecutionFinished:
 
 def _wait(args: Namespace, condition: SyncJobCondition, hook: Any) -> Outcome:
     """Wait, showing the progress on a terminal."""
-    progress = _Progress(sys.stderr)
     source = DataSource(_aws(args), args.index_id, args.data_source_id)
-    began = _clock.utcnow()
-    try:
+    deadline = _clock.utcnow() + args.timeout
+    with Progress(sys.stderr) as progress:
         return wait_in_worker(
             hook,
             source,
-            _WithProgress(condition, progress, began) if progress.is_shown else condition,
+            condition,
             interval=args.poll_interval.total_seconds(),
-            deadline=began + args.timeout,
-            log=progress.show,
+            deadline=deadline,
+            watch=progress.update,
         )
-    finally:
-        progress.clear()
 
 
 def _finish(args: Namespace, outcome: Outcome) -> None:
@@ -347,49 +397,9 @@ def _status_of(outcome: Failed) -> int:
     return NEGATIVE_RESULT if outcome.failure in (Failure.NOT_ACCEPTABLE, Failure.TIMED_OUT) else NO_RESULT
 
 
-class _Progress:
-    """A line that is overwritten on a terminal; shows nothing elsewhere."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self.is_shown = stream.isatty()
-
-    def show(self, line: str) -> None:
-        if self.is_shown:
-            width = shutil.get_terminal_size().columns - 1
-            text = _printable(line)
-            self._stream.write("\r\x1b[K" + (text if len(text) <= width else text[: width - 1] + "…"))
-            self._stream.flush()
-
-    def clear(self) -> None:
-        if self.is_shown:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
-
-
-@dataclass(frozen=True)
-class _WithProgress:
-    """A condition that shows the progress at each poll; the log of a wait does so less often."""
-
-    condition: SyncJobCondition
-    progress: _Progress
-    began: datetime
-
-    @property
-    def subject(self) -> str:
-        return self.condition.subject
-
-    def decide(self, history: History, now: datetime) -> Decision:
-        decision = self.condition.decide(history, now)
-        if isinstance(decision, Waiting):
-            job = decision.job
-            state = f"{job.execution_id} is {job.progress}" if job else "not listed yet"
-            self.progress.show(f"{in_words(now - self.began)}: {state}")
-        return decision
-
-
 def _print_jobs(found: Sequence[SyncJob], output: str) -> None:
-    _print([job.to_dict() for job in found], map(_job_row, found), output)
+    records = [job.to_dict() for job in found]
+    _print(records, list(map(_job_row, found)), list(map(_job_line, found)), output)
 
 
 def _job_row(job: SyncJob) -> dict[str, Any]:
@@ -400,6 +410,18 @@ def _job_row(job: SyncJob) -> dict[str, Any]:
         "duration": in_words(job.duration_seconds),
         **job.document_counts,
         "error": job.error.removeprefix(" Kendra says: "),
+    }
+
+
+def _job_line(job: SyncJob) -> dict[str, Any]:
+    """The row of a table on a terminal."""
+    row = _job_row(job)
+    counts = [f"{count:,} {name}" for name, count in job.document_counts.items() if count]
+    is_reported = any(count is not None for count in job.document_counts.values())
+    return {
+        **{name: row[name] for name in ("status", "execution_id", "started", "duration")},
+        "documents": ", ".join(counts) or ("none" if is_reported else ""),
+        "error": row["error"],
     }
 
 
@@ -429,43 +451,32 @@ def _freshness_row(reading: Reading) -> dict[str, Any]:
         "acceptable_sync": _time(known.measured_at) or searched,
         "age": in_words(known.age),
         "running_now": f"{known.running.progress}, since {_time(known.running.start_time)}" if known.running else "",
-        "last_error": known.last_error,
+        "last_error": known.last_error and _with_options(known.last_error),
     }
+
+
+def _freshness_line(row: dict[str, Any]) -> dict[str, Any]:
+    """The row of a table on a terminal."""
+    return {"state": row["state"], "name": row["name"] or row["data_source_id"], **row}
 
 
 def _time(time: datetime | None) -> str:
     return f"{time:%Y-%m-%d %H:%M:%S}Z" if time else ""
 
 
-class _Console(AirflowConsole):
-    """Airflow's console, but a broken pipe raises an error instead of exiting."""
-
-    def on_broken_pipe(self) -> None:
-        raise BrokenPipeError
-
-
-def _print(records: Sequence[dict[str, Any]], rows: Any, output: str) -> None:
-    """Print with Airflow's console: the records as JSON or YAML, or the rows as a table."""
-    # Text from the service must not be read as markup.
-    console = _Console(markup=False, emoji=False, highlight=False)
-    shown = [{key: _cell(value) for key, value in row.items()} for row in rows]
+def _print(records: Sequence[Row], rows: Sequence[Row], lines: Sequence[Row], output: str) -> None:
     try:
-        if output == "json":
-            console.print_as_json(list(records))  # type: ignore[arg-type]
-        elif output == "yaml":
-            console.print_as_yaml(list(records))  # type: ignore[arg-type]
-        else:
-            console.print_as(shown, output)
+        print_results(records, rows, lines, output)
     except BrokenPipeError:
         raise
     except OSError as error:
         raise _Exit(NO_RESULT, _streams.unwritable(error)) from error
 
 
-def _cell(value: object) -> str:
-    return "" if value is None else _printable(str(value))
-
-
 def _printable(text: str) -> str:
     """Escape control characters, which messages of the service may contain."""
     return plain(text, LONGEST_MESSAGE)
+
+
+def _how_many(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -37,6 +37,7 @@ class Freshness:
     How fresh a data source is.
 
     :param is_fresh: Whether its newest acceptable sync job is recent enough.
+    :param is_aging: Whether it is fresh, but old enough for a warning.
     :param newest: Its newest acceptable sync job; None if none was found.
     :param measured_at: The start or end time of that job, whichever counts.
     :param age: How long ago that was.
@@ -48,6 +49,7 @@ class Freshness:
     """
 
     is_fresh: bool
+    is_aging: bool = False
     newest: SyncJob | None = None
     measured_at: datetime | None = None
     age: timedelta | None = None
@@ -83,10 +85,12 @@ class Reading:
 
     @property
     def state(self) -> str:
-        """``fresh``, ``stale``, ``unknown`` or ``inactive``."""
+        """``fresh``, ``aging``, ``stale``, ``unknown`` or ``inactive``."""
         if self.freshness is None:
             return "unknown" if self.error else "inactive"
-        return "fresh" if self.freshness.is_fresh else "stale"
+        if not self.freshness.is_fresh:
+            return "stale"
+        return "aging" if self.freshness.is_aging else "fresh"
 
 
 def condition_for(
@@ -109,24 +113,27 @@ def condition_for(
     )
 
 
-def assess(history: History, condition: Fresh, now: datetime) -> Freshness:
+def assess(history: History, condition: Fresh, now: datetime, warn_age: timedelta | None = None) -> Freshness:
     """
     Assess the freshness of a data source from its history.
 
     :param history: Read back to the newest acceptable job at least, if there is one.
     :param condition: What makes it fresh.
     :param now: When it was read.
+    :param warn_age: From this age on it is aging; None for never.
     """
     found = _newest_acceptable(condition).decide(history, now)
     newest = found.job if isinstance(found, Satisfied) else None
     measured_at: datetime | None = getattr(newest, condition.measured_by) if newest else None
     later = history.jobs[: history.jobs.index(newest)] if newest else history.jobs
     rejected = next((job for job in later if job.is_finished and condition.acceptance.objection(job)), None)
+    age = now - measured_at if measured_at else None
     return Freshness(
         is_fresh=newest is not None and condition.is_fresh(newest, now),
+        is_aging=warn_age is not None and age is not None and age >= warn_age,
         newest=newest,
         measured_at=measured_at,
-        age=now - measured_at if measured_at else None,
+        age=age,
         running=history.running,
         rejected=rejected,
         last_error=_what_went_wrong(rejected, condition) if rejected else None,
@@ -161,6 +168,7 @@ def read_index(
     now: Callable[[], datetime],
     *,
     at_least: int = 0,
+    warn_age: timedelta | None = None,
     with_documents: bool = False,
 ) -> list[Reading]:
     """
@@ -171,6 +179,7 @@ def read_index(
     :param condition: What makes a data source fresh.
     :param now: The clock.
     :param at_least: Read at least this many sync jobs of each, if there are that many.
+    :param warn_age: From this age on a data source that is not stale yet is aging; None for never.
     :param with_documents: Also read from Kendra's logs which documents are missing.
     """
 
@@ -184,7 +193,7 @@ def read_index(
             read_at = now()
             pages = hook._iter_pages(index_id, reading["data_source_id"])
             history = read_back(pages, condition, read_at, at_least=at_least)
-            freshness = assess(history, condition, read_at)
+            freshness = assess(history, condition, read_at, warn_age)
             missing = missing_documents.read(reading["data_source_id"]) if with_documents else None
             return Reading(**reading, jobs=history.jobs, freshness=freshness, missing=missing)
         except Exception as error:

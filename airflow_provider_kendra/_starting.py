@@ -453,7 +453,7 @@ def already_running(index_id: str, data_source_id: str, job: SyncJob | None) -> 
     :param job: The running job; None if the data source is in use, but no running job is listed.
     """
     which = (
-        f"a sync is running: {job.progress} since {job.start_time}"
+        f"a sync is running: {job.progress}{f', since {job.start_time:%Y-%m-%d %H:%M:%S}Z' if job.start_time else ''}"
         if job
         else f"the data source is in use, though no running sync was listed for {START_GRACE:.0f} s"
     )

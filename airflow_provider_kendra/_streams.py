@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
+import textwrap
 from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
@@ -30,12 +32,12 @@ def finish(status: int, message: str = "") -> int:
     Write the buffered output, then the message, and return the exit status.
 
     :param status: The status if everything can be written.
-    :param message: For standard error. Default: none.
+    :param message: For standard error, as for :func:`fit`. Default: none.
     """
     for stream in (sys.stdout, sys.stderr):
         try:
             if message and stream is sys.stderr:
-                stream.write(f"{message}\n")
+                stream.write(f"{fit(message, stream)}\n")
             stream.flush()
         except BrokenPipeError:
             status, message = BROKEN_PIPE, ""
@@ -44,6 +46,31 @@ def finish(status: int, message: str = "") -> int:
             status, message = FAILED, unwritable(error)
             _discard(stream)
     return status
+
+
+def columns(stream: TextIO) -> int:
+    """
+    Return the width of a terminal as it is now.
+
+    :param stream: The stream to it; another one may be a pipe.
+    """
+    try:
+        width = os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        width = shutil.get_terminal_size().columns
+    return width or 80
+
+
+def fit(message: str, stream: TextIO) -> str:
+    """
+    Wrap a message between words if it is for a terminal; ids and URLs are not broken.
+
+    :param message: The message, in one line.
+    :param stream: Where it will be written.
+    """
+    if not stream.isatty():
+        return message
+    return textwrap.fill(message, columns(stream), break_long_words=False, break_on_hyphens=False)
 
 
 def unwritable(error: OSError) -> str:

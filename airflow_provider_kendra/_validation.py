@@ -186,6 +186,20 @@ def check_count(name: str, value: object) -> int | None:
     raise ValueError(f"{name} is {shown(value)}, but must be a whole number of 1 or more, or None for all.")
 
 
+def check_measured_by(value: object) -> MeasuredBy:
+    """
+    Validate which time of a sync job its age is measured by and return it.
+
+    :param value: ``"start_time"`` or ``"end_time"``.
+    :raises ValueError: for anything else.
+    """
+    if value == "start_time":
+        return "start_time"
+    if value == "end_time":
+        return "end_time"
+    raise ValueError(f"measured_by must be start_time or end_time, got {value!r}.")
+
+
 def check_limit(name: str, value: object) -> int:
     """
     Validate how many items to name and return it.

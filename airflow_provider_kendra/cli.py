@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import re
+import shutil
+import textwrap
 from datetime import UTC, datetime, timedelta
 
 from airflow.cli.cli_config import (
@@ -16,12 +19,13 @@ from airflow.cli.cli_config import (
     lazy_load_command,
 )
 
-from airflow_provider_kendra._validation import MAX_SECONDS, check_time
+from airflow_provider_kendra._validation import MAX_SECONDS
 
 # Every call of `airflow` imports this module, so the commands themselves are in `_cli_commands`.
 
 _DIGITS = 9
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_LONGEST_LOOKBACK = timedelta(days=3650)
 
 
 def duration(text: str) -> timedelta:
@@ -62,6 +66,18 @@ def interval(text: str) -> timedelta:
     return length
 
 
+def lookback(text: str) -> timedelta:
+    """
+    Parse how far back to search.
+
+    :param text: The argument.
+    """
+    length = duration(text)
+    if length > _LONGEST_LOOKBACK:
+        raise argparse.ArgumentTypeError(f"{text!r} is too long: at most {_LONGEST_LOOKBACK.days}d")
+    return length
+
+
 def moment(text: str) -> datetime | timedelta:
     """
     Parse a time with a time zone, or how long ago it was.
@@ -71,9 +87,15 @@ def moment(text: str) -> datetime | timedelta:
     if _seconds(text) is not None:
         return duration(text)
     try:
-        time = check_time("the time", text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{error} Or say how long ago: 6h, 2d.") from None
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r:.80} is not a time: write it as ISO 8601, 2026-01-31T06:00:00Z, or how long ago: 6h, 2d"
+        ) from None
+    if time.utcoffset() is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} has no time zone: write {time.isoformat()}Z for UTC, or how long ago: 6h, 2d"
+        )
     try:
         is_in_range = time.astimezone(UTC).year >= 1970
     except OverflowError:
@@ -110,7 +132,7 @@ def _whole_number(text: str, *, at_least: int) -> int:
 
 
 _INDEX = Arg(("index_id",), metavar="INDEX", help="The id of the index")
-_DATA_SOURCE = Arg(("data_source_id",), metavar="DATA_SOURCE", help="The id of the data source")
+_DATA_SOURCE = Arg(("data_source_id",), metavar="DATA_SOURCE", help="The id or the name of the data source")
 _AWS = (
     Arg(
         ("--aws-conn-id",),
@@ -133,11 +155,17 @@ _MAX_AGE = Arg(
     type=duration,
     help="How old the newest acceptable sync may be: 6h, 2d (default: any age)",
 )
+_WARN_AGE = Arg(
+    ("--warn-age",),
+    metavar="AGE",
+    type=duration,
+    help="From this age on a data source that is not stale yet is aging: 4h, 1d (default: none is)",
+)
 _MEASURED_BY = Arg(
     ("--measured-by",),
     choices=("start_time", "end_time"),
     default="start_time",
-    help="Which time of a sync counts (default: start_time, which is safer: a sync that began before the documents\n"
+    help="Which time of a sync counts (default: start_time, which is safer: a sync that began before the documents "
     "changed may not include them, whenever it ended)",
 )
 _TIMEOUT = Arg(
@@ -156,14 +184,14 @@ _POLL_INTERVAL = Arg(
 )
 
 _EXIT_STATUS = """\
-Exit status: 0 on success, {status_1}2 if the command is invalid or the request fails,
+Exit status: 0 on success, {status_1}2 if the command is invalid or the request fails, \
 130 after Ctrl-C, 141 if the output is a closed pipe."""
 
 
 def _command(
     name: str, help: str, args: tuple[Arg, ...], *, details: str, example: str, status_1_if: str = ""
 ) -> ActionCommand:
-    status = _EXIT_STATUS.format(status_1=f"1 if {status_1_if},\n" if status_1_if else "")
+    status = _EXIT_STATUS.format(status_1=f"1 if {status_1_if}, " if status_1_if else "")
     return ActionCommand(
         name=name,
         help=help,
@@ -186,7 +214,7 @@ COMMANDS = (
                 ("--since",),
                 metavar="TIME",
                 type=moment,
-                help="Only jobs that started since: 24h, or 2026-01-31T06:00:00+00:00",
+                help="Only jobs that started since: 24h, or 2026-01-31T06:00:00Z",
             ),
             Arg(
                 ("--limit",),
@@ -203,8 +231,8 @@ COMMANDS = (
     _command(
         "freshness",
         "Show how fresh each active data source of an index is",
-        (_INDEX, _MAX_AGE, _MAX_DOCUMENTS_FAILED, _MEASURED_BY, *_OUTPUT),
-        details="Shows for each data source its newest acceptable sync and its age, the progress of a running sync,\n"
+        (_INDEX, _MAX_AGE, _WARN_AGE, _MAX_DOCUMENTS_FAILED, _MEASURED_BY, *_OUTPUT),
+        details="Shows for each data source its newest acceptable sync and its age, the progress of a running sync, "
         "and the error of the last sync since. A data source without an acceptable sync is stale.",
         example="freshness 01234567-89ab-cdef-0123-456789abcdef --max-age 6h",
         status_1_if="a data source is stale",
@@ -221,8 +249,8 @@ COMMANDS = (
             _POLL_INTERVAL,
             *_OUTPUT,
         ),
-        details="Starts exactly one: if the response is lost, the sync is looked up, not started again. Kendra runs\n"
-        "one sync of a data source at a time. The sync of a CUSTOM data source runs until it is stopped, so it\n"
+        details="Starts exactly one: if the response is lost, the sync is looked up, not started again. Kendra runs "
+        "one sync of a data source at a time. The sync of a CUSTOM data source runs until it is stopped, so it "
         "can't be started with --wait.",
         example="start 01234567-89ab-cdef-0123-456789abcdef my-data-source --wait --timeout 2h",
         status_1_if="a sync is already running, or if the sync fails or times out with --wait",
@@ -233,13 +261,17 @@ COMMANDS = (
         (
             _INDEX,
             _DATA_SOURCE,
-            Arg(("--execution-id",), metavar="ID", help="Stop only this sync job (default: whichever is running)"),
+            Arg(
+                ("--execution-id",),
+                metavar="EXECUTION_ID",
+                help="Stop only this sync job (default: whichever is running)",
+            ),
             Arg(("--wait",), action="store_true", help="Wait until the sync has ended"),
             _TIMEOUT,
             _POLL_INTERVAL,
             *_OUTPUT,
         ),
-        details="For a CUSTOM data source, this ends the batch: Kendra then indexes its documents. Succeeds if no\n"
+        details="For a CUSTOM data source, this ends the batch: Kendra then indexes its documents. Succeeds if no "
         "sync is running.",
         example="stop 01234567-89ab-cdef-0123-456789abcdef my-data-source --wait",
         status_1_if="the sync has not ended in time",
@@ -255,14 +287,14 @@ COMMANDS = (
                 ("--started-after",),
                 metavar="TIME",
                 type=moment,
-                help="Wait for any sync that started since: 1h, or 2026-01-31T06:00:00+00:00",
+                help="Wait for any sync that started since: 1h, or 2026-01-31T06:00:00Z",
             ),
             _TIMEOUT,
             _MAX_DOCUMENTS_FAILED,
             _POLL_INTERVAL,
             *_OUTPUT,
         ),
-        details="Shows the progress on a terminal, and prints nothing into a pipe until the end.",
+        details="Shows the progress on a terminal, each second; elsewhere it prints nothing until the end.",
         example="wait 01234567-89ab-cdef-0123-456789abcdef my-data-source --started-after 1h && ./publish",
         status_1_if="the sync failed or timed out",
     ),
@@ -272,7 +304,7 @@ COMMANDS = (
         (
             _INDEX,
             _DATA_SOURCE,
-            Arg(("--execution-id",), metavar="ID", help="The sync job (default: the newest finished one)"),
+            Arg(("--execution-id",), metavar="EXECUTION_ID", help="The sync job (default: the newest finished one)"),
             Arg(
                 ("--missing",),
                 action="store_true",
@@ -281,7 +313,7 @@ COMMANDS = (
             Arg(
                 ("--lookback",),
                 metavar="TIME",
-                type=duration,
+                type=lookback,
                 help="With --missing: how far back to search: 7d (default: 30d)",
             ),
             Arg(
@@ -293,7 +325,7 @@ COMMANDS = (
             ),
             *_OUTPUT,
         ),
-        details="Reads Kendra's CloudWatch logs of the data source, which needs logs:FilterLogEvents. Kendra does not\n"
+        details="Reads Kendra's CloudWatch logs of the data source, which needs logs:FilterLogEvents. Kendra does not "
         "try a failed document again until it changes, so a later sync can succeed while documents are missing.",
         example="documents 01234567-89ab-cdef-0123-456789abcdef my-data-source --missing",
         status_1_if="there are any",
@@ -311,6 +343,7 @@ COMMANDS = (
                 help="The file to write; an existing file is replaced at the end. Symbolic links are rejected",
             ),
             _MAX_AGE,
+            _WARN_AGE,
             _MAX_DOCUMENTS_FAILED,
             _MEASURED_BY,
             Arg(
@@ -323,22 +356,76 @@ COMMANDS = (
             *_AWS,
             ARG_VERBOSE,
         ),
-        details="Shows how fresh each data source is, the running syncs, and charts of the last syncs, in one HTML\n"
-        "file without scripts. Needs the extra: pip install 'airflow-provider-kendra[report]'.",
+        details="Shows how fresh each data source is, the running syncs, and charts of the last syncs, in one HTML "
+        "file without scripts.",
         example="report 01234567-89ab-cdef-0123-456789abcdef --max-age 6h --output kendra.html",
     ),
 )
 
 
 def get_kendra_cli_commands() -> list[CLICommand]:
-    """Return the commands that Airflow adds to its own (Airflow 3.2+)."""
+    """Return the commands that Airflow adds to its own (Airflow 3.2+), with help texts for the terminal's width."""
     return [
         GroupCommand(
             name="kendra",
-            help="List, start, stop and wait for syncs of Amazon Kendra data sources",
-            subcommands=COMMANDS,
+            help=_HELP,
+            subcommands=_wrapped_commands("airflow kendra"),
         )
     ]
+
+
+_HELP = "List, start, stop and wait for syncs of Amazon Kendra data sources"
+_WIDEST_HELP = 120
+_HELP_COLUMN = 26  # where argparse puts the help of options, and a margin
+
+
+def _wrapped_commands(prog: str) -> tuple[ActionCommand, ...]:
+    width = max(min(shutil.get_terminal_size().columns, _WIDEST_HELP) - _HELP_COLUMN, _HELP_COLUMN)
+    return tuple(_wrapped(command, width, prog) for command in COMMANDS)
+
+
+def _wrapped(command: ActionCommand, width: int, prog: str) -> ActionCommand:
+    """Wrap the help texts of a command, which Airflow shows as they are."""
+    return command._replace(
+        description=_wrap(command.description or "", width + _HELP_COLUMN - 2),
+        epilog=_wrap((command.epilog or "").replace("airflow kendra", prog), width + _HELP_COLUMN - 2),
+        args=tuple(_with_wrapped_help(arg, width) for arg in command.args),
+    )
+
+
+def _with_wrapped_help(arg: Arg, width: int) -> Arg:
+    wrapped = copy.copy(arg)
+    wrapped.kwargs = {**arg.kwargs, "help": _wrap(str(arg.kwargs["help"]), width)}
+    return wrapped
+
+
+def _wrap(text: str, width: int) -> str:
+    """Wrap each line; an indented one is an example, which a shell must still understand."""
+    return "\n".join(
+        _wrapped_example(line, width) if line.startswith(" ") else _fill(line, width) for line in text.splitlines()
+    )
+
+
+def _fill(line: str, width: int) -> str:
+    return textwrap.fill(line, width, break_on_hyphens=False, break_long_words=False)
+
+
+def _wrapped_example(line: str, width: int) -> str:
+    parts = textwrap.wrap(line, width - 2, subsequent_indent="      ", break_on_hyphens=False, break_long_words=False)
+    return " \\\n".join(parts)
+
+
+def _usage(prog: str, command: ActionCommand) -> str:
+    """Name what a command needs; argparse would list all options, beside a long name and so in too many columns."""
+    names = {arg: arg.kwargs.get("metavar", "") for arg in command.args}
+    options = [f"{arg.flags[0]} {name}" for arg, name in names.items() if arg.kwargs.get("required")]
+    arguments = [
+        f"[{name}]" if arg.kwargs.get("nargs") == "?" else name
+        for arg, name in names.items()
+        if not arg.flags[0].startswith("-")
+    ]
+    usage = " ".join([prog, command.name, "[options]", *options, *arguments])
+    return _fill(usage, shutil.get_terminal_size().columns - len("usage: "))
 
 
 def make_parser(prog: str) -> argparse.ArgumentParser:
@@ -347,16 +434,16 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
 
     :param prog: The name of the program in help texts.
     """
-    (group,) = get_kendra_cli_commands()
-    parser = argparse.ArgumentParser(prog=prog, description=f"{group.help}.")
+    parser = argparse.ArgumentParser(prog=prog, description=f"{_HELP}.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in COMMANDS:
+    for command in _wrapped_commands(prog):
         added = commands.add_parser(
             command.name,
             help=command.help,
             description=command.description,
-            epilog=(command.epilog or "").replace("airflow kendra", prog),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            epilog=command.epilog,
+            usage=_usage(prog, command),
+            formatter_class=argparse.RawTextHelpFormatter,
         )
         for arg in command.args:
             arg.add_to_parser(added)

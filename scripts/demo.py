@@ -64,6 +64,7 @@ def example_environment(local: LocalKendra) -> dict[str, str]:
         "KENDRA_REGION": REGION,
         "KENDRA_INDEX_ID": index_id,
         "KENDRA_DATA_SOURCE_ID": data_source_id,
+        "KENDRA_MAX_AGE": "21600",  # seconds
         "AIRFLOW_CONN_AWS_DEFAULT": local.connection_json,
         "AIRFLOW_VAR_KENDRA_INDEX_ID": index_id,
         "AIRFLOW_VAR_KENDRA_DATA_SOURCE_ID": data_source_id,

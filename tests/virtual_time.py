@@ -49,6 +49,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self._is_holding = False
         self.call_soon_threadsafe(lambda: None)
 
+    def hold_again(self) -> None:
+        """Let time stand still again while calls run."""
+        self._is_holding = True
+
     def hang(self, seconds: float) -> None:
         """Let the call that runs in this thread take so long, while time goes on."""
         over = threading.Event()
@@ -106,9 +110,7 @@ class _JumpingSelector(selectors.DefaultSelector):
 
 
 @contextmanager
-def _clock_of(loop: VirtualTimeLoop) -> Iterator[None]:
-    began = datetime.now(UTC)
-
+def _clock_of(loop: VirtualTimeLoop, began: datetime) -> Iterator[None]:
     def utcnow() -> datetime:
         return began + timedelta(seconds=loop.time())
 
@@ -125,10 +127,10 @@ def async_log(log: Callable[[str], object]) -> Callable[..., Coroutine[Any, Any,
     return write
 
 
-def run_in_virtual_time(main: Coroutine[Any, Any, T]) -> T:
-    """Run it to its end on a loop of its own, with the package's clock following the loop's from now on."""
+def run_in_virtual_time(main: Coroutine[Any, Any, T], began: datetime | None = None) -> T:
+    """Run it to its end on a loop of its own, with the package's clock following the loop's, by default from now on."""
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         loop = runner.get_loop()
         assert isinstance(loop, VirtualTimeLoop)
-        with _clock_of(loop):
+        with _clock_of(loop, began or datetime.now(UTC)):
             return runner.run(main)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Protocol, TypeVar, get_args
+from typing import Protocol, TypeVar
 
 from airflow_provider_kendra._decisions import (
     AllFresh,
@@ -23,6 +23,7 @@ from airflow_provider_kendra._validation import (
     check_exactly_one,
     check_identifier,
     check_max_age,
+    check_measured_by,
     check_time,
 )
 from airflow_provider_kendra._waiting.history import History, Page
@@ -192,6 +193,18 @@ class Fresh:
         time = getattr(job, self.measured_by)
         return time is not None and bool(time >= self.cutoff(now))
 
+    def age(self, history: History, now: datetime) -> timedelta | None:
+        """
+        The age of the newest acceptable job, for metrics; None if there is none.
+
+        If it is on a page that was not read, the age of the oldest job read: the data source is at least that old.
+        """
+        good = history.latest(self.acceptance, self.measured_by)
+        time = getattr(good, self.measured_by) if good else None
+        if time is None and not history.is_complete:
+            time = history.earliest(self.measured_by)
+        return None if time is None else now - time
+
     def decide(self, history: History, now: datetime) -> Decision:
         """Decide from the newest acceptable job."""
         good = history.latest(self.acceptance, self.measured_by)
@@ -250,13 +263,11 @@ def freshness_condition(
     :raises ValueError: unless exactly one of max_age and fresh_since is given and every value is valid.
     """
     check_exactly_one({"max_age": max_age, "fresh_since": fresh_since})
-    if measured_by not in get_args(MeasuredBy):
-        raise ValueError(f"measured_by must be start_time or end_time, got {measured_by!r}.")
     return Fresh(
         Acceptance.of(accepted_statuses, max_documents_failed),
         fresh_since=None if fresh_since is None else check_time("fresh_since", fresh_since),
         max_age=None if max_age is None else check_max_age(max_age),
-        measured_by="start_time" if measured_by == "start_time" else "end_time",
+        measured_by=check_measured_by(measured_by),
         fail_fast=fail_fast,
     )
 
@@ -299,15 +310,16 @@ def _judge(job: SyncJob, acceptance: Acceptance) -> Outcome:
     return Failed(Failure.NOT_ACCEPTABLE, f"The sync {objection}.{job.error_and_ids}", job)
 
 
-def read(condition: Condition[D_co], pages: Iterable[Page], now: datetime) -> D_co:
+def read(condition: Condition[D_co], pages: Iterable[Page], now: datetime, history: History | None = None) -> D_co:
     """
     Decide on a history, reading no further than the condition needs.
 
     :param condition: What is waited for.
     :param pages: The pages of the history, fetched as they are consumed.
     :param now: The time of this poll.
+    :param history: Takes the pages, for a caller that needs them too.
     """
-    history = History()
+    history = History() if history is None else history
     unread: Iterator[Page] = iter(pages)
     while True:
         history.add_page(next(unread))

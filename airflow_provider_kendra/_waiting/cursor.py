@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kendra._validation import check_time
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Cursor = dict[str, Any]
 """
@@ -45,3 +48,11 @@ def start_time_of(cursor: Cursor) -> datetime | None:
     """Return the latest start time among the handled jobs."""
     start_time = cursor.get("start_time")
     return check_time("start_time", start_time) if start_time is not None else None
+
+
+def oldest(cursors: Iterable[Cursor]) -> Cursor | None:
+    """Return the cursor that has handled the fewest jobs; None if there is none."""
+    return min(cursors, key=lambda cursor: start_time_of(cursor) or _EARLIEST, default=None)
+
+
+_EARLIEST = datetime.min.replace(tzinfo=UTC)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import as_completed, wait
-from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_kendra import _clock
+from airflow_provider_kendra import _clock, _metrics
 from airflow_provider_kendra._clock import OVERRUN
 from airflow_provider_kendra._decisions import (
     NO_RESPONSE,
@@ -17,76 +16,20 @@ from airflow_provider_kendra._decisions import (
     Blocked,
     Failed,
     Failure,
-    NeedsOlder,
     Outcome,
     Waiting,
     timed_out,
 )
-from airflow_provider_kendra._validation import check_identifier, check_identifiers
 from airflow_provider_kendra._waiting.conditions import Condition, Fresh, all_fresh, read
 from airflow_provider_kendra._waiting.history import History
+from airflow_provider_kendra._waiting.index import Index, Listing, Members
 from airflow_provider_kendra._waiting.log import WaitLog, freshness_log
-from airflow_provider_kendra._waiting.poller import Connect, Log, Subscription, Wait
-from airflow_provider_kendra._waiting.sources import Catalogue, DataSource
+from airflow_provider_kendra._waiting.poller import Connect, Log, Wait
+from airflow_provider_kendra._waiting.sources import DataSource
 from airflow_provider_kendra._waiting.threads import MAX_CALLS, DaemonThreads
 
 if TYPE_CHECKING:
-    from airflow_provider_kendra._connection import AwsParameters
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
-
-
-class Listing(NamedTuple):
-    """The ids of an index's data sources: those judged for freshness, and those still being created."""
-
-    usable: tuple[str, ...]
-    creating: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Index:
-    """
-    Data sources of one index.
-
-    :param aws: The AWS parameters.
-    :param index_id: The index.
-    :param data_source_ids: The data sources; None for all that are ACTIVE or UPDATING, listed again at each poll.
-    """
-
-    aws: AwsParameters
-    index_id: str
-    data_source_ids: tuple[str, ...] | None
-
-    def data_source(self, data_source_id: str) -> DataSource:
-        return DataSource(self.aws, self.index_id, data_source_id)
-
-    @property
-    def catalogue(self) -> Catalogue:
-        return Catalogue(self.aws, self.index_id)
-
-    def without_data_sources(self, listing: Listing) -> Failed | Blocked:
-        """Wait if data sources are being created; otherwise fail."""
-        if listing.creating:
-            return Blocked(dict.fromkeys(listing.creating, "still being created"))
-        return Failed(
-            Failure.REFUSED,
-            "The index has no ACTIVE, UPDATING or CREATING data source, so nothing in it can be fresh (index "
-            f"{self.index_id}).",
-        )
-
-
-def freshness_index(aws: AwsParameters, index_id: str, data_source_ids: str | Sequence[str] | None) -> Index:
-    """
-    Build the index from a DAG author's parameters.
-
-    :param aws: The AWS parameters.
-    :param index_id: The index.
-    :param data_source_ids: One data source, several, or None for all.
-    :raises ValueError: for an invalid identifier or an empty list.
-    """
-    check_identifier("index_id", index_id)
-    if data_source_ids is None:
-        return Index(aws, index_id, None)
-    return Index(aws, index_id, check_identifiers("data_source_ids", data_source_ids))
 
 
 def poll_all(
@@ -179,7 +122,10 @@ def _results(
 
     def read_source(source: DataSource) -> Outcome | Waiting:
         judge: Condition[Outcome | Waiting] = condition
-        return read(judge, source.pages(hook), _clock.utcnow())
+        history, now = History(), _clock.utcnow()
+        decision = read(judge, source.pages(hook), now, history)
+        _metrics.report_age(source, condition.age(history, now))
+        return decision
 
     results: dict[str, Outcome | Waiting | Exception] = {}
     try:
@@ -237,35 +183,22 @@ def _timed_out(blocked: Blocked, condition: Fresh) -> Failed:
     return timed_out(condition.subject, f"not fresh: {blocked.describe(condition.measured_by, _clock.utcnow())}")
 
 
-class _Listed:
-    """Collects which data sources exist."""
-
-    def decide(self, history: History, now: datetime) -> Listing | NeedsOlder:
-        if not history.is_complete:
-            return NeedsOlder()
-        return Listing(tuple(history.data_source_ids), tuple(history.creating_ids))
-
-
 class _FreshnessWait(Wait[AllFresh, Blocked]):
-    """A wait for several data sources: one subscription for each, and one to list them if none are named."""
+    """A wait for several data sources."""
 
     def __init__(self, index: Index, condition: Fresh, **options: Any) -> None:
         super().__init__(**options)
         self._index = index
         self._condition = condition
-        self._members: dict[str, Subscription[Outcome | Waiting]] = {}
-        self._lister: Subscription[Listing] | None = None
+        judge: Condition[Outcome | Waiting] = condition
+        self._members = Members(self, index, lambda _: judge)
         self._is_confirming_refusal = False  # the data sources are listed again after one was refused
         self._blocked = Blocked({})
-        if index.data_source_ids is not None:
-            self._set_members(index.data_source_ids)
-        else:
-            self._list()
 
     def decide(self) -> AllFresh | Failed | None:
         verdict: AllFresh | Failed | Blocked | None = self._apply_listing()
         if verdict is None:
-            decisions = {key: member.state for key, member in self._members.items()}
+            decisions = {key: member.state for key, member in self._members.subscriptions.items()}
             verdict = self._check_listing(all_fresh(decisions, self._condition, _clock.utcnow()))
         if not isinstance(verdict, Blocked):
             return verdict
@@ -283,31 +216,16 @@ class _FreshnessWait(Wait[AllFresh, Blocked]):
     def timed_out(self) -> Failed:
         return _timed_out(self._blocked, self._condition)
 
-    def _list(self) -> None:
-        """List the data sources at once, and then at each interval."""
-        before = self._lister
-        self._lister = self.subscribe(self._index.catalogue, _Listed())
-        if before is not None:
-            self.unsubscribe(before)
-
-    def _set_members(self, ids: Sequence[str]) -> None:
-        if gone := [self._members.pop(key) for key in self._members.keys() - set(ids)]:
-            self.unsubscribe(*gone)
-        for key in ids:
-            if key not in self._members:
-                self._members[key] = self.subscribe(self._index.data_source(key), self._condition)
-
     def _apply_listing(self) -> Failed | Blocked | None:
         """Subscribe to the listed data sources; return a decision if there are none."""
-        if self._lister is None:
+        listed = self._members.apply_listing()
+        if self._members.lister is None:
             return None
-        listed = self._lister.state
         if isinstance(listed, Failed):
             return listed
         if isinstance(listed, Listing):
-            self._set_members(listed.usable)
             return None if listed.usable else self._index.without_data_sources(listed)
-        return None if self._members else Blocked({"all": listed})
+        return None if self._members.subscriptions else Blocked({"all": listed})
 
     def _check_listing(self, outcome: AllFresh | Failed | Blocked) -> AllFresh | Failed | Blocked:
         """
@@ -316,9 +234,9 @@ class _FreshnessWait(Wait[AllFresh, Blocked]):
         A refused data source may have been deleted, so list again before failing. While listing fails, a new data
         source could be stale, so do not pass.
         """
-        if self._lister is None:
+        if self._members.lister is None:
             return outcome
-        listed = self._lister.state
+        listed = self._members.lister.state
         if isinstance(outcome, AllFresh) and not isinstance(listed, Listing):
             return Blocked({"all": None if isinstance(listed, Failed) else listed})
         if not isinstance(outcome, Failed) or outcome.failure is not Failure.REFUSED:
@@ -326,10 +244,10 @@ class _FreshnessWait(Wait[AllFresh, Blocked]):
             return outcome
         if not self._is_confirming_refusal:
             self._is_confirming_refusal = True
-            self._list()
+            self._members.list_again()
         elif isinstance(listed, Listing):
             return outcome
-        refused = {key: each.decision for key, each in self._members.items()}
+        refused = {key: each.decision for key, each in self._members.subscriptions.items()}
         return Blocked({key: Waiting(error=each.message) for key, each in refused.items() if isinstance(each, Failed)})
 
 

@@ -22,7 +22,7 @@ class Jobs:
         self.all: list[SyncJob] = []
         self._by_execution_id: dict[str, SyncJob] = {}
         self._latest: dict[tuple[Acceptance | None, MeasuredBy], SyncJob | None] = {}
-        self._earliest: dict[MeasuredBy, datetime] = {}
+        self.earliest: dict[MeasuredBy, datetime] = {}
         self.add_older(jobs)
 
     def add_older(self, jobs: Iterable[SyncJob]) -> None:
@@ -55,7 +55,7 @@ class Jobs:
 
     def is_any_before(self, moment: datetime, measured_by: MeasuredBy) -> bool:
         """Whether any job started (or ended) before this time."""
-        earliest = self._earliest.get(measured_by)
+        earliest = self.earliest.get(measured_by)
         return earliest is not None and earliest < moment
 
     def _take(self, added: list[SyncJob], *, is_newer: bool) -> None:
@@ -67,7 +67,7 @@ class Jobs:
         for measured_by in _MEASURES:
             times = [time for job in added if (time := getattr(job, measured_by)) is not None]
             if times:
-                self._earliest[measured_by] = min(*times, self._earliest.get(measured_by, times[0]))
+                self.earliest[measured_by] = min(*times, self.earliest.get(measured_by, times[0]))
         for key, before in self._latest.items():
             both = [_latest(added, *key), before]
             self._latest[key] = _latest(filter(None, both if is_newer else reversed(both)), None, key[1])
@@ -100,6 +100,7 @@ class History:
     def __init__(self, kept: Kept | None = None) -> None:
         self.data_source_ids: list[str] = []
         self.creating_ids: list[str] = []
+        self.schedule = ""
         self.is_complete = False
         self._kept = kept
         self._read = Jobs()
@@ -110,6 +111,7 @@ class History:
         """Add the next older page."""
         self.data_source_ids += page.data_source_ids
         self.creating_ids += page.creating_ids
+        self.schedule = page.schedule
         self.is_complete = page.is_last
         self.__dict__.pop("jobs", None)
         if self._tail is not None:
@@ -224,6 +226,10 @@ class History:
         newest = self.newest
         return None if newest is None or newest.is_finished else newest
 
+    def earliest(self, measured_by: MeasuredBy) -> datetime | None:
+        """The earliest start (or end) of the jobs read."""
+        return min((part.earliest[measured_by] for part in self._parts if measured_by in part.earliest), default=None)
+
     def reaches(self, moment: datetime, measured_by: MeasuredBy) -> bool:
         """Whether every job that started (or ended) at or after this moment has been read."""
         return self.is_complete or any(part.is_any_before(moment, measured_by) for part in self._parts)
@@ -247,9 +253,10 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One response of ListDataSourceSyncJobs, or a list of the data sources of an index."""
+    """One response of ListDataSourceSyncJobs, or a list of the data sources of an index, or one's schedule."""
 
     jobs: list[SyncJob]
     is_last: bool
     data_source_ids: list[str] = field(default_factory=list)
     creating_ids: list[str] = field(default_factory=list)
+    schedule: str = ""

@@ -13,11 +13,11 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
-from airflow_provider_kendra import _clock
+from airflow_provider_kendra import _clock, _metrics
 from airflow_provider_kendra._clock import OVERRUN
 from airflow_provider_kendra._decisions import Failed, NeedsOlder, Waiting, log_key_of
 from airflow_provider_kendra._waiting.history import History, Kept
@@ -362,6 +362,7 @@ class Poll:
         self.waits: set[Subscription[Any]] = set()
         self._client = client
         self._began_at: float | None = None  # start of the current call; None while it waits for a thread
+        self._due_at: float | None = None  # when the current poll was due; None after its first call
         self._number = 0
         self._failures = 0
         self._last_reading: tuple[History, datetime] | None = None
@@ -407,7 +408,8 @@ class Poll:
         """Whether the last reading is within the interval of a new wait, which would not have polled since."""
         now = _clock.utcnow()
         is_in_time = now < (wait.deadline or NEVER)
-        return self.source.is_reusable and is_in_time and (now - read_at).total_seconds() <= wait.interval
+        interval = max(wait.interval, self.source.min_interval)
+        return self.source.is_reusable and is_in_time and (now - read_at).total_seconds() <= interval
 
     async def _run(self) -> None:
         while True:
@@ -426,7 +428,7 @@ class Poll:
         return self._began_at is None or asyncio.get_running_loop().time() - self._began_at < OVERRUN
 
     def _next_poll(self) -> float:
-        pause = self._interval
+        pause = self._interval if self._failures else max(self._interval, self.source.min_interval)
         if self._needs_poll_now and not self._failures:
             return float("-inf")
         if self._failures:
@@ -448,7 +450,9 @@ class Poll:
     async def _poll(self) -> None:
         """Read as much of the history as the subscriptions need, and deliver a decision to each."""
         self._number += 1
-        self._polled_at = self._began_at = asyncio.get_running_loop().time()
+        now, due = asyncio.get_running_loop().time(), self._next_poll()
+        self._due_at = due if float("-inf") < due < now else now
+        self._polled_at = self._began_at = now
         if self._polled_at - self._kept_since > KEPT_LIFETIME:
             self._kept, self._kept_since = None, self._polled_at
         history, read_at = History(self._kept), _clock.utcnow()
@@ -461,6 +465,7 @@ class Poll:
             await self._read(history, hook, read_at)
         except Exception as error:
             self._failures = 1 if self._keep_pages_read(history) > kept else self._failures + 1
+            _metrics.count_poll_error(self.source)
             await self._deliver_error(error, hook)
         else:
             self._failures = 0
@@ -474,6 +479,7 @@ class Poll:
     async def _read(self, history: History, hook: KendraSyncJobsHook, read_at: datetime) -> None:
         pages = self.source.pages(hook)
         needs_page, is_resumed = True, False
+        ages: list[timedelta | None] = []
         while undecided := self._undecided():
             if needs_page:
                 history.add_page(await self._call(partial(next, pages)))
@@ -485,9 +491,11 @@ class Poll:
                 if isinstance(decision, NeedsOlder):
                     needs_page = True
                 else:
+                    ages.append(_age_of(wait.condition, history, read_at))
                     self._deliver(wait, decision)
                 if number % _BATCH == 0:
                     await asyncio.sleep(0)
+        _metrics.report_age(self.source, *ages)
 
     def _keep_pages_read(self, history: History) -> int:
         """After an error, keep the jobs read so far for the next poll; return their number."""
@@ -532,4 +540,13 @@ class Poll:
         self._began_at = None
         async with self._client.turn(is_failing=self._failures > 0):
             self._began_at = loop.time()
+            if self._due_at is not None:
+                _metrics.report_poll_delay(self.source, self._began_at - self._due_at)
+                self._due_at = None
             return await loop.run_in_executor(self._client.threads, call)
+
+
+def _age_of(condition: object, history: History, now: datetime) -> timedelta | None:
+    """The age of a data source by a condition that judges freshness, for metrics."""
+    measure: Callable[[History, datetime], timedelta | None] | None = getattr(condition, "age", None)
+    return None if measure is None else measure(history, now)

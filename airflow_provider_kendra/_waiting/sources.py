@@ -27,6 +27,7 @@ class DataSource:
     index_id: str
     data_source_id: str
     is_reusable: ClassVar[bool] = True
+    min_interval: ClassVar[float] = 0.0
 
     def subject(self, condition: SyncJobCondition) -> str:
         """Describe a wait on this data source."""
@@ -50,6 +51,7 @@ class Catalogue:
     aws: AwsParameters
     index_id: str
     is_reusable: ClassVar[bool] = False  # a data source added since must not be missed
+    min_interval: ClassVar[float] = 0.0
 
     @property
     def contents(self) -> str:
@@ -67,4 +69,25 @@ class Catalogue:
         )
 
 
-Source = DataSource | Catalogue
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """The schedule of a data source, polled like a history, but seldom."""
+
+    aws: AwsParameters
+    index_id: str
+    data_source_id: str
+    is_reusable: ClassVar[bool] = True
+    min_interval: ClassVar[float] = 900.0
+
+    @property
+    def contents(self) -> str:
+        """What a poll reads, in words."""
+        return f"the schedule of data source {self.data_source_id}"
+
+    def pages(self, hook: KendraSyncJobsHook, before: datetime | None = None) -> Iterator[Page]:
+        """Describe the data source, as one page."""
+        described = hook.describe_data_source(self.index_id, self.data_source_id)
+        yield Page([], is_last=True, schedule=str(described.get("Schedule") or ""))
+
+
+Source = DataSource | Catalogue | Schedule

@@ -129,12 +129,14 @@ def wait_in_worker(
     *,
     interval: float,
     deadline: datetime,
-    log: Callable[[str], object],
+    log: Callable[[str], object] | None = None,
+    watch: Callable[[Waiting], object] | None = None,
 ) -> Outcome:
     """
     Wait until a condition is decided, occupying the worker; the parameters are those of :func:`wait_for`.
 
     :param hook: Makes the calls.
+    :param watch: Takes the decision of each poll that does not end the wait.
     """
     subject = source.subject(condition)
     wait_log = sync_job_log(subject, _clock.utcnow())
@@ -143,7 +145,9 @@ def wait_in_worker(
         now = _clock.utcnow()
         if now >= deadline:
             return _timed_out(subject, decision)
-        if line := wait_log.line(decision, now):
+        if watch is not None:
+            watch(decision)
+        if log is not None and (line := wait_log.line(decision, now)):
             log(line)
         time.sleep(min(max(interval, MIN_INTERVAL), (deadline - now).total_seconds()))
     return decision

@@ -91,6 +91,8 @@ class _SyncJobWaiter(RecordTask, KendraOperator):
     :param timeout: Seconds, or a ``timedelta``, that the wait may take. Default 24 hours.
     """
 
+    wait_for_completion: bool
+
     def __init__(
         self,
         *,
@@ -209,7 +211,11 @@ class _SyncJobWaiter(RecordTask, KendraOperator):
         )
 
     def _result(self, context: Context, outcome: Outcome) -> dict[str, Any]:
-        """Turn the outcome that the task ends with into its result or exception."""
+        """Count the job that the task ends with, and turn the outcome into the task's result or exception."""
+        from airflow_provider_kendra._metrics import count_sync_job
+
+        if self.wait_for_completion and outcome.job is not None and outcome.job.is_finished:
+            count_sync_job(outcome.job)
         return self._record(self._publish_outcome(context, outcome))
 
     def _record(self, outcome: Outcome) -> dict[str, Any]:

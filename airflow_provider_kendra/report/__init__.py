@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_kendra import _clock
 from airflow_provider_kendra._overview import Reading, condition_for, read_index, shared_notes
-from airflow_provider_kendra._text import plain
 
 if TYPE_CHECKING:
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
@@ -41,11 +40,12 @@ def render_report(
     measured_by: str = "start_time",
     max_documents_failed: int | None = None,
     syncs: int = 20,
+    warn_age: timedelta | None = None,
 ) -> str:
     """
-    Render a report on the syncs of an index: freshness of each data source, running syncs, charts of recent ones.
+    Render a report on the syncs of an index: a table of its data sources, a timeline of their syncs, charts of each.
 
-    In a task, with the extra ``report`` installed::
+    In a task::
 
         @task
         def publish_report():
@@ -56,7 +56,8 @@ def render_report(
     If the history of a data source cannot be read or shown, the page says why; if the index cannot be read, an error is
     raised. Long texts are cut, and implausible counts are left out of the charts. The page has at most 10 MB and says
     what it leaves out. With ``logs:FilterLogEvents`` it names documents that failed in an earlier sync and are still
-    missing, and with ``kendra:DescribeIndex`` it shows how full the index is; without, it says what is not allowed.
+    missing, and with ``kendra:DescribeIndex`` it shows the name and account of the index and how full it is; without,
+    it says what is not allowed.
 
     :param hook: Makes the calls.
     :param index_id: The index.
@@ -65,10 +66,16 @@ def render_report(
     :param max_documents_failed: Accept INCOMPLETE too, with up to this many failed documents.
     :param syncs: How many of the newest syncs to show for each data source, at most 500. Default 20; every 10 take a
         call.
-    :raises KendraError: if the chart library is not installed.
+    :param warn_age: From this age on a data source that is not stale yet is aging. Default None: none is.
     """
     return read_report(
-        hook, index_id, max_age=max_age, measured_by=measured_by, max_documents_failed=max_documents_failed, syncs=syncs
+        hook,
+        index_id,
+        max_age=max_age,
+        measured_by=measured_by,
+        max_documents_failed=max_documents_failed,
+        syncs=syncs,
+        warn_age=warn_age,
     ).html
 
 
@@ -80,32 +87,27 @@ def read_report(
     measured_by: str,
     max_documents_failed: int | None,
     syncs: int,
+    warn_age: timedelta | None = None,
 ) -> Report:
     """Render the page and return it with the readings; the parameters are those of :func:`render_report`."""
-    from airflow_provider_kendra.report import _charts, _page  # imported lazily: the page needs jinja2
+    from airflow_provider_kendra.report import _index, _page  # imported lazily: the page needs jinja2
 
-    _charts.check_library()
     if syncs < 1:
         raise ValueError(f"syncs is {syncs!r}, but must be 1 or more.")
     syncs = min(syncs, _MOST_SYNCS)
     condition = condition_for(max_age=max_age, measured_by=measured_by, max_documents_failed=max_documents_failed)
-    readings = read_index(hook, index_id, condition, _clock.utcnow, at_least=syncs, with_documents=True)
+    readings = read_index(
+        hook, index_id, condition, _clock.utcnow, at_least=syncs, warn_age=warn_age, with_documents=True
+    )
+    index = _index.describe(hook, index_id)
     page = _page.render_page(
-        index_id,
+        index,
         readings,
         condition,
         _clock.utcnow(),
         syncs=syncs,
         largest=LARGEST_PAGE,
-        capacity=_capacity(hook, index_id),
+        warn_age=warn_age,
         shared_notes=shared_notes(readings),
     )
     return Report(page, readings)
-
-
-def _capacity(hook: KendraSyncJobsHook, index_id: str) -> str:
-    """Return how full the index is, or why that is not known."""
-    try:
-        return str(hook.get_index_capacity(index_id))
-    except Exception as error:
-        return f"not known: {plain(error)}"

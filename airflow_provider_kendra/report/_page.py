@@ -1,43 +1,67 @@
-"""Renders the page from a template that escapes all values."""
+"""Renders the page from templates that escape all values."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 import airflow_provider_kendra.report._charts as _charts
+import airflow_provider_kendra.report._summary as _summary
 from airflow_provider_kendra._clock import in_words
 from airflow_provider_kendra._text import LONGEST, plain
 
 if TYPE_CHECKING:
     from airflow_provider_kendra._overview import Reading
     from airflow_provider_kendra._waiting.conditions import Fresh
+    from airflow_provider_kendra.report._index import IndexFacts
 
 _PACKAGE = "airflow_provider_kendra.report"
-_LARGEST_SHORT_SECTION = 4_000
+_LARGEST_SHORT_SECTION = 6_000
+
+Parts = dict[str, Markup]
+"""What the page says about a data source: in the overview, on the timeline, in the timeline's table and on its card."""
 
 
 def render_page(
-    index_id: str,
+    index: IndexFacts,
     readings: Sequence[Reading],
     condition: Fresh,
     now: datetime,
     *,
     syncs: int,
     largest: int,
-    capacity: str,
-    shared_notes: Mapping[str, int],
+    warn_age: timedelta | None = None,
+    shared_notes: Mapping[str, int] | None = None,
 ) -> str:
     """
     Render the page; its data sources take no more than ``largest`` bytes.
 
     Notes that hold for several data sources stand at the top, with their number.
     """
+    axis = _charts.timeline_axis(readings, now, syncs)
+    values = {"index": index, "condition": condition, "now": now, "syncs": syncs, "axis": axis, "warn_age": warn_age}
+    environment = _environment(charts=_charts, summary=_summary, shared_notes=shared_notes or {}, **values)
+    macros: Any = environment.get_template("source.html.jinja").module
+
+    def render(reading: Reading, **form: Any) -> Parts:
+        return {part: getattr(macros, part)(reading, **form) for part in ("row", "lane", "line", "card")}
+
+    parts, left_out = _fit(render, _summary.worst_first(readings), largest)
+    return environment.get_template("page.html.jinja").render(
+        style=Markup((files(_PACKAGE) / "page.css").read_text("utf-8")),
+        readings=readings,
+        running=sum(bool(reading.freshness and reading.freshness.running) for reading in readings),
+        parts=parts,
+        left_out=left_out,
+    )
+
+
+def _environment(**values: Any) -> Environment:
     environment = Environment(
         loader=PackageLoader(_PACKAGE, ""),
         autoescape=True,
@@ -47,19 +71,8 @@ def render_page(
         lstrip_blocks=True,
     )
     environment.filters.update(badge=_charts.badge_of, cut=_cut, in_words=in_words, number=_number)
-    return environment.get_template("page.html.jinja").render(
-        style=Markup((files(_PACKAGE) / "page.css").read_text("utf-8")),
-        charts=_charts,
-        index_id=index_id,
-        readings=readings,
-        running=sum(bool(reading.freshness and reading.freshness.running) for reading in readings),
-        condition=condition,
-        now=now,
-        syncs=syncs,
-        capacity=capacity,
-        shared_notes=shared_notes,
-        fit=lambda section: _fit(section, readings, largest),
-    )
+    environment.globals.update(values)
+    return environment
 
 
 def _plain_unless_markup(value: object) -> str:
@@ -68,7 +81,7 @@ def _plain_unless_markup(value: object) -> str:
 
 
 def _cut(text: str, longest: int = LONGEST) -> Markup:
-    """Show a text that may be longer than the usual values."""
+    """Show a text that may be longer or must be shorter than the usual values."""
     return escape(plain(text, longest))
 
 
@@ -78,20 +91,24 @@ def _number(count: int | None) -> str:
     return f"{count:,}" if _charts.is_plausible(count) else "implausible"
 
 
-def _fit(section: Callable[..., Markup], readings: Sequence[Reading], largest: int) -> tuple[list[Markup], int]:
-    """Return the sections that fit into the page, in short form where needed, and how many do not fit."""
-    sections: list[Markup] = []
+def _fit(render: Callable[..., Parts], readings: Sequence[Reading], largest: int) -> tuple[list[Parts], int]:
+    """Return the parts that fit into the page, in short form where needed, and how many data sources do not fit."""
+    fitting: list[Parts] = []
     room = largest
-    for left in range(len(readings), 0, -1):
-        reading = readings[-left]
+    for number, reading in enumerate(readings):
+        left = len(readings) - number
         try:
-            rendered = section(reading)
+            parts = render(reading, number=number)
         except Exception as error:  # an unexpected value of one data source must not lose the others
-            rendered = section(reading, failure=f"{type(error).__name__}: {error}")
-        if len(rendered.encode()) > room - _LARGEST_SHORT_SECTION * left:
-            rendered = section(reading, is_too_large=True)
-        room -= len(rendered.encode())
+            parts = render(reading, number=number, failure=f"{type(error).__name__}: {error}")
+        if _size(parts) > room - _LARGEST_SHORT_SECTION * left:
+            parts = render(reading, number=number, is_too_large=True)
+        room -= _size(parts)
         if room < 0:
-            return sections, left
-        sections.append(rendered)
-    return sections, 0
+            return fitting, left
+        fitting.append(parts)
+    return fitting, 0
+
+
+def _size(parts: Parts) -> int:
+    return sum(len(part.encode()) for part in parts.values())

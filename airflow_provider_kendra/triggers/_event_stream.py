@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from asgiref.sync import sync_to_async
 
 from airflow_provider_kendra._text import plain
-from airflow_provider_kendra._waiting.cursor import check_cursor, start_time_of
 
 try:
     from airflow.triggers.shared_stream import SharedStreamProducer
@@ -21,43 +18,54 @@ if TYPE_CHECKING:
     from airflow.triggers.shared_stream import AdvanceItem
 
     from airflow_provider_kendra._waiting.cursor import Cursor
-    from airflow_provider_kendra._waiting.watcher import Finished
 
 
 class Watcher(Protocol):
     """The parts of the trigger that the stream uses."""
 
-    index_id: str
-    data_source_id: str
+    @property
+    def stream_key(self) -> str:
+        """The key of its cursor in the state stores."""
 
     @property
-    def statuses(self) -> Sequence[str]: ...
+    def place(self) -> str:
+        """The ids of what it watches, for messages."""
 
     @property
     def asset_state_store(self) -> Any: ...
-    def watch(self, cursor: Cursor | None) -> AsyncIterator[Finished]: ...
+    def watch(self, cursor: Cursor | None) -> AsyncIterator[Found]: ...
     @staticmethod
-    def records(finished: Finished) -> list[dict[str, Any]]: ...
+    def records(found: Any) -> list[dict[str, Any]]: ...
+    @staticmethod
+    def check_cursor(value: object) -> Cursor: ...
+    @staticmethod
+    def oldest(cursors: Iterable[Cursor]) -> Cursor | None: ...
     async def write_log(self, line: str, level: str = "info") -> None: ...
 
 
-class SyncJobProducer(SharedStreamProducer):
+class Found(Protocol):
+    """What a watcher has found, with the cursor to store afterwards."""
+
+    @property
+    def cursor(self) -> Cursor: ...
+
+
+class EventProducer(SharedStreamProducer):
     """
-    Produces the records of finished sync jobs for one watcher.
+    Produces the records of one watcher.
 
     :param trigger: The watcher, which has the state stores of its assets.
     """
 
     def __init__(self, trigger: Watcher) -> None:
         self._trigger = trigger
-        place = {"index_id": trigger.index_id, "data_source_id": trigger.data_source_id, "statuses": trigger.statuses}
-        self._key = f"kendra_sync_jobs:{json.dumps(place, sort_keys=True)}"
+        self._key = trigger.stream_key
 
     async def open_stream(self) -> AsyncIterator[tuple[list[dict[str, Any]], Cursor]]:
         """Yield records, and the cursor to keep once they have been persisted."""
-        async for finished in self._trigger.watch(await self._load()):
+        async for found in self._trigger.watch(await self._load()):
             # Even without records: nothing fires, but the cursor is stored after the preceding events.
-            yield self._trigger.records(finished), finished.cursor
+            yield self._trigger.records(found), found.cursor
 
     async def advance(self, batch: Sequence[AdvanceItem]) -> None:
         """Store the cursor of the last persisted event."""
@@ -66,7 +74,7 @@ class SyncJobProducer(SharedStreamProducer):
         await self._save(batch[-1].broker_payload)
 
     async def _load(self) -> Cursor | None:
-        """Read the cursor; with several assets the oldest one, to miss no job."""
+        """Read the cursor; with several assets the oldest one, to miss nothing."""
         cursors = []
         for store in self._stores():
             get = store.aget if hasattr(store, "aget") else sync_to_async(store.get)  # aget from 3.3.2
@@ -74,15 +82,14 @@ class SyncJobProducer(SharedStreamProducer):
             if stored is None:
                 continue
             try:
-                cursors.append(check_cursor(stored))
+                cursors.append(self._trigger.check_cursor(stored))
             except ValueError as error:
-                place = f"data source {self._trigger.data_source_id}, index {self._trigger.index_id}"
                 await self._trigger.write_log(
-                    f"Cannot read the watcher's stored cursor: {plain(error).rstrip('.')}. Starting with the jobs "
-                    f"that finish from now on ({place})",
+                    f"Cannot read the watcher's stored cursor: {plain(error).rstrip('.')}. Starting with what happens "
+                    f"from now on ({self._trigger.place})",
                     "warning",
                 )
-        return min(cursors, key=lambda cursor: start_time_of(cursor) or _EARLIEST, default=None)
+        return self._trigger.oldest(cursors)
 
     async def _save(self, cursor: Cursor) -> None:
         for store in self._stores():
@@ -100,6 +107,3 @@ class SyncJobProducer(SharedStreamProducer):
             return []
         # Airflow has no public way to list them, and rejects get and set on several at once.
         return list(getattr(store, "_by_name", {}).values()) or [store]
-
-
-_EARLIEST = datetime.min.replace(tzinfo=UTC)

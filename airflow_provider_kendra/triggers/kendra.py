@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -22,18 +22,23 @@ from airflow_provider_kendra._docstrings import Documented
 from airflow_provider_kendra._rendering import RenderedParameters
 from airflow_provider_kendra._text import plain
 from airflow_provider_kendra._validation import (
+    check_exactly_one,
     check_identifier,
     check_identifiers,
     check_interval,
+    check_measured_by,
     check_seconds,
     check_time,
 )
 from airflow_provider_kendra._waiting.client import KNOWN_AFTER, Client
 from airflow_provider_kendra._waiting.conditions import Fresh, SyncJobCondition, freshness_condition, sync_job_condition
-from airflow_provider_kendra._waiting.cursor import Cursor
-from airflow_provider_kendra._waiting.freshness import FreshnessPokes, Index, freshness_index, wait_until_fresh
+from airflow_provider_kendra._waiting.cursor import Cursor, check_cursor, oldest
+from airflow_provider_kendra._waiting.freshness import FreshnessPokes, wait_until_fresh
+from airflow_provider_kendra._waiting.index import Index, freshness_index
 from airflow_provider_kendra._waiting.poller import NEVER
 from airflow_provider_kendra._waiting.sources import DataSource
+from airflow_provider_kendra._waiting.state_watcher import Changed, watch_states
+from airflow_provider_kendra._waiting.states import Limits, check_states, oldest_states, store_states
 from airflow_provider_kendra._waiting.wait import Pokes, SyncJobPokes, wait_for
 from airflow_provider_kendra._waiting.watcher import Finished, watch
 from airflow_provider_kendra.exceptions import InvalidParameterError, KendraRequestError
@@ -436,7 +441,107 @@ class KendraDataFreshnessTrigger(_WaitTrigger):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class KendraSyncJobEventTrigger(_KendraTrigger, BaseEventTrigger):
+class _EventTrigger(_KendraTrigger, BaseEventTrigger):
+    """Base class of the event triggers: each watcher has a stream with a cursor, which Airflow stores (3.3+)."""
+
+    _has_stream = False
+    _stream_name = ""
+    _payload_name = ""
+
+    def __post_init__(self) -> None:
+        queue: str | None = getattr(self, "queue", None)
+        super().__post_init__()  # which resets the queue
+        self.queue = queue
+        if queue is not None and not AIRFLOW_V_3_4_PLUS:
+            raise InvalidParameterError(f"queue is {queue!r}, but only Airflow 3.4 and newer give triggers a queue")
+        self.index_id = check_identifier("index_id", self.index_id)
+        self._check_parameters()
+        _ = self.aws_parameters  # raises for invalid AWS parameters
+
+    @abstractmethod
+    def _check_parameters(self) -> None:
+        """Check the parameters other than those of AWS, and bring them into their stored form."""
+
+    @property
+    @abstractmethod
+    def _watched(self) -> dict[str, Any]:
+        """What is watched, as the key of the stored cursor."""
+
+    @property
+    @abstractmethod
+    def place(self) -> str:
+        """The ids of what is watched, for messages."""
+
+    @abstractmethod
+    def watch(self, cursor: Cursor | None) -> AsyncIterator[Any]:
+        """Watch from a cursor on."""
+
+    @staticmethod
+    @abstractmethod
+    def records(found: Any) -> list[dict[str, Any]]:
+        """Return what an event reports, oldest first."""
+
+    @staticmethod
+    @abstractmethod
+    def check_cursor(value: object) -> Cursor:
+        """Validate a stored cursor and return it; raise ValueError if it is invalid."""
+
+    @staticmethod
+    @abstractmethod
+    def oldest(cursors: Iterable[Cursor]) -> Cursor | None:
+        """Return the cursor from which nothing is missed that any of these would report; None if there is none."""
+
+    @property
+    def stream_key(self) -> str:
+        """The key of the stored cursor."""
+        return f"{self._stream_name}:{json.dumps(self._watched, sort_keys=True)}"
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and the arguments to rebuild the trigger."""
+        classpath, arguments = super().serialize()
+        return classpath, _OwnArguments(arguments, self) if self._has_stream else arguments
+
+    def shared_stream_key(self) -> Hashable | None:
+        """
+        Give each watcher its own stream, which reports when an event has been persisted (3.3+).
+
+        Watchers with equal arguments belong to different assets, each with its own cursor. Airflow logs the key, so it
+        contains no configuration.
+        """
+        if not hasattr(super(), "create_shared_stream_producer"):
+            return None
+        self._has_stream = True
+        own = id(self) if self.trigger_id is None else self.trigger_id
+        return (self._stream_name, self.index_id, str(self._watched.get("data_source_id", "")), own)
+
+    @classmethod
+    def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> Any:
+        """
+        Create the producer for a watcher's stream.
+
+        :param kwargs: The result of the running watcher's ``serialize``.
+        """
+        from airflow_provider_kendra.triggers._event_stream import EventProducer
+
+        if not isinstance(kwargs, _OwnArguments):
+            raise TypeError("Airflow did not pass the arguments that serialize() of the running watcher returned.")
+        return EventProducer(kwargs.trigger)
+
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
+        """Fire an event for each batch of records in the stream."""
+        async for records in shared_stream:
+            if records:
+                yield TriggerEvent({self._payload_name: records})
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Watch and fire, on Airflow versions that do not report when an event has been persisted."""
+        async for found in self.watch(None):
+            if records := self.records(found):
+                yield TriggerEvent({self._payload_name: records})
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class KendraSyncJobEventTrigger(_EventTrigger):
     """
     Watch for sync jobs that finish, no matter who started them: for an ``AssetWatcher`` (Airflow 3.0+).
 
@@ -457,7 +562,8 @@ class KendraSyncJobEventTrigger(_KendraTrigger, BaseEventTrigger):
     :raises ValueError: for any other invalid value.
     """
 
-    _has_stream = False
+    _stream_name = "kendra_sync_jobs"
+    _payload_name = "sync_jobs"
 
     data_source_id: str
     statuses: Sequence[str] = ("SUCCEEDED",)
@@ -465,60 +571,19 @@ class KendraSyncJobEventTrigger(_KendraTrigger, BaseEventTrigger):
     # Airflow stores it next to the arguments, not among them.
     queue: str | None = field(default=None, metadata={"is_argument": False})
 
-    def __post_init__(self) -> None:
-        queue = self.queue
-        super().__post_init__()  # which resets the queue
-        self.queue = queue
-        if queue is not None and not AIRFLOW_V_3_4_PLUS:
-            raise InvalidParameterError(f"queue is {queue!r}, but only Airflow 3.4 and newer give triggers a queue")
-        self.index_id = check_identifier("index_id", self.index_id)
+    def _check_parameters(self) -> None:
         self.data_source_id = check_identifier("data_source_id", self.data_source_id)
         self.statuses = sorted(Acceptance.of(self.statuses).statuses)
         self.poll_interval = check_interval("poll_interval", self.poll_interval)
-        _ = self.aws_parameters  # raises for invalid AWS parameters
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class path and the arguments to rebuild the trigger."""
-        classpath, arguments = super().serialize()
-        return classpath, _OwnArguments(arguments, self) if self._has_stream else arguments
+    @property
+    def _watched(self) -> dict[str, Any]:
+        return {"index_id": self.index_id, "data_source_id": self.data_source_id, "statuses": self.statuses}
 
-    def shared_stream_key(self) -> Hashable | None:
-        """
-        Give each watcher its own stream, which reports when an event has been persisted (3.3+).
-
-        Watchers with equal arguments belong to different assets, each with its own cursor. Airflow logs the key, so it
-        contains no configuration.
-        """
-        if not hasattr(super(), "create_shared_stream_producer"):
-            return None
-        self._has_stream = True
-        own = id(self) if self.trigger_id is None else self.trigger_id
-        return ("kendra_sync_jobs", self.index_id, self.data_source_id, own)
-
-    @classmethod
-    def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> Any:
-        """
-        Create the producer for a watcher's stream.
-
-        :param kwargs: The result of the running watcher's ``serialize``.
-        """
-        from airflow_provider_kendra.triggers._event_stream import SyncJobProducer
-
-        if not isinstance(kwargs, _OwnArguments):
-            raise TypeError("Airflow did not pass the arguments that serialize() of the running watcher returned.")
-        return SyncJobProducer(kwargs.trigger)
-
-    async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
-        """Fire an event for each batch of records in the stream."""
-        async for records in shared_stream:
-            if records:
-                yield TriggerEvent({"sync_jobs": records})
-
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Watch and fire, on Airflow versions that do not report when an event has been persisted."""
-        async for finished in self.watch(None):
-            if records := self.records(finished):
-                yield TriggerEvent({"sync_jobs": records})
+    @property
+    def place(self) -> str:
+        """The ids of what is watched, for messages."""
+        return f"data source {self.data_source_id}, index {self.index_id}"
 
     def watch(self, cursor: Cursor | None) -> AsyncIterator[Finished]:
         """Watch from a cursor on."""
@@ -532,16 +597,125 @@ class KendraSyncJobEventTrigger(_KendraTrigger, BaseEventTrigger):
             connect=connect,
         )
 
+    check_cursor = staticmethod(check_cursor)
+    oldest = staticmethod(oldest)
+
     @staticmethod
-    def records(finished: Finished) -> list[dict[str, Any]]:
+    def records(found: Finished) -> list[dict[str, Any]]:
         """Return the records, oldest first."""
-        return [job.to_dict() for job in finished.jobs]
+        return [job.to_dict() for job in found.jobs]
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class KendraDataFreshnessEventTrigger(_EventTrigger):
+    """
+    Watch how fresh data sources are, no matter who syncs them: for an ``AssetWatcher`` (Airflow 3.0+).
+
+    Fires with the payload ``{"changes": [{"data_source_id", "state", "previous", "at", "record"}]}``, in order, when a
+    data source has become ``fresh``, ``aging``, ``stale`` or ``unknown``. ``previous`` is None at the first report,
+    ``at`` the time of the change (ISO 8601), ``record`` the newest acceptable sync job or None. A data source is
+    ``unknown`` when it can't be read for three intervals. States change at their time, not at the next poll, and
+    cost no calls beyond the shared polls.
+
+    At the first start, what is not fresh is reported once. From Airflow 3.3, no change is missed while no triggerer
+    runs: Airflow stores the states for each watched asset, after an event has been persisted. An event can be
+    repeated, but none is lost; data source, state and ``at`` identify a repeated change.
+
+    :param data_source_ids: One data source, several, or None (default) for all that are ACTIVE or UPDATING, listed
+        again at each poll.
+    :param max_age: From this age of its newest acceptable sync on, a data source is stale: a ``timedelta``, or seconds.
+        Exclusive with ``schedule_grace``.
+    :param schedule_grace: A data source is stale when a run of its own Kendra schedule is at least this long ago and no
+        acceptable sync has started since: a ``timedelta``, or seconds. Schedules are read with DescribeDataSource every
+        15 minutes. A data source without a schedule, or with one that can't be translated, is ``unknown``.
+    :param warn_age: From this age on, a data source that is not stale yet is aging: a ``timedelta``, or seconds.
+        Default None: none is.
+    :param measured_by: ``"start_time"`` (default) or ``"end_time"``: which time of a sync counts.
+    :param accepted_statuses: The accepted statuses: any of SUCCEEDED (default), INCOMPLETE, FAILED and ABORTED.
+    :param max_documents_failed: Accept INCOMPLETE too, with up to this many failed documents.
+    :param poll_interval: Seconds, or a ``timedelta``, between polls; more than 0. Default 60 seconds.
+    :param queue: The trigger queue (Airflow 3.4+). Default None: any triggerer runs it.
+    :raises InvalidParameterError: for a ``queue`` before Airflow 3.4.
+    :raises ValueError: for any other invalid value.
+    """
+
+    _stream_name = "kendra_data_freshness"
+    _payload_name = "changes"
+
+    data_source_ids: str | Sequence[str] | None = None
+    max_age: float | timedelta | None = None
+    schedule_grace: float | timedelta | None = None
+    warn_age: float | timedelta | None = None
+    measured_by: str = "start_time"
+    accepted_statuses: Sequence[str] = ("SUCCEEDED",)
+    max_documents_failed: int | None = None
+    poll_interval: float | timedelta = 60
+    queue: str | None = field(default=None, metadata={"is_argument": False})
+
+    def _check_parameters(self) -> None:
+        if self.data_source_ids is not None:
+            self.data_source_ids = list(check_identifiers("data_source_ids", self.data_source_ids))
+        check_exactly_one({"max_age": self.max_age, "schedule_grace": self.schedule_grace})
+        for name in ("max_age", "schedule_grace", "warn_age"):
+            if (value := getattr(self, name)) is not None:
+                setattr(self, name, check_seconds(name, value, is_zero_allowed=name == "schedule_grace"))
+        self.accepted_statuses = sorted(Acceptance.of(self.accepted_statuses).statuses)
+        self.poll_interval = check_interval("poll_interval", self.poll_interval)
+        _ = self._limits
+
+    @property
+    def _limits(self) -> Limits:
+        return Limits(
+            Acceptance.of(self.accepted_statuses, self.max_documents_failed),
+            measured_by=check_measured_by(self.measured_by),
+            max_age=_as_timedelta(self.max_age),
+            warn_age=_as_timedelta(self.warn_age),
+            grace=_as_timedelta(self.schedule_grace),
+        )
+
+    @property
+    def _watched(self) -> dict[str, Any]:
+        names = ("max_age", "schedule_grace", "warn_age", "measured_by", "accepted_statuses", "max_documents_failed")
+        ids = {"index_id": self.index_id, "data_source_ids": self.data_source_ids}
+        return ids | {name: getattr(self, name) for name in names}
+
+    @property
+    def place(self) -> str:
+        """The ids of what is watched, for messages."""
+        return f"index {self.index_id}"
+
+    def watch(self, cursor: Cursor | None) -> AsyncIterator[Changed]:
+        """Watch from stored states on."""
+        return watch_states(
+            freshness_index(self.aws_parameters, self.index_id, self.data_source_ids),
+            self._limits,
+            check_states(cursor) if cursor else {},
+            interval=check_interval("poll_interval", self.poll_interval),
+            log=self.write_log,
+            connect=connect,
+        )
+
+    oldest = staticmethod(oldest_states)
+
+    @staticmethod
+    def check_cursor(value: object) -> Cursor:
+        """Validate stored states and return them; raise ValueError if they are invalid."""
+        return store_states(check_states(value))
+
+    @staticmethod
+    def records(found: Changed) -> list[dict[str, Any]]:
+        """Return the changes, in order."""
+        return [change.to_dict() for change in found.changes]
+
+
+def _as_timedelta(value: float | timedelta | None) -> timedelta | None:
+    return timedelta(seconds=value) if isinstance(value, int | float) else value
 
 
 class _OwnArguments(dict[str, Any]):
     """The arguments of a running watcher, with a reference to it: Airflow creates the producer from arguments alone."""
 
-    def __init__(self, arguments: Mapping[str, Any], trigger: KendraSyncJobEventTrigger) -> None:
+    def __init__(self, arguments: Mapping[str, Any], trigger: _EventTrigger) -> None:
         super().__init__(arguments)
         self.trigger = trigger
 

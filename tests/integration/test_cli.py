@@ -24,6 +24,8 @@ from botocore.exceptions import NoCredentialsError, NoRegionError, ReadTimeoutEr
 from packaging.version import Version
 
 from airflow_provider_kendra import cli, report
+from airflow_provider_kendra._naming import find_data_source
+from airflow_provider_kendra._overview import Reading
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.testing import LocalKendra
 from tests.conftest import DataSource, counts, listed
@@ -219,7 +221,7 @@ def test_freshness_shows_age_running_sync_and_error_of_each_data_source(index: I
         ],
         [never, "never", "stale", "none"],
     ]
-    assert result.err == f"2 of 3 data sources are stale: {stale}, {never}\n"
+    assert result.err == "2 of 3 data sources are stale: stale, never\n"
 
 
 def test_freshness_prints_numbers_and_records_for_programs(index: Index, run: Run):
@@ -279,8 +281,36 @@ def test_freshness_shows_what_it_could_read_when_one_data_source_cannot_be_read(
 
     assert result.status == 2
     assert sorted(record["state"] for record in result.records) == ["fresh", "unknown"]
-    assert "1 of 2 data sources could not be read" in result.err
+    assert re.match(r"1 of 2 data sources is unknown: (one|two) \(.*", result.err)
     assert "not you" in result.err
+
+
+def test_freshness_names_by_id_too_what_shares_its_name(index: Index, run: Run):
+    ids = sorted(index.add("twin") for _ in range(2))
+
+    result = run("freshness", index.index_id)
+
+    (named,) = re.findall(r"^2 of 2 data sources are stale: (.*)$", result.err, re.MULTILINE)
+    assert sorted(named.split(", ")) == [f"twin {each}" for each in ids]
+
+
+def test_freshness_speaks_of_a_single_data_source_in_the_singular(index: Index, run: Run):
+    index.add("never")
+
+    assert run("freshness", index.index_id).err == "1 of 1 data source is stale: never\n"
+
+
+@pytest.mark.parametrize(("state", "status"), [("fresh", 0), ("aging", 0), ("stale", 1), ("unknown", 2)])
+def test_the_status_of_freshness_is_that_of_the_worst_state(
+    state: str, status: int, index: Index, run: Run, monkeypatch: pytest.MonkeyPatch
+):
+    index.add("wiki", listed("a"))
+    monkeypatch.setattr(Reading, "state", state)
+
+    result = run("freshness", index.index_id)
+
+    assert result.status == status
+    assert result.err.startswith("" if state == "fresh" else f"1 of 1 data source is {state}: wiki")
 
 
 def test_an_index_without_active_data_sources_is_not_fresh(index: Index, run: Run):
@@ -465,24 +495,190 @@ class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
 
+    def fileno(self) -> int:
+        raise OSError("the width is that of COLUMNS")
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Makes standard output and error terminals of a width."""
+
+    def make(columns: int) -> None:
+        for name in ("NO_COLOR", "FORCE_COLOR", "COLORTERM"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("TERM", "xterm-256color")
+        monkeypatch.setenv("COLUMNS", str(columns))
+        for name in ("stdout", "stderr"):
+            monkeypatch.setattr(sys, name, Terminal())
+
+    return make
+
+
+def written(stream: str) -> str:
+    """What a terminal was sent, without colors and styles."""
+    return re.sub(r"\x1b\[[\d;]*m", "", getattr(sys, stream).getvalue())
+
 
 def test_wait_overwrites_one_progress_line_on_a_terminal(
-    data_source: DataSource, run: Run, monkeypatch: pytest.MonkeyPatch
+    data_source: DataSource, run: Run, terminal: Callable[[int], None]
 ):
-    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
-    monkeypatch.setenv("COLUMNS", "60")
+    terminal(60)
     data_source.show(
         *([listed("mine", "SYNCING", Metrics=counts(added=number))] for number in (5, 12)), [listed("mine")]
     )
 
-    assert run("wait", *data_source.ids, "mine").status == 0
+    run("wait", *data_source.ids, "mine")
 
-    written = terminal.getvalue()
-    assert "0 s: mine is SYNCING (5 added)" in written
-    assert "15 s: mine is SYNCING (12 added)" in written
-    assert "\n" not in written
-    assert all(len(line) < 60 for line in written.split("\r\x1b[K"))
-    assert written.endswith("\r\x1b[K")
+    line = written("stderr")
+    assert "0:00:00 Waiting for Kendra's response" in line
+    assert "0:00:00 SYNCING: 5 added (sync job mine)" in line
+    assert "0:00:15 SYNCING: 12 added (sync job mine)" in line
+    assert "\n" not in line
+    assert all(len(each) < 60 for each in line.split("\r\x1b[J"))
+    assert line.endswith("\r\x1b[J")
+
+
+# tables on a terminal
+
+JOB = "0f7be7d3-3f4e-4a0e-9d3e-0a8b2f7f1c55"
+LONG_ERROR = (
+    "Amazon Kendra can't execute the request with arn:aws:iam::123456789012:role/kendra-crawler-production. Wait."
+)
+
+
+def test_a_narrow_terminal_shows_each_job_as_a_block_with_the_state_first(
+    data_source: DataSource, run: Run, terminal: Callable[[int], None]
+):
+    terminal(80)
+    failed = listed(JOB, "FAILED", StartTime=ago(hours=3), EndTime=ago(hours=2.5), ErrorMessage=LONG_ERROR)
+    data_source.show([listed("new", StartTime=ago(hours=1), Metrics=counts(scanned=12043, added=0)), failed])
+
+    run("jobs", *data_source.ids)
+
+    assert (
+        written("stdout")
+        == f"""\
+SUCCEEDED  new
+  started    2026-01-31 11:00:00Z
+  documents  12,043 scanned
+
+FAILED  {JOB}
+  started    2026-01-31 09:00:00Z
+  duration   30 min
+  error      Amazon Kendra can't execute the request with
+             arn:aws:iam::123456789012:role/kendra-crawler-production. Wait.
+"""
+    )
+
+
+@pytest.mark.parametrize("columns", [10, 40, 80, 99, 100, 130, 200])
+def test_no_width_breaks_an_id_a_status_or_an_arn(
+    columns: int, data_source: DataSource, run: Run, terminal: Callable[[int], None]
+):
+    terminal(columns)
+    data_source.show([listed(JOB, "SYNCING_INDEXING"), listed("x" * 100, "FAILED", ErrorMessage=LONG_ERROR)])
+
+    run("jobs", *data_source.ids)
+
+    for whole in (
+        JOB,
+        "x" * 100,
+        "SYNCING_INDEXING",
+        "FAILED",
+        "arn:aws:iam::123456789012:role/kendra-crawler-production",
+    ):
+        assert whole in written("stdout")
+
+
+def test_a_wide_terminal_shows_a_table_with_the_state_first(
+    data_source: DataSource, run: Run, terminal: Callable[[int], None]
+):
+    terminal(200)
+    data_source.show([listed(JOB, "FAILED", ErrorMessage=LONG_ERROR)])
+
+    run("jobs", *data_source.ids)
+
+    head, _, row, *_ = ([cell.strip() for cell in line.split("|")] for line in written("stdout").splitlines())
+    assert head == ["status", "execution id", "started", "error"]
+    assert row == ["FAILED", JOB, "2026-01-31 06:00:00Z", LONG_ERROR]
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_a_terminal_shows_states_in_colors(
+    columns: int, data_source: DataSource, run: Run, terminal: Callable[[int], None]
+):
+    terminal(columns)
+    data_source.show([listed("a"), listed("b", "FAILED"), listed("c", "INCOMPLETE")])
+
+    run("jobs", *data_source.ids)
+
+    for color, status in ((32, "SUCCEEDED"), (31, "FAILED"), (33, "INCOMPLETE")):
+        assert f"\x1b[{color}m{status}" in sys.stdout.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_a_terminal_shows_no_colors_to_who_wants_none(
+    name: str, value: str,
+    data_source: DataSource, run: Run, terminal: Callable[[int], None], monkeypatch: pytest.MonkeyPatch,
+):  # fmt: skip
+    terminal(80)
+    monkeypatch.setenv(name, value)
+    data_source.show([listed("a"), listed("b", "FAILED")])
+
+    run("jobs", *data_source.ids)
+
+    assert "FAILED  b" in written("stdout")
+    assert not re.search(r"\x1b\[3[0-9]m", sys.stdout.getvalue())  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("output", ["table", "plain", "json", "yaml"])
+def test_there_are_no_escapes_in_a_pipe(output: str, data_source: DataSource, run: Run):
+    data_source.show([listed("a"), listed("b", "FAILED")])
+
+    assert "\x1b" not in run("jobs", *data_source.ids, "-o", output).out
+
+
+def test_a_long_text_is_one_line_of_yaml(data_source: DataSource, run: Run):
+    data_source.show([listed("a", "FAILED", ErrorMessage="word " * 300 + "end")])
+
+    (line,) = (each for each in run("jobs", *data_source.ids, "-o", "yaml").out.splitlines() if "message" in each)
+
+    assert line.split() == ["error_message:", *["word"] * 300, "end"]
+
+
+def test_a_narrow_terminal_shows_freshness_with_names_first(index: Index, run: Run, terminal: Callable[[int], None]):
+    terminal(80)
+    ids = [index.add("wiki", listed("a", StartTime=ago(hours=2))), index.add("hr")]
+
+    run("freshness", index.index_id)
+
+    assert (
+        written("stdout")
+        == f"""\
+fresh  wiki
+  data source id   {ids[0]}
+  acceptable sync  2026-01-31 10:00:00Z
+  age              2 h
+
+stale  hr
+  data source id   {ids[1]}
+  acceptable sync  none
+"""
+    )
+
+
+def test_messages_on_a_terminal_are_wrapped_between_words(index: Index, run: Run, terminal: Callable[[int], None]):
+    terminal(40)
+    for number in range(4):
+        index.add(f"confluence-{number}")
+
+    run("freshness", index.index_id)
+
+    assert written("stderr").splitlines() == [
+        "4 of 4 data sources are stale:",
+        "confluence-0, confluence-1,",
+        "confluence-2, confluence-3",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -541,7 +737,7 @@ def test_an_invalid_id_is_reported_in_a_sentence(local_kendra: LocalKendra, run:
     result = run("jobs", "nonsense", "source")
 
     assert result.status == 2
-    assert result.err.startswith("index_id is 'nonsense', but must be exactly 36")
+    assert result.err.startswith("INDEX is 'nonsense', but must be exactly 36")
 
 
 def test_a_rejected_request_is_reported_in_a_sentence(data_source: DataSource, run: Run):
@@ -852,18 +1048,6 @@ def test_a_report_that_replaces_another_keeps_its_permissions(index: Index, run:
     assert page.read_text("utf-8").startswith("<!DOCTYPE html>")
 
 
-def test_a_report_without_the_chart_library_names_the_extra(
-    index: Index, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setitem(sys.modules, "pygal", None)
-
-    result = run("report", index.index_id, "--output", str(tmp_path / "kendra.html"))
-
-    assert result.status == 2
-    assert "pip install 'airflow-provider-kendra[report]'" in result.err
-    assert index.kendra.call_count("ListDataSources") == 0
-
-
 def test_a_missing_directory_is_rejected_before_any_call(index: Index, run: Run, tmp_path: Path):
     result = run("report", index.index_id, "--output", str(tmp_path / "absent" / "kendra.html"))
 
@@ -937,7 +1121,7 @@ def test_each_entry_ends_with_the_status_and_one_sentence(entry: list[str], airf
 
     assert (done.returncode, done.stdout) == (2, "")
     assert "Traceback" not in done.stderr
-    assert done.stderr.splitlines()[-1].startswith("index_id is 'nonsense'")
+    assert done.stderr.splitlines()[-1].startswith("INDEX is 'nonsense'")
 
 
 def _call(entry: list[str], *arguments: str, kendra: LocalKendra, home: Path, shell: str = "", **env: str) -> Any:
@@ -990,7 +1174,7 @@ def test_the_exit_status_is_right_when_standard_output_is_closed(entry: list[str
     done = _call(entry, "freshness", index.index_id, kendra=index.kendra, home=airflow_home, shell=">&-")
 
     assert done.returncode == 1
-    assert done.stderr.startswith("1 of 1 data sources are stale")
+    assert done.stderr.startswith("1 of 1 data source is stale: never")
     assert "Traceback" not in done.stderr
 
 
@@ -1143,3 +1327,108 @@ def test_documents_with_options_that_do_not_fit_is_rejected(
 def test_documents_of_a_data_source_that_never_finished_a_sync_says_so(data_source: DataSource, run: Run):
     result = run("documents", *data_source.ids)
     assert (result.status, "No sync has finished yet" in result.err) == (2, True)
+
+
+def test_a_narrow_terminal_shows_a_document_as_a_block(failing: DataSource, run: Run, terminal: Callable[[int], None]):
+    _, first = failing.execution_ids()
+    terminal(80)
+
+    run("documents", *failing.ids, "--execution-id", first, "--limit", "1")
+
+    assert [line.split(None, 1) for line in written("stdout").splitlines()][:1] == [["crawl", "a"]]
+    assert "  reason  " in written("stdout")
+    assert "2 documents failed; 1 is shown." in written("stderr")
+
+
+# names
+
+
+@pytest.fixture
+def named(index: Index) -> Index:
+    """An index with data sources of which two share a name."""
+    index.add("wiki", listed("of-wiki"))
+    index.add("twin")
+    index.add("twin")
+    return index
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        (["jobs", "wiki"], 0),
+        (["start", "wiki"], 0),
+        (["stop", "wiki"], 0),
+        (["wait", "wiki", "of-wiki"], 0),
+        (["documents", "wiki", "--missing"], 2),  # there are no logs
+    ],
+)
+def test_a_data_source_can_be_given_by_its_name(command: list[str], status: int, named: Index, run: Run):
+    result = run(command[0], named.index_id, *command[1:])
+
+    assert result.status == status, result.err
+    assert named.kendra.call_count("ListDataSources") == 1
+
+
+def test_an_id_costs_no_call(data_source: DataSource, run: Run):
+    run("jobs", *data_source.ids)
+
+    assert data_source.kendra.call_count("ListDataSources") == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("twin", r"2 data sources have the name 'twin': give the id of one, \S{36} or \S{36} \(index "),
+        ("Wiki", r"No data source of the index has the id or the name 'Wiki': it has twin, twin, wiki \(index "),
+        ("wi/ki", "DATA_SOURCE is 'wi/ki', but must be 1 to 100 letters"),
+    ],
+)
+def test_a_name_that_does_not_say_which_data_source_is_an_error(name: str, reason: str, named: Index, run: Run):
+    result = run("stop", named.index_id, name)
+
+    assert (result.status, result.out) == (2, "")
+    assert re.match(reason, result.err)
+    assert named.kendra.call_count("StopDataSourceSyncJob") == 0
+
+
+def test_an_id_is_preferred_to_a_name():
+    sources = [{"Id": "a", "Name": "b"}, {"Id": "b", "Name": "c"}]
+    hook = SimpleNamespace(list_data_sources=lambda index_id: iter(sources))
+
+    assert [find_data_source(hook, "index", text, print) for text in ("a", "b", "c")] == ["a", "b", "b"]  # type: ignore[arg-type]
+
+
+def test_a_name_is_taken_as_an_id_where_names_cannot_be_looked_up(named: Index, run: Run):
+    named.kendra.inject("ListDataSources", error="AccessDeniedException", status=400, message="not you")
+
+    result = run("jobs", named.index_id, "wiki")
+
+    assert result.status == 2
+    assert result.err.startswith(
+        "Names can't be looked up, so 'wiki' is taken as an id. Allow kendra:ListDataSources: "
+    )
+    assert "ListDataSourceSyncJobs" in result.err.splitlines()[-1]
+
+
+# what messages call things
+
+
+def test_messages_use_the_names_of_arguments_and_options(data_source: DataSource, run: Run):
+    data_source.show([listed("mine")])
+
+    absent = run("wait", *data_source.ids, "absent").err
+    invalid = run("documents", *data_source.ids, "--execution-id", "a b").err
+    unconnected = run("jobs", *data_source.ids, "--aws-conn-id", "a b").err
+
+    assert "Check EXECUTION_ID, DATA_SOURCE, INDEX, connection and region." in absent
+    assert invalid.startswith("EXECUTION_ID is 'a b'")
+    assert unconnected.startswith("--aws-conn-id is 'a b'")
+    assert "_id" not in absent + invalid + unconnected
+
+
+def test_times_in_messages_have_no_microseconds(data_source: DataSource, run: Run, clock: Clock):
+    clock.now = NOW + timedelta(microseconds=123_456)
+
+    result = run("wait", *data_source.ids, "--started-after", "1h", "--timeout", "1m")
+
+    assert "started at or after 2026-01-31T11:00:00+00:00" in result.err

@@ -25,6 +25,7 @@ from tests.xcom_table import XCOM
 
 EXAMPLES = ROOT / "example_dags"
 ASSET_SCHEDULE = "example_kendra_asset_schedule"
+ALERT = "example_kendra_freshness_alert"
 RUN_AS_IT_IS = (
     "example_kendra_sync",
     "example_kendra_wait_for_scheduled_sync",
@@ -76,7 +77,7 @@ def example(local_kendra: LocalKendra, run_dag: RunDag) -> Example:
 
 
 def test_every_example_is_run_here() -> None:
-    assert sorted(path.stem for path in EXAMPLES.glob("*.py")) == sorted((*RUN_AS_IT_IS, ASSET_SCHEDULE))
+    assert sorted(path.stem for path in EXAMPLES.glob("*.py")) == sorted((*RUN_AS_IT_IS, ASSET_SCHEDULE, ALERT))
 
 
 def test_example_kendra_sync(example: Example) -> None:
@@ -180,16 +181,18 @@ def test_make_airflow_syncs_as_kendras_own_schedule_does(
 
 
 class Watching:
-    """An Airflow with the DAG that is scheduled on the asset of a data source."""
+    """An Airflow with a DAG that is scheduled on an asset, which a watcher updates."""
 
-    def __init__(self, home: Path, source: DataSource) -> None:
+    def __init__(self, home: Path, source: DataSource, dag_id: str, **settings: str) -> None:
         environment = {
             "KENDRA_REGION": "us-east-1",
             "KENDRA_INDEX_ID": source.index_id,
             "KENDRA_DATA_SOURCE_ID": source.data_source_id,
+            **settings,
         }
+        self.home = home
         (home / "dags").mkdir()
-        shutil.copy(EXAMPLES / f"{ASSET_SCHEDULE}.py", home / "dags")
+        shutil.copy(EXAMPLES / f"{dag_id}.py", home / "dags")
         self.airflow = Airflow(home, environment)
         self.source = source
 
@@ -208,11 +211,11 @@ class Watching:
         rows = self.airflow.query("SELECT value FROM asset_state_store")
         return json.loads(rows[0][0])["execution_id"] if rows else None
 
-    def reported(self) -> list[list[str]]:
+    def reported(self, task_id: str = "report") -> list[Any]:
         """What each run of the DAG was told of, in order."""
         rows = self.airflow.query(
             f"SELECT value FROM {XCOM} JOIN dag_run USING (dag_id, run_id) "
-            "WHERE key = 'return_value' AND task_id = 'report' ORDER BY dag_run.id"
+            f"WHERE key = 'return_value' AND task_id = '{task_id}' ORDER BY dag_run.id"
         )
         values = [json.loads(value) for (value,) in rows]
         return [json.loads(value) if isinstance(value, str) else value for value in values]
@@ -220,9 +223,36 @@ class Watching:
 
 @pytest.fixture
 def watching(tmp_path: Path, make_home: MakeHome, data_source: DataSource) -> Iterator[Watching]:
-    watching = Watching(make_home(tmp_path), data_source)
+    watching = Watching(make_home(tmp_path), data_source, ASSET_SCHEDULE)
     yield watching
     watching.airflow.stop()
+
+
+@pytest.fixture
+def alerting(tmp_path: Path, make_home: MakeHome, data_source: DataSource) -> Iterator[Watching]:
+    alerting = Watching(make_home(tmp_path), data_source, ALERT, KENDRA_MAX_AGE="8")
+    yield alerting
+    alerting.airflow.stop()
+
+
+@pytest.mark.skipif(not AIRFLOW_V_3_0_PLUS, reason="no watchers in Airflow 2")
+def test_example_kendra_freshness_alert_notifies_when_an_index_is_stale_and_when_it_has_recovered(
+    alerting: Watching,
+) -> None:
+    source = alerting.source.data_source_id
+
+    def told() -> list[str]:
+        lines = [line for lines in alerting.reported("describe") for line in lines]
+        return [re.sub(" since [^ ]+", "", line) for line in lines]
+
+    alerting.start()
+    alerting.airflow.wait_until("the first alert", lambda: told() == [f"{source} is stale (was None)"])
+    alerting.sync()
+    recovered = [f"{source} is stale (was None)", f"{source} is fresh (was stale)"]
+    alerting.airflow.wait_until("the recovery", lambda: told()[:2] == recovered)
+    alerting.airflow.wait_until("the second alert", lambda: f"{source} is stale (was aging)" in told())
+    logs = (alerting.home / "logs").rglob("*.log")
+    assert any("ALERT: " in log.read_text() for log in logs)
 
 
 @pytest.mark.skipif(

@@ -22,7 +22,7 @@ import pytest
 from airflow_provider_kendra import cli
 from airflow_provider_kendra._connection import AwsParameters
 from airflow_provider_kendra._waiting import sources
-from airflow_provider_kendra._waiting.freshness import freshness_index
+from airflow_provider_kendra._waiting.index import freshness_index
 from airflow_provider_kendra.assets.kendra import create_asset
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.operators.kendra import (

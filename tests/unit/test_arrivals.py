@@ -21,7 +21,7 @@ from airflow_provider_kendra.operators.kendra import KendraStartSyncJobOperator,
 from airflow_provider_kendra.outcomes import Failed, Failure, Satisfied
 from airflow_provider_kendra.sensors.kendra import KendraDataFreshnessSensor, KendraSyncJobSensor
 from airflow_provider_kendra.sync_job import SyncJob
-from airflow_provider_kendra.triggers._event_stream import SyncJobProducer
+from airflow_provider_kendra.triggers._event_stream import EventProducer
 from airflow_provider_kendra.triggers.kendra import KendraSyncJobEventTrigger
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_3_PLUS
 from tests.conftest import DataSource, examples
@@ -214,7 +214,7 @@ def test_a_watcher_whose_cursor_cannot_be_read_says_so_in_one_line_and_begins_fr
 
     monkeypatch.setattr(trigger, "asset_state_store", Store(), raising=False)
     monkeypatch.setattr(trigger, "write_log", async_log(lambda line: lines.append(line)))
-    assert asyncio.run(SyncJobProducer(trigger)._load()) is None
+    assert asyncio.run(EventProducer(trigger)._load()) is None
     (line,) = lines
     assert line.startswith("Cannot read the watcher's stored cursor")
     assert line.isprintable()

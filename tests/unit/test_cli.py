@@ -73,7 +73,14 @@ def test_a_time_has_a_time_zone_or_says_how_long_ago_it_was():
     assert cli.moment("24h") == timedelta(days=1)
 
 
-@pytest.mark.parametrize(("text", "reason"), [("2026-01-31T06:00:00", "no time zone"), ("yesterday", "ISO 8601")])
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("2026-01-31T06:00:00", "has no time zone: write 2026-01-31T06:00:00Z for UTC, or how long ago: 6h, 2d"),
+        ("2026-01-01", "has no time zone: write 2026-01-01T00:00:00Z for UTC, or how long ago: 6h, 2d"),
+        ("yesterday", "'yesterday' is not a time: write it as ISO 8601, 2026-01-31T06:00:00Z, or how long ago: 6h, 2d"),
+    ],
+)
 def test_an_ambiguous_time_is_rejected_with_the_reason(text: str, reason: str):
     with pytest.raises(argparse.ArgumentTypeError, match=reason):
         cli.moment(text)
@@ -100,6 +107,29 @@ def test_a_count_is_a_whole_number(parse: Callable[[str], object], text: str):
         parse(text)
 
 
+def test_a_search_goes_back_ten_years_at_most():
+    assert cli.lookback("3650d") == timedelta(days=3650)
+    with pytest.raises(argparse.ArgumentTypeError, match="'3651d' is too long: at most 3650d"):
+        cli.lookback("3651d")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("columns", [80, 100, 200])
+def test_help_fits_the_terminal(
+    columns: int, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with pytest.raises(SystemExit, match="0"):
+        cli.make_parser("python -m airflow_provider_kendra").parse_args([name, "--help"])
+
+    (group,) = cli.get_kendra_cli_commands()
+    (command,) = (each for each in group.subcommands if each.name == name)
+    own = capsys.readouterr().out.splitlines()
+    in_airflow = [*command.description.splitlines(), *command.epilog.splitlines()]
+    in_airflow += [" " * 24 + line for arg in command.args for line in arg.kwargs["help"].splitlines()]
+    assert max(map(len, [*own, *in_airflow])) <= columns
+
+
 def test_a_report_shows_one_sync_at_least():
     parser = cli.make_parser("kendra")
     with pytest.raises(SystemExit, match="2"):
@@ -124,12 +154,12 @@ def test_help_gives_an_example_that_parses_and_the_exit_statuses(name: str, caps
         parser.parse_args([name, "--help"])
     shown = capsys.readouterr().out
 
-    (example,) = (line for line in shown.splitlines() if line.startswith("  airflow kendra "))
+    (example,) = (line for line in shown.replace("\\\n", "").splitlines() if line.startswith("  airflow kendra "))
     arguments = example.partition("&&")[0].split()[2:]
     assert arguments[0] == name
     assert parser.parse_args(arguments).index_id == INDEX
     assert "Exit status: 0" in shown
-    assert "2 if the command is invalid or the request fails" in shown
+    assert "2 if the command is invalid or the request fails" in " ".join(shown.split())
     assert shown.isascii(), "a terminal may know no other characters"
 
 

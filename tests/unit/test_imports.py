@@ -18,6 +18,7 @@ ONLY_WHEN_RUN = (
         for name in (
             "_connection",
             "_decisions",
+            "_metrics",
             "_starting",
             "_stopping",
             "_thresholds",

@@ -21,7 +21,8 @@ from airflow_provider_kendra import _clock
 from airflow_provider_kendra._waiting import client as poll_client
 from airflow_provider_kendra._waiting import poller
 from airflow_provider_kendra._waiting.conditions import freshness_condition
-from airflow_provider_kendra._waiting.freshness import freshness_index, wait_until_fresh
+from airflow_provider_kendra._waiting.freshness import wait_until_fresh
+from airflow_provider_kendra._waiting.index import freshness_index
 from airflow_provider_kendra._waiting.threads import MAX_CALLS
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.outcomes import Failed, Failure, Satisfied

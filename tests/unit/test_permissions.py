@@ -31,6 +31,7 @@ from airflow_provider_kendra.sensors import kendra as sensors
 from airflow_provider_kendra.sensors.kendra import KendraDataFreshnessSensor, KendraSyncJobSensor
 from airflow_provider_kendra.triggers import kendra as triggers
 from airflow_provider_kendra.triggers.kendra import (
+    KendraDataFreshnessEventTrigger,
     KendraDataFreshnessTrigger,
     KendraSyncJobEventTrigger,
     KendraSyncJobTrigger,
@@ -79,6 +80,10 @@ class Place:
     @property
     def ids(self) -> tuple[str, str]:
         return self.source.ids
+
+    @property
+    def by_name(self) -> tuple[str, str]:
+        return self.source.index_id, "documents"
 
     @property
     def hook(self) -> KendraSyncJobsHook:
@@ -178,6 +183,7 @@ def hook(name: str, *more: Any) -> Callable[[Place], None]:
 
 AGE = {"max_age": timedelta(days=9)}
 JOB = {"execution_id": "job"}
+NAME = "a name of a data source"
 SCENARIOS: dict[str, Callable[[Place], None]] = {
     "KendraStartSyncJobOperator": start_operator,
     "KendraStopSyncJobOperator": stop_operator,
@@ -202,6 +208,15 @@ SCENARIOS: dict[str, Callable[[Place], None]] = {
         lambda p: p.fire(KendraDataFreshnessTrigger(index_id=p.ids[0], max_age=60))
     ),
     "KendraSyncJobEventTrigger": on_one(lambda p: p.fire(KendraSyncJobEventTrigger(**p.source.as_kwargs))),
+    "KendraDataFreshnessEventTrigger with data_source_ids": on_one(
+        lambda p: p.fire(KendraDataFreshnessEventTrigger(index_id=p.ids[0], data_source_ids=p.ids[1], max_age=60))
+    ),
+    "KendraDataFreshnessEventTrigger without data_source_ids": on_one(
+        lambda p: p.fire(KendraDataFreshnessEventTrigger(index_id=p.ids[0], max_age=60))
+    ),
+    "KendraDataFreshnessEventTrigger with schedule_grace": on_one(
+        lambda p: p.fire(KendraDataFreshnessEventTrigger(index_id=p.ids[0], schedule_grace=60))
+    ),
     **{
         f"KendraSyncJobsHook.{name}": hook(name)
         for name in (
@@ -228,6 +243,11 @@ SCENARIOS: dict[str, Callable[[Place], None]] = {
     "command documents": on_one(lambda p: p.command("documents", *p.ids)),
     "command documents with --missing": on_one(lambda p: p.command("documents", *p.ids, "--missing")),
     "command wait": on_one(lambda p: p.command("wait", *p.ids, "job")),
+    f"command jobs with {NAME}": on_one(lambda p: p.command("jobs", *p.by_name)),
+    f"command start with {NAME}": lambda p: p.command("start", *p.by_name, "--wait", "--timeout", "60"),
+    f"command stop with {NAME}": lambda p: p.let_one_index() and p.command("stop", *p.by_name),
+    f"command documents with {NAME}": on_one(lambda p: p.command("documents", *p.by_name)),
+    f"command wait with {NAME}": on_one(lambda p: p.command("wait", *p.by_name, "job")),
     "command report": on_one(lambda p: p.command("report", p.ids[0], "--output", "kendra.html")),
 }
 

@@ -884,6 +884,7 @@ def test_a_wait_that_begins_after_its_deadline_outlasts_a_queue_of_polls_that_ha
         loop.hold_no_more()
         await until(2.5 * _clock.OVERRUN)
         assert not waiting.done(), "its first poll has not begun"
+        loop.hold_again()
         polls.gate.set()
         assert isinstance(await waiting, Satisfied)
         await cancel(*others)

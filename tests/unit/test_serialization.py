@@ -56,6 +56,8 @@ VALUES: dict[str, Any] = {
     "started_before": "2026-01-31T06:00:00+00:00",
     "fresh_since": "2026-01-31T05:00:00+00:00",
     "max_age": 18_000.0,
+    "schedule_grace": 600.0,
+    "warn_age": 9_000.0,
     "measured_by": "end_time",
     "status": "INCOMPLETE",
     "statuses": ["FAILED", "INCOMPLETE"],
@@ -74,10 +76,11 @@ VALUES: dict[str, Any] = {
     "state": {"stoppable": "execution"},
 }
 
-# Of these an operator takes exactly one.
+# Of these a class takes exactly one.
 ONE_OF = {
     "KendraSyncJobSensor": ("execution_id", "started_after"),
     "KendraDataFreshnessSensor": ("max_age", "fresh_since"),
+    "KendraDataFreshnessEventTrigger": ("max_age", "schedule_grace"),
 }
 
 
@@ -119,6 +122,8 @@ def _all_changed(cls: type) -> dict[str, Any]:
         default = parameter.default
         arguments[name] = not default if isinstance(default, bool) else VALUES[name]
         assert arguments[name] != default, f"VALUES has the default of {name}"
+    for name in ONE_OF.get(cls.__name__, ())[1:] if cls.__name__.endswith("EventTrigger") else ():
+        arguments[name] = None  # an event trigger checks them when it is made
     return arguments
 
 

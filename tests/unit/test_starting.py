@@ -394,7 +394,7 @@ def test_a_refusal_names_the_sync_that_runs_and_what_to_do():
     error = already_running(INDEX_ID, DATA_SOURCE_ID, BUSY[0])
     assert error.job == BUSY[0]
     assert str(error) == (
-        "No sync could be started, since a sync is running: SYNCING (no documents reported) since None. Kendra runs "
+        "No sync could be started, since a sync is running: SYNCING (no documents reported). Kendra runs "
         f"one sync of a data source at a time: wait for it to end, or stop it. {BUSY[0].title}."
     )
 

@@ -21,7 +21,8 @@ from airflow_provider_kendra._waiting import poller, sources, threads
 from airflow_provider_kendra._waiting import wait as waits
 from airflow_provider_kendra._waiting.conditions import ExecutionFinished, Fresh
 from airflow_provider_kendra._waiting.cursor import Cursor
-from airflow_provider_kendra._waiting.freshness import Index, wait_until_fresh
+from airflow_provider_kendra._waiting.freshness import wait_until_fresh
+from airflow_provider_kendra._waiting.index import Index
 from airflow_provider_kendra._waiting.log import PROGRESS_INTERVAL, PollErrors, freshness_log
 from airflow_provider_kendra._waiting.watcher import Finished, watch
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook

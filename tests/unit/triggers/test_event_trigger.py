@@ -268,7 +268,7 @@ class TestCursor:
     ) -> None:
         from airflow.triggers.shared_stream import AdvanceItem, AdvanceOutcome
 
-        from airflow_provider_kendra.triggers._event_stream import SyncJobProducer
+        from airflow_provider_kendra.triggers._event_stream import EventProducer
 
         trigger = make_trigger(custom_data_source)
         trigger.asset_state_store = store
@@ -278,7 +278,7 @@ class TestCursor:
             for outcome in (lost, nobody):
                 batch = [AdvanceItem({"execution_id": "a"}, outcome), AdvanceItem({"execution_id": "b"}, kept)]
                 with pytest.raises(RuntimeError, match="not persisted"):
-                    await SyncJobProducer(trigger).advance(batch)
+                    await EventProducer(trigger).advance(batch)
             assert store.kept == {}
 
         run_in_virtual_time(main())

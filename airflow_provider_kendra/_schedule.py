@@ -1,0 +1,138 @@
+"""Kendra's own schedules of data sources, translated for croniter; times are UTC."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from airflow_provider_kendra._text import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ONE_VALUE = re.compile(r"\b(\w+)-\1(?:/[0-9]+)?\b")
+
+DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+
+
+class Cron(NamedTuple):
+    """A schedule as croniter reads it, and its years, which croniter would read as seconds; None for any."""
+
+    expression: str
+    years: frozenset[int] | None
+
+
+@lru_cache(maxsize=1_000)
+def translate(schedule: str) -> Cron:
+    """
+    Translate a schedule of ``DescribeDataSource``.
+
+    Kendra has two shapes: ``cron(minutes hours day month weekday year)``, and seven bare fields that begin with
+    seconds. Weekdays count from 1 for Sunday, unlike in croniter.
+
+    :param schedule: The schedule.
+    :raises ValueError: if there is none or it can't be translated, with the reason.
+    """
+    fields = schedule.strip().removeprefix("cron(").removesuffix(")").upper().split()
+    if not fields:
+        raise ValueError("it has no schedule in Kendra")
+    if len(fields) == 7 and fields.pop(0) != "0":
+        raise _untranslatable(schedule, "its seconds are not 0")
+    if len(fields) != 6:
+        raise _untranslatable(schedule, f"it has {len(fields)} fields")
+    # croniter reads a range of one value as the whole range.
+    minute, hour, day, month, weekday, year = (_ONE_VALUE.sub(r"\1", part) for part in fields)
+    if "?" not in (day, weekday) and "*" not in (day, weekday):
+        raise _untranslatable(schedule, "it names both days of the month and weekdays")
+    days = ",".join(_weekday(part) for part in weekday.replace("?", "*").split(","))
+    try:
+        cron = Cron(" ".join((minute, hour, day.replace("?", "*"), month, days)), _years(year))
+        _runs(cron, datetime(2026, 1, 1, tzinfo=UTC))
+    except (ValueError, KeyError, OverflowError) as error:  # croniter's errors are ValueErrors
+        raise _untranslatable(schedule, str(error)) from None
+    return cron
+
+
+def _untranslatable(schedule: str, reason: str) -> ValueError:
+    return ValueError(f"its schedule {shown(schedule)} can't be read: {reason}")
+
+
+@lru_cache(maxsize=10_000)
+def last_run(schedule: str, until: datetime) -> datetime | None:
+    """
+    Return the last time of a schedule at or before a minute; None if there is none.
+
+    :param schedule: The schedule.
+    :param until: The minute, without seconds.
+    :raises ValueError: as :func:`translate`.
+    """
+    cron = translate(schedule)
+    return next(_matching(cron, _runs(cron, until + timedelta(minutes=1)), "get_prev"), None)
+
+
+@lru_cache(maxsize=10_000)
+def next_run(schedule: str, after: datetime) -> datetime | None:
+    """
+    Return the first time of a schedule after a moment; None if there is none.
+
+    :param schedule: The schedule.
+    :param after: The moment.
+    :raises ValueError: as :func:`translate`.
+    """
+    cron = translate(schedule)
+    return next(_matching(cron, _runs(cron, after), "get_next"), None)
+
+
+def _runs(cron: Cron, start: datetime) -> Any:
+    from croniter import croniter  # not needed to parse a DAG
+
+    return croniter(cron.expression, start, day_or=False, ret_type=datetime)
+
+
+def _matching(cron: Cron, runs: Any, step: str) -> Iterator[datetime]:
+    """Yield the times of a schedule in one direction, while there can be some in its years."""
+    from croniter import CroniterBadDateError
+
+    years = cron.years
+    while True:
+        try:
+            run: datetime = getattr(runs, step)()
+        except (CroniterBadDateError, OverflowError, ValueError):
+            return
+        if years is None or run.year in years:
+            yield run
+        elif not any(year > run.year if step == "get_next" else year < run.year for year in years):
+            return
+
+
+def _weekday(part: str) -> str:
+    """Translate a part of the weekdays."""
+    for number, name in enumerate(DAYS, start=1):
+        part = part.replace(name, str(number))
+    if step := re.fullmatch(r"(.+)/([0-9]+)", part):
+        return f"{_weekday(step[1])}/{step[2]}"
+    if nth := re.fullmatch(r"([1-7])#([1-5])", part):
+        return f"{int(nth[1]) - 1}#{nth[2]}"
+    if last := re.fullmatch(r"([1-7])L", part):
+        return f"L{int(last[1]) - 1}"
+    if part == "L":  # Saturday
+        return "6"
+    if part != "*" and not re.fullmatch(r"[1-7](-[1-7])?", part):
+        raise ValueError(f"its weekday {part!r} is not one of 1 to 7 or SUN to SAT")
+    return re.sub(r"[1-7]", lambda day: str(int(day[0]) - 1), part)
+
+
+def _years(field: str) -> frozenset[int] | None:
+    if field in ("*", "?"):
+        return None
+    years: set[int] = set()
+    for part in field.split(","):
+        match = re.fullmatch(r"([0-9]{4}|\*)(?:-([0-9]{4}))?(?:/([1-9][0-9]{0,2}))?", part)
+        if match is None:
+            raise ValueError(f"its year {part!r} is not a year from 1970 to 2199")
+        first = 1970 if match[1] == "*" else int(match[1])
+        last = int(match[2]) if match[2] else 2199 if match[1] == "*" or match[3] else first
+        years.update(range(max(first, 1970), min(last, 2199) + 1, int(match[3] or 1)))
+    return frozenset(years)

@@ -1,0 +1,209 @@
+"""A watcher of the freshness of data sources: reports each change of state at its time, and never ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_kendra import _clock
+from airflow_provider_kendra._decisions import Failed, NeedsOlder
+from airflow_provider_kendra._text import plain
+from airflow_provider_kendra._waiting.index import Index, Members
+from airflow_provider_kendra._waiting.poller import FOREVER, Connect, Log, Subscriber, Subscription
+from airflow_provider_kendra._waiting.states import (
+    AcceptableSince,
+    Change,
+    Ended,
+    Known,
+    Limits,
+    State,
+    changes_of,
+    next_crossing,
+    store_states,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from airflow_provider_kendra._waiting.cursor import Cursor
+    from airflow_provider_kendra._waiting.history import History
+
+UNKNOWN_AFTER = 3
+"""For how many intervals a data source can't be read before its state is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """The changes to report, in order, and the states to remember once they have been."""
+
+    changes: tuple[Change, ...]
+    known: dict[str, Known]
+
+    @property
+    def cursor(self) -> Cursor:
+        """The states in JSON types."""
+        return store_states(self.known)
+
+
+async def watch_states(
+    index: Index, limits: Limits, known: Mapping[str, Known], *, interval: float, log: Log, connect: Connect
+) -> AsyncIterator[Changed]:
+    """
+    Yield changes of state, at the times at which they happen; those of several data sources together.
+
+    :param index: The data sources.
+    :param limits: What keeps each of them fresh.
+    :param known: The states that were last reported; empty at the first start.
+    :param interval: As for :class:`Subscriber`.
+    :param log: Writes a line for each change.
+    :param connect: As for :class:`Subscriber`.
+    """
+    watcher = _StateWatcher(index, limits, known, interval=interval, connect=connect)
+    try:
+        while True:
+            changed = watcher.update(_clock.utcnow())
+            if changed is not None:
+                for change in changed.changes:
+                    await log(watcher.describe(change))
+                yield changed
+            due = watcher.due_in(_clock.utcnow())
+            await watcher.wait_for_change(FOREVER if due is None else asyncio.get_running_loop().time() + due)
+    finally:
+        watcher.unsubscribe()
+
+
+class _StateWatcher(Subscriber):
+    """The subscriptions of a watcher, and what it has reported."""
+
+    __slots__ = ("_failing_since", "_index", "_is_first", "_known", "_limits", "_members", "_next", "_schedules")
+
+    def __init__(self, index: Index, limits: Limits, known: Mapping[str, Known], **options: Any) -> None:
+        super().__init__(**options)
+        self._index = index
+        self._limits = limits
+        self._known = dict(known)
+        self._failing_since: dict[str, datetime] = {}
+        self._next: datetime | None = None
+        self._is_first = True
+        self._members = Members(self, index, self._condition, ends_with=())
+        self._schedules: dict[str, Subscription[_Scheduled]] = {}
+
+    def _condition(self, data_source_id: str) -> AcceptableSince:
+        known = self._known.get(data_source_id)
+        return AcceptableSince(self._limits, known.until if known else None)
+
+    def update(self, now: datetime) -> Changed | None:
+        """Return what has changed; None if nothing has, or if the first polls are still under way."""
+        self._members.apply_listing()
+        members = self._members.subscriptions
+        self._follow_schedules(members)
+        subscriptions: list[Subscription[Any]] = [*members.values(), *self._schedules.values()]
+        if self._is_first and (not members or not all(map(_is_polled, subscriptions))):
+            return None
+        before, self._is_first, self._next = dict(self._known), False, None
+        changes = [change for key, member in members.items() for change in self._changes(key, member, now)]
+        for key in self._known.keys() - members.keys():
+            del self._known[key]  # deleted, or no longer active
+            self._failing_since.pop(key, None)
+        if not changes and self._known == before:
+            return None
+        changes.sort(key=lambda change: change.at)
+        return Changed(tuple(changes), dict(self._known))
+
+    def _changes(self, key: str, member: Subscription[Ended], now: datetime) -> Iterable[Change]:
+        known, ended, limits = self._known.get(key), member.decision, self._limits_of(key)
+        if isinstance(limits, str):  # no schedule
+            is_news = known is None or known.state is not State.UNKNOWN
+            self._known[key] = Known(State.UNKNOWN, known.until if known else now)
+            return (Change(key, State.UNKNOWN, known.state if known else None, now),) if is_news else ()
+        if limits is None or _error_of(member):
+            return self._fail(key, known, now)
+        self._failing_since.pop(key, None)
+        if not isinstance(ended, Ended):
+            return ()
+        changes, self._known[key] = changes_of(key, ended, limits, known, now)
+        if self._known[key] != known:
+            member.condition = self._condition(key)
+        self._wake_at(next_crossing(ended, limits, now))
+        return changes
+
+    def _follow_schedules(self, members: Mapping[str, Any]) -> None:
+        """Subscribe to the schedule of each data source, if that decides when it is stale."""
+        if self._limits.grace is None:
+            return
+        if gone := [self._schedules.pop(key) for key in self._schedules.keys() - members.keys()]:
+            self.unsubscribe(*gone)
+        for key in members.keys() - self._schedules.keys():
+            self._schedules[key] = self.subscribe(self._index.schedule(key), _ReadsSchedule(), ends_with=())
+
+    def _limits_of(self, key: str) -> Limits | str | None:
+        """Return the limits of a data source; why it has none; or None while its schedule could not be read."""
+        if self._limits.grace is None:
+            return self._limits
+        found = self._schedules[key].decision
+        if not isinstance(found, _Scheduled):
+            return None  # one that was read before stays in use while reading it again fails
+        try:
+            return self._limits.with_schedule(found.schedule)
+        except ValueError as error:
+            return str(error)
+
+    def _fail(self, key: str, known: Known | None, now: datetime) -> Iterable[Change]:
+        """Report a data source as unknown once it could not be read for three intervals."""
+        since = self._failing_since.setdefault(key, now)
+        unknown_at = since + timedelta(seconds=UNKNOWN_AFTER * self.interval)
+        if known is not None and known.state is State.UNKNOWN:
+            return ()
+        if now < unknown_at:
+            self._wake_at(unknown_at)
+            return ()
+        self._known[key] = Known(State.UNKNOWN, known.until if known else now)
+        return (Change(key, State.UNKNOWN, known.state if known else None, unknown_at),)
+
+    def _wake_at(self, moment: datetime | None) -> None:
+        if moment is not None:
+            self._next = moment if self._next is None else min(self._next, moment)
+
+    def due_in(self, now: datetime) -> float | None:
+        """Seconds until a state changes without a poll; None for never."""
+        return None if self._next is None else max((self._next - now).total_seconds(), 0.0)
+
+    def describe(self, change: Change) -> str:
+        """Return the line to log about a change."""
+        was = f", was {change.previous}" if change.previous else ""
+        job = f": the last acceptable sync started {change.job.start_time}" if change.job else ""
+        member = self._members.subscriptions.get(change.data_source_id)
+        if change.state is State.UNKNOWN and member is not None:
+            limits, schedule = self._limits_of(change.data_source_id), self._schedules.get(change.data_source_id)
+            reasons = (limits if isinstance(limits, str) else None, _error_of(member), schedule and _error_of(schedule))
+            job = f": {plain(next(filter(None, reasons), 'it could not be read'))}"
+        place = f"(data source {change.data_source_id}, index {self._index.index_id})"
+        return f"{change.state.capitalize()} since {change.at:%Y-%m-%d %H:%M:%S}Z{was}{job} {place}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Scheduled:
+    """The schedule of a data source, as a decision."""
+
+    schedule: str
+
+
+class _ReadsSchedule:
+    """Collects the schedule of a data source."""
+
+    subject = "a schedule"
+
+    def decide(self, history: History, now: datetime) -> _Scheduled | NeedsOlder:
+        return _Scheduled(history.schedule) if history.is_complete else NeedsOlder()
+
+
+def _error_of(subscription: Subscription[Any]) -> str | None:
+    refused = subscription.decision
+    return refused.message if isinstance(refused, Failed) else subscription.error
+
+
+def _is_polled(member: Subscription[Any]) -> bool:
+    return member.decision is not None or member.error is not None

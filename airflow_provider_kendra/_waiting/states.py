@@ -1,0 +1,309 @@
+"""The states of data sources by their freshness, and when they change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_kendra._decisions import NeedsOlder
+from airflow_provider_kendra._schedule import next_run, translate
+from airflow_provider_kendra._validation import check_time
+from airflow_provider_kendra.sync_job import Acceptance, SyncJob
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from airflow_provider_kendra._validation import MeasuredBy
+    from airflow_provider_kendra._waiting.history import History
+
+
+class State(StrEnum):
+    """How fresh a data source is."""
+
+    FRESH = "fresh"
+    AGING = "aging"
+    STALE = "stale"
+    UNKNOWN = "unknown"
+
+
+_LATEST = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """
+    Until when the newest acceptable job keeps a data source fresh; exactly one of ``max_age`` and ``grace`` is given.
+
+    :param acceptance: How a job must have ended.
+    :param measured_by: Which of its times counts.
+    :param max_age: From this age on it is stale.
+    :param warn_age: From this age on it is aging; None for never.
+    :param grace: It is stale this long after the first run of the schedule that follows it.
+    :param schedule: The data source's own schedule; "" for none.
+    """
+
+    acceptance: Acceptance
+    measured_by: MeasuredBy = "start_time"
+    max_age: timedelta | None = None
+    warn_age: timedelta | None = None
+    grace: timedelta | None = None
+    schedule: str = ""
+
+    def with_schedule(self, schedule: str) -> Limits:
+        """
+        Return these limits for a data source with a schedule.
+
+        :raises ValueError: if there is none or it can't be translated.
+        """
+        translate(schedule)
+        return replace(self, schedule=schedule)
+
+    def stale_at(self, job: SyncJob) -> datetime:
+        """When a job no longer keeps its data source fresh."""
+        measured = _measured(job, self.measured_by)
+        if self.grace is None:
+            return _later(measured, self.max_age)
+        return _later(next_run(self.schedule, measured), self.grace)
+
+    def crossings(self, job: SyncJob) -> list[tuple[datetime, State]]:
+        """Return when the state changes because of a job, in order, if no other follows."""
+        stale_at = self.stale_at(job)
+        found = [(_ended(job), State.FRESH)]
+        if (
+            self.warn_age is not None
+            and (aging_at := _later(_measured(job, self.measured_by), self.warn_age)) < stale_at
+        ):
+            found.append((aging_at, State.AGING))
+        found.append((stale_at, State.STALE))
+        begins = found[0][0]
+        # A job can have been too old already when it ended.
+        passed = [state for at, state in found if at <= begins]
+        return [(begins, passed[-1]), *((at, state) for at, state in found if at > begins)]
+
+
+def _measured(job: SyncJob, measured_by: MeasuredBy) -> datetime:
+    return getattr(job, measured_by) or _ended(job)
+
+
+def _ended(job: SyncJob) -> datetime:
+    return job.end_time or job.start_time or datetime.min.replace(tzinfo=UTC)
+
+
+def _later(moment: datetime | None, by: timedelta | None) -> datetime:
+    """Add a time, or return the end of time if there is none or it is too far away."""
+    try:
+        return _LATEST if moment is None or by is None else moment + by
+    except OverflowError:
+        return _LATEST
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """A change of state at its time, and the newest acceptable job then."""
+
+    at: datetime
+    state: State
+    job: SyncJob | None
+
+
+def crossings(jobs: Sequence[SyncJob], limits: Limits, now: datetime) -> list[Crossing]:
+    """
+    Return each change of state until now.
+
+    :param jobs: Acceptable jobs, in any order.
+    :param limits: What keeps a data source fresh.
+    :param now: The time.
+    """
+    found: list[Crossing] = []
+    counting = list(_counting(jobs, limits))
+    for number, job in enumerate(counting):
+        until = _ended(counting[number + 1]) if number + 1 < len(counting) else now
+        for at, state in limits.crossings(job):
+            is_before_next = at < until or (at <= until and number + 1 == len(counting))
+            if is_before_next and (not found or found[-1].state != state):
+                found.append(Crossing(at, state, job))
+    return found
+
+
+def _counting(jobs: Sequence[SyncJob], limits: Limits) -> Iterator[SyncJob]:
+    """Yield the jobs that were the newest acceptable one once they had ended, oldest first."""
+    newest: datetime | None = None
+    for job in sorted(jobs, key=_ended):
+        measured = _measured(job, limits.measured_by)
+        if newest is None or measured > newest:
+            newest = measured
+            yield job
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """
+    The last state that was reported of a data source.
+
+    :param state: The state.
+    :param until: Crossings until this time have been reported.
+    """
+
+    state: State
+    until: datetime
+
+    def to_json(self) -> dict[str, str]:
+        """Return it in JSON types."""
+        return {"state": str(self.state), "until": self.until.isoformat()}
+
+    @classmethod
+    def from_json(cls, value: object) -> Known:
+        """Read what :meth:`to_json` has returned; raise ValueError for anything else."""
+        match value:
+            case {"state": str(state), "until": str(until)}:
+                return cls(State(state), check_time("until", until))
+        raise ValueError("a state is not a mapping with state and until")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change of state to report; ``previous`` is None at the first report."""
+
+    data_source_id: str
+    state: State
+    previous: State | None
+    at: datetime
+    job: SyncJob | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it in JSON types."""
+        return {
+            "data_source_id": self.data_source_id,
+            "state": str(self.state),
+            "previous": None if self.previous is None else str(self.previous),
+            "at": self.at.isoformat(),
+            "record": None if self.job is None else self.job.to_dict(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """
+    What a poll has found: the decision of :class:`AcceptableSince`.
+
+    :param jobs: The acceptable jobs, newest first, back to the one that counted at the last report.
+    :param newest: The newest job that has ended, acceptable or not.
+    """
+
+    jobs: tuple[SyncJob, ...]
+    newest: SyncJob | None
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptableSince:
+    """
+    The condition of a watcher of states.
+
+    :param limits: What keeps a data source fresh.
+    :param since: The last crossing that was reported; None if there was none.
+    """
+
+    limits: Limits
+    since: datetime | None
+    subject: str = "changes of freshness"
+
+    def age(self, history: History, now: datetime) -> timedelta | None:
+        """The age of the newest acceptable job, for metrics; None if there is none."""
+        job = history.latest(self.limits.acceptance, self.limits.measured_by)
+        return None if job is None else now - _measured(job, self.limits.measured_by)
+
+    def decide(self, history: History, now: datetime) -> Ended | NeedsOlder:
+        """Collect the acceptable jobs."""
+        acceptance, jobs, newest = self.limits.acceptance, [], None
+        since = now if self.since is None else self.since
+        for job in history.jobs:
+            if not job.is_finished:
+                continue
+            newest = newest or job
+            if acceptance.objection(job) is None:
+                jobs.append(job)
+                if _ended(job) <= since:
+                    return Ended(tuple(jobs), newest)
+        # A job before this time would be stale in any case.
+        cutoff = min(since, now) - (self.limits.max_age or timedelta(days=366))
+        if history.reaches(cutoff, self.limits.measured_by):
+            return Ended(tuple(jobs), newest)
+        return NeedsOlder()
+
+
+def changes_of(
+    data_source_id: str, ended: Ended, limits: Limits, known: Known | None, now: datetime
+) -> tuple[list[Change], Known]:
+    """
+    Return the changes of a data source since the last report, in order, and what is known now.
+
+    The first report says only what is not fresh. Changes while nobody watched are reported with their time.
+
+    :param data_source_id: The data source.
+    :param ended: What was found.
+    :param limits: What keeps it fresh.
+    :param known: The last report; None for the first one.
+    :param now: The time.
+    """
+    found = crossings(ended.jobs, limits, now)
+    last = found[-1] if found else Crossing(_ended(ended.newest) if ended.newest else now, State.STALE, None)
+    if known is None:
+        is_fresh = last.state is State.FRESH
+        changes = [] if is_fresh else [Change(data_source_id, last.state, None, last.at, last.job)]
+        return changes, Known(last.state, last.at)
+    if known.state is State.UNKNOWN:
+        at = last.at if last.at > known.until else now
+        return [Change(data_source_id, last.state, State.UNKNOWN, at, last.job)], Known(last.state, last.at)
+    changes, previous = [], State(known.state)
+    for each in [crossing for crossing in found if crossing.at > known.until]:
+        if each.state != previous:
+            changes.append(Change(data_source_id, each.state, previous, each.at, each.job))
+            previous = each.state
+    if previous != last.state:  # a job was listed late
+        changes.append(Change(data_source_id, last.state, previous, last.at, last.job))
+    return changes, Known(last.state, max(known.until, last.at))
+
+
+def next_crossing(ended: Ended, limits: Limits, now: datetime) -> datetime | None:
+    """Return when the state changes next if no further job ends; None for never."""
+    counting = list(_counting(ended.jobs, limits))
+    coming = [at for at, _ in limits.crossings(counting[-1]) if at > now] if counting else []
+    return min(coming, default=None)
+
+
+def check_states(value: object) -> dict[str, Known]:
+    """
+    Read the stored states of data sources.
+
+    :param value: The stored value.
+    :raises ValueError: if it is invalid, with the reason.
+    """
+    if not isinstance(value, dict) or not isinstance(value.get("states"), dict):
+        raise ValueError("it is not a mapping with states")
+    return {str(key): Known.from_json(each) for key, each in value["states"].items()}
+
+
+def store_states(known: Mapping[str, Known]) -> dict[str, Any]:
+    """
+    Return the states of data sources in JSON types, for :func:`check_states`.
+
+    :param known: By data source.
+    """
+    return {"states": {key: each.to_json() for key, each in known.items()}}
+
+
+def oldest_states(cursors: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """
+    Combine stored states of several watchers, so that no change is missed; None if there are none.
+
+    :param cursors: What :func:`store_states` has returned.
+    """
+    known: dict[str, Known] = {}
+    found = False
+    for cursor in cursors:
+        found = True
+        for key, each in check_states(cursor).items():
+            known[key] = min(known.get(key, each), each, key=lambda one: one.until)
+    return store_states(known) if found else None

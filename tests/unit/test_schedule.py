@@ -1,0 +1,157 @@
+"""Kendra's schedules in both shapes, against an oracle that tries every minute."""
+
+from __future__ import annotations
+
+import calendar
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_kendra._schedule import DAYS, last_run, next_run, translate
+from tests.conftest import examples
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "until", "expected"),
+    [
+        ("cron(0 18 ? * MON-FRI *)", "2026-02-01T12:00", "2026-01-30T18:00"),
+        ("0 0 18 ? * TUE,MON *", "2026-02-01T12:00", "2026-01-27T18:00"),
+        ("cron(0 18 ? * 2 *)", "2026-02-01T12:00", "2026-01-26T18:00"),
+        ("cron(0 18 ? * 2#1 *)", "2026-02-05T12:00", "2026-02-02T18:00"),
+        ("cron(0 18 ? * 6L *)", "2026-02-05T12:00", "2026-01-30T18:00"),
+        ("cron(0 18 ? * L *)", "2026-02-05T12:00", "2026-01-31T18:00"),
+        ("cron(0 18 L * ? *)", "2026-02-05T12:00", "2026-01-31T18:00"),
+        ("cron(0 0 29 2 ? *)", "2026-02-05T12:00", "2024-02-29T00:00"),
+        ("cron(0 0 1 1 ? 2020-2024)", "2026-02-05T12:00", "2024-01-01T00:00"),
+        ("cron(0/15 * * * ? *)", "2026-02-05T12:14", "2026-02-05T12:00"),
+        ("cron(0 18 * * ? *)", "2026-02-05T18:00", "2026-02-05T18:00"),
+        ("cron(0 18 * * ? *)", "2026-02-05T17:59", "2026-02-04T18:00"),
+    ],
+)
+def test_the_last_run_is_the_newest_one_until_a_minute(schedule: str, until: str, expected: str):
+    assert last_run(schedule, at(until)) == at(expected)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "after", "expected"),
+    [
+        ("cron(0 18 * * ? *)", "2026-02-05T18:00", "2026-02-06T18:00"),
+        ("cron(0 18 * * ? *)", "2026-02-05T17:59", "2026-02-05T18:00"),
+        ("cron(0 0 29 2 ? *)", "2026-02-05T12:00", "2028-02-29T00:00"),
+    ],
+)
+def test_the_next_run_is_the_first_one_after_a_moment(schedule: str, after: str, expected: str):
+    assert next_run(schedule, at(after)) == at(expected)
+
+
+def test_a_schedule_of_past_years_has_no_next_run_and_one_of_future_years_no_last_run():
+    assert next_run("cron(0 0 1 1 ? 2020)", at("2026-01-01T00:00")) is None
+    assert last_run("cron(0 0 1 1 ? 2030)", at("2026-01-01T00:00")) is None
+
+
+@pytest.mark.parametrize(
+    ("schedule", "reason"),
+    [
+        ("", "it has no schedule in Kendra"),
+        ("cron()", "it has no schedule in Kendra"),
+        ("rate(1 day)", "it has 2 fields"),
+        ("0 18 * * *", "it has 5 fields"),
+        ("30 0 18 ? * * *", "its seconds are not 0"),
+        ("cron(0 18 1 * MON *)", "it names both days of the month and weekdays"),
+        ("cron(0 18 ? * 8 *)", "its weekday '8' is not one of 1 to 7"),
+        ("cron(61 18 ? * * *)", "can't be read"),
+        ("cron(0 18 ? * * 26)", "its year '26' is not a year"),
+        ("cron(0 18 ? FOO * *)", "can't be read"),
+    ],
+)
+def test_what_cannot_be_translated_is_refused_with_the_reason(schedule: str, reason: str):
+    with pytest.raises(ValueError, match=reason):
+        translate(schedule)
+
+
+class Field:
+    """A field of a schedule: its text, and the values that it means."""
+
+    def __init__(self, text: str, values: set[int]) -> None:
+        self.text, self.values = text, values
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def fields(low: int, high: int) -> st.SearchStrategy[Field]:
+    number = st.integers(low, high)
+    every = st.just(Field("*", set(range(low, high + 1))))
+    single = st.lists(number, min_size=1, max_size=3).map(lambda each: Field(",".join(map(str, each)), set(each)))
+    spans = st.tuples(number, number).map(sorted).map(lambda e: Field(f"{e[0]}-{e[1]}", set(range(e[0], e[1] + 1))))
+    steps = st.tuples(number, st.integers(1, high)).map(
+        lambda each: Field(f"{each[0]}/{each[1]}", set(range(each[0], high + 1, each[1])))
+    )
+    return every | single | spans | steps
+
+
+weekdays = fields(1, 7) | st.lists(st.integers(1, 7), min_size=1, max_size=3).map(
+    lambda each: Field(",".join(DAYS[number - 1] for number in each), set(each))
+)
+
+
+def oracle(minute: Field, hour: Field, day: Field | None, month: Field, weekday: Field | None, run: datetime) -> bool:
+    return (
+        run.minute in minute.values
+        and run.hour in hour.values
+        and run.month in month.values
+        and (day is None or run.day in day.values)
+        and (weekday is None or run.isoweekday() % 7 + 1 in weekday.values)
+    )
+
+
+@settings(deadline=None, max_examples=examples(60))
+@given(
+    minute=fields(0, 59),
+    hour=fields(0, 23),
+    month=fields(1, 12),
+    days=st.tuples(fields(1, 31), st.none()) | st.tuples(st.none(), weekdays),
+    is_bare=st.booleans(),
+    moment=st.datetimes(datetime(2027, 6, 1), datetime(2028, 12, 31)),
+)
+def test_the_runs_are_those_that_an_oracle_finds_minute_by_minute(minute, hour, month, days, is_bare, moment):
+    day, weekday = days
+    text = " ".join(map(str, (minute, hour, day or "?", month, weekday or "?", "*")))
+    schedule = f"0 {text}" if is_bare else f"cron({text})"
+    until = moment.replace(second=0, microsecond=0, tzinfo=UTC)
+    found = last_run(schedule, until)
+    run, earliest = until, until - timedelta(days=366)
+    while run > earliest and not oracle(minute, hour, day, month, weekday, run):
+        on_day = oracle(Field("", set(range(60))), Field("", set(range(24))), day, month, weekday, run)
+        run = run - timedelta(minutes=1) if on_day else run.replace(hour=0, minute=0) - timedelta(minutes=1)
+    if run > earliest:
+        assert found == run
+        assert next_run(schedule, run - timedelta(minutes=1)) == run
+    else:
+        assert found is None or found <= earliest
+
+
+@pytest.mark.parametrize("number", range(1, 8))
+@pytest.mark.parametrize("nth", range(1, 6))
+def test_the_nth_weekday_of_a_month_is_that_of_the_calendar(number: int, nth: int):
+    schedule = f"cron(0 12 ? * {number}#{nth} *)"
+    for month in range(1, 13):
+        days = [
+            day
+            for week in calendar.Calendar(calendar.SUNDAY).monthdatescalendar(2028, month)
+            for day in week
+            if day.month == month and day.isoweekday() % 7 + 1 == number
+        ]
+        first = datetime(2028, month, 1, tzinfo=UTC) - timedelta(minutes=1)
+        found = next_run(schedule, first)
+        assert found is not None
+        if len(days) >= nth:
+            assert found.date() == days[nth - 1]
+        else:
+            assert found.month != month

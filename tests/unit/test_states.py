@@ -1,0 +1,454 @@
+"""The states of data sources: each change is reported once, in order, at its time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_kendra._connection import AwsParameters
+from airflow_provider_kendra._waiting import poller
+from airflow_provider_kendra._waiting.index import Index
+from airflow_provider_kendra._waiting.state_watcher import Changed, watch_states
+from airflow_provider_kendra._waiting.states import (
+    Ended,
+    Known,
+    Limits,
+    State,
+    changes_of,
+    check_states,
+    crossings,
+    next_crossing,
+    oldest_states,
+    store_states,
+)
+from airflow_provider_kendra.sync_job import Acceptance, SyncJob
+from airflow_provider_kendra.triggers.kendra import KendraDataFreshnessEventTrigger, connect
+from tests.conftest import DataSource, examples, listed
+from tests.virtual_time import async_log, run_in_virtual_time
+
+BEGIN = datetime(2026, 1, 31, tzinfo=UTC)
+LIST = "ListDataSourceSyncJobs"
+AWS = AwsParameters(botocore_config='{"retries": {"total_max_attempts": 1}}')
+
+
+def at(hours: float) -> datetime:
+    return BEGIN + timedelta(hours=hours)
+
+
+def limits(max_age: float | None = 6, warn_age: float | None = 4, **changed: Any) -> Limits:
+    return Limits(
+        Acceptance(),
+        max_age=None if max_age is None else timedelta(hours=max_age),
+        warn_age=None if warn_age is None else timedelta(hours=warn_age),
+        **changed,
+    )
+
+
+def job(started: float, took: float = 0.5, status: str = "SUCCEEDED") -> SyncJob:
+    return SyncJob(
+        index_id="index", data_source_id="source", execution_id=f"job-{started:g}", status=status,
+        start_time=at(started), end_time=at(started + took),
+    )  # fmt: skip
+
+
+def shown(found: Any) -> list[tuple[str, float]]:
+    return [(str(each.state), (each.at - BEGIN) / timedelta(hours=1)) for each in found]
+
+
+class TestCrossings:
+    def test_a_source_is_fresh_when_its_sync_ends_then_aging_then_stale(self):
+        assert shown(crossings([job(0)], limits(), at(24))) == [("fresh", 0.5), ("aging", 4), ("stale", 6)]
+
+    def test_a_new_sync_makes_it_fresh_again(self):
+        found = crossings([job(0), job(5, 2)], limits(), at(24))
+        assert shown(found) == [("fresh", 0.5), ("aging", 4), ("stale", 6), ("fresh", 7), ("aging", 9), ("stale", 11)]
+
+    def test_a_sync_that_ends_before_the_old_one_is_stale_lets_it_not_become_stale(self):
+        assert shown(crossings([job(0), job(5, 0.5)], limits(), at(6))) == [
+            ("fresh", 0.5),
+            ("aging", 4),
+            ("fresh", 5.5),
+        ]
+
+    def test_a_sync_that_took_longer_than_the_age_is_stale_when_it_ends(self):
+        assert shown(crossings([job(0, 7)], limits(), at(24))) == [("stale", 7)]
+
+    def test_a_sync_that_ends_while_it_is_fresh_changes_nothing(self):
+        assert shown(crossings([job(0), job(1)], limits(), at(3))) == [("fresh", 0.5)]
+
+    def test_without_a_warning_age_it_never_ages(self):
+        assert shown(crossings([job(0)], limits(warn_age=None), at(24))) == [("fresh", 0.5), ("stale", 6)]
+
+    def test_it_can_be_measured_by_the_end_of_a_sync(self):
+        found = crossings([job(0)], limits(measured_by="end_time"), at(24))
+        assert shown(found) == [("fresh", 0.5), ("aging", 4.5), ("stale", 6.5)]
+
+    def test_with_a_schedule_it_is_stale_after_the_first_run_that_was_missed(self):
+        scheduled = limits(None, None, grace=timedelta(hours=1)).with_schedule("cron(0 18 * * ? *)")
+        assert shown(crossings([job(18.2)], scheduled, at(72))) == [("fresh", 18.7), ("stale", 43)]
+        assert shown(crossings([job(18.2), job(42.1)], scheduled, at(60))) == [("fresh", 18.7)]
+
+    def test_a_schedule_that_has_no_further_run_keeps_it_fresh(self):
+        scheduled = limits(None, None, grace=timedelta(hours=1)).with_schedule("cron(0 18 * * ? 2026)")
+        last = SyncJob(
+            index_id="index", data_source_id="source", execution_id="last", status="SUCCEEDED",
+            start_time=datetime(2026, 12, 31, 18, tzinfo=UTC), end_time=datetime(2026, 12, 31, 19, tzinfo=UTC),
+        )  # fmt: skip
+        found = crossings([last], scheduled, datetime(2030, 1, 1, tzinfo=UTC))
+        assert [each.state for each in found] == [State.FRESH]
+
+    def test_an_age_beyond_all_times_never_comes(self):
+        found = crossings([job(0)], limits(max_age=24 * 365 * 9000, warn_age=None), at(24))
+        assert shown(found) == [("fresh", 0.5)]
+
+
+def changes(jobs: list[SyncJob], known: Known | None, now: float) -> tuple[list[Any], Known]:
+    return changes_of("source", Ended(tuple(jobs), jobs[0] if jobs else None), limits(), known, at(now))
+
+
+class TestChanges:
+    @pytest.mark.parametrize(("now", "state", "since"), [(4.5, "aging", 4), (9, "stale", 6)])
+    def test_the_first_report_says_what_is_not_fresh(self, now, state, since):
+        found, known = changes([job(0)], None, now)
+        assert shown(found) == [(state, since)]
+        assert found[0].previous is None
+        assert (known.state, known.until) == (state, at(since))
+
+    def test_the_first_report_is_silent_about_what_is_fresh(self):
+        assert changes([job(0)], None, 1) == ([], Known(State.FRESH, at(0.5)))
+
+    def test_without_any_acceptable_sync_it_is_stale(self):
+        found, _ = changes([], None, 3)
+        assert shown(found) == [("stale", 3)]
+        assert found[0].job is None
+
+    def test_what_changed_while_nobody_watched_is_reported_in_order(self):
+        found, known = changes([job(7), job(0)], Known(State.FRESH, at(0.5)), 12)
+        assert [(str(each.previous), *pair) for each, pair in zip(found, shown(found), strict=True)] == [
+            ("fresh", "aging", 4), ("aging", "stale", 6), ("stale", "fresh", 7.5), ("fresh", "aging", 11),
+        ]  # fmt: skip
+        assert known == Known(State.AGING, at(11))
+
+    def test_nothing_is_reported_twice(self):
+        _, known = changes([job(0)], Known(State.FRESH, at(0.5)), 7)
+        assert changes([job(0)], known, 8) == ([], known)
+
+    def test_a_sync_that_was_listed_late_is_reported_with_its_time(self):
+        _, known = changes([job(0)], Known(State.AGING, at(4)), 6)
+        found, after = changes([job(5), job(0)], known, 6.1)
+        assert shown(found) == [("fresh", 5.5)]
+        assert after == Known(State.FRESH, at(6))
+
+    def test_what_can_be_read_again_is_reported_whatever_it_was(self):
+        found, known = changes([job(0)], Known(State.UNKNOWN, at(0.5)), 2)
+        assert shown(found) == [("fresh", 2)]
+        assert found[0].previous is State.UNKNOWN
+        assert known == Known(State.FRESH, at(0.5))
+
+    def test_a_change_is_in_json_types(self):
+        [change], _ = changes([job(0)], None, 9)
+        assert json.loads(json.dumps(change.to_dict())) == {
+            "data_source_id": "source",
+            "state": "stale",
+            "previous": None,
+            "at": "2026-01-31T06:00:00+00:00",
+            "record": job(0).to_dict(),
+        }
+
+    @settings(deadline=None, max_examples=examples(200))
+    @given(
+        starts=st.lists(st.integers(0, 400), max_size=8, unique=True),
+        took=st.integers(1, 60),
+        looks=st.lists(st.integers(0, 600), min_size=1, max_size=30),
+    )
+    def test_whenever_one_looks_the_same_changes_are_reported_once_and_in_order(self, starts, took, looks):
+        every = [job(start / 10, took / 10) for start in sorted(starts)]
+        jobs = [each for number, each in enumerate(every) if each.end_time <= _start_of(every, number + 1)]
+        known, reported = None, []
+        for look in sorted(looks):
+            ended = [each for each in jobs if each.end_time <= at(look / 10)]
+            found, known = changes(ended[::-1], known, look / 10)
+            reported += found
+        first = sorted(looks)[0] / 10
+        end = max(looks) / 10
+        ended = [each for each in jobs if each.end_time <= at(end)]
+        later = [each for each in shown(crossings(ended, limits(), at(end))) if each[1] > first]
+        if any(each.end_time <= at(first) for each in jobs):
+            assert [each for each in shown(reported) if each[1] > first] == later
+        assert all(before.state == after.previous for before, after in pairwise(reported))
+
+
+def _start_of(jobs: list[SyncJob], number: int) -> datetime:
+    """A data source runs one sync at a time."""
+    return jobs[number].start_time or BEGIN if number < len(jobs) else at(9999)
+
+
+def test_the_next_change_is_when_the_newest_job_ages():
+    assert next_crossing(Ended((job(1), job(0)), None), limits(), at(2)) == at(5)
+    assert next_crossing(Ended((job(1),), None), limits(), at(5)) == at(7)
+    assert next_crossing(Ended((job(1),), None), limits(), at(9)) is None
+    assert next_crossing(Ended((), None), limits(), at(9)) is None
+
+
+class TestStored:
+    def test_states_survive_json(self):
+        known = {"a": Known(State.FRESH, at(1)), "b": Known(State.UNKNOWN, at(2))}
+        assert check_states(json.loads(json.dumps(store_states(known)))) == known
+
+    @pytest.mark.parametrize(
+        "value", [None, [], {}, {"states": []}, {"states": {"a": {}}}, {"states": {"a": {"state": "x", "until": "y"}}},
+                  {"states": {"a": {"state": "fresh", "until": "2026-01-31"}}}],
+    )  # fmt: skip
+    def test_anything_else_is_refused(self, value):
+        with pytest.raises(ValueError, match=r"."):
+            check_states(value)
+
+    def test_of_several_the_oldest_of_each_data_source_counts(self):
+        one = store_states({"a": Known(State.FRESH, at(1)), "b": Known(State.STALE, at(9))})
+        other = store_states({"a": Known(State.AGING, at(5))})
+        assert oldest_states([other, one]) == one
+        assert oldest_states([]) is None
+
+
+@pytest.fixture(autouse=True)
+def _even(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "random", SimpleNamespace(uniform=lambda low, high: high))
+
+
+@dataclass
+class Watched:
+    """A watcher of states, with all that it has reported."""
+
+    source: DataSource
+    limits: Limits
+    ids: tuple[str, ...] | None
+    stored: dict[str, Any] = field(default_factory=dict)
+    found: list[Changed] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+
+    def start(self) -> Watched:
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def _run(self) -> None:
+        stream = watch_states(
+            Index(AWS, self.source.index_id, self.ids), self.limits, check_states(self.stored) if self.stored else {},
+            interval=60, log=async_log(self.lines.append), connect=connect,
+        )  # fmt: skip
+        assert isinstance(stream, AsyncIterator)
+        async for changed in stream:
+            self.found.append(changed)
+            self.stored = changed.cursor
+
+    @property
+    def changes(self) -> list[tuple[str, str | None, float]]:
+        """State, previous state, and minutes since the beginning, of each change."""
+        return [
+            (str(each.state), each.previous and str(each.previous), (each.at - BEGIN) / timedelta(minutes=1))
+            for changed in self.found
+            for each in changed.changes
+        ]
+
+    async def cancel(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+
+def item(minutes: float, status: str = "SUCCEEDED", took: float = 1) -> dict[str, Any]:
+    start = BEGIN + timedelta(minutes=minutes)
+    end = {} if status == "SYNCING" else {"EndTime": start + timedelta(minutes=took)}
+    return listed(f"job-{minutes:g}", status, StartTime=start, **end)
+
+
+def run(main: Callable[[], Any]) -> None:
+    async def whole() -> None:
+        await main()
+        await asyncio.sleep(60)
+        assert not poller.Poller._of_loop
+
+    run_in_virtual_time(whole(), BEGIN)
+
+
+SHORT = Limits(Acceptance(), max_age=timedelta(minutes=10), warn_age=timedelta(minutes=5))
+
+
+def watched(source: DataSource, limits: Limits = SHORT, **changed: Any) -> Watched:
+    return Watched(source, limits, **{"ids": (source.data_source_id,), **changed}).start()
+
+
+class TestWatcher:
+    def test_each_crossing_is_one_event_at_its_time_and_not_at_the_next_poll(self, custom_data_source):
+        async def main() -> None:
+            loop = asyncio.get_running_loop()
+            custom_data_source.show([item(-0.5, took=0.25)])
+            watching = watched(custom_data_source)
+            seen: dict[str, float] = {}
+            for _ in range(1200):
+                await asyncio.sleep(0.5)
+                for state, _, _ in watching.changes:
+                    seen.setdefault(state, loop.time())
+            assert watching.changes == [("aging", "fresh", 4.5), ("stale", "aging", 9.5)]
+            assert (seen["aging"], seen["stale"]) == (pytest.approx(270, abs=1), pytest.approx(570, abs=1))
+            await watching.cancel()
+
+        run(main)
+
+    def test_a_recovery_is_reported_with_the_end_of_its_sync(self, custom_data_source):
+        async def main() -> None:
+            custom_data_source.show([item(-20)])
+            watching = watched(custom_data_source)
+            await asyncio.sleep(90)
+            custom_data_source.show([item(1), item(-20)])
+            await asyncio.sleep(120)
+            assert watching.changes == [("stale", None, -10), ("fresh", "stale", 2)]
+            await watching.cancel()
+
+        run(main)
+
+    def test_over_a_restart_no_change_is_lost(self, custom_data_source):
+        async def main() -> None:
+            custom_data_source.show([item(-1)])
+            first = watched(custom_data_source)
+            await asyncio.sleep(60)
+            await first.cancel()
+            assert first.changes == []
+            await asyncio.sleep(1200)
+            second = watched(custom_data_source, stored=first.stored)
+            await asyncio.sleep(30)
+            assert second.changes == [("aging", "fresh", 4), ("stale", "aging", 9)]
+            await second.cancel()
+
+        run(main)
+
+    def test_a_source_that_cannot_be_read_for_three_intervals_is_unknown_until_it_can(self, custom_data_source):
+        kendra = custom_data_source.kendra
+
+        async def main() -> None:
+            custom_data_source.show([item(-1)])
+            watching = watched(custom_data_source)
+            await asyncio.sleep(30)
+            kendra.inject(LIST, error="AccessDeniedException")
+            await asyncio.sleep(150)
+            assert watching.changes == []
+            await asyncio.sleep(100)
+            assert [each[:2] for each in watching.changes] == [("unknown", "fresh")]
+            assert "AccessDenied" in watching.lines[-1]
+            kendra.clear_faults()
+            custom_data_source.show([item(3), item(-1)])
+            await asyncio.sleep(1200)
+            assert [each[1] for each in watching.changes[1:2]] == ["unknown"]
+            await watching.cancel()
+
+        run(main)
+
+    def test_all_data_sources_of_an_index_are_watched_and_reported_together(self, custom_data_source):
+        kendra = custom_data_source.kendra
+        other = kendra.create_custom_data_source(custom_data_source.index_id)
+
+        async def main() -> None:
+            for each in (custom_data_source.data_source_id, other):
+                kendra.set_history(custom_data_source.index_id, each, [item(-20)])
+            watching = watched(custom_data_source, ids=None)
+            await asyncio.sleep(30)
+            [first] = watching.found
+            assert {each.data_source_id for each in first.changes} == {custom_data_source.data_source_id, other}
+            await watching.cancel()
+
+        run(main)
+
+    def test_a_watcher_shares_the_polls_of_waits_and_other_watchers(self, custom_data_source):
+        async def main() -> None:
+            custom_data_source.show([item(-1)])
+            watchers = [watched(custom_data_source) for _ in range(20)]
+            await asyncio.sleep(600)
+            assert custom_data_source.kendra.call_count(LIST) <= 11
+            for each in watchers:
+                await each.cancel()
+
+        run(main)
+
+    def test_the_schedule_of_a_data_source_is_read_every_15_minutes(self, data_source):
+        kendra = data_source.kendra
+        data_source.client.update_data_source(
+            IndexId=data_source.index_id, Id=data_source.data_source_id, Schedule="cron(0 18 * * ? *)"
+        )
+
+        async def main() -> None:
+            data_source.show([item(-60 * 5)])  # 19 h the day before
+            watching = watched(data_source, Limits(Acceptance(), grace=timedelta(minutes=30)))
+            await asyncio.sleep(3600)
+            assert watching.changes == []
+            assert kendra.call_count("DescribeDataSource") <= 5
+            await asyncio.sleep(18 * 3600)
+            assert watching.changes == [("stale", "fresh", 18.5 * 60)]
+            await watching.cancel()
+
+        run(main)
+
+    @pytest.mark.parametrize("kind", ["data_source", "custom_data_source"])
+    def test_without_a_schedule_a_data_source_is_unknown_with_the_reason(self, kind, request):
+        source = request.getfixturevalue(kind)
+
+        async def main() -> None:
+            source.show([item(-1)])
+            watching = watched(source, Limits(Acceptance(), grace=timedelta(minutes=30)))
+            await asyncio.sleep(600)
+            assert [each[:2] for each in watching.changes] == [("unknown", None)]
+            assert "it has no schedule in Kendra" in watching.lines[0]
+            await watching.cancel()
+
+        run(main)
+
+
+INDEX = "i" * 36
+
+
+class TestTrigger:
+    @pytest.mark.parametrize(
+        ("parameters", "reason"),
+        [
+            ({}, "max_age and schedule_grace"),
+            ({"max_age": 60, "schedule_grace": 60}, "max_age and schedule_grace"),
+            ({"max_age": 0}, "max_age"),
+            ({"max_age": 60, "warn_age": -1}, "warn_age"),
+            ({"max_age": 60, "measured_by": "middle"}, "measured_by"),
+            ({"max_age": 60, "accepted_statuses": ["DONE"]}, "DONE"),
+            ({"max_age": 60, "data_source_ids": []}, "data_source_ids"),
+            ({"max_age": 60, "poll_interval": 0}, "poll_interval"),
+        ],
+    )
+    def test_invalid_parameters_are_refused_when_it_is_made(self, parameters, reason):
+        with pytest.raises(ValueError, match=reason):
+            KendraDataFreshnessEventTrigger(index_id=INDEX, **parameters)
+
+    def test_durations_can_be_timedeltas_and_are_stored_as_seconds(self):
+        trigger = KendraDataFreshnessEventTrigger(
+            index_id=INDEX, max_age=timedelta(hours=6), warn_age=timedelta(hours=4), data_source_ids="source"
+        )
+        _, arguments = trigger.serialize()
+        assert (arguments["max_age"], arguments["warn_age"], arguments["data_source_ids"]) == (21600, 14400, ["source"])
+        assert KendraDataFreshnessEventTrigger(**arguments).serialize() == trigger.serialize()
+
+    def test_it_fires_the_changes(self, custom_data_source):
+        async def main() -> None:
+            custom_data_source.show([item(-20)])
+            trigger = KendraDataFreshnessEventTrigger(
+                index_id=custom_data_source.index_id, data_source_ids=[custom_data_source.data_source_id], max_age=600
+            )
+            async for event in trigger.run():
+                [change] = event.payload["changes"]
+                assert (change["state"], change["previous"]) == ("stale", None)
+                assert change["record"]["execution_id"] == "job--20"
+                return
+
+        run_in_virtual_time(main(), BEGIN)
