@@ -223,6 +223,21 @@ def test_the_jobs_read_so_far_include_those_of_the_last_page():
     assert history.jobs == failed(5, 4, 3)
 
 
+@pytest.mark.parametrize("missing_field", [{"execution_id": ""}, {"start_time": None}], ids=str)
+def test_nothing_is_kept_of_a_history_with_a_job_that_could_not_be_found_again(missing_field):
+    history = History()
+    history.add_page(Page([*failed(5), replace(job(4), **missing_field), *failed(3)], is_last=True))
+    assert history.keep() is None
+
+
+def test_a_job_that_was_listed_on_two_pages_is_kept_once():
+    history = History()
+    history.add_page(Page(failed(5, 4), is_last=False))
+    history.add_page(Page(failed(4, 3), is_last=True))
+    assert history.jobs == [*failed(5, 4), *failed(4, 3)]
+    assert history.keep().jobs.all == history.jobs == failed(5, 4, 3)
+
+
 def at_noon(*numbers: int) -> list[SyncJob]:
     """Finished jobs that all started at the same time."""
     return [replace(job(number, "FAILED"), start_time=NOW) for number in numbers]

@@ -1523,6 +1523,21 @@ def test_a_poll_that_fails_at_its_first_page_does_not_make_the_next_one_read_all
     run_in_virtual_time(main())
 
 
+def test_the_whole_history_is_read_again_once_a_day(data_source, even):
+    data_source.show(pages(120))
+    calls: list[int] = []
+
+    async def main() -> None:
+        waiting = wait(data_source, finished("nowhere", not_found_after=1e9), interval=20_000)
+        for number in range(8):
+            await until(20_000 * number + 1)
+            calls.append(data_source.kendra.call_count(LIST) - sum(calls))
+        await cancel(waiting)
+
+    run_in_virtual_time(main())
+    assert calls == [12, 1, 1, 1, 1, 12, 1, 1]
+
+
 def test_polls_that_get_further_each_time_do_not_back_off(data_source, even, monkeypatch):
     data_source.show(pages(120))
     times: list[float] = []
