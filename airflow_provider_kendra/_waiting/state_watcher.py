@@ -58,12 +58,17 @@ async def watch_states(
     :param limits: What keeps each of them fresh.
     :param known: The states that were last reported; empty at the first start.
     :param interval: As for :class:`Subscriber`.
-    :param log: Writes a line for each change.
+    :param log: Writes a line for each change, and when the data sources can't be listed.
     :param connect: As for :class:`Subscriber`.
     """
     watcher = _StateWatcher(index, limits, known, interval=interval, connect=connect)
+    logged: str | None = None
     try:
         while True:
+            if (logged is None) != (watcher.listing_error is None):
+                logged = watcher.listing_error
+                text = "Polls succeed again" if logged is None else f"Poll failed, retrying: {logged}"
+                await log(f"{plain(text)} (index {index.index_id})")
             changed = watcher.update(_clock.utcnow())
             if changed is not None:
                 for change in changed.changes:
@@ -166,6 +171,11 @@ class _StateWatcher(Subscriber):
     def _wake_at(self, moment: datetime | None) -> None:
         if moment is not None:
             self._next = moment if self._next is None else min(self._next, moment)
+
+    @property
+    def listing_error(self) -> str | None:
+        """Why the data sources of the index can't be listed; None if they can, or are named."""
+        return None if self._members.lister is None else _error_of(self._members.lister)
 
     def due_in(self, now: datetime) -> float | None:
         """Seconds until a state changes without a poll; None for never."""

@@ -366,6 +366,26 @@ class TestWatcher:
 
         run(main)
 
+    def test_data_sources_that_cannot_be_listed_are_logged_once(self, custom_data_source):
+        kendra = custom_data_source.kendra
+
+        async def main() -> None:
+            custom_data_source.show([item(-20)])
+            kendra.inject("ListDataSources", error="AccessDeniedException")
+            watching = watched(custom_data_source, ids=None)
+            await asyncio.sleep(600)
+            assert watching.changes == []
+            [line] = watching.lines
+            assert line.startswith("Poll failed, retrying: ")
+            assert "AccessDenied" in line
+            kendra.clear_faults()
+            await asyncio.sleep(900)
+            assert watching.lines[1].startswith("Polls succeed again")
+            assert [each[:2] for each in watching.changes] == [("stale", None)]
+            await watching.cancel()
+
+        run(main)
+
     def test_a_watcher_shares_the_polls_of_waits_and_other_watchers(self, custom_data_source):
         async def main() -> None:
             custom_data_source.show([item(-1)])
