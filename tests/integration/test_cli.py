@@ -1337,7 +1337,7 @@ def test_a_narrow_terminal_shows_a_document_as_a_block(failing: DataSource, run:
 
     assert [line.split(None, 1) for line in written("stdout").splitlines()][:1] == [["crawl", "a"]]
     assert "  reason  " in written("stdout")
-    assert "2 documents failed; 1 is shown." in written("stderr")
+    assert "2 documents failed; 1 of them shown" in written("stderr")
 
 
 # names
