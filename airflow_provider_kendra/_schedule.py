@@ -5,12 +5,9 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from airflow_provider_kendra._text import shown
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _ONE_VALUE = re.compile(r"\b(\w+)-\1(?:/[0-9]+)?\b")
 
@@ -60,19 +57,6 @@ def _untranslatable(schedule: str, reason: str) -> ValueError:
 
 
 @lru_cache(maxsize=10_000)
-def last_run(schedule: str, until: datetime) -> datetime | None:
-    """
-    Return the last time of a schedule at or before a minute; None if there is none.
-
-    :param schedule: The schedule.
-    :param until: The minute, without seconds.
-    :raises ValueError: as :func:`translate`.
-    """
-    cron = translate(schedule)
-    return next(_matching(cron, _runs(cron, until + timedelta(minutes=1)), "get_prev"), None)
-
-
-@lru_cache(maxsize=10_000)
 def next_run(schedule: str, after: datetime) -> datetime | None:
     """
     Return the first time of a schedule after a moment; None if there is none.
@@ -81,30 +65,27 @@ def next_run(schedule: str, after: datetime) -> datetime | None:
     :param after: The moment.
     :raises ValueError: as :func:`translate`.
     """
-    cron = translate(schedule)
-    return next(_matching(cron, _runs(cron, after), "get_next"), None)
+    from croniter import CroniterBadDateError
+
+    cron, start = translate(schedule), after
+    while True:
+        try:
+            run: datetime = _runs(cron, start).get_next()
+        except (CroniterBadDateError, OverflowError, ValueError):
+            return None
+        if cron.years is None or run.year in cron.years:
+            return run
+        # Trying each run until a year that is far away would block the event loop.
+        years = [year for year in cron.years if year > run.year]
+        if not years:
+            return None
+        start = datetime(min(years), 1, 1, tzinfo=UTC) - timedelta(seconds=1)
 
 
 def _runs(cron: Cron, start: datetime) -> Any:
     from croniter import croniter  # not needed to parse a DAG
 
     return croniter(cron.expression, start, day_or=False, ret_type=datetime)
-
-
-def _matching(cron: Cron, runs: Any, step: str) -> Iterator[datetime]:
-    """Yield the times of a schedule in one direction, while there can be some in its years."""
-    from croniter import CroniterBadDateError
-
-    years = cron.years
-    while True:
-        try:
-            run: datetime = getattr(runs, step)()
-        except (CroniterBadDateError, OverflowError, ValueError):
-            return
-        if years is None or run.year in years:
-            yield run
-        elif not any(year > run.year if step == "get_next" else year < run.year for year in years):
-            return
 
 
 def _weekday(part: str) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import calendar
 from datetime import UTC, datetime, timedelta
+from unittest.mock import patch
 
 import pytest
+from croniter import croniter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_kendra._schedule import DAYS, last_run, next_run, translate
+from airflow_provider_kendra._schedule import DAYS, next_run, translate
 from tests.conftest import examples
 
 
@@ -18,41 +20,30 @@ def at(text: str) -> datetime:
 
 
 @pytest.mark.parametrize(
-    ("schedule", "until", "expected"),
-    [
-        ("cron(0 18 ? * MON-FRI *)", "2026-02-01T12:00", "2026-01-30T18:00"),
-        ("0 0 18 ? * TUE,MON *", "2026-02-01T12:00", "2026-01-27T18:00"),
-        ("cron(0 18 ? * 2 *)", "2026-02-01T12:00", "2026-01-26T18:00"),
-        ("cron(0 18 ? * 2#1 *)", "2026-02-05T12:00", "2026-02-02T18:00"),
-        ("cron(0 18 ? * 6L *)", "2026-02-05T12:00", "2026-01-30T18:00"),
-        ("cron(0 18 ? * L *)", "2026-02-05T12:00", "2026-01-31T18:00"),
-        ("cron(0 18 L * ? *)", "2026-02-05T12:00", "2026-01-31T18:00"),
-        ("cron(0 0 29 2 ? *)", "2026-02-05T12:00", "2024-02-29T00:00"),
-        ("cron(0 0 1 1 ? 2020-2024)", "2026-02-05T12:00", "2024-01-01T00:00"),
-        ("cron(0/15 * * * ? *)", "2026-02-05T12:14", "2026-02-05T12:00"),
-        ("cron(0 18 * * ? *)", "2026-02-05T18:00", "2026-02-05T18:00"),
-        ("cron(0 18 * * ? *)", "2026-02-05T17:59", "2026-02-04T18:00"),
-    ],
-)
-def test_the_last_run_is_the_newest_one_until_a_minute(schedule: str, until: str, expected: str):
-    assert last_run(schedule, at(until)) == at(expected)
-
-
-@pytest.mark.parametrize(
     ("schedule", "after", "expected"),
     [
+        ("cron(0 18 ? * MON-FRI *)", "2026-01-30T18:00", "2026-02-02T18:00"),
+        ("0 0 18 ? * TUE,MON *", "2026-01-27T18:00", "2026-02-02T18:00"),
+        ("cron(0 18 ? * 2 *)", "2026-01-25T18:00", "2026-01-26T18:00"),
+        ("cron(0 18 ? * 2#1 *)", "2026-02-01T18:00", "2026-02-02T18:00"),
+        ("cron(0 18 ? * 6L *)", "2026-01-20T12:00", "2026-01-30T18:00"),
+        ("cron(0 18 ? * L *)", "2026-01-30T18:00", "2026-01-31T18:00"),
+        ("cron(0 18 L * ? *)", "2026-01-20T12:00", "2026-01-31T18:00"),
+        ("cron(0 18 ? * 2-2 *)", "2026-01-27T12:00", "2026-02-02T18:00"),
+        ("cron(0 0 29 2 ? *)", "2026-02-05T12:00", "2028-02-29T00:00"),
+        ("cron(0 0 1 1 ? 2020-2024,2030)", "2026-02-05T12:00", "2030-01-01T00:00"),
+        ("cron(0/15 * * * ? *)", "2026-02-05T12:14", "2026-02-05T12:15"),
         ("cron(0 18 * * ? *)", "2026-02-05T18:00", "2026-02-06T18:00"),
         ("cron(0 18 * * ? *)", "2026-02-05T17:59", "2026-02-05T18:00"),
-        ("cron(0 0 29 2 ? *)", "2026-02-05T12:00", "2028-02-29T00:00"),
     ],
 )
 def test_the_next_run_is_the_first_one_after_a_moment(schedule: str, after: str, expected: str):
     assert next_run(schedule, at(after)) == at(expected)
 
 
-def test_a_schedule_of_past_years_has_no_next_run_and_one_of_future_years_no_last_run():
-    assert next_run("cron(0 0 1 1 ? 2020)", at("2026-01-01T00:00")) is None
-    assert last_run("cron(0 0 1 1 ? 2030)", at("2026-01-01T00:00")) is None
+@pytest.mark.parametrize("schedule", ["cron(0 0 1 1 ? 2020)", "cron(0 0 31 2 ? *)"])
+def test_a_schedule_of_past_years_or_impossible_days_has_no_next_run(schedule: str):
+    assert next_run(schedule, at("2026-01-01T00:00")) is None
 
 
 @pytest.mark.parametrize(
@@ -124,17 +115,14 @@ def test_the_runs_are_those_that_an_oracle_finds_minute_by_minute(minute, hour, 
     day, weekday = days
     text = " ".join(map(str, (minute, hour, day or "?", month, weekday or "?", "*")))
     schedule = f"0 {text}" if is_bare else f"cron({text})"
-    until = moment.replace(second=0, microsecond=0, tzinfo=UTC)
-    found = last_run(schedule, until)
-    run, earliest = until, until - timedelta(days=366)
-    while run > earliest and not oracle(minute, hour, day, month, weekday, run):
-        on_day = oracle(Field("", set(range(60))), Field("", set(range(24))), day, month, weekday, run)
-        run = run - timedelta(minutes=1) if on_day else run.replace(hour=0, minute=0) - timedelta(minutes=1)
-    if run > earliest:
-        assert found == run
-        assert next_run(schedule, run - timedelta(minutes=1)) == run
-    else:
-        assert found is None or found <= earliest
+    after = moment.replace(second=0, microsecond=0, tzinfo=UTC)
+    found = next_run(schedule, after)
+    run, latest = after + timedelta(minutes=1), after + timedelta(days=366)
+    any_time = Field("", set(range(60))), Field("", set(range(24)))
+    while run < latest and not oracle(minute, hour, day, month, weekday, run):
+        is_on_day = oracle(*any_time, day, month, weekday, run)
+        run = run + timedelta(minutes=1) if is_on_day else run.replace(hour=0, minute=0) + timedelta(days=1)
+    assert found == run if run < latest else found is None or found >= latest
 
 
 @pytest.mark.parametrize("number", range(1, 8))
@@ -155,3 +143,10 @@ def test_the_nth_weekday_of_a_month_is_that_of_the_calendar(number: int, nth: in
             assert found.date() == days[nth - 1]
         else:
             assert found.month != month
+
+
+def test_a_year_far_away_is_reached_without_trying_each_run_before_it():
+    with patch.object(croniter, "get_next", autospec=True, side_effect=croniter.get_next) as tried:
+        found = next_run("cron(* * * * ? 1970,2190)", at("2080-01-01T00:00"))
+    assert found == at("2190-01-01T00:00")
+    assert tried.call_count <= 5
