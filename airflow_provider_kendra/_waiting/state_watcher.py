@@ -110,9 +110,9 @@ class _StateWatcher(Subscriber):
             return None
         before, self._is_first, self._next = dict(self._known), False, None
         changes = [change for key, member in members.items() for change in self._changes(key, member, now)]
-        for key in self._known.keys() - members.keys():
-            del self._known[key]  # deleted, or no longer active
-            self._failing_since.pop(key, None)
+        # What is known of a data source that is gone is kept: it may only be inactive for a while.
+        for key in self._failing_since.keys() - members.keys():
+            del self._failing_since[key]
         if not changes and self._known == before:
             return None
         changes.sort(key=lambda change: change.at)

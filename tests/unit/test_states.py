@@ -366,6 +366,23 @@ class TestWatcher:
 
         run(main)
 
+    def test_a_data_source_that_is_inactive_for_a_while_is_not_forgotten(self, custom_data_source):
+        kendra, ids = custom_data_source.kendra, custom_data_source.ids
+
+        async def main() -> None:
+            custom_data_source.show([item(-20)])
+            watching = watched(custom_data_source, ids=None)
+            await asyncio.sleep(90)
+            kendra.set_data_source_status(*ids, "FAILED")
+            await asyncio.sleep(180)
+            custom_data_source.show([item(6), item(-20)])
+            kendra.set_data_source_status(*ids, "ACTIVE")
+            await asyncio.sleep(180)
+            assert watching.changes == [("stale", None, -10), ("fresh", "stale", 7)]
+            await watching.cancel()
+
+        run(main)
+
     def test_data_sources_that_cannot_be_listed_are_logged_once(self, custom_data_source):
         kendra = custom_data_source.kendra
 
