@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from http.client import HTTPConnection
@@ -27,7 +28,7 @@ CONTROL_TIMEOUT = 60.0
 Metrics = Mapping[str, int | str]
 
 
-class Controls:
+class Controls(ABC):
     """What both forms of the local Kendra offer to tests."""
 
     _session: Any = None
@@ -46,8 +47,9 @@ class Controls:
             self._session = Session(aws_access_key_id=KEY, aws_secret_access_key=KEY, region_name=REGION)
         return self._session.client(service, **kwargs)
 
+    @abstractmethod
     def _control(self, name: str, **arguments: Any) -> Any:
-        raise NotImplementedError
+        """Run a control and return its result."""
 
     @property
     def _kendra(self) -> Any:

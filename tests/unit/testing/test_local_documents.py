@@ -248,7 +248,9 @@ def test_new_and_changed_resources_stay_creating_and_updating_for_as_long_as_ask
     assert client.describe_index(Id=index_id)["Status"] == "ACTIVE"
 
 
-@pytest.mark.parametrize("schedule", ["cron(0 18 ? * MON-FRI *)", "0 0 18 ? * MON,TUE,WED,THU,FRI *"])
+@pytest.mark.parametrize(
+    "schedule", ["cron(0 18 ? * MON-FRI *)", "0 0 18 ? * MON,TUE,WED,THU,FRI *", "cron(0-0 18-18 ? * 6-6,2-2 *)"]
+)
 def test_a_schedule_starts_syncs_by_the_clock(anywhere, s3_source, schedule):
     anywhere.set_clock(datetime(2026, 1, 30, 12, tzinfo=UTC))  # a Friday
     anywhere.set_sync_duration(60, indexing=0)
