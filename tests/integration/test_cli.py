@@ -49,8 +49,14 @@ class Clock:
     def utcnow(self) -> datetime:
         return self.now
 
-    def sleep(self, seconds: float) -> None:
+    def monotonic(self) -> float:
+        return self.now.timestamp()
+
+    def pause(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
+
+    def sleep(self, seconds: float) -> None:
+        self.pause(seconds)
         if self.plans:
             self.plans.pop(0)()
 
@@ -58,6 +64,8 @@ class Clock:
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
+    retries = SimpleNamespace(sleep=clock.pause, monotonic=clock.monotonic)
+    monkeypatch.setattr("airflow_provider_kendra.hooks.kendra.time", retries)
     monkeypatch.setattr("airflow_provider_kendra._clock.utcnow", clock.utcnow)
     monkeypatch.setattr("airflow_provider_kendra._waiting.wait.time", SimpleNamespace(sleep=clock.sleep))
     monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")
@@ -788,8 +796,17 @@ def test_an_unreachable_endpoint_is_reported_in_a_sentence(
 )
 @pytest.mark.parametrize("command", ["jobs", "freshness", "stop", "report"])
 def test_an_aws_error_is_described_by_its_kind(
-    command: str, fault: dict[str, Any], sentence: str, data_source: DataSource, run: Run, tmp_path: Path
+    command: str,
+    fault: dict[str, Any],
+    sentence: str,
+    data_source: DataSource,
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ):
+    connection = json.loads(data_source.kendra.connection_json)
+    connection["extra"]["config_kwargs"] = {"retries": {"total_max_attempts": 1}}  # botocore would really wait
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
     data_source.kendra.inject("*", **fault)
     more = {"freshness": [], "report": ["--output", str(tmp_path / "kendra.html")]}
 
