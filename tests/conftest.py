@@ -20,7 +20,7 @@ import pytest
 from botocore.client import BaseClient
 
 from airflow_provider_kendra.testing import LocalKendra
-from tests.quick_clients import clients_are_made_quickly
+from tests.quick_clients import clients_are_made_quickly, templates_are_compiled_once
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Each worker has its own Airflow home, which Airflow reads when it is imported.
@@ -107,11 +107,15 @@ def pytest_collection() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _clients_are_made_quickly() -> Iterator[None]:
-    """Making clients takes a quarter of the unit tests' CPU otherwise."""
+def _clients_and_templates_are_made_quickly() -> Iterator[None]:
+    """Making them takes a third of the unit tests' CPU otherwise."""
     # The Amazon provider names its caller in the user agent, for which it reads the source of the whole call stack.
     without_stack = SimpleNamespace(isclass=inspect.isclass, stack=lambda: [])
-    with clients_are_made_quickly(), patch("airflow.providers.amazon.aws.hooks.base_aws.inspect", without_stack):
+    with (
+        clients_are_made_quickly(),
+        templates_are_compiled_once(),
+        patch("airflow.providers.amazon.aws.hooks.base_aws.inspect", without_stack),
+    ):
         yield
 
 

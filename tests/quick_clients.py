@@ -1,4 +1,4 @@
-"""Makes boto3 clients quickly: botocore builds again for each client what is equal for all of them."""
+"""Makes boto3 clients and templates quickly: botocore and Airflow build again and again what is always equal."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from botocore.hooks import BaseEventHooks, EventAliaser, HierarchicalEmitter, No
 from botocore.loaders import Loader, create_loader
 from botocore.model import ServiceModel
 from botocore.session import Session
+from jinja2 import Environment
 
 
 @contextmanager
@@ -33,6 +34,23 @@ def clients_are_made_quickly() -> Iterator[None]:
         ):
             patches.enter_context(patch.object(owner, name, replacement))
         patches.enter_context(patch("botocore.session.create_loader", _shared_loader()))
+        yield
+
+
+@contextmanager
+def templates_are_compiled_once() -> Iterator[None]:
+    """Airflow renders each text of each task in a new environment, which compiles it; so does each report."""
+    compile_source = Environment.compile
+    compiled: dict[tuple[Any, ...], Any] = {}
+
+    def compile_once(environment: Environment, source: Any, *arguments: Any, **options: Any) -> Any:
+        settings = (type(environment), environment.finalize, environment.undefined, environment.trim_blocks)
+        key = (*settings, source, arguments, *options.items())
+        if key not in compiled:
+            compiled[key] = compile_source(environment, source, *arguments, **options)
+        return compiled[key]
+
+    with patch.object(Environment, "compile", compile_once):
         yield
 
 

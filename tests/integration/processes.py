@@ -131,6 +131,8 @@ def _become(module: str, arguments: Sequence[str], env: Mapping[str, str], outpu
         stream.reconfigure(line_buffering=True)
     os.environ.clear()
     os.environ.update(env)
+    # The server from which this was forked has passed on its own method, by which a scheduler would start a second one.
+    multiprocessing.set_start_method("fork", force=True)
     _initialize_airflow()
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -1,4 +1,4 @@
-"""In real Airflow: what a StatsD server gets, and that one that is down changes nothing."""
+"""In real Airflow: what a StatsD server gets."""
 
 from __future__ import annotations
 
@@ -130,11 +130,3 @@ def test_the_gate_reports_an_age_and_the_polls_their_delay(sent: Run) -> None:
 def test_every_metric_has_the_index_as_a_tag(sent: Run) -> None:
     ours = [metric for metric in sent.metrics if metric.name.startswith("airflow.kendra.")]
     assert {metric.tags["index_id"] for metric in ours} == {sent.sources["index_id"]}
-
-
-def test_a_server_that_is_down_changes_nothing(make_home: MakeHome, tmp_path: Path) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as closed:
-        closed.bind(("127.0.0.1", 0))
-        port = closed.getsockname()[1]
-    _, tasks = run(make_home, tmp_path, port)
-    assert {task["state"] for task in tasks.values()} == {"success"}

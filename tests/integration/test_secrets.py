@@ -210,7 +210,7 @@ def test_an_sts_error_neither_reveals_a_secret_nor_forges_a_line(
     source: DataSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), RoleRefused) as sts:
-        threading.Thread(target=sts.serve_forever, daemon=True).start()
+        threading.Thread(target=sts.serve_forever, args=(0.01,), daemon=True).start()
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", f"http://127.0.0.1:{sts.server_port}")
         role = {"role_arn": "arn:aws:iam::123456789012:role/kendra", "endpoint_url": None}
         change_extra(monkeypatch, role)

@@ -96,7 +96,7 @@ class Airflow:
         self.start_triggerer()
         if AIRFLOW_V_3_0_PLUS:
             self.start_dag_processor()
-            self._start("api-server", "--host", "127.0.0.1", "--port", str(self._port))
+            self._start("api-server", "--apps", "execution", "--host", "127.0.0.1", "--port", str(self._port))
             self.wait_until("the api-server", self._api_server_answers)
         # The last one: a task that cannot reach the api-server fails.
         self._start("scheduler", "--skip-serve-logs")

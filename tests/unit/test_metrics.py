@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import socket
 import sys
 from contextlib import suppress
 from dataclasses import replace
@@ -405,12 +406,31 @@ def test_the_polls_that_list_data_sources_have_only_the_index_as_a_tag(data_sour
 # Receivers
 
 
-@pytest.fixture
-def broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(STATS, Raising(), raising=False)
+def airflows_logger(module: str, name: str, *arguments: Any) -> Any:
+    """What Airflow itself sends metrics with; None if this Airflow has none of the kind."""
+    for package in ("airflow.sdk._shared.observability.metrics", "airflow.metrics"):
+        with suppress(ImportError):
+            return getattr(importlib.import_module(f"{package}.{module}"), name)(*arguments)
+    return None
 
 
-def test_a_receiver_that_raises_changes_nothing(data_source, broken, is_deferrable):
+def statsd_that_is_down() -> Any:
+    """Airflow's own logger of metrics for StatsD, whose server does not listen."""
+    statsd = pytest.importorskip("statsd")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+    return airflows_logger("statsd_logger", "SafeStatsdLogger", statsd.StatsClient("127.0.0.1", port))
+
+
+@pytest.fixture(params=[Raising, statsd_that_is_down])
+def broken(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    receiver = request.param()
+    assert receiver is not None
+    monkeypatch.setattr(STATS, receiver, raising=False)
+
+
+def test_a_receiver_that_raises_or_is_down_changes_nothing(data_source, broken, is_deferrable):
     task = Task(data_source, deferrable=is_deferrable)
     task.end_each()
     assert task.run()["status"] == "SUCCEEDED"
@@ -431,11 +451,7 @@ def otel_logger(reader: Any) -> Any:
     """Airflow's own logger of metrics for OpenTelemetry."""
     from opentelemetry.sdk.metrics import MeterProvider
 
-    names = ("airflow.sdk._shared.observability.metrics.otel_logger", "airflow.metrics.otel_logger")
-    for name in names:
-        with suppress(ImportError):
-            return importlib.import_module(name).SafeOtelLogger(MeterProvider(metric_readers=[reader]))
-    return None
+    return airflows_logger("otel_logger", "SafeOtelLogger", MeterProvider(metric_readers=[reader]))
 
 
 def points_of(reader: Any) -> dict[tuple[str, str], float]:

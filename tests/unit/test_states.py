@@ -417,7 +417,7 @@ class TestWatcher:
     def test_the_schedule_of_a_data_source_is_read_every_15_minutes(self, data_source):
         kendra = data_source.kendra
         data_source.client.update_data_source(
-            IndexId=data_source.index_id, Id=data_source.data_source_id, Schedule="cron(0 18 * * ? *)"
+            IndexId=data_source.index_id, Id=data_source.data_source_id, Schedule="cron(0 2 * * ? *)"
         )
 
         async def main() -> None:
@@ -426,8 +426,8 @@ class TestWatcher:
             await asyncio.sleep(3600)
             assert watching.changes == []
             assert kendra.call_count("DescribeDataSource") <= 5
-            await asyncio.sleep(18 * 3600)
-            assert watching.changes == [("stale", "fresh", 18.5 * 60)]
+            await asyncio.sleep(2 * 3600)
+            assert watching.changes == [("stale", "fresh", 2.5 * 60)]
             await watching.cancel()
 
         run(main)

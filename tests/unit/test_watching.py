@@ -677,7 +677,7 @@ def test_a_worker_stops_reading_at_its_deadline_and_names_data_sources_without_a
     custom_data_source.show([begins(0, "good")])
     hang(hanging.data_source_id)
     ids = () if is_listed else (hanging.data_source_id, custom_data_source.data_source_id)
-    outcome = poll_all(custom_data_source, *ids, seconds=5)
+    outcome = poll_all(custom_data_source, *ids, seconds=2)
     assert outcome.failure is Failure.TIMED_OUT
     assert f"not fresh: {hanging.data_source_id} (" in outcome.message
     assert "no response before the time-out" in outcome.message
