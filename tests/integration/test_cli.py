@@ -29,6 +29,7 @@ from airflow_provider_kendra._overview import Reading
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.testing import LocalKendra
 from tests.conftest import DataSource, counts, listed
+from tests.integration import processes
 from tests.integration.conftest import MakeHome
 
 ROOT = Path(__file__).parents[2]
@@ -1105,23 +1106,16 @@ def test_each_entry_runs_a_command_with_a_connection_from_the_metadata_database(
     entry: list[str], data_source: DataSource, airflow_home: Path
 ):
     data_source.show([listed("mine", Metrics=counts(added=3))])
-    env = _env(airflow_home)
+    unencrypted = {"AIRFLOW__CORE__FERNET_KEY": ""}
     conn_id = f"on_call_{entry[-1]}"
-    add = [
-        sys.executable,
-        "-m",
-        "airflow",
-        "connections",
-        "add",
-        conn_id,
-        "--conn-json",
-        data_source.kendra.connection_json,
-    ]
-    subprocess.run(add, env=env, check=True, capture_output=True)
+    add = ("airflow", "connections", "add", conn_id, "--conn-json", data_source.kendra.connection_json)
+    environment = processes.environment(airflow_home, **unencrypted)
+    added = processes.run(*add, env=environment, output=airflow_home / conn_id)
+    assert added.returncode == 0, added.output
 
     done = subprocess.run(
         [*entry, "jobs", *data_source.ids, "--aws-conn-id", conn_id, "-o", "json"],
-        env=env,
+        env={**_env(airflow_home), **unencrypted},
         capture_output=True,
         text=True,
     )
