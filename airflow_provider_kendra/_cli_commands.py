@@ -408,7 +408,7 @@ def _job_row(job: SyncJob) -> dict[str, Any]:
         "started": _time(job.start_time),
         "duration": in_words(job.duration_seconds),
         **job.document_counts,
-        "error": job.error,
+        "error": job.reason,
     }
 
 

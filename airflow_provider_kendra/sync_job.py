@@ -185,7 +185,7 @@ class SyncJob:
 
     @property
     def progress(self) -> str:
-        """The status and the counts reported so far, for messages."""
+        """The status and the counts so far that are not 0, for messages."""
         return f"{plain(self.status, _LONGEST_ID) or 'without a status'} ({self.counts})"
 
     @property
@@ -214,7 +214,7 @@ class SyncJob:
     def end(self) -> str:
         """How a finished job ended and why, as the start of a message."""
         if self.status == SyncJobStatus.FAILED:
-            return f"Sync FAILED: {self.error.removesuffix('.') or self._where_the_reason_may_be}"
+            return f"Sync FAILED: {self.reason.removesuffix('.') or self._where_the_reason_may_be}"
         if not self.documents_failed:
             return f"Sync {self.status}: {self.counts}"
         failed, total = self.documents_failed, self.documents_processed
@@ -225,8 +225,8 @@ class SyncJob:
     @property
     def said(self) -> str:
         """The error that Kendra reports, as the next sentence after :attr:`end`; empty if there is none."""
-        is_new = self.error and self.status != SyncJobStatus.FAILED
-        return f". Kendra says: {self.error.removesuffix('.')}" if is_new else ""
+        is_new = self.reason and self.status != SyncJobStatus.FAILED
+        return f". Kendra says: {self.reason.removesuffix('.')}" if is_new else ""
 
     @property
     def _where_the_reason_may_be(self) -> str:
@@ -241,7 +241,20 @@ class SyncJob:
         return f"({job}, data source {self.data_source_id}, index {self.index_id})"
 
     @property
+    def title(self) -> str:
+        """The ids of the job, its data source and index, as the subject of a message."""
+        return (
+            f"Sync job {plain(self.execution_id, _LONGEST_ID) or 'without an id'} of data source {self.data_source_id} "
+            f"(index {self.index_id})"
+        )
+
+    @property
     def error(self) -> str:
+        """The error that Kendra reports, as the next sentence of a message; empty if there is none."""
+        return f" Kendra says: {self.reason}" if self.reason else ""
+
+    @property
+    def reason(self) -> str:
         """The error that Kendra reports; empty if there is none."""
         parts = (self.error_code, self.data_source_error_code, self.error_message)
         return plain(": ".join(part for part in parts if part))

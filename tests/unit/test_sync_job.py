@@ -316,6 +316,10 @@ class TestMessages:
         assert job("SYNCING").ids == f"(sync job e, data source documents, index {INDEX_ID})"
         assert "without an id" in parsed().ids
 
+    def test_the_title_names_job_data_source_and_index(self):
+        assert job("SYNCING").title == f"Sync job e of data source documents (index {INDEX_ID})"
+        assert "without an id" in parsed().title
+
     @pytest.mark.parametrize(
         ("fields", "said"),
         [
@@ -328,7 +332,8 @@ class TestMessages:
         ],
     )
     def test_the_error_quotes_the_service(self, fields, said):
-        assert job("FAILED", **fields).error == said
+        assert job("FAILED", **fields).reason == said
+        assert job("FAILED", **fields).error == (f" Kendra says: {said}" if said else "")
 
 
 ACCEPTED = True
