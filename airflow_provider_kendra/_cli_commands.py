@@ -25,7 +25,7 @@ from airflow_provider_kendra._parameters import NOT_FOUND_TIMEOUT, WHY_ONE_IS_RE
 from airflow_provider_kendra._progress import Progress
 from airflow_provider_kendra._starting import find_out_type, read_started_job
 from airflow_provider_kendra._tables import Row, print_results
-from airflow_provider_kendra._text import LONGEST_MESSAGE, make_plain, plain
+from airflow_provider_kendra._text import LONGEST_MESSAGE, counted, make_plain, plain
 from airflow_provider_kendra._validation import check_exactly_one
 from airflow_provider_kendra._waiting.conditions import (
     ExecutionFinished,
@@ -34,7 +34,6 @@ from airflow_provider_kendra._waiting.conditions import (
 )
 from airflow_provider_kendra._waiting.sources import DataSource
 from airflow_provider_kendra._waiting.wait import wait_in_worker
-from airflow_provider_kendra.documents import counted
 from airflow_provider_kendra.exceptions import KendraError, KendraSyncJobAlreadyRunningError
 from airflow_provider_kendra.outcomes import Failed, Failure, Outcome, Satisfied
 from airflow_provider_kendra.sync_job import (
@@ -130,14 +129,14 @@ def _print_message(message: str) -> None:
 def _describe(error: Exception) -> str:
     from botocore.exceptions import BotoCoreError, ClientError
 
-    from airflow_provider_kendra.hooks._aws_errors import classify_error
+    from airflow_provider_kendra.hooks._aws_errors import classify_error, describe_error
 
-    kind = classify_error(error)
+    kind, cause = classify_error(error), describe_error(error)
     if isinstance(error, ClientError):
         if kind is ErrorKind.CREDENTIALS:
-            return f"AWS rejects the credentials: {error}. Check those of the connection."
+            return f"AWS rejects the credentials: {cause}. Check those of the connection."
         if kind is ErrorKind.PERMANENT:
-            return f"AWS rejects the request: {error}. Check the ids, the region and the permissions of the connection."
+            return f"AWS rejects the request: {cause}. Check the ids, the region and the permissions of the connection."
         details = error.response.get("Error", {})
         return _describe_transient(details.get("Code", ""), details.get("Message") or str(error))
     if isinstance(error, BotoCoreError):
@@ -291,8 +290,8 @@ def documents(args: Namespace) -> None:
     else:
         job = _job_with_documents(hook, args)
         found = hook._failed_documents_of(job, limit=limit)
-        state = job.end if job.is_finished else f"the sync has not finished: {job.progress}"
-        _print_message(f"{state[:1].upper()}{state[1:]}. {job.title}.")
+        state = job.end if job.is_finished else f"The sync has not finished: {job.progress}"
+        _print_message(f"{state}{job.said} {job.ids}.")
     shown = found.documents
     rows = [_document_row(document) for document in shown]
     _print([document.to_dict() for document in shown], rows, list(map(_document_line, rows)), args.output)
@@ -409,7 +408,7 @@ def _job_row(job: SyncJob) -> dict[str, Any]:
         "started": _time(job.start_time),
         "duration": in_words(job.duration_seconds),
         **job.document_counts,
-        "error": job.error.removeprefix(" Kendra says: "),
+        "error": job.reason,
     }
 
 

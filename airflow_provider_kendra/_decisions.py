@@ -139,8 +139,8 @@ def timed_out(subject: str, state: str, job: SyncJob | None = None) -> Failed:
     :param state: The state at the last poll, in words.
     :param job: The sync job as last read, if the wait was for one.
     """
-    what = job.title if job else f"Waited for {subject}"
-    message = f"Timed out: {state}. Raise timeout if syncs take this long. {what}."
+    what = job.ids if job else f"(waited for {subject})"
+    message = f"Timed out: {state.removesuffix('.')}. Raise timeout if syncs take this long {what}."
     return Failed(Failure.TIMED_OUT, message, job)
 
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_kendra._clock import in_words
-from airflow_provider_kendra._text import plain
-from airflow_provider_kendra.documents import DocumentEvent, DocumentFailures, IndexCapacity, counted, read_event, total
+from airflow_provider_kendra._text import counted, plain
+from airflow_provider_kendra.documents import DocumentEvent, DocumentFailures, IndexCapacity, read_event, total
 from airflow_provider_kendra.exceptions import KendraRequestError
 from airflow_provider_kendra.sync_job import SyncJobStatus
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow_provider_kendra._text import plain
+from airflow_provider_kendra._text import LONGEST_MESSAGE, plain
 from airflow_provider_kendra._validation import check_limit
 from airflow_provider_kendra._xcoms import RecordTask
 
@@ -20,6 +20,22 @@ if TYPE_CHECKING:
     AnOutcome = TypeVar("AnOutcome", Satisfied, Failed)
 
 XCOM_KEY = "failed_documents"
+
+
+def insert_details(message: str, job: SyncJob, details: str) -> str:
+    """
+    Insert sentences before the ids that end a message, cut where the ids would be.
+
+    :param message: The message; one of an older version has its ids elsewhere.
+    :param job: The sync job.
+    :param details: The sentences; empty for none.
+    """
+    ids = f" {job.ids}."
+    if not details or not message.endswith(ids):
+        return f"{message} {details}".rstrip()
+    cause = message.removesuffix(ids)
+    room = max(LONGEST_MESSAGE - len(f"{cause}. {ids}"), 1)
+    return f"{cause}. {plain(details.removesuffix('.'), room)}{ids}"
 
 
 class ListsFailedDocuments(RecordTask):
@@ -55,9 +71,9 @@ class ListsFailedDocuments(RecordTask):
             return outcome
         text = self._read_failed_documents(context, outcome.job)
         if text and isinstance(outcome, Failed):
-            return replace(outcome, message=f"{outcome.message} {text}")
+            return replace(outcome, message=insert_details(outcome.message, outcome.job, text))
         if text:
-            self.log.warning("The sync is accepted, though not complete. %s", text)
+            self.log.warning("%s", text)
         return outcome
 
     def _read_failed_documents(self, context: Context, job: SyncJob) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kendra._text import plain
@@ -11,6 +12,7 @@ from airflow_provider_kendra.links.kendra import (
     KendraIndexLink,
     KendraLink,
     KendraSyncJobLogsLink,
+    leads_to_aws,
     store_link,
 )
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS
@@ -111,7 +113,7 @@ class SyncJobLineageMixin:
                 continue
             if not self._was_stored_before(link):
                 url = link.url(
-                    region=self._region,  # may look the connection up
+                    region=self._region if leads_to_aws(self._endpoint) else None,  # may look the connection up
                     index_id=self.index_id,
                     data_source_id=getattr(self, "data_source_id", None),
                     execution_id=execution_id,
@@ -156,7 +158,7 @@ class SyncJobLineageMixin:
                 if not records:
                     self.log.warning(
                         "No asset event: this task did not end with a finished, accepted sync of that data source (%s)",
-                        outlet,
+                        plain(getattr(outlet, "uri", outlet)),
                     )
                     continue
                 self._write_asset_event(context, outlet, records)
@@ -175,7 +177,11 @@ class SyncJobLineageMixin:
             # The same key and shape as in a watcher's events.
             events[outlet].extra["payload"] = {"sync_jobs": records}
         except Exception as error:  # an event's details must never fail the task
-            self.log.warning("Could not put the sync job into the asset event: %s (%s)", plain(error), outlet)
+            self.log.warning(
+                "Could not put the sync job into the asset event: %s (%s)",
+                plain(error),
+                plain(getattr(outlet, "uri", outlet)),
+            )
 
     def _is_update(self, job: SyncJob) -> bool:
         """Whether this finished job updated its data source; always True where other jobs fail the task."""
@@ -194,9 +200,20 @@ class SyncJobLineageMixin:
         if hook is not None and "conn" in vars(hook):
             region: str = hook.conn_region_name
             return region
-        if "_connections_region" not in vars(self):
-            self._connections_region = _region_of_connection(self.aws_conn_id)
-        return self._connections_region
+        return _region_in(self._connection_extra)
+
+    @property
+    def _endpoint(self) -> object:
+        """The endpoint of Kendra, if it is known without creating a client; None for that of AWS."""
+        hook = vars(self).get("hook")
+        if hook is not None and "conn" in vars(hook):
+            return hook.conn.meta.endpoint_url
+        return _endpoint_in(self._connection_extra)
+
+    @cached_property
+    def _connection_extra(self) -> Mapping[str, Any] | None:
+        """The extra of the connection, empty without a connection; None if it is uncertain."""
+        return _extra_of_connection(self.aws_conn_id)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
         """
@@ -260,19 +277,36 @@ def check_no_kendra_outlets(task: Any) -> None:
         )
 
 
-def _region_of_connection(aws_conn_id: str | None) -> str | None:
-    """The region that a client with this connection would use; None if uncertain."""
-    if aws_conn_id:
-        from airflow.providers.common.compat.sdk import BaseHook
+def _extra_of_connection(aws_conn_id: str | None) -> Mapping[str, Any] | None:
+    if not aws_conn_id:
+        return {}
+    from airflow.providers.common.compat.sdk import BaseHook
 
-        from airflow_provider_kendra.assets.kendra import is_region
+    try:
+        extra = BaseHook.get_connection(aws_conn_id).extra_dejson
+    except Exception:  # the first call reports it
+        return None
+    return extra if isinstance(extra, dict) else None
 
-        try:
-            extra = BaseHook.get_connection(aws_conn_id).extra_dejson
-        except Exception:  # the first call reports it
-            return None
-        if not isinstance(extra, dict) or "session_kwargs" in extra:
-            return None
-        if region := extra.get("region_name"):
-            return region if isinstance(region, str) and is_region(region) else None
+
+def _region_in(extra: Mapping[str, Any] | None) -> str | None:
+    """The region that a client with this extra would use; None if uncertain."""
+    from airflow_provider_kendra.assets.kendra import is_region
+
+    if extra is None or "session_kwargs" in extra:
+        return None
+    if region := extra.get("region_name"):
+        return region if isinstance(region, str) and is_region(region) else None
     return os.environ.get("AWS_DEFAULT_REGION")
+
+
+def _endpoint_in(extra: Mapping[str, Any] | None) -> object:
+    """The endpoint of Kendra that a client with this extra would use, as far as boto3's configuration files allow."""
+    services = (extra or {}).get("service_config")
+    of_kendra = services.get("kendra") if isinstance(services, Mapping) else None
+    own = of_kendra.get("endpoint_url") if isinstance(of_kendra, Mapping) else None
+    if configured := own or (extra or {}).get("endpoint_url"):
+        return configured
+    if os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
+        return None
+    return os.environ.get("AWS_ENDPOINT_URL_KENDRA") or os.environ.get("AWS_ENDPOINT_URL")

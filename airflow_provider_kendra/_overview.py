@@ -241,8 +241,8 @@ def shared_notes(readings: Iterable[Reading]) -> dict[str, int]:
 
 def _what_went_wrong(job: SyncJob, condition: Fresh) -> str:
     is_plain = job.status in (SyncJobStatus.FAILED, SyncJobStatus.ABORTED)
-    objection = f"ended {job.status}" if is_plain else condition.acceptance.objection(job)
-    return f"{plain(job.execution_id)} {objection}.{job.error}"
+    end = job.end if is_plain else condition.acceptance.objection(job)
+    return f"{end}{job.said} (sync job {plain(job.execution_id)})"
 
 
 _MEMBERS = {"data_source_id": "Id", "name": "Name", "status": "Status"}

@@ -375,7 +375,7 @@ class _StartLoop:
     def _note_failed_start(self, error: Exception, had_no_effect: bool) -> None:
         if self._calls.classify_error(error) is ErrorKind.ALREADY_RUNNING:
             self.last_error = error
-            self._calls.log.info("The start was refused: %s", plain(error))
+            self._calls.log.info("The start was refused: %s", self._calls.describe_error(error))
             self._starter.refused(self._calls.monotonic())
             return
         self._tolerate(error)
@@ -396,9 +396,10 @@ class _StartLoop:
 
     def final_error(self) -> KendraError:
         """Return the error to raise after giving up."""
+        error = self._calls.describe_error(self.last_error).removesuffix(".") if self.last_error else ""
         return KendraError(
-            f"No sync could be started within {START_GRACE:.0f} s. Last error: {self.last_error} (data source "
-            f"{self._calls.data_source_id}, index {self._calls.index_id})"
+            f"No sync could be started within {START_GRACE:.0f} s: {error} (data source {self._calls.data_source_id}, "
+            f"index {self._calls.index_id})."
         )
 
 
@@ -452,17 +453,13 @@ def already_running(index_id: str, data_source_id: str, job: SyncJob | None) -> 
     :param data_source_id: The data source.
     :param job: The running job; None if the data source is in use, but no running job is listed.
     """
-    which = (
-        f"a sync is running: {job.progress}{f', since {job.start_time:%Y-%m-%d %H:%M:%S}Z' if job.start_time else ''}"
-        if job
-        else f"the data source is in use, though no running sync was listed for {START_GRACE:.0f} s"
-    )
-    where = f"{job.title}." if job else f"(data source {data_source_id}, index {index_id})"
-    return KendraSyncJobAlreadyRunningError(
-        f"No sync could be started, since {which}. Kendra runs one sync of a data source at a time: wait for it to "
-        f"end, or stop it. {where}",
-        job=job,
-    )
+    if job:
+        cause, where = f"A sync is already running: {job.running}", job.ids
+    else:
+        cause = f"The data source is in use, but no running sync was listed for {START_GRACE:.0f} s"
+        where = f"(data source {data_source_id}, index {index_id})"
+    advice = "Kendra runs one sync of a data source at a time: wait for it to end, or stop it"
+    return KendraSyncJobAlreadyRunningError(f"{cause}. {advice} {where}.", job=job)
 
 
 def find_out_type(calls: StartCalls, *, instead_of_waiting: str | None, warn: Callable[[str], object]) -> str | None:
@@ -484,14 +481,14 @@ def find_out_type(calls: StartCalls, *, instead_of_waiting: str | None, warn: Ca
     except (KendraRequestError, ValueError):
         raise
     except Exception as error:
-        reason = plain(error).removesuffix(".")
+        reason = calls.describe_error(error).removesuffix(".")
         risk = "" if instead_of_waiting is None else " If it is CUSTOM, its sync ends only when someone stops it."
-        warn(f"Could not find out the type of the data source: {reason}.{risk} (data source {calls.data_source_id})")
+        warn(f"Could not find out the type of the data source: {reason}.{risk}")
         return None
     if source_type == "CUSTOM" and instead_of_waiting is not None:
         raise KendraRequestError(
-            f"{CUSTOM_SYNC_ENDS}, so waiting for it would never end. {instead_of_waiting} (data source "
-            f"{calls.data_source_id}, index {calls.index_id})"
+            f"{CUSTOM_SYNC_ENDS}, so waiting for it would never end. {instead_of_waiting.removesuffix('.')} (data "
+            f"source {calls.data_source_id}, index {calls.index_id})."
         )
     return source_type
 
@@ -508,7 +505,8 @@ def read_started_job(calls: StartCalls, execution_id: str) -> SyncJob:
             if job.execution_id == execution_id:
                 return job
     except Exception as error:  # a retry of a failed task would start another
-        calls.log.warning("Could not read the sync job that was started: %s (%s)", plain(error), plain(execution_id))
+        reason = calls.describe_error(error)
+        calls.log.warning("Could not read the sync job that was started: %s (%s)", reason, plain(execution_id))
     return SyncJob(
         index_id=calls.index_id,
         data_source_id=calls.data_source_id,

@@ -10,7 +10,6 @@ from itertools import islice
 from typing import Protocol
 
 from airflow_provider_kendra._calls import LISTING_GRACE, PAUSE, ErrorKind, SyncJobCalls
-from airflow_provider_kendra._text import plain
 from airflow_provider_kendra.exceptions import KendraError
 from airflow_provider_kendra.sync_job import SyncJob, SyncJobStatus
 
@@ -57,8 +56,8 @@ class Stopped:
         elif self.state is StopState.STOPPING:
             what = f"No stop was sent: the sync is already {job.progress}"
         else:
-            what = f"Nothing to stop: {job.end}"
-        return f"{what}. {job.title}."
+            what = f"Nothing to stop{f'. {job.end}' if job.is_finished else f': {job.superseded}'}"
+        return f"{what} {job.ids}."
 
 
 class Stopper:
@@ -199,7 +198,7 @@ def _is_custom(calls: StopCalls) -> bool | None:
         calls.log.warning(
             "The type of the data source can't be read: %s. No stop is sent while documents are being indexed, since a "
             "CUSTOM data source must not be stopped twice. Allow kendra:DescribeDataSource (data source %s).",
-            plain(error),
+            calls.describe_error(error).removesuffix("."),
             calls.data_source_id,
         )
         return None

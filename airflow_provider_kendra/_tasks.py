@@ -66,5 +66,8 @@ class KendraOperator(Documented, SyncJobLineageMixin, TakesAwsParameters, Render
 
         return KendraSyncJobsHook._of(self.aws_parameters)
 
-    def _log_end(self, job: SyncJob) -> None:
-        self.log.info("Result: %s.%s", job.end, job.error_and_ids)
+    def _log_end(self, job: SyncJob, max_documents_failed: int | None = None) -> None:
+        """Log how a sync ended; with the limit, if it was accepted with failed documents."""
+        is_tolerated = bool(job.documents_failed) and max_documents_failed is not None
+        limit = f", up to {max_documents_failed:,} accepted" if is_tolerated else ""
+        self.log.info("%s%s%s %s.", job.end, limit, job.said, job.ids)

@@ -1,4 +1,4 @@
-"""Sanitises external texts for logs, errors, terminals and pages."""
+"""Texts for logs, errors, terminals and pages: external ones are sanitised."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ LONGEST = 2_000
 
 LONGEST_MESSAGE = 4_000
 """The most characters of a whole message, which can contain several texts."""
+
+REJECTED = "AWS rejected the request: "
+"""How the message of a request that AWS has rejected begins; an error code follows."""
 
 
 def plain(text: object, longest: int = LONGEST) -> str:
@@ -50,6 +53,16 @@ def storable(text: str, longest: int) -> str:
     :param longest: The most characters to keep.
     """
     return text[:longest].encode("utf-8", "replace").decode()
+
+
+def counted(number: int, noun: str) -> str:
+    """
+    Return a number with its noun.
+
+    :param number: The number.
+    :param noun: The noun in the singular.
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def make_plain(error: BaseException) -> None:

@@ -65,7 +65,7 @@ def _too_many_failed(job: SyncJob, limit: int) -> list[str]:
     if job.documents_failed is None:
         return [f"failed documents are not reported (max_documents_failed={limit})"]
     if job.documents_failed > limit:
-        return [f"{job.documents_failed} documents failed (max_documents_failed={limit})"]
+        return [f"{job.documents_failed:,} documents failed (max_documents_failed={limit})"]
     return []
 
 
@@ -75,7 +75,7 @@ def _failed_ratio_too_large(job: SyncJob, limit: float) -> list[str]:
         return [f"failed documents are not reported (max_failed_ratio={limit})"]
     is_exceeded = failed / total > limit if total else failed != 0  # 0 of 0 counts as a share of 0
     if is_exceeded:
-        return [f"{failed} of {total} documents failed (max_failed_ratio={limit})"]
+        return [f"{failed:,} of {total:,} documents failed (max_failed_ratio={limit})"]
     return []
 
 
@@ -86,5 +86,5 @@ def _too_few_scanned(job: SyncJob, limit: int) -> list[str]:
             "data sources"
         ]
     if job.documents_scanned < limit:
-        return [f"{job.documents_scanned} documents were scanned (min_documents_scanned={limit})"]
+        return [f"{job.documents_scanned:,} documents were scanned (min_documents_scanned={limit})"]
     return []

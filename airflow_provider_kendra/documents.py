@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from airflow_provider_kendra._text import plain
+from airflow_provider_kendra._text import counted, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -364,13 +364,3 @@ def total(causes: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
     if rest := sum(count for _, count in ordered[MOST_REASONS:]):
         totals.append({"stage": "unknown", "reason": OTHER_REASONS, "count": rest})
     return totals
-
-
-def counted(number: int, noun: str) -> str:
-    """
-    Return a number with its noun.
-
-    :param number: The number.
-    :param noun: The noun in the singular.
-    """
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

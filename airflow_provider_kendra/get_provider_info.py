@@ -25,8 +25,9 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-provider-kendra",
         "name": INTEGRATION,
-        "description": "Run, wait for, measure and gate "
-        "`Amazon Kendra <https://aws.amazon.com/kendra/>`__ data source syncs.",
+        # Airflow's pages show a link in reStructuredText well only at the end of the text.
+        "description": "Start, wait for, stop and check data source syncs of "
+        "`Amazon Kendra <https://aws.amazon.com/kendra/>`__.",
         "integrations": [
             {
                 "integration-name": INTEGRATION,

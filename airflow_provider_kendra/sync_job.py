@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from airflow_provider_kendra._parameters import check_max_documents_failed
-from airflow_provider_kendra._text import plain, shown, storable
+from airflow_provider_kendra._text import counted, plain, shown, storable
 
 log = logging.getLogger(__name__)
 
@@ -185,15 +185,24 @@ class SyncJob:
 
     @property
     def progress(self) -> str:
-        """The status and the counts reported so far, for messages."""
-        reported = ", ".join(f"{count} {name}" for name, count in self.document_counts.items() if count is not None)
-        return f"{plain(self.status, _LONGEST_ID) or 'without a status'} ({reported or 'no documents reported'})"
+        """The status and the counts so far that are not 0, for messages."""
+        return f"{plain(self.status, _LONGEST_ID) or 'without a status'} ({self.counts})"
+
+    @property
+    def running(self) -> str:
+        """The status, since when it runs, and the counts of a running job, for messages."""
+        since = f" since {self.start_time:%Y-%m-%d %H:%M:%S}Z" if self.start_time else ""
+        return f"{plain(self.status, _LONGEST_ID) or 'without a status'}{since} ({self.counts})"
 
     @property
     def counts(self) -> str:
         """The document counts that are not 0, for messages."""
-        counts = self.document_counts.items()
-        return ", ".join(f"{count} {name}" for name, count in counts if count) or "no documents yet"
+        counts = self.document_counts
+        if listed := ", ".join(f"{count:,} {name}" for name, count in counts.items() if count):
+            return listed
+        if not self.is_finished:
+            return "no documents yet"
+        return "no documents reported" if set(counts.values()) == {None} else "no documents"
 
     @property
     def superseded(self) -> str:
@@ -203,12 +212,37 @@ class SyncJob:
 
     @property
     def end(self) -> str:
-        """How the job ended, as a clause for messages."""
-        return f"the sync ended {self.progress}" if self.is_finished else self.superseded
+        """How a finished job ended and why, as the start of a message."""
+        if self.status == SyncJobStatus.FAILED:
+            return f"Sync FAILED: {self.reason.removesuffix('.') or self._where_the_reason_may_be}"
+        if not self.documents_failed:
+            return f"Sync {self.status}: {self.counts}"
+        failed, total = self.documents_failed, self.documents_processed
+        if total > failed or self.documents_scanned == failed:
+            return f"Sync {self.status}: {failed:,} of {counted(total, 'document')} failed"
+        return f"Sync {self.status}: {counted(failed, 'document')} failed"  # no total is known
+
+    @property
+    def said(self) -> str:
+        """The error that Kendra reports, as the next sentence after :attr:`end`; empty if there is none."""
+        is_new = self.reason and self.status != SyncJobStatus.FAILED
+        return f". Kendra says: {self.reason.removesuffix('.')}" if is_new else ""
+
+    @property
+    def _where_the_reason_may_be(self) -> str:
+        # The hour in the name of the stream has an undocumented time zone.
+        stream = f"{self.data_source_id}/YYYY-MM-DD-HH/{plain(self.execution_id, _LONGEST_ID)}"
+        return f"Kendra gave no reason; see log group /aws/kendra/{self.index_id}, stream {stream}"
+
+    @property
+    def ids(self) -> str:
+        """The ids of the job, its data source and index, as the end of a message."""
+        job = f"sync job {plain(self.execution_id, _LONGEST_ID) or 'without an id'}"
+        return f"({job}, data source {self.data_source_id}, index {self.index_id})"
 
     @property
     def title(self) -> str:
-        """The ids of the job, its data source and index, for messages."""
+        """The ids of the job, its data source and index, as the subject of a message."""
         return (
             f"Sync job {plain(self.execution_id, _LONGEST_ID) or 'without an id'} of data source {self.data_source_id} "
             f"(index {self.index_id})"
@@ -217,15 +251,13 @@ class SyncJob:
     @property
     def error(self) -> str:
         """The error that Kendra reports, as the next sentence of a message; empty if there is none."""
-        parts = (self.error_code, self.data_source_error_code, self.error_message)
-        reported = plain(": ".join(part for part in parts if part))
-        return f" Kendra says: {reported}" if reported else ""
+        return f" Kendra says: {self.reason}" if self.reason else ""
 
     @property
-    def error_and_ids(self) -> str:
-        """The error that Kendra reports, if any, and the ids, as the last sentences of a message."""
-        error = self.error
-        return f"{error}{'.' if error and not error.endswith('.') else ''} {self.title}."
+    def reason(self) -> str:
+        """The error that Kendra reports; empty if there is none."""
+        parts = (self.error_code, self.data_source_error_code, self.error_message)
+        return plain(": ".join(part for part in parts if part))
 
 
 RECORD_KEYS = (*(field.name for field in fields(SyncJob)), "duration_seconds")
@@ -269,7 +301,7 @@ class Acceptance:
 
     def objection(self, job: SyncJob) -> str | None:
         """
-        Return why a finished job is not acceptable, and what would have accepted it; None if it is acceptable.
+        Return how a finished job ended, why that is not acceptable, and what would have accepted it; None if it is.
 
         :param job: A finished job.
         """
@@ -277,22 +309,14 @@ class Acceptance:
         if limit is not None:
             statuses = statuses | {SyncJobStatus.INCOMPLETE}
         if job.status not in statuses:
-            hint = (
-                f"max_documents_failed={job.documents_failed} or more would have accepted it"
-                if job.status == SyncJobStatus.INCOMPLETE and job.documents_failed is not None
-                else f"only {_listed(sorted(statuses))} accepted"
-            )
-            return f"ended {job.status}; {hint}"
+            if job.status == SyncJobStatus.INCOMPLETE and job.documents_failed is not None:
+                return f"{job.end}; max_documents_failed={job.documents_failed} or more would have accepted it"
+            return f"{job.end}. Only {_listed(sorted(statuses))} accepted"
         if limit is None or (job.documents_failed is None and job.status == SyncJobStatus.SUCCEEDED):
             return None
         if job.documents_failed is None:
-            return f"ended {job.status} without a count of failed documents; max_documents_failed={limit}"
-        if job.documents_failed > limit:
-            return (
-                f"ended {job.status} with {job.documents_failed} failed documents, more than "
-                f"max_documents_failed={limit}"
-            )
-        return None
+            return f"Sync {job.status} without a count of failed documents, so max_documents_failed={limit} is not met"
+        return f"{job.end}, more than max_documents_failed={limit}" if job.documents_failed > limit else None
 
 
 ANY_END = Acceptance(TERMINAL_STATUSES)
@@ -310,6 +334,18 @@ def sum_up(jobs: Sequence[SyncJob]) -> dict[str, Any]:
         "jobs": len(jobs),
         "statuses": {**dict.fromkeys(map(str, SyncJobStatus), 0), **Counter(str(job.status) for job in jobs)},
     }
+
+
+def describe_totals(totals: Mapping[str, Any]) -> str:
+    """
+    Describe totals in words, for messages.
+
+    :param totals: What :func:`sum_up` returned.
+    """
+    statuses = [f"{number:,} {plain(status, _LONGEST_ID)}" for status, number in totals["statuses"].items() if number]
+    documents = [f"{totals[f'documents_{name}']:,} {name}" for name in DOCUMENT_COUNTS if totals[f"documents_{name}"]]
+    parts = [", ".join(statuses), f"documents: {', '.join(documents)}" if documents else ""]
+    return ": ".join(filter(None, (counted(totals["jobs"], "sync job"), "; ".join(filter(None, parts)))))
 
 
 def _listed(statuses: Sequence[str]) -> str:

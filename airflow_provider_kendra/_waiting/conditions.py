@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol, TypeVar
 
+from airflow_provider_kendra._clock import in_words
 from airflow_provider_kendra._decisions import (
     AllFresh,
     Blocked,
@@ -18,6 +19,7 @@ from airflow_provider_kendra._decisions import (
     Waiting,
 )
 from airflow_provider_kendra._parameters import WHY_ONE_IS_REQUIRED
+from airflow_provider_kendra._text import counted
 from airflow_provider_kendra._validation import (
     MeasuredBy,
     check_exactly_one,
@@ -117,16 +119,16 @@ class ExecutionFinished:
     def _not_found(self, history: History) -> Failed:
         return Failed(
             Failure.NOT_FOUND,
-            f"The sync job is not in the history of its data source ({len(history.jobs)} jobs). Check execution_id, "
-            "data_source_id, index_id, connection and region. If it was started just now, raise not_found_timeout "
-            f"(sync job {self.execution_id}).",
+            f"The sync job is not in the history of its data source ({counted(len(history.jobs), 'job')}). Check "
+            "execution_id, data_source_id, index_id, connection and region. If it was started just now, raise "
+            f"not_found_timeout (sync job {self.execution_id}).",
         )
 
 
 def _superseded(job: SyncJob) -> Failed:
     return Failed(
         Failure.NOT_ACCEPTABLE,
-        f"The sync will not finish: {job.superseded}. {job.title}.",
+        f"The sync will not finish: {job.superseded} {job.ids}.",
         job,
     )
 
@@ -177,7 +179,7 @@ class Fresh:
         verb = "started" if self.measured_by == "start_time" else "ended"
         if self.fresh_since is not None:
             return f"a sync job that {verb} at or after {self.fresh_since.isoformat()}"
-        return f"a sync job that {verb} at most {self.max_age} ago"
+        return f"a sync job that {verb} at most {in_words(self.max_age)} ago"
 
     def cutoff(self, now: datetime) -> datetime:
         """The earliest time at which a job is recent enough."""
@@ -307,7 +309,7 @@ def _judge(job: SyncJob, acceptance: Acceptance) -> Outcome:
     objection = acceptance.objection(job)
     if objection is None:
         return Satisfied(job)
-    return Failed(Failure.NOT_ACCEPTABLE, f"The sync {objection}.{job.error_and_ids}", job)
+    return Failed(Failure.NOT_ACCEPTABLE, f"{objection}{job.said} {job.ids}.", job)
 
 
 def read(condition: Condition[D_co], pages: Iterable[Page], now: datetime, history: History | None = None) -> D_co:

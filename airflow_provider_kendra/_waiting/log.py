@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from airflow_provider_kendra._text import LONGEST_MESSAGE, plain
+from airflow_provider_kendra._clock import in_words
+from airflow_provider_kendra._text import LONGEST_MESSAGE, REJECTED, plain
 
 if TYPE_CHECKING:
     from airflow_provider_kendra._decisions import Blocked, Waiting
@@ -61,16 +61,12 @@ class PollErrors:
         return f"{words} ({self._kind}); retrying. "
 
 
-_AWS_CODE = re.compile(r"An error occurred \(([^)]+)\)")
-
-
-_LONGEST_KIND = 28
+_LONGEST_KIND = 24
 
 
 def _kind_of_error(error: str) -> str:
     """Reduce the description of an error to its AWS error code or exception name."""
-    code = _AWS_CODE.search(error)
-    return (code[1] if code else error.partition(":")[0])[:_LONGEST_KIND]
+    return error.removeprefix(REJECTED).partition(":")[0][:_LONGEST_KIND]
 
 
 class WaitState(Protocol):
@@ -159,9 +155,11 @@ def sync_job_log(subject: str, now: datetime, errors: PollErrors | None = None) 
     def text(state: Waiting, elapsed: int, now: datetime, errors: PollErrors) -> str:
         failed = errors.summary()
         if state.job is None:
-            return f"{failed}No sync job listed after {elapsed} s{'' if failed else f' (waiting for {subject})'}"
+            return (
+                f"{failed}No sync job listed after {in_words(elapsed)}{'' if failed else f' (waiting for {subject})'}"
+            )
         counts = "" if failed else f": {state.job.counts}"
-        return f"{failed}{state.job.status} after {elapsed} s{counts} (sync job {state.job.execution_id})"
+        return f"{failed}{state.job.status} after {in_words(elapsed)}{counts} (sync job {state.job.execution_id})"
 
     return WaitLog(text, now, errors)
 
@@ -177,7 +175,7 @@ def freshness_log(measured_by: MeasuredBy, now: datetime, errors: PollErrors | N
 
     def text(state: Blocked, elapsed: int, now: datetime, errors: PollErrors) -> str:
         sources = f"{len(state.data_sources)} data source{'' if len(state.data_sources) == 1 else 's'}"
-        begin = f"{errors.summary('Polls')}{sources} not fresh after {elapsed} s: "
+        begin = f"{errors.summary('Polls')}{sources} not fresh after {in_words(elapsed)}: "
         return begin + state.summary(measured_by, now, _LONGEST_LINE - len(begin))
 
     return WaitLog(text, now, errors)

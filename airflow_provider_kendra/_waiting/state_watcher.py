@@ -184,7 +184,7 @@ class _StateWatcher(Subscriber):
     def describe(self, change: Change) -> str:
         """Return the line to log about a change."""
         was = f", was {change.previous}" if change.previous else ""
-        job = f": the last acceptable sync started {change.job.start_time}" if change.job else ""
+        job = f": the last acceptable sync started {change.job.start_time:%Y-%m-%d %H:%M:%S}Z" if change.job else ""
         member = self._members.subscriptions.get(change.data_source_id)
         if change.state is State.UNKNOWN and member is not None:
             limits, schedule = self._limits_of(change.data_source_id), self._schedules.get(change.data_source_id)

@@ -8,6 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from airflow_provider_kendra._text import shown
 from airflow_provider_kendra._validation import check_identifier
+from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.openlineage.facet import Dataset as OpenLineageDataset
@@ -91,13 +92,16 @@ def _uri_of(asset: object) -> str:
     return str(getattr(asset, "name" if is_reference else "uri", ""))
 
 
-def create_asset(*, region: str, index_id: str, data_source_id: str, **kwargs: Any) -> Asset:
+def create_asset(*, region: str, index_id: str, data_source_id: str, name: str | None = None, **kwargs: Any) -> Asset:
     """
     Build the asset of a data source.
 
     :param region: AWS region, such as ``eu-west-1``.
     :param index_id: The index.
     :param data_source_id: The data source.
+    :param name: What Airflow's pages call the asset, such as ``"handbook"``; ignored by Airflow 2. Default: the URI. To
+        Airflow 3, assets with one URI and two names are two assets, of which only one works: give the same name in
+        every DAG file.
     :param kwargs: Further parameters of Airflow's ``Asset`` (in Airflow 2 ``Dataset``): ``extra``, ``watchers``, …
     :raises ValueError: if one of the three is invalid.
     """
@@ -109,6 +113,8 @@ def create_asset(*, region: str, index_id: str, data_source_id: str, **kwargs: A
         check_identifier("index_id", index_id),
         check_identifier("data_source_id", data_source_id),
     )
+    if name is not None and AIRFLOW_V_3_0_PLUS:
+        kwargs["name"] = name
     return Asset(uri=str(uri), **kwargs)
 
 

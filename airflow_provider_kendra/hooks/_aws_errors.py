@@ -20,7 +20,7 @@ from urllib3.exceptions import LocationValueError
 
 from airflow_provider_kendra._calls import ErrorKind as ErrorKind
 from airflow_provider_kendra._decisions import Failed, Failure
-from airflow_provider_kendra._text import make_plain, plain, shown
+from airflow_provider_kendra._text import REJECTED, make_plain, plain, shown
 from airflow_provider_kendra.exceptions import KendraError, KendraRequestError
 from airflow_provider_kendra.hooks._aws_connections import endpoints_of, is_misread_url
 
@@ -131,10 +131,19 @@ def describe_error(error: BaseException) -> str:
     if isinstance(error, aws.ClientError) and not error_code(error):
         # The message would be the proxy's whole page.
         return f"HTTP status {_status(error)} without an AWS error code, as from a proxy ({error.operation_name})"
-    return plain(" ".join(without_secrets(f"{type(error).__name__}: {error}").split()), _LONGEST)
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, aws.ClientError) and (found := _CLIENT_ERROR.search(str(error))):
+        text = f"{found[1]}: {found[3] or 'no reason given'}".removesuffix(".") + f" ({found[2]})"
+    return plain(" ".join(without_secrets(text).split()), _LONGEST)
 
 
 _LONGEST = 500
+# botocore's text, in which the cause comes last.
+_CLIENT_ERROR = re.compile(
+    r"An error occurred \(([^)]*)\) when calling the (\w+) operation(?: \(reached max retries: \d+\))?:\s*(.*)",
+    re.DOTALL,
+)
+_RETRIES = re.compile(r" \(reached max retries: \d+\)")
 
 
 @contextmanager
@@ -152,6 +161,8 @@ def plain_errors() -> Iterator[None]:
             error.response["Error"] = {
                 key: plain(value) if isinstance(value, str) else value for key, value in answer.items()
             }
+            # botocore adds its own retries to the text, of which most calls have none: the callers retry.
+            error.args = tuple(_RETRIES.sub("", arg, count=1) if isinstance(arg, str) else arg for arg in error.args)
         make_plain(error)
         raise
 
@@ -185,7 +196,7 @@ def refusal(error: BaseException, contents: str) -> str:
     """
     if isinstance(error, aws.ClientError):
         return (
-            f"AWS rejected the request: {without_secrets(str(error))}. Check the ids, the region and the permissions "
+            f"{REJECTED}{describe_error(error)}. Check the ids, the region and the permissions "
             "of the connection (kendra:ListDataSourceSyncJobs and kendra:ListDataSources on index and data source). "
             f"Requested: {contents}."
         )

@@ -878,7 +878,7 @@ class KendraSyncJobsHook(AwsBaseHook):
                 raise
             kind = KendraDocumentsRequestError if classify_error(error) is ErrorKind.PERMANENT else KendraDocumentsError
             raise kind(
-                f"{failed}: {type(error).__name__}: {plain(error).removesuffix('.')}, after "
+                f"{failed}: {describe_error(error).removesuffix('.')}, after "
                 f"{_count(len(sent), 'batch', 'batches')} ({_count(sum(sent), 'document', 'documents')}). Before that, "
                 f"{_rejection_summary(failures)} {where}.",
                 failures=failures,

@@ -6,7 +6,7 @@ import re
 from abc import abstractmethod
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from airflow.providers.common.compat.sdk import BaseOperatorLink
 
@@ -97,6 +97,21 @@ class KendraSyncJobLogsLink(KendraLink):
             f"{console}/cloudwatch/home?region={known['region']}#logsV2:log-groups/log-group/{group}"
             f"$3FlogStreamNameFilter$3D{streams}"
         )
+
+
+def leads_to_aws(endpoint: object) -> bool:
+    """
+    Whether calls to an endpoint reach AWS, and not for example a local Kendra, which the AWS console does not show.
+
+    :param endpoint: The URL of the endpoint; None for the default one.
+    """
+    if not endpoint:
+        return True
+    try:
+        host = urlsplit(str(endpoint)).hostname or ""
+    except ValueError:
+        return False
+    return host.endswith((".amazonaws.com", ".api.aws"))
 
 
 def store_link(ti: Any, key: str, url: str) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from airflow.providers.common.compat.sdk import AirflowSkipException, conf
 
 from airflow_provider_kendra import _clock
-from airflow_provider_kendra._failed_documents import ListsFailedDocuments
+from airflow_provider_kendra._failed_documents import ListsFailedDocuments, insert_details
 from airflow_provider_kendra._lineage import check_no_kendra_outlets
 from airflow_provider_kendra._parameters import NOT_FOUND_TIMEOUT, IfRunning, check_max_documents_failed
 from airflow_provider_kendra._tasks import DEFERRAL_MARGIN, KendraOperator
@@ -57,7 +57,7 @@ def _aws_errors_explained(
     :param problem: What failed, as the start of a message.
     :param calls: The API calls that the connection needs permission for, besides ListDataSourceSyncJobs.
     """
-    from airflow_provider_kendra.hooks._aws_errors import ErrorKind, classify_error, is_aws_error
+    from airflow_provider_kendra.hooks._aws_errors import ErrorKind, classify_error, describe_error, is_aws_error
 
     try:
         yield
@@ -65,15 +65,16 @@ def _aws_errors_explained(
         raise
     except Exception as error:
         where = f"(data source {task.data_source_id}, index {task.index_id})"
+        cause = f"{problem}: {describe_error(error).removesuffix('.')}"
         if classify_error(error) is ErrorKind.PERMANENT:
             permissions = " and ".join(f"kendra:{call}" for call in (*calls, "ListDataSourceSyncJobs"))
             raise KendraRequestError(
-                f"{problem}: {error}. Check the ids, the region and the permissions of the connection: "
+                f"{cause}. Check the ids, the region and the permissions of the connection: "
                 f"{permissions} on index and data source {where}."
             ) from error
         if is_aws_error(error):
             raise KendraError(
-                f"{problem}: {error}. The error may be temporary: the next try repeats the request {where}."
+                f"{cause}. The error may be temporary: the next try repeats the request {where}."
             ) from error
         raise
 
@@ -222,7 +223,7 @@ class _SyncJobWaiter(RecordTask, KendraOperator):
         from airflow_provider_kendra.outcomes import Satisfied
 
         if isinstance(outcome, Satisfied):
-            self._log_end(outcome.job)
+            self._log_end(outcome.job, getattr(self, "max_documents_failed", None))
             return outcome.job.to_dict()
         raise _error_of(outcome)
 
@@ -300,7 +301,9 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
             self._make_trigger("not-started-yet", self._acceptance, _clock.utcnow(), self.timeout).serialize()
         remembered = self._memory(context).recall()
         if remembered is not None:
-            self.log.info("Looking for the sync job of an earlier attempt first (%s).", plain(remembered))
+            which = remembered.get("execution_id")
+            of = f"sync job {plain(which)}" if which else "which got no response to its start"
+            self.log.info("Looking for the sync of an earlier attempt first (%s).", of)
         return self._advance(context, remembered, self._deadline(context))
 
     def execute_complete(
@@ -343,7 +346,7 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
                 case Return(job):
                     return self._end(context, Satisfied(job))
                 case Skip(job):
-                    raise AirflowSkipException(f"Skipping since a sync is running: {job.progress}. {job.title}.")
+                    raise AirflowSkipException(f"Skipped, since a sync is running: {job.progress} {job.ids}.")
                 case Refuse(job):
                     raise already_running(self.index_id, self.data_source_id, job)
 
@@ -392,13 +395,8 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
         """Wait until another job has ended, before a new one can be started."""
         from airflow_provider_kendra.sync_job import ANY_END
 
-        self.log.info(
-            "Another sync is running: %s since %s. Waiting for its end.%s %s.",
-            job.progress,
-            job.start_time,
-            _advice_on_batch(job, source_type),
-            job.title,
-        )
+        advice = f"Waiting for its end.{_advice_on_batch(job, source_type)}".removesuffix(".")
+        self.log.info("Another sync is running: %s. %s %s.", job.running, advice, job.ids)
         self._show_links(context, job.execution_id)
         outcome = self._wait(
             job.execution_id, ANY_END, deadline, waited_out_until=deadline.isoformat(), source_type=source_type
@@ -407,13 +405,16 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
 
     def _check_waited_out(self, outcome: Outcome, deadline: datetime, source_type: str | None) -> None:
         """Raise unless the other job has ended, or is gone from the history, before the deadline."""
-        from airflow_provider_kendra.outcomes import Failed, Failure, at_any_end
+        from airflow_provider_kendra.outcomes import Failed, Failure, Satisfied, at_any_end
 
         if isinstance(outcome, Failed) and outcome.failure is Failure.TIMED_OUT:
             advice = _advice_on_batch(outcome.job, source_type)
             raise KendraSyncJobTimeoutError(f"{outcome.message}{advice}", job=outcome.job)
-        if not (isinstance(outcome, Failed) and outcome.failure is Failure.NOT_FOUND):
-            self._record(at_any_end(outcome))
+        ended = at_any_end(outcome)
+        if isinstance(ended, Satisfied):
+            self.log.info("The other sync is over. %s%s %s.", ended.job.end, ended.job.said, ended.job.ids)
+        elif ended.failure is not Failure.NOT_FOUND:
+            raise _error_of(ended)
         if _clock.utcnow() >= deadline:
             raise KendraSyncJobTimeoutError(
                 "Timed out before a sync could be started, since others were running until then. Raise timeout if "
@@ -495,10 +496,12 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
 
     def _stop_if_running(self, hook: KendraSyncJobsHook, execution_id: str) -> bool:
         """Stop our sync job if it is running; only log errors, which must not hide the kill or time-out."""
+        from airflow_provider_kendra.hooks._aws_errors import describe_error
+
         try:
             stopped = hook._stop_sync_job_if_running(self.index_id, self.data_source_id, execution_id, is_custom=False)
         except Exception as error:
-            self.log.warning("Could not stop the sync: %s (sync job %s)", plain(error), plain(execution_id))
+            self.log.warning("Could not stop the sync: %s (sync job %s)", describe_error(error), plain(execution_id))
             return False
         end = "The sync is being stopped" if stopped else "The sync has already ended"
         self.log.info("%s (sync job %s).", end, plain(execution_id))
@@ -532,8 +535,8 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
         )
 
     def _warn_of_unknown_type(self, warning: str) -> None:
-        risk = " Killing the task will not stop the sync." if self.wait_for_completion else ""
-        self.log.warning("%s%s", warning, risk)
+        risk = " Killing the task will not stop the sync" if self.wait_for_completion else ""
+        self.log.warning("%s%s (data source %s).", warning if risk else warning[:-1], risk, self.data_source_id)
 
     def _read_started_job(self, execution_id: str) -> SyncJob:
         from airflow_provider_kendra._starting import read_started_job
@@ -630,8 +633,8 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
         if memory.is_retry(self.retries or 0) and may_follow_a_stopped_job(job, previous, began):
             raise KendraRequestError(
                 "Not stopping the running sync: this is a retry, and an earlier try may already have stopped another "
-                "one. Pass execution_id to stop the same sync in each try, or clear the task to stop the running one. "
-                f"{job.title}.",
+                "one. Pass execution_id to stop the same sync in each try, or clear the task to stop the running one "
+                f"{job.ids}.",
                 job=job,
             )
 
@@ -642,6 +645,7 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
 
     def _is_update(self, job: SyncJob) -> bool:
         """A stopped sync may not have updated the index, but a stopped CUSTOM batch has."""
+        from airflow_provider_kendra.hooks._aws_errors import describe_error
         from airflow_provider_kendra.sync_job import SyncJobStatus
 
         if job.status != SyncJobStatus.ABORTED:
@@ -650,7 +654,9 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
             described = self.hook.describe_data_source(self.index_id, self.data_source_id)
         except Exception as error:  # the sync has been stopped: failing now would stop the next one
             self.log.warning(
-                "Could not find out the type of the data source: %s (data source %s)", plain(error), self.data_source_id
+                "Could not find out the type of the data source: %s (data source %s)",
+                describe_error(error),
+                self.data_source_id,
             )
             return False
         return described.get("Type") == "CUSTOM"
@@ -777,11 +783,9 @@ class KendraSyncJobMetricsOperator(ListsFailedDocuments, KendraOperator):
                 context["ti"].xcom_push(key="return_value", value=record)
             are_missing = "is missing" if missing is not None and missing.found == 1 else "are missing"
             details = " ".join(filter(None, (missing.describe(are_missing) if missing else "", failed)))
-            raise KendraSyncJobMetricsError(
-                f"Thresholds not met: {'; '.join(found)}.{job.error_and_ids} {details}".rstrip(),
-                job=job,
-                violations=found,
-            )
+            reason = "" if job.has_updated_index else f"{job.end}. "
+            message = f"{reason}Thresholds not met: {'; '.join(found)}{job.said} {job.ids}."
+            raise KendraSyncJobMetricsError(insert_details(message, job, details), job=job, violations=found)
         if failed:
             self.log.warning("%s", failed)
         self._publish_jobs(context, job)
@@ -818,9 +822,9 @@ class KendraSyncJobMetricsOperator(ListsFailedDocuments, KendraOperator):
             return job
         newest = self.hook.get_latest_sync_job(self.index_id, self.data_source_id)
         if newest is not None and newest.execution_id != job.execution_id:
-            raise KendraError(f"The sync will not finish: {job.superseded}. {job.title}.", job=job)
+            raise KendraError(f"The sync will not finish: {job.superseded} {job.ids}.", job=job)
         raise KendraError(
-            f"The sync has not finished: {job.progress}. Wait for it with KendraSyncJobSensor. {job.title}.", job=job
+            f"The sync has not finished: {job.progress}. Wait for it with KendraSyncJobSensor {job.ids}.", job=job
         )
 
 
@@ -880,7 +884,7 @@ class KendraListSyncJobsOperator(KendraOperator):
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """List the jobs and push their totals."""
-        from airflow_provider_kendra.sync_job import sum_up
+        from airflow_provider_kendra.sync_job import describe_totals, sum_up
 
         self.refuse_bad_parameters()
         with _aws_errors_explained(self, "Could not list the sync jobs"):
@@ -900,7 +904,7 @@ class KendraListSyncJobsOperator(KendraOperator):
                 self.data_source_id,
             )
         totals = sum_up(jobs)
-        self.log.info("Totals: %s (data source %s)", plain(totals), self.data_source_id)
+        self.log.info("Listed %s (data source %s).", describe_totals(totals), self.data_source_id)
         self._publish_jobs(context)
         if self.do_xcom_push:
             context["ti"].xcom_push(key="totals", value=totals)

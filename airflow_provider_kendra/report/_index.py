@@ -5,16 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from airflow_provider_kendra._text import plain, storable
 from airflow_provider_kendra.documents import capacity_of
-from airflow_provider_kendra.links.kendra import KendraIndexLink, KendraSyncJobLogsLink
+from airflow_provider_kendra.links.kendra import KendraIndexLink, KendraSyncJobLogsLink, leads_to_aws
 
 if TYPE_CHECKING:
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
-
-_AWS_HOSTS = (".amazonaws.com", ".api.aws")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +66,7 @@ def describe(hook: KendraSyncJobsHook, index_id: str) -> IndexFacts:
     known: dict[str, Any] = {
         "index_id": index_id,
         "region": client.region_name,
-        "is_on_aws": (urlsplit(client.endpoint_url).hostname or "").endswith(_AWS_HOSTS),
+        "is_on_aws": leads_to_aws(client.endpoint_url),
     }
     try:
         index = hook.describe_index(index_id)

@@ -194,7 +194,7 @@ class _KendraSensor(KendraOperator, BaseSensorOperator):
                     ) from error
                 self._raise(AirflowSensorTimeout(f"{self.task_id}: the trigger fired no event in time."))
             if self.never_fail:
-                raise AirflowSkipException(f"Skipping since never_fail is set: {error}") from error
+                raise AirflowSkipException(f"Skipped by never_fail: {error}") from error
             raise
 
     @property
@@ -209,7 +209,7 @@ class _KendraSensor(KendraOperator, BaseSensorOperator):
         from airflow_provider_kendra.outcomes import AllFresh, Satisfied
 
         if isinstance(outcome, Satisfied):
-            self._log_end(outcome.job)
+            self._log_end(outcome.job, getattr(self, "max_documents_failed", None))
             return outcome.job.to_dict()
         if isinstance(outcome, AllFresh):
             self.log.info("Fresh: %s.", plain(", ".join(outcome.jobs)))
@@ -220,7 +220,7 @@ class _KendraSensor(KendraOperator, BaseSensorOperator):
         """Raise the error, or skip if ``soft_fail`` or ``never_fail`` is set."""
         for parameter in ("soft_fail", "never_fail"):
             if getattr(self, parameter):
-                raise AirflowSkipException(f"Skipping since {parameter} is set: {error}") from error
+                raise AirflowSkipException(f"Skipped by {parameter}: {error}") from error
         raise error
 
     def _waiting_since(self, context: Context) -> datetime:

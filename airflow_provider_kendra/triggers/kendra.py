@@ -307,11 +307,13 @@ class KendraSyncJobTrigger(_WaitTrigger):
             return
         from asgiref.sync import sync_to_async  # imported lazily to keep DAG parsing fast
 
+        from airflow_provider_kendra.hooks._aws_errors import describe_error
+
         try:
             stopped = await sync_to_async(self._stop, thread_sensitive=False)()
         except Exception as error:
             await self.write_log(
-                f"Could not stop the sync: {plain(error)} (sync job {plain(self.execution_id)})", "warning"
+                f"Could not stop the sync: {describe_error(error)} (sync job {plain(self.execution_id)})", "warning"
             )
             return
         end = "the sync is being stopped" if stopped else "the sync has already ended"

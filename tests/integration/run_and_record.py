@@ -19,6 +19,7 @@ from airflow.models import xcom
 from airflow.models.taskinstance import TaskInstance
 from sqlalchemy import event
 
+from airflow_provider_kendra import _lineage
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_4_PLUS
 from tests.integration.run_dag import load_dag
 
@@ -52,6 +53,7 @@ def main() -> None:
         writes.append((ti.task_id, ti.map_index, key, value))
 
     record_writes(record)
+    _lineage.leads_to_aws = lambda endpoint: True  # else tasks have no links: their Kendra is local
     dag = load_dag(dag_id)
     began = time.monotonic()
     run = dag.test()

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_kendra import _lineage
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS
 from tests.integration.run_dag import load_dag
 
@@ -26,6 +27,7 @@ def as_stored(dag: Any) -> Any:
 
 def main() -> None:
     dag_id, report = sys.argv[1:]
+    _lineage.leads_to_aws = lambda endpoint: True  # else tasks have no links: their Kendra is local
     dag = load_dag(dag_id)
     if not AIRFLOW_V_3_0_PLUS:
         dag.sync_to_db()  # else there are no datasets that could have events

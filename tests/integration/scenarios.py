@@ -128,7 +128,7 @@ STATUS_PATHS = [
     one("has succeeded already", MINE, "SUCCEEDED", calls=1),
     one("crawls, indexes, succeeds", MINE, "SYNCING", "SYNCING_INDEXING", "SUCCEEDED", calls=3),
     one("ends between two polls", MINE, "SYNCING", "SUCCEEDED", calls=2),
-    one("has failed already", rejects("mine", "FAILED", "only SUCCEEDED is accepted"), "FAILED", calls=1),
+    one("has failed already", rejects("mine", "FAILED", "Only SUCCEEDED is accepted"), "FAILED", calls=1),
     one("crawls, then fails", rejects("mine", "FAILED"), "SYNCING", "FAILED", calls=2),
     one("is stopped", rejects("mine", "ABORTED"), "SYNCING", "STOPPING", "ABORTED", calls=3),
     one("succeeds after STOPPING", MINE, "STOPPING", "SUCCEEDED", calls=2),
@@ -226,7 +226,7 @@ HISTORY = [
     ),
     Scenario(
         "is never listed",
-        not_found("mine", "1 jobs", "not_found_timeout"),
+        not_found("mine", "(1 job)", "not_found_timeout"),
         [[job("older", "SUCCEEDED", started=90)]],
         execution_id="mine",
     ),
@@ -305,7 +305,7 @@ HISTORY = [
     ),
     Scenario(
         "is not found behind an empty first page",
-        not_found("mine", "1 jobs"),
+        not_found("mine", "(1 job)"),
         [[job("older", "SUCCEEDED", started=90)]],
         execution_id="mine",
         has_empty_first_page=True,
@@ -336,7 +336,7 @@ TOLERANCE = [
     ),
     Scenario(
         "is incomplete beyond the tolerance",
-        rejects("mine", "INCOMPLETE", "3 failed documents", "max_documents_failed=2"),
+        rejects("mine", "INCOMPLETE", "3 documents failed", "max_documents_failed=2"),
         [[job("mine", "INCOMPLETE", **metrics(failed=3))]],
         execution_id="mine",
         arguments={"max_documents_failed": 2},
@@ -356,7 +356,7 @@ TOLERANCE = [
     one("succeeds without metrics, within a tolerance of none", MINE, "SUCCEEDED", max_documents_failed=0),
     Scenario(
         "succeeds with more failed documents than tolerated",
-        rejects("mine", "SUCCEEDED with 7 failed documents"),
+        rejects("mine", "SUCCEEDED: 7 documents failed"),
         [[job("mine", "SUCCEEDED", **metrics(failed=7))]],
         execution_id="mine",
         arguments={"max_documents_failed": 6},

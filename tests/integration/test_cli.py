@@ -226,7 +226,7 @@ def test_freshness_shows_age_running_sync_and_error_of_each_data_source(index: I
             "2026-01-31 03:00:00Z",
             "9 h",
             "SYNCING (7 added), since 2026-01-31 11:55:00Z",
-            "c ended FAILED. Kendra says: No bucket",
+            "Sync FAILED: No bucket (sync job c)",
         ],
         [never, "never", "stale", "none"],
     ]
@@ -363,7 +363,7 @@ def test_start_with_wait_reports_a_failed_sync_by_status_and_message(data_source
     result = run("start", *data_source.ids, "--wait")
 
     assert (result.status, result.out) == (1, "")
-    assert "ended FAILED" in result.err
+    assert "Sync FAILED: " in result.err
     assert "No bucket" in result.err
 
 
@@ -446,7 +446,7 @@ def test_stop_of_one_sync_leaves_another_alone(data_source: DataSource, run: Run
     result = run("stop", *data_source.ids, "--execution-id", ended)
 
     assert result.status == 0
-    assert "ended SUCCEEDED" in result.err
+    assert "Sync SUCCEEDED: " in result.err
     assert data_source.kendra.call_count("StopDataSourceSyncJob") == 0
 
 
@@ -693,7 +693,7 @@ def test_messages_on_a_terminal_are_wrapped_between_words(index: Index, run: Run
 @pytest.mark.parametrize(
     ("arguments", "status", "reason"),
     [
-        (["failed"], 1, "ended FAILED"),
+        (["failed"], 1, "Sync FAILED: "),
         (["running", "--timeout", "2h"], 1, "Timed out"),
         (["incomplete"], 1, "--max-documents-failed 3 or more would have accepted it"),
         (["incomplete", "--max-documents-failed", "3"], 0, ""),

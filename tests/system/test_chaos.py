@@ -448,7 +448,7 @@ def test_every_task_comes_to_what_its_sync_job_calls_for(chaos: Chaos) -> None:
             key = chaos.key(planned, task_id)
             assert chaos.states[key] == state, f"{key}\n{chaos.log(planned)}"
         if planned.dag_id.endswith("_failing"):  # for no other reason, such as that its processes died too often
-            assert "ended FAILED" in chaos.log(planned), chaos.log(planned)
+            assert "Sync FAILED: " in chaos.log(planned), chaos.log(planned)
 
 
 def test_every_record_is_what_kendra_says(chaos: Chaos) -> None:

@@ -13,6 +13,8 @@ from airflow.providers.common.compat.sdk import BaseOperator, TaskDeferred
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
+from airflow_provider_kendra._failed_documents import insert_details
+from airflow_provider_kendra._text import LONGEST_MESSAGE
 from airflow_provider_kendra.documents import CAPACITY
 from airflow_provider_kendra.exceptions import (
     KendraDocumentsError,
@@ -26,6 +28,7 @@ from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.operators.kendra import KendraStartSyncJobOperator, KendraSyncJobMetricsOperator
 from airflow_provider_kendra.outcomes import Failed, Failure, Satisfied
 from airflow_provider_kendra.sensors.kendra import KendraSyncJobSensor
+from airflow_provider_kendra.sync_job import SyncJob
 from tests.conftest import DataSource, counts, listed
 
 PERSONAL = "jane.roe@personal.example"
@@ -216,7 +219,7 @@ class TestTasks:
         with pytest.raises(KendraSyncJobFailedError) as caught:
             start(nights).execute({"ti": ti})
         assert "2 documents failed: a (crawl: Access Denied); b (crawl: Access Denied)." in str(caught.value)
-        assert "By reason: 2 × Access Denied (crawl)." in str(caught.value)
+        assert "By reason: 2 × Access Denied (crawl) (sync job" in str(caught.value)
         assert [each["document_id"] for each in ti.pushed["failed_documents"]["documents"]] == ["a", "b"]
 
     def test_an_accepted_job_pushes_them_too_and_logs_them(self, nights, ti):
@@ -228,8 +231,10 @@ class TestTasks:
         assert record["status"] == "INCOMPLETE"
         assert ti.pushed["failed_documents"]["found"] == 1
         lines = [call.args[0] % call.args[1:] for call in log.warning.call_args_list]
-        assert [line for line in lines if line.startswith("The sync is accepted")] == [
-            "The sync is accepted, though not complete. 1 document failed: a (crawl: No access)."
+        assert "1 document failed: a (crawl: No access)." in lines
+        results = [call.args[0] % call.args[1:] for call in log.info.call_args_list]
+        assert [line.partition(" (")[0] for line in results if line.startswith("Sync ")] == [
+            "Sync INCOMPLETE: 1 of 2 documents failed, up to 1 accepted"
         ]
 
     def test_when_nothing_failed_there_is_no_such_xcom(self, nights, ti):
@@ -560,3 +565,22 @@ def test_when_many_documents_fail_and_the_index_is_full_the_error_says_so(nights
     nights.write(*(f"d{number}" for number in range(15)))
     with pytest.raises(KendraSyncJobFailedError, match=r"The index is 100% full: 1 of 1 documents"):
         start(nights).execute({"ti": ti})
+
+
+JOB = SyncJob(index_id="index", data_source_id="documents", execution_id="e", status="FAILED")
+
+
+class TestDetails:
+    def test_details_come_before_the_ids(self):
+        message = insert_details(f"It failed {JOB.ids}.", JOB, "Two documents. By reason.")
+        assert message == f"It failed. Two documents. By reason {JOB.ids}."
+
+    def test_details_that_are_too_long_do_not_cut_the_ids(self):
+        message = insert_details(f"It failed {JOB.ids}.", JOB, "x" * 10_000)
+        assert (len(message), message.endswith(f"x… {JOB.ids}.")) == (LONGEST_MESSAGE, True)
+
+    def test_a_message_of_an_older_version_gets_them_at_its_end(self):
+        assert insert_details("Sync job e failed.", JOB, "A document.") == "Sync job e failed. A document."
+
+    def test_without_details_a_message_is_unchanged(self):
+        assert insert_details(f"It failed {JOB.ids}.", JOB, "") == f"It failed {JOB.ids}."

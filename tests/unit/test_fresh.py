@@ -253,7 +253,7 @@ class TestBlocked:
             ),
             (
                 Waiting(job("now", "SYNCING", started=5), stale=job("old", started=90, ended=80)),
-                "documents (last acceptable sync 1:30:00 ago; now is SYNCING (no documents reported))",
+                "documents (last acceptable sync 1:30:00 ago; now is SYNCING (no documents yet))",
             ),
             (
                 Waiting(error="ThrottlingException: slow down"),

@@ -103,7 +103,7 @@ def test_the_job_that_runs_and_the_last_error_are_those_since_the_newest_accepta
 
     assert freshness.running == since[0]
     assert freshness.rejected == since[1]
-    assert freshness.last_error == "job-1 ended FAILED. Kendra says: InternalError: No bucket"
+    assert freshness.last_error == "Sync FAILED: InternalError: No bucket (sync job job-1)"
 
 
 def test_a_good_sync_leaves_no_last_error():
@@ -119,7 +119,9 @@ def test_a_job_with_too_many_failed_documents_says_what_would_have_accepted_it()
 
     freshness = assess(read_back(pages([job(1, "INCOMPLETE", documents_failed=3)]), condition, NOW), condition, NOW)
 
-    assert freshness.last_error == "job-1 ended INCOMPLETE with 3 failed documents, more than max_documents_failed=2."
+    assert freshness.last_error == (
+        "Sync INCOMPLETE: 3 documents failed, more than max_documents_failed=2 (sync job job-1)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What Airflow discovers is valid, and is all there is."""
 
 import json
+import re
 from importlib.metadata import entry_points
 from importlib.resources import files
 from importlib.util import find_spec
@@ -50,3 +51,9 @@ def test_every_integration_it_names_is_declared():
     }
 
     assert named == declared
+
+
+def test_the_description_is_readable_where_airflow_removes_the_markup_of_its_link():
+    shown = re.sub("[`_<>]", "", get_provider_info()["description"].strip(" \n."))  # as Airflow 3 does
+
+    assert shown.endswith("syncs of Amazon Kendra https://aws.amazon.com/kendra/")

@@ -304,7 +304,6 @@ class TestAssetEvents:
             task.execute(run.context)
             assert task.outlets == []
         assert run.events == {}
-        assert run.links.keys() == {INDEX_LINK}
 
     @pytest.mark.parametrize("operator", [KendraStartSyncJobOperator, KendraStopSyncJobOperator])
     def test_a_task_that_does_not_wait_may_not_have_the_asset_as_outlet(self, operator: Any) -> None:
@@ -338,6 +337,11 @@ class TestAssetEvents:
 
 
 class TestLinks:
+    @pytest.fixture
+    def as_if_on_aws(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("airflow_provider_kendra._lineage.leads_to_aws", lambda endpoint: True)
+
+    @pytest.mark.usefixtures("as_if_on_aws")
     def test_show_while_a_sensor_pokes(self, run: Run, data_source: DataSource) -> None:
         data_source.show([listed("mine", "SYNCING")])
         sensor = wait(**data_source.as_kwargs)
@@ -364,6 +368,7 @@ class TestLinks:
         wait(deferrable=True, **arguments).execute_complete(run.context, event())
         assert run.links.keys() == {INDEX_LINK, LOGS_LINK}
 
+    @pytest.mark.usefixtures("as_if_on_aws")
     def test_show_for_a_sync_that_failed(self, run: Run, data_source: DataSource) -> None:
         data_source.show([listed("mine", "FAILED")])
 
@@ -371,6 +376,7 @@ class TestLinks:
             wait(**data_source.as_kwargs).execute(run.context)
         assert run.links.keys() == {INDEX_LINK, LOGS_LINK}
 
+    @pytest.mark.usefixtures("as_if_on_aws")
     def test_show_for_a_start_that_does_not_wait(self, run: Run, data_source: DataSource) -> None:
         KendraStartSyncJobOperator(task_id="start", wait_for_completion=False, **data_source.as_kwargs).execute(
             run.context
@@ -378,6 +384,7 @@ class TestLinks:
 
         assert run.links.keys() == {INDEX_LINK, LOGS_LINK}
 
+    @pytest.mark.usefixtures("as_if_on_aws")
     def test_cost_no_call(self, run: Run, data_source: DataSource) -> None:
         data_source.show([listed("mine")])
         before = len(data_source.kendra.calls())
@@ -414,6 +421,42 @@ class TestLinks:
 
         assert run.links == {}
 
+    def test_are_absent_for_a_local_kendra_which_the_console_does_not_show(
+        self, run: Run, data_source: DataSource
+    ) -> None:
+        data_source.show([listed("mine")])
+
+        wait(**data_source.as_kwargs).execute(run.context)
+
+        assert run.links == {}
+
+    @pytest.mark.parametrize(
+        ("extra", "environment", "is_linked"),
+        [
+            ({"endpoint_url": "http://localhost:5000"}, {}, False),
+            ({"service_config": {"kendra": {"endpoint_url": "http://localhost:5000"}}}, {}, False),
+            ({"service_config": {"s3": {"endpoint_url": "http://localhost:5000"}}}, {}, True),
+            ({"endpoint_url": "https://vpce-1.kendra.eu-west-1.vpce.amazonaws.com"}, {}, True),
+            ({"endpoint_url": "https://amazonaws.com.example"}, {}, False),
+            ({"endpoint_url": "http://[::1"}, {}, False),
+            ({}, {"AWS_ENDPOINT_URL": "http://localhost:5000"}, False),
+            ({}, {"AWS_ENDPOINT_URL_KENDRA": "http://localhost:5000"}, False),
+            ({}, {"AWS_ENDPOINT_URL_S3": "http://localhost:5000"}, True),
+            ({}, {"AWS_ENDPOINT_URL": "http://l:1", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}, True),
+        ],
+    )
+    def test_depend_on_the_endpoint_before_there_is_a_client(
+        self, run: Run, connections: Any, monkeypatch: pytest.MonkeyPatch, extra: Any, environment: Any, is_linked: bool
+    ) -> None:
+        connections(region_name="eu-west-1", **extra)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+
+        with pytest.raises(TaskDeferred):
+            wait(region_name=REGION, deferrable=True).execute(run.context)
+
+        assert bool(run.links) is is_linked
+
     def test_are_absent_where_the_connection_is_not_defined(self, run: Run) -> None:
         assert wait(aws_conn_id="absent").execute_complete(run.context, event()) == JOB.to_dict()
         assert run.links == {}
@@ -443,7 +486,7 @@ class TestLinks:
         def call(*_: Any) -> Any:
             raise AssertionError("This is a call of the api-server.")
 
-        monkeypatch.setattr("airflow_provider_kendra._lineage._region_of_connection", call)
+        monkeypatch.setattr("airflow_provider_kendra._lineage._extra_of_connection", call)
         monkeypatch.setattr("airflow_provider_kendra.links.kendra._read", call)
         monkeypatch.setattr("airflow_provider_kendra._lineage.store_link", call)
         task = make(deferrable=True)

@@ -764,8 +764,8 @@ def test_a_time_out_says_in_which_state_the_job_was(data_source, even):
         assert isinstance(outcome, Failed)
         assert outcome.job is not None
         assert outcome.message == (
-            "Timed out: the sync is SYNCING (no documents reported). Raise timeout if syncs take this long. "
-            f"{outcome.job.title}."
+            "Timed out: the sync is SYNCING (no documents yet). Raise timeout if syncs take this long "
+            f"{outcome.job.ids}."
         )
 
     run_in_virtual_time(main())
@@ -778,8 +778,8 @@ def test_a_time_out_without_a_job_says_what_was_waited_for(data_source, even):
         outcome = await wait(data_source, finished("nowhere", not_found_after=1e9), timeout=90)
         assert isinstance(outcome, Failed)
         assert outcome.message == (
-            "Timed out: no such sync job was listed. Raise timeout if syncs take this long. Waited for sync job "
-            f"nowhere on data source {data_source.data_source_id}."
+            "Timed out: no such sync job was listed. Raise timeout if syncs take this long (waited for sync job "
+            f"nowhere on data source {data_source.data_source_id})."
         )
 
     run_in_virtual_time(main())
@@ -845,8 +845,8 @@ def test_a_wait_times_out_even_if_its_last_poll_hangs(data_source, even, polls):
         polls.gate.set()
         assert isinstance(outcome, Failed)
         assert outcome.failure is Failure.TIMED_OUT
-        assert "job job of data source" in outcome.message
-        assert "(no documents reported); the last poll failed: no response before the time-out." in outcome.message
+        assert "(sync job job, data source " in outcome.message
+        assert "(no documents yet); the last poll failed: no response before the time-out." in outcome.message
         assert now() == 600 + _clock.OVERRUN
 
     run_in_virtual_time(main())
@@ -954,7 +954,7 @@ def test_a_worker_polls_at_each_interval_and_logs_changes(data_source, clock):
     assert clock.sleeps == [60, 60, 60]
     assert lines == [
         "SYNCING after 0 s: no documents yet (sync job job)",
-        "SYNCING_INDEXING after 120 s: no documents yet (sync job job)",
+        "SYNCING_INDEXING after 2 min: no documents yet (sync job job)",
     ]
 
 
@@ -966,8 +966,7 @@ def test_a_worker_polls_at_its_deadline_and_reports_the_last_state(data_source, 
     assert isinstance(outcome, Failed)
     assert outcome.failure is Failure.TIMED_OUT
     assert outcome.message == (
-        "Timed out: the sync is SYNCING (no documents reported). Raise timeout if syncs take this long. "
-        f"{outcome.job.title}."
+        f"Timed out: the sync is SYNCING (no documents yet). Raise timeout if syncs take this long {outcome.job.ids}."
     )
 
 
@@ -978,7 +977,7 @@ def test_a_worker_that_finds_no_job_names_what_it_waits_for(data_source, clock):
     subject = f"sync job job on data source {data_source.data_source_id}"
     assert lines == [f"No sync job listed after 0 s (waiting for {subject})"]
     assert isinstance(outcome, Failed)
-    assert outcome.message.endswith(f"Raise timeout if syncs take this long. Waited for {subject}.")
+    assert outcome.message.endswith(f"Raise timeout if syncs take this long (waited for {subject}).")
 
 
 def test_a_worker_always_pauses_between_polls(data_source, clock):
@@ -992,10 +991,10 @@ def test_a_worker_whose_polls_fail_still_names_the_job_and_the_error(data_source
     clock.at(30, lambda: throttle(data_source))
     lines: list[str] = []
     outcome = wait_in_worker(data_source, timeout=150, log=lines.append)
-    assert lines[1] == "The last poll failed (ThrottlingException); retrying. SYNCING after 60 s (sync job job)"
+    assert lines[1] == "The last poll failed (ThrottlingException); retrying. SYNCING after 1 min (sync job job)"
     assert isinstance(outcome, Failed)
     assert outcome.job is not None
-    assert "is SYNCING (no documents reported); the last poll failed: ThrottlingException: " in outcome.message
+    assert "is SYNCING (no documents yet); the last poll failed: ThrottlingException: " in outcome.message
 
 
 def test_a_worker_fails_once_a_job_has_been_missing_for_not_found_timeout(data_source, clock):
@@ -1148,7 +1147,7 @@ def test_a_sensor_logs_changes_and_the_time_since_it_began(data_source, clock):
         clock.sleep(60)
     assert sensor.lines == [
         "SYNCING after 30 s: no documents yet (sync job job)",
-        "SYNCING_INDEXING after 150 s: no documents yet (sync job job)",
+        "SYNCING_INDEXING after 2 min 30 s: no documents yet (sync job job)",
     ]
 
 
@@ -1160,7 +1159,7 @@ def test_a_sensor_whose_polls_fail_still_knows_its_job_and_the_error(data_source
     throttle(data_source)
     assert sensor.poll() is None
     assert sensor.pokes.execution_id == "job"
-    assert "is SYNCING (no documents reported); the last poll failed: Throttling" in sensor.pokes.timed_out().message
+    assert "is SYNCING (no documents yet); the last poll failed: Throttling" in sensor.pokes.timed_out().message
 
 
 def test_a_sensor_that_times_out_without_a_job_says_what_it_waited_for(data_source, clock):
@@ -1170,7 +1169,7 @@ def test_a_sensor_that_times_out_without_a_job_says_what_it_waited_for(data_sour
     subject = f"sync job job on data source {data_source.data_source_id}"
     assert sensor.lines == [f"No sync job listed after 0 s (waiting for {subject})"]
     assert sensor.pokes.timed_out().message == (
-        f"Timed out: no such sync job was listed. Raise timeout if syncs take this long. Waited for {subject}."
+        f"Timed out: no such sync job was listed. Raise timeout if syncs take this long (waited for {subject})."
     )
 
 
@@ -1466,7 +1465,7 @@ def test_a_time_out_while_polls_fail_reports_the_last_known_state(data_source, e
         outcome = await waiting
         assert isinstance(outcome, Failed)
         assert outcome.job is not None
-        assert "is SYNCING (no documents reported); the last poll failed: ThrottlingException: " in outcome.message
+        assert "is SYNCING (no documents yet); the last poll failed: ThrottlingException: " in outcome.message
 
     run_in_virtual_time(main())
 

@@ -166,17 +166,17 @@ def test_a_retry_without_memory_stops_only_a_sync_that_an_earlier_try_can_have_m
     [
         (Stopped(StopState.NOT_LISTED), "Nothing to stop: no sync is running."),
         (
-            Stopped(StopState.OVER, job("a", "FAILED")),
-            "Nothing to stop: the sync ended FAILED (no documents reported).",
+            Stopped(StopState.OVER, job("a", "ABORTED")),
+            "Nothing to stop. Sync ABORTED: no documents reported (sync job a,",
         ),
         (Stopped(StopState.OVER, job("a", "SYNCING")), "Nothing to stop: a newer sync has started, so this"),
         (Stopped(StopState.STOPPING, job("a", "STOPPING")), "No stop was sent: the sync is already STOPPING"),
-        (Stopped(StopState.SENT, job("a", "SYNCING")), "Stop sent: the sync was SYNCING (no documents reported)."),
+        (Stopped(StopState.SENT, job("a", "SYNCING")), "Stop sent: the sync was SYNCING (no documents yet) ("),
     ],
 )
 def test_the_message_of_a_stop_begins_with_the_result_and_ends_with_the_sync(stopped: Stopped, message: str):
     assert stopped.message.startswith(message)
-    assert stopped.job is None or stopped.message.endswith(f"{stopped.job.title}.")
+    assert stopped.job is None or stopped.message.endswith(f"{stopped.job.ids}.")
 
 
 # --- The loop, over scripted calls --------------------------------------------------------------------------------

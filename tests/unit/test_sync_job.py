@@ -19,6 +19,7 @@ from airflow_provider_kendra.sync_job import (
     SyncJob,
     SyncJobStatus,
     check_status,
+    describe_totals,
     sum_up,
 )
 
@@ -300,11 +301,20 @@ class TestStatus:
 
 
 class TestMessages:
-    def test_progress_contains_the_status_and_the_reported_counts(self):
-        assert job("SYNCING", documents_scanned=7, documents_failed=0).progress == "SYNCING (7 scanned, 0 failed)"
+    def test_progress_contains_the_status_and_the_counts_that_are_not_0(self):
+        scanned = job("SYNCING", documents_scanned=7000, documents_added=2, documents_failed=0)
+        assert scanned.progress == "SYNCING (7,000 scanned, 2 added)"
 
     def test_progress_says_that_nothing_is_reported(self):
-        assert parsed().progress == "without a status (no documents reported)"
+        assert parsed().progress == "without a status (no documents yet)"
+
+    def test_a_running_job_says_since_when(self):
+        began = job("SYNCING", start_time=datetime(2026, 1, 1, 12, 0, 1, 500_000, tzinfo=UTC))
+        assert began.running == "SYNCING since 2026-01-01 12:00:01Z (no documents yet)"
+
+    def test_the_ids_name_job_data_source_and_index(self):
+        assert job("SYNCING").ids == f"(sync job e, data source documents, index {INDEX_ID})"
+        assert "without an id" in parsed().ids
 
     def test_the_title_names_job_data_source_and_index(self):
         assert job("SYNCING").title == f"Sync job e of data source documents (index {INDEX_ID})"
@@ -314,15 +324,16 @@ class TestMessages:
         ("fields", "said"),
         [
             ({}, ""),
-            ({"error_message": "It broke."}, " Kendra says: It broke."),
+            ({"error_message": "It broke."}, "It broke."),
             (
                 {"error_message": "It broke.", "error_code": "InternalError", "data_source_error_code": "S3-403"},
-                " Kendra says: InternalError: S3-403: It broke.",
+                "InternalError: S3-403: It broke.",
             ),
         ],
     )
     def test_the_error_quotes_the_service(self, fields, said):
-        assert job("FAILED", **fields).error == said
+        assert job("FAILED", **fields).reason == said
+        assert job("FAILED", **fields).error == (f" Kendra says: {said}" if said else "")
 
 
 ACCEPTED = True
@@ -385,15 +396,16 @@ class TestAcceptance:
         ("status", "failed", "limit", "hint"),
         [
             ("INCOMPLETE", 7, None, "max_documents_failed=7 or more would have accepted it"),
-            ("INCOMPLETE", None, None, "only SUCCEEDED is accepted"),
-            ("FAILED", None, None, "only SUCCEEDED is accepted"),
-            ("INCOMPLETE", 7, 3, "7 failed documents, more than max_documents_failed=3"),
-            ("INCOMPLETE", None, 3, "without a count of failed documents; max_documents_failed=3"),
+            ("INCOMPLETE", 0, None, "no documents; max_documents_failed=0 or more would have accepted it"),
+            ("INCOMPLETE", None, None, "Only SUCCEEDED is accepted"),
+            ("FAILED", None, None, "Only SUCCEEDED is accepted"),
+            ("INCOMPLETE", 7, 3, ": 7 documents failed, more than max_documents_failed=3"),
+            ("INCOMPLETE", None, 3, "without a count of failed documents, so max_documents_failed=3 is not met"),
         ],
     )
     def test_an_objection_names_the_status_and_what_would_have_accepted_the_job(self, status, failed, limit, hint):
         objection = Acceptance(max_documents_failed=limit).objection(job(status, documents_failed=failed))
-        assert objection.startswith(f"ended {status}")
+        assert objection.startswith(f"Sync {status}")
         assert hint in objection
 
     @given(failed=st.integers(0, 10**6), limit=st.none() | st.integers(0, 10**6))
@@ -423,8 +435,8 @@ class TestAcceptance:
         assert str(refusal.value) == expected
 
     def test_an_objection_names_all_statuses_that_are_accepted(self):
-        objection = Acceptance.of(["SUCCEEDED", "ABORTED"], 3).objection(job("FAILED", documents_failed=1))
-        assert objection == "ended FAILED; only ABORTED, INCOMPLETE and SUCCEEDED are accepted"
+        objection = Acceptance.of(["SUCCEEDED", "ABORTED"], 3).objection(job("FAILED", error_message="It broke."))
+        assert objection == "Sync FAILED: It broke. Only ABORTED, INCOMPLETE and SUCCEEDED are accepted"
 
     def test_a_text_instead_of_a_list_of_statuses_is_rejected(self):
         with pytest.raises(ValueError, match="must be a list or a tuple, got 'SUCCEEDED'"):
@@ -441,12 +453,36 @@ class TestAcceptance:
 
 
 class TestEnd:
-    def test_a_job_that_has_finished_ended_with_its_status(self):
-        assert job("FAILED", documents_failed=2).end == "the sync ended FAILED (2 failed)"
+    @pytest.mark.parametrize(
+        ("status", "fields", "end"),
+        [
+            ("FAILED", {"error_code": "InternalError", "error_message": "No role."}, "InternalError: No role"),
+            ("INCOMPLETE", {"documents_failed": 30, "documents_scanned": 1000}, "30 of 1,000 documents failed"),
+            ("INCOMPLETE", {"documents_failed": 1, "documents_added": 1}, "1 of 2 documents failed"),
+            ("INCOMPLETE", {"documents_failed": 1, "documents_scanned": 1}, "1 of 1 document failed"),
+            ("INCOMPLETE", {"documents_failed": 30}, "30 documents failed"),
+            ("INCOMPLETE", {"documents_failed": 2, "documents_scanned": 1}, "2 documents failed"),
+            ("SUCCEEDED", {"documents_scanned": 3, "documents_added": 3, "documents_failed": 0}, "3 scanned, 3 added"),
+            ("SUCCEEDED", {"documents_scanned": 0}, "no documents"),
+            ("ABORTED", {}, "no documents reported"),
+        ],
+    )
+    def test_a_job_that_has_finished_says_its_status_and_then_why(self, status, fields, end):
+        assert job(status, **fields).end == f"Sync {status}: {end}"
+
+    def test_a_job_that_failed_without_a_reason_says_so_and_where_its_log_is(self):
+        assert job("FAILED", documents_failed=2).end == (
+            f"Sync FAILED: Kendra gave no reason; see log group /aws/kendra/{INDEX_ID}, "
+            "stream documents/YYYY-MM-DD-HH/e"
+        )
+
+    def test_a_job_that_did_not_fail_quotes_the_error_of_kendra_after_its_end(self):
+        assert job("INCOMPLETE", error_message="It broke.").said == ". Kendra says: It broke"
+        assert job("FAILED", error_message="It broke.").said == job("SUCCEEDED").said == ""
 
     @pytest.mark.parametrize(("status", "named"), [("SYNCING", "SYNCING"), ("", "not reported"), ("A\nB", r"A\nB")])
     def test_a_job_that_is_over_but_listed_as_running_has_been_superseded(self, status, named):
-        assert job(status).end == (
+        assert job(status).superseded == (
             f"a newer sync has started, so this one is not running, though its status is still {named}"
         )
 
@@ -473,3 +509,7 @@ class TestCounts:
         assert (totals["jobs"], totals["documents_failed"], totals["documents_added"]) == (3, 5, 0)
         assert totals["statuses"] == {**dict.fromkeys(SyncJobStatus, 0), "FAILED": 2, "ERROR": 1}
         json.dumps(totals)
+        assert describe_totals(totals) == "3 sync jobs: 2 FAILED, 1 ERROR; documents: 5 failed"
+
+    def test_totals_of_nothing_are_described(self):
+        assert describe_totals(sum_up([])) == "0 sync jobs"

@@ -511,7 +511,7 @@ def test_a_time_out_names_the_data_sources_that_are_not_fresh(custom_data_source
     run(main)
 
 
-THROTTLED = Waiting(error="ThrottlingException: An error occurred (ThrottlingException): slow down")
+THROTTLED = Waiting(error="ThrottlingException: slow down (ListDataSourceSyncJobs)")
 
 
 class TestFreshnessLog:
@@ -525,9 +525,9 @@ class TestFreshnessLog:
         lines = self.lines(*polls)
         assert lines[:3] == [
             "2 data sources not fresh after 0 s: one (no acceptable sync), two (no acceptable sync)",
-            "Polls failed (ThrottlingException); retrying. 2 data sources not fresh after 60 s: "
+            "Polls failed (ThrottlingException); retrying. 2 data sources not fresh after 1 min: "
             "one (poll failed), two (no acceptable sync)",
-            "Polls failed (ThrottlingException); retrying. 2 data sources not fresh after 360 s: "
+            "Polls failed (ThrottlingException); retrying. 2 data sources not fresh after 6 min: "
             "one (no acceptable sync), two (no acceptable sync)",
         ]
         assert len(lines) == 25
@@ -535,8 +535,8 @@ class TestFreshnessLog:
     def test_the_first_line_without_errors_says_so(self) -> None:
         lines = self.lines(Blocked({"one": THROTTLED}), *[Blocked({"one": Waiting()})] * 2, every=300)
         assert lines[1:] == [
-            "Polls succeed again. 1 data source not fresh after 300 s: one (no acceptable sync)",
-            "1 data source not fresh after 600 s: one (no acceptable sync)",
+            "Polls succeed again. 1 data source not fresh after 5 min: one (no acceptable sync)",
+            "1 data source not fresh after 10 min: one (no acceptable sync)",
         ]
 
     def test_errors_that_the_poller_counts_are_summed_up_too(self) -> None:
@@ -547,7 +547,7 @@ class TestFreshnessLog:
         errors.count(THROTTLED.error)
         line = log.report(blocked, at(60))
         assert line is not None
-        assert line.startswith("Polls failed (ThrottlingException); retrying. 1 data source not fresh after 60 s: ")
+        assert line.startswith("Polls failed (ThrottlingException); retrying. 1 data source not fresh after 1 min: ")
 
     @pytest.mark.parametrize("trouble", [None, THROTTLED.error, "x" * 500])
     @pytest.mark.parametrize("sources", [1, 2, 3, 50])

@@ -42,6 +42,18 @@ def test_takes_whatever_else_an_asset_takes() -> None:
     assert create_asset(region="eu-west-1", **IDS, extra={"team": "search"}).extra == {"team": "search"}
 
 
+def test_an_asset_can_have_a_readable_name_where_airflow_has_names() -> None:
+    asset: Any = create_asset(region="eu-west-1", **IDS, name="handbook")
+
+    assert asset.uri == create_asset(region="eu-west-1", **IDS).uri
+    assert getattr(asset, "name", None) == ("handbook" if AIRFLOW_V_3_0_PLUS else None)
+    assert KendraUri.of(asset) == KendraUri("eu-west-1", **IDS)
+
+
+def test_an_asset_without_a_name_is_the_one_that_its_uri_alone_makes() -> None:
+    assert create_asset(region="eu-west-1", **IDS) == Asset(uri=URI)
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [

@@ -9,9 +9,11 @@ from unittest.mock import patch
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
 from botocore.client import BaseClient
-from botocore.exceptions import EndpointConnectionError, NoCredentialsError, NoRegionError
+from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, NoRegionError
 
 from airflow_provider_kendra.exceptions import KendraError, KendraRequestError
+from airflow_provider_kendra.hooks._aws_errors import describe_error
+from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.operators.kendra import (
     KendraListSyncJobsOperator,
     KendraStartSyncJobOperator,
@@ -45,6 +47,25 @@ def test_a_permanent_error_names_the_request_and_the_permission_it_needs(data_so
     assert isinstance(raised.value, AirflowFailException)  # a retry would be refused as well
     assert "kendra:ListDataSourceSyncJobs" in str(raised.value)
     assert data_source.data_source_id in str(raised.value)
+
+
+@every_operator
+def test_an_error_of_aws_begins_with_its_cause_and_does_not_count_botocores_retries(data_source, name):
+    data_source.kendra.inject(LIST, error="AccessDeniedException", message="not allowed")
+    with pytest.raises(KendraRequestError) as raised:
+        run_on(data_source, name)
+    cause = str(raised.value).partition(": ")[2]
+    assert cause.startswith(f"AccessDeniedException: not allowed ({LIST}). Check the ids")
+
+
+@pytest.mark.parametrize("retries", [1, 3])
+def test_no_error_of_aws_says_how_often_botocore_has_tried(data_source, retries):
+    data_source.kendra.inject(LIST, error="ThrottlingException", message="Slow down")
+    hook = KendraSyncJobsHook(config={"retries": {"total_max_attempts": retries}})
+    with patch("time.sleep"), pytest.raises(ClientError) as raised:
+        hook.list_sync_jobs(*data_source.ids)
+    assert str(raised.value) == f"An error occurred (ThrottlingException) when calling the {LIST} operation: Slow down"
+    assert describe_error(raised.value) == f"ThrottlingException: Slow down ({LIST})"
 
 
 @pytest.mark.parametrize(("name", "call"), [("start", "Start"), ("stop", "Stop")])

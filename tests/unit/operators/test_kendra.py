@@ -126,7 +126,7 @@ class TestStart:
         self, make, data_source, clock, context, status
     ):
         clock.plan = [lambda: data_source.finish(status, error_code="InternalError", error_message="It broke.")]
-        with pytest.raises(KendraSyncJobFailedError, match=rf"ended {status}.*InternalError: It broke\.") as caught:
+        with pytest.raises(KendraSyncJobFailedError, match=rf"^Sync {status}: .*InternalError: It broke") as caught:
             make().execute(context)
         assert [caught.value.job.execution_id] == data_source.execution_ids()
         assert caught.value.job.status == status
@@ -438,9 +438,9 @@ class TestMetrics:
         assert len(caught.value.violations) == 4
         assert "; ".join(caught.value.violations) in str(caught.value)
 
-    def test_the_error_quotes_kendras_error(self, make, data_source, context):
+    def test_the_error_of_a_failed_sync_begins_with_kendras_error(self, make, data_source, context):
         data_source.show([listed("e", "FAILED", ErrorCode="InternalError", ErrorMessage="It broke.")])
-        with pytest.raises(KendraSyncJobMetricsError, match=r"Kendra says: InternalError: It broke\."):
+        with pytest.raises(KendraSyncJobMetricsError, match=r"^Sync FAILED: InternalError: It broke\. Thresholds not"):
             make(max_documents_failed=3).execute(context)
 
     def test_the_xcoms_are_pushed_before_the_task_fails(self, make, data_source, context, ti):

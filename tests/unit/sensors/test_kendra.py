@@ -163,7 +163,7 @@ class TestPoke:
         for _ in range(5):
             sensor.poke({})
         assert [line.split()[0] for line in lines[:2]] == ["SYNCING", "SYNCING_INDEXING"]
-        assert [line.partition(" ended ")[2].split()[0] for line in lines[2:]] == ["SUCCEEDED"]
+        assert [line.partition(":")[0] for line in lines[2:]] == ["Sync SUCCEEDED"]
 
 
 class TestStartFromTrigger:
