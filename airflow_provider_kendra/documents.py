@@ -6,14 +6,14 @@ import hashlib
 import json
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from airflow_provider_kendra._text import plain
+from airflow_provider_kendra._text import LONGEST_MESSAGE, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = ["DocumentFailures", "FailedDocument", "IndexCapacity"]
 
@@ -31,7 +31,7 @@ OTHER_REASONS = "other reasons"
 STAGES = ("crawl", "sync", "index")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FailedDocument:
     """
     A document that Kendra did not index.
@@ -57,7 +57,7 @@ class FailedDocument:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields in JSON types, as they are."""
-        return dict(vars(self))
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     def __str__(self) -> str:
         cause = ": ".join(filter(None, (self.error_code, self.reason)))
@@ -93,23 +93,50 @@ class DocumentFailures:
         """Return the fields in JSON types; ``documents`` as a list of :meth:`FailedDocument.to_dict`."""
         return {**vars(self), "documents": [each.to_dict() for each in self.documents]}
 
-    def describe(self, what: str = "failed") -> str:
+    def describe(self, what: str = "failed", *, longest: int = LONGEST_MESSAGE, more_in: str | None = None) -> str:
         """
         Return one or more sentences for a message; empty if there is nothing to say.
 
         :param what: What happened to the documents, in words.
+        :param longest: About how many characters to return: of the documents and of the reasons, as many are named as
+            fit, but always the first. The rest is counted.
+        :param more_in: What holds the documents that are not named, in words. Default None: nothing.
         """
-        sentences = []
-        if self.documents:
-            more = f" and {self.found - len(self.documents)} more" if self.found > len(self.documents) else ""
-            named = "; ".join(map(str, self.documents))
-            sentences.append(f"{counted(self.found, 'document')} {what}: {named}{more}.")
-        if self.found > 1:
-            totals = ", ".join(f"{each['count']:,} × {each['reason']} ({each['stage']})" for each in self.reasons)
-            sentences.append(f"By reason: {totals}.")
-        if self.note:
-            sentences.append(self.note)
-        return " ".join(sentences)
+        rest = [self._totals()] if self.found > 1 else []
+        rest += [self.note] if self.note else []
+        if not self.documents:
+            return " ".join(rest)
+        start = f"{counted(self.found, 'document')} {what}: "
+        room = longest - len(" ".join([start, *rest])) - _LONGEST_REMAINDER
+        named = _fitting(list(map(str, self.documents)), "; ", room)
+        more = ""
+        if self.found > len(named):
+            listed = f" ({more_in} lists {len(self.documents):,})" if more_in and self.documents[len(named) :] else ""
+            more = f" and {self.found - len(named):,} more{listed}"
+        return " ".join([f"{start}{'; '.join(named)}{more}.", *rest])
+
+    def _totals(self) -> str:
+        totals = [f"{each['count']:,} × {each['reason']} ({each['stage']})" for each in self.reasons]
+        named = _fitting(totals, ", ", _LONGEST_TOTALS)
+        rest = sum(each["count"] for each in self.reasons[len(named) :])
+        return f"By reason: {', '.join([*named, *([f'{rest:,} × {OTHER_REASONS}'] if rest else [])])}."
+
+
+_LONGEST_TOTALS = 1_000
+"""The most characters of the totals in a message."""
+
+_LONGEST_REMAINDER = 80
+"""The most characters that count the documents that are not named."""
+
+
+def _fitting(texts: Sequence[str], separator: str, longest: int) -> Sequence[str]:
+    """Return the first of these texts, as many as fit when they are joined, but at least one."""
+    length = 0
+    for number, text in enumerate(texts):
+        length += len(text) + len(separator)
+        if number and length > longest:
+            return texts[:number]
+    return texts
 
 
 @dataclass(frozen=True)
@@ -182,7 +209,7 @@ def capacity_of(index: Mapping[str, Any]) -> IndexCapacity:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class DocumentEvent:
     """
     What one event of Kendra's logs says about a document.
