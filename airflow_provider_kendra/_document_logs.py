@@ -210,19 +210,27 @@ def failed_documents(calls: LogCalls, job: SyncJob, *, limit: int, now: datetime
         found = _failures(calls.events(f"{job.data_source_id}/", ERRORS, since, until), job.execution_id)
         by_time = sum(event.document.execution_id is None for event in found)
     result = _result(found, limit, expected=job.documents_failed, source=source, note=calls.note)
-    return replace(result, note=result.note or _note(result, by_time), is_complete=_is_complete(result, by_time))
+    return replace(result, note=_note(result, by_time), is_complete=_is_complete(result, by_time))
 
 
 def _failures(events: Iterator[Event], execution_id: str) -> list[DocumentEvent]:
-    """Return the last event of each document, if it is a failure; those that fit by time only if there is no other."""
-    of_job: dict[str, DocumentEvent] = {}
-    by_time: dict[str, DocumentEvent] = {}
-    for event in sorted(events, key=lambda each: each.timestamp):
+    """
+    Return the last event of each document, if it is a failure; those that fit by time only if there is no other.
+
+    Messages are not kept: many of them need much memory, and they hold personal data.
+    """
+    of_job: dict[str, tuple[int, DocumentEvent]] = {}
+    by_time: dict[str, tuple[int, DocumentEvent]] = {}
+    for event in events:
         is_of_job = event.stream.rpartition("/")[2] == execution_id
         known = read_event(event.message, execution_id if is_of_job else None)
-        if known is not None:
-            (of_job if is_of_job else by_time)[known.key] = known
-    return [event for event in {**by_time, **of_job}.values() if event.is_failure]
+        if known is None:
+            continue
+        last = of_job if is_of_job else by_time
+        if known.key not in last or event.timestamp >= last[known.key][0]:
+            last[known.key] = event.timestamp, known
+    in_order = sorted({**by_time, **of_job}.values(), key=lambda each: each[0])
+    return [known for _, known in in_order if known.is_failure]
 
 
 def _result(
@@ -244,26 +252,26 @@ def _is_complete(result: DocumentFailures, by_time: int) -> bool:
 
 
 def _note(result: DocumentFailures, by_time: int) -> str | None:
-    if by_time:
+    if by_time and result.note is None:
         streams = "is from a stream that names" if by_time == 1 else "are from streams that name"
         return (
             f"{by_time:,} of them {streams} no sync job, and {'was' if by_time == 1 else 'were'} logged while this one "
             "ran. Kendra wrote no sync run history report for it."
         )
     if result.expected is None or result.found >= result.expected:
-        return None
+        return result.note
+    named = f"{result.found:,} of {counted(result.expected, 'document')} that failed"
+    if result.note:
+        return f"{result.note} What was read names {named}." if result.found else result.note
     if result.found:
-        return (
-            f"Kendra's logs name {result.found:,} of {counted(result.expected, 'document')} that failed; the rest may "
-            "be late."
-        )
+        return f"Kendra's logs name {named}; the rest may be late."
     late = "may be late, or have been deleted by the retention of the log group."
     if result.expected == 1:
         return f"Kendra's logs do not name the document that failed. It {late}"
     return f"Kendra's logs name none of the {result.expected:,} documents that failed. They {late}"
 
 
-@dataclass
+@dataclass(slots=True)
 class _Missing:
     """The last failure of a document, when it was, and when the document was last indexed or deleted."""
 

@@ -10,6 +10,8 @@ from airflow_provider_kendra._validation import check_limit
 from airflow_provider_kendra._xcoms import RecordTask
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_kendra.documents import DocumentFailures
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     AnOutcome = TypeVar("AnOutcome", Satisfied, Failed)
 
 XCOM_KEY = "failed_documents"
+
+MOST_LISTED = 1_000
+"""The most documents in the XCom; each takes about 250 bytes, and 1,500 at most."""
 
 
 def insert_details(message: str, job: SyncJob, details: str) -> str:
@@ -44,9 +49,10 @@ class ListsFailedDocuments(RecordTask):
 
     :param list_failed_documents: How many of the documents that failed are named, with stage and reason, in the error
         message and in the XCom ``failed_documents`` (:meth:`.DocumentFailures.to_dict`), also if the job is accepted.
-        Default 10; 0 for none. They are read from Kendra's CloudWatch logs, with ``logs:FilterLogEvents``, only if the
-        job reports failed documents or ended FAILED or INCOMPLETE: on the worker, with at most 5 calls in 20 seconds.
-        What can't be read never changes the outcome of the task.
+        Default 10, at most 1,000 (about 250 KB of XCom); 0 for none. A message of 4,000 characters names as many as
+        fit, and counts the others. They are read from Kendra's CloudWatch logs, with ``logs:FilterLogEvents``, only if
+        the job reports failed documents or ended FAILED or INCOMPLETE: on the worker, with at most 5 calls in 20
+        seconds. What can't be read never changes the outcome of the task.
     """
 
     if TYPE_CHECKING:
@@ -55,7 +61,9 @@ class ListsFailedDocuments(RecordTask):
     def __init__(self, *, list_failed_documents: int = 10, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         try:
-            self.list_failed_documents = check_limit("list_failed_documents", list_failed_documents)
+            self.list_failed_documents = check_limit(
+                "list_failed_documents", list_failed_documents, at_most=MOST_LISTED
+            )
         except ValueError as error:
             raise ValueError(f"{self.task_id}: {error}") from None
 
@@ -69,39 +77,53 @@ class ListsFailedDocuments(RecordTask):
 
         if outcome.job is None or (isinstance(outcome, Failed) and outcome.failure is not Failure.NOT_ACCEPTABLE):
             return outcome
-        text = self._read_failed_documents(context, outcome.job)
-        if text and isinstance(outcome, Failed):
-            return replace(outcome, message=insert_details(outcome.message, outcome.job, text))
-        if text:
-            self.log.warning("%s", text)
+        describe = self._read_failed_documents(context, outcome.job)
+        if isinstance(outcome, Failed):
+            text = describe(LONGEST_MESSAGE - len(outcome.message))
+            return replace(outcome, message=insert_details(outcome.message, outcome.job, text)) if text else outcome
+        if text := describe(LONGEST_MESSAGE):
+            self.log.warning("The sync is accepted, though not complete. %s", text)
         return outcome
 
-    def _read_failed_documents(self, context: Context, job: SyncJob) -> str:
-        """Push the failed documents of a finished job; return sentences about them, or "" if there are none."""
+    def _read_failed_documents(self, context: Context, job: SyncJob) -> Callable[[int], str]:
+        """Push the failed documents of a finished job; return what describes them in about so many characters."""
         if not self.list_failed_documents or not job.is_finished:
-            return ""
+            return _nothing
         from airflow_provider_kendra._document_logs import may_have_failures
         from airflow_provider_kendra.documents import DocumentFailures
         from airflow_provider_kendra.sync_job import SyncJobStatus
 
         if not may_have_failures(job):
-            return ""
+            return _nothing
         advice = ""
         try:
             failures, advice = self.hook._describe_failed_documents(job, limit=self.list_failed_documents)
         except Exception as error:  # must not change the outcome of the task
             note = f"The documents that failed could not be read: {plain(error)}"
             failures = DocumentFailures(expected=job.documents_failed, is_complete=False, note=note)
-        self._push_failed_documents(context, failures)
+        is_pushed = self._push_failed_documents(context, failures)
         if job.status == SyncJobStatus.FAILED and not failures.documents and not failures.expected:
-            return ""  # the sync failed before it came to documents
-        return " ".join(filter(None, (failures.describe(), advice)))
+            return _nothing  # the sync failed before it came to documents
 
-    def _push_failed_documents(self, context: Context, failures: DocumentFailures) -> None:
+        def describe(longest: int) -> str:
+            more_in = f"the XCom {XCOM_KEY}" if is_pushed else None
+            described = failures.describe(longest=longest - len(advice) - 2, more_in=more_in)
+            return " ".join(filter(None, (described, advice)))
+
+        return describe
+
+    def _push_failed_documents(self, context: Context, failures: DocumentFailures) -> bool:
+        """Return whether they were pushed."""
         ti: Any = context.get("ti")
         if ti is None or not self.do_xcom_push:
-            return
+            return False
         try:
             ti.xcom_push(key=XCOM_KEY, value=failures.to_dict())
         except Exception as error:
             self.log.warning("The XCom %s could not be pushed: %s", XCOM_KEY, plain(error))
+            return False
+        return True
+
+
+def _nothing(longest: int) -> str:
+    return ""

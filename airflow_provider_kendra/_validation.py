@@ -200,17 +200,19 @@ def check_measured_by(value: object) -> MeasuredBy:
     raise ValueError(f"measured_by must be start_time or end_time, got {value!r}.")
 
 
-def check_limit(name: str, value: object) -> int:
+def check_limit(name: str, value: object, *, at_most: int | None = None) -> int:
     """
     Validate how many items to name and return it.
 
     :param name: The parameter.
     :param value: A whole number of 0 or more.
+    :param at_most: The largest number allowed. Default None: any.
     :raises ValueError: for anything else, such as 2.0 or the text 2.
     """
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0 and (at_most is None or value <= at_most):
         return value
-    raise ValueError(f"{name} is {shown(value)}, but must be a whole number of 0 or more.")
+    allowed = "of 0 or more" if at_most is None else f"from 0 to {at_most:,}"
+    raise ValueError(f"{name} is {shown(value)}, but must be a whole number {allowed}.")
 
 
 def check_lookback(name: str, value: object) -> timedelta:

@@ -6,14 +6,14 @@ import hashlib
 import json
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
 
-from airflow_provider_kendra._text import counted, plain
+from airflow_provider_kendra._redaction import URI, redact_name, redact_reason, redact_uri, shortened, without_addresses
+from airflow_provider_kendra._text import LONGEST_MESSAGE, counted, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = ["DocumentFailures", "FailedDocument", "IndexCapacity"]
 
@@ -31,7 +31,7 @@ OTHER_REASONS = "other reasons"
 STAGES = ("crawl", "sync", "index")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FailedDocument:
     """
     A document that Kendra did not index.
@@ -57,7 +57,7 @@ class FailedDocument:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields in JSON types, as they are."""
-        return dict(vars(self))
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     def __str__(self) -> str:
         cause = ": ".join(filter(None, (self.error_code, self.reason)))
@@ -93,23 +93,50 @@ class DocumentFailures:
         """Return the fields in JSON types; ``documents`` as a list of :meth:`FailedDocument.to_dict`."""
         return {**vars(self), "documents": [each.to_dict() for each in self.documents]}
 
-    def describe(self, what: str = "failed") -> str:
+    def describe(self, what: str = "failed", *, longest: int = LONGEST_MESSAGE, more_in: str | None = None) -> str:
         """
         Return one or more sentences for a message; empty if there is nothing to say.
 
         :param what: What happened to the documents, in words.
+        :param longest: About how many characters to return: of the documents and of the reasons, as many are named as
+            fit, but always the first. The rest is counted.
+        :param more_in: What holds the documents that are not named, in words. Default None: nothing.
         """
-        sentences = []
-        if self.documents:
-            more = f" and {self.found - len(self.documents)} more" if self.found > len(self.documents) else ""
-            named = "; ".join(map(str, self.documents))
-            sentences.append(f"{counted(self.found, 'document')} {what}: {named}{more}.")
-        if self.found > 1:
-            totals = ", ".join(f"{each['count']:,} × {each['reason']} ({each['stage']})" for each in self.reasons)
-            sentences.append(f"By reason: {totals}.")
-        if self.note:
-            sentences.append(self.note)
-        return " ".join(sentences)
+        rest = [self._totals()] if self.found > 1 else []
+        rest += [self.note] if self.note else []
+        if not self.documents:
+            return " ".join(rest)
+        start = f"{counted(self.found, 'document')} {what}: "
+        room = longest - len(" ".join([start, *rest])) - _LONGEST_REMAINDER
+        named = _fitting(list(map(str, self.documents)), "; ", room)
+        more = ""
+        if self.found > len(named):
+            listed = f" ({more_in} lists {len(self.documents):,})" if more_in and self.documents[len(named) :] else ""
+            more = f" and {self.found - len(named):,} more{listed}"
+        return " ".join([f"{start}{'; '.join(named)}{more}.", *rest])
+
+    def _totals(self) -> str:
+        totals = [f"{each['count']:,} × {each['reason']} ({each['stage']})" for each in self.reasons]
+        named = _fitting(totals, ", ", _LONGEST_TOTALS)
+        rest = sum(each["count"] for each in self.reasons[len(named) :])
+        return f"By reason: {', '.join([*named, *([f'{rest:,} × {OTHER_REASONS}'] if rest else [])])}."
+
+
+_LONGEST_TOTALS = 1_000
+"""The most characters of the totals in a message."""
+
+_LONGEST_REMAINDER = 80
+"""The most characters that count the documents that are not named."""
+
+
+def _fitting(texts: Sequence[str], separator: str, longest: int) -> Sequence[str]:
+    """Return the first of these texts, as many as fit when they are joined, but at least one."""
+    length = 0
+    for number, text in enumerate(texts):
+        length += len(text) + len(separator)
+        if number and length > longest:
+            return texts[:number]
+    return texts
 
 
 @dataclass(frozen=True)
@@ -182,7 +209,7 @@ def capacity_of(index: Mapping[str, Any]) -> IndexCapacity:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class DocumentEvent:
     """
     What one event of Kendra's logs says about a document.
@@ -211,14 +238,14 @@ def read_event(message: str, execution_id: str | None) -> DocumentEvent | None:
     event = _parsed(message)
     if event is None:
         return None
-    invalid = _INVALID_METADATA.search(str(event.get("Message", "")))
+    invalid = _INVALID_METADATA.search(_raw(event.get("Message")))
     raw_id = _raw(event.get("DocumentId")) or _raw(event.get("DocumentID")) or (invalid[1] if invalid else "")
     uri = _raw(event.get("SourceUri")) or _raw(event.get("S3Path"))
     if not raw_id and not uri:
         return None
     title = _raw(event.get("DocumentTitle"))
-    reason = _raw(event.get("ErrorMsg") or event.get("ErrorMessage") or event.get("Message"))
-    code = _raw(event.get("ErrorCode") or event.get("DataSourceErrorCode"))
+    reason = shortened(_raw(event.get("ErrorMsg") or event.get("ErrorMessage") or event.get("Message")))
+    code = shortened(_raw(event.get("ErrorCode") or event.get("DataSourceErrorCode")))
     failed = _failed_stage(event) or ("crawl" if invalid else None)
     return DocumentEvent(
         FailedDocument(
@@ -282,47 +309,20 @@ def _key(name: str) -> str:
 
 
 def _name(text: str) -> str | None:
-    """Return an id or a title; as a URI it loses user information and secrets, but its query can be its identity."""
-    bare = _USER_INFORMATION.sub(r"\1", text[: 10 * LONGEST_NAME])
-    return plain(_SECRET_PARAMETER.sub(r"\1…", bare), LONGEST_NAME) or None
-
-
-_SECRET_PARAMETER = re.compile(
-    r"([?&#;][^=&#?;\s]{0,60}(?:sig|token|secret|passw|auth|credential|session|key)[^=&#?;\s]{0,60}=)[^&#\s]*",
-    re.IGNORECASE,
-)
-_USER_INFORMATION = re.compile(r"^([a-z][a-z0-9+.-]*://)[^/?#]*@", re.IGNORECASE)
+    return plain(redact_name(text), LONGEST_NAME) or None
 
 
 def _uri(text: str) -> str | None:
-    """Return a URI without its query and user information, which can hold secrets."""
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        return None
-    if not parts.netloc and "@" in text.partition("/")[0]:  # user:password@host/path
-        return _uri(text.partition("/")[0].rpartition("@")[2] + "/" + text.partition("/")[2])
-    bare = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-    return plain(bare, LONGEST_NAME) or None
+    return plain(redact_uri(text), LONGEST_NAME) or None
 
 
 def _reason(text: str) -> str | None:
-    """Return an error message without account ids, e-mail addresses and the queries of URIs."""
-    text = _URI.sub(lambda found: _uri(found[0]) or "", text[: 10 * LONGEST_REASON])
-    for personal in (_ACCOUNT, _EMAIL):
-        text = personal.sub("…", text)
-    return plain(text.strip(), LONGEST_REASON) or None
+    return plain(redact_reason(text).strip(), LONGEST_REASON) or None
 
 
-# The numbers of repetitions are limited: otherwise a long text without spaces would take quadratic time.
-_URI = re.compile(r"\b[a-z][a-z0-9+.-]{0,19}://[^\s\"'<>]+", re.IGNORECASE)
-_ACCOUNT = re.compile(r"(?<![0-9])[0-9]{12}(?![0-9])")
-_EMAIL = re.compile(r"[^\s@<>\"'(:;,/]{1,64}@[^\s@<>\"'):;,/]{1,255}\.[a-z]{2,63}", re.IGNORECASE)
 _MASKS = (
-    (_URI, "<uri>"),
     (re.compile(r"(request id:? )[^\s;,)]+", re.IGNORECASE), r"\1<id>"),
     (re.compile(r"\b[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9:.,]+Z?"), "<time>"),
-    (_EMAIL, "<address>"),
     (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", re.IGNORECASE), "<id>"),
     (re.compile(r"\b(?=[a-z]{0,99}[0-9])[0-9a-z]{16,}\b", re.IGNORECASE), "<id>"),
     (re.compile(r"(?<![^\s'\"])[^\s'\"/]*/[^\s'\"]*"), "<path>"),
@@ -337,16 +337,17 @@ def cause_of(reason: str, names: Iterable[str]) -> str:
     :param reason: The reason, "" for none.
     :param names: What the document is called; replaced together with its file name.
     """
-    text = reason[: 10 * LONGEST_REASON]
+    text = shortened(reason)
     known = {part for name in names for part in (name, name.rpartition("/")[2])}
     for name in sorted(known, key=len, reverse=True):
         if len(name) >= _SHORTEST_NAME:
             text = text.replace(name, "<document>")
         elif any(map(str.isdecimal, name)):  # a short id can be part of a word or a number
             text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "<document>", text)
+    text = without_addresses(URI.sub("<uri>", text), "<address>")
     for pattern, mask in _MASKS:
         text = pattern.sub(mask, text)
-    return plain(text.strip(), LONGEST_REASON) or "no reason given"
+    return _reason(text) or "no reason given"
 
 
 _SHORTEST_NAME = 3  # a shorter id would be found within words

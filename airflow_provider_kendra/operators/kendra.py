@@ -17,7 +17,7 @@ from airflow_provider_kendra._failed_documents import ListsFailedDocuments, inse
 from airflow_provider_kendra._lineage import check_no_kendra_outlets
 from airflow_provider_kendra._parameters import NOT_FOUND_TIMEOUT, IfRunning, check_max_documents_failed
 from airflow_provider_kendra._tasks import DEFERRAL_MARGIN, KendraOperator
-from airflow_provider_kendra._text import plain
+from airflow_provider_kendra._text import LONGEST_MESSAGE, plain
 from airflow_provider_kendra._validation import check_count, check_interval, check_lookback, check_seconds
 from airflow_provider_kendra._xcoms import RecordTask
 from airflow_provider_kendra.exceptions import (
@@ -766,7 +766,7 @@ class KendraSyncJobMetricsOperator(ListsFailedDocuments, KendraOperator):
         self._log_end(job)
         self._show_links(context, job.execution_id)
         self._push_keys(context, record)
-        failed = self._read_failed_documents(context, job)
+        describe_failed = self._read_failed_documents(context, job)
         missing = self._find_missing_documents()
         found = violations(
             job,
@@ -781,12 +781,15 @@ class KendraSyncJobMetricsOperator(ListsFailedDocuments, KendraOperator):
         if found:
             if self.do_xcom_push:
                 context["ti"].xcom_push(key="return_value", value=record)
-            are_missing = "is missing" if missing is not None and missing.found == 1 else "are missing"
-            details = " ".join(filter(None, (missing.describe(are_missing) if missing else "", failed)))
             reason = "" if job.has_updated_index else f"{job.end}. "
             message = f"{reason}Thresholds not met: {'; '.join(found)}{job.said} {job.ids}."
+            room = LONGEST_MESSAGE - len(message)
+            are_missing = "is missing" if missing is not None and missing.found == 1 else "are missing"
+            failed = describe_failed(room // 2)
+            details = missing.describe(are_missing, longest=room - len(failed) - 2) if missing else ""
+            details = " ".join(filter(None, (details, failed)))
             raise KendraSyncJobMetricsError(insert_details(message, job, details), job=job, violations=found)
-        if failed:
+        if failed := describe_failed(LONGEST_MESSAGE):
             self.log.warning("%s", failed)
         self._publish_jobs(context, job)
         return record

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -53,7 +55,7 @@ class Logs:
         page = self.pages.pop(0) if self.pages else {"events": []}
         if isinstance(page, Exception):
             raise page
-        return page
+        return page() if callable(page) else page
 
     def sleep(self, seconds):
         self.now += seconds
@@ -257,6 +259,35 @@ class TestFaults:
         pages[-1].pop("nextToken")
         found = read(Logs(pages), failed=100_000)
         assert (found.found, len(found.documents), found.is_complete) == (100_000, 10, True)
+
+    def test_what_was_read_of_ten_thousand_failures_is_counted_against_what_the_job_reports(self):
+        # CloudWatch Logs returns at most 1 MB per call, here about 1,100 events.
+        pages = [page(*(event(f"{n}-{k}", Acl="x" * 750) for k in range(1_100)), token=str(n)) for n in range(9)]
+        logs = Logs(pages)
+        found = read(logs, failed=10_000)
+        assert (len(logs.calls), found.found, len(found.documents), found.is_complete) == (5, 5_500, 10, False)
+        assert found.note == (
+            "Not all events were read within 5 calls and 20 s. What was read names 5,500 of 10,000 documents that "
+            "failed."
+        )
+
+    @pytest.mark.parametrize("read_all", [
+        lambda logs: failed_documents(logs.limited(20), job(failed=2_000), limit=10, now=NOW),
+        lambda logs: missing(logs),
+    ], ids=["failed", "missing"])  # fmt: skip
+    def test_what_is_kept_of_an_event_does_not_grow_with_the_event(self, read_all):
+        def make_page(n):
+            return page(*(event(f"{n}-{k}", Acl="x" * 20_000) for k in range(50)), token=str(n) if n < 9 else None)
+
+        logs = Logs([partial(make_page, n) for n in range(10)])
+        tracemalloc.start()
+        try:
+            assert read_all(logs).found == 500
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        # Of 10 MB, two pages are in memory at a time, and 2 KB for each document.
+        assert peak < 2 * 1_100_000 + 500 * 2_000
 
 
 class Store:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import fields
 
 import pytest
@@ -294,6 +295,47 @@ class TestTheDescription:
         assert failures.describe() == (
             "3 documents failed: a.pdf (crawl: 403: Access Denied) and 2 more. By reason: 3 × Access Denied (crawl). "
             "One may be late."
+        )
+
+    def failures(self, number, *, reason="Access Denied", reasons=1, found=None, note=None):
+        """As many documents, with as many reasons in the totals."""
+        documents = [FailedDocument(f"s3://docs/{n}.pdf", stage="crawl", reason=reason) for n in range(number)]
+        found = found or number
+        totals = total(("crawl", f"{reason} {chr(97 + n % reasons)}") for n in range(found))
+        return DocumentFailures(documents, found, found, totals, note is None, "report", note)
+
+    def test_ten_documents_are_named_whatever_their_reasons(self):
+        described = self.failures(10, reason="Access Denied (Service: Amazon S3; Status Code: 403; Request ID: …; S3 "
+                                  "Extended Request ID: …; Proxy: null)", found=130).describe()  # fmt: skip
+        assert described.count("s3://docs/") == 10
+        assert " and 120 more. By reason: 130 × Access Denied" in described
+
+    @pytest.mark.parametrize("longest", [300, 1000, 4000])
+    def test_as_many_documents_are_named_as_fit_and_the_rest_is_counted(self, longest):
+        described = self.failures(1000, found=5000, note="Some may be late.").describe(longest=longest)
+        named = described.count("s3://docs/")
+        assert 0 < named < longest / 40
+        assert longest - 120 < len(described) <= longest
+        more = f" and {5000 - named:,} more. By reason: 5,000 × Access Denied a (crawl). Some may be late."
+        assert described.endswith(more)
+
+    def test_where_the_others_are_listed_is_said_if_they_are(self):
+        described = self.failures(1000, found=5000).describe(longest=1000, more_in="the XCom x")
+        assert " more (the XCom x lists 1,000). By reason" in described
+        assert "the XCom x" not in self.failures(10, found=5000).describe(more_in="the XCom x")
+
+    def test_totals_and_note_are_there_however_long_ids_reasons_and_totals_are(self):
+        failures = self.failures(20, reason="x" * LONGEST_REASON, reasons=20, note="Some may be late.")
+        described = failures.describe()
+        assert len(described) <= 4000
+        assert "; s3://docs/1.pdf (crawl: xxx" in described
+        assert re.search(r" and \d+ more\. By reason: 1 × x+ .*, \d+ × other reasons\. Some may be late\.$", described)
+
+    def test_the_first_document_and_reason_are_named_even_if_they_are_too_long(self):
+        described = self.failures(3, reasons=3).describe(longest=10)
+        assert described == (
+            "3 documents failed: s3://docs/0.pdf (crawl: Access Denied) and 2 more. By reason: "
+            "1 × Access Denied a (crawl), 1 × Access Denied b (crawl), 1 × Access Denied c (crawl)."
         )
 
     def test_is_empty_when_nothing_failed(self):

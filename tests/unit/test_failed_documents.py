@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -120,15 +121,16 @@ class TestHook:
         assert (found.found, found.expected, found.is_complete, found.note) == (0, 0, True, None)
         assert [call.args[1] for call in calls.call_args_list] == ["ListDataSourceSyncJobs"]
 
-    @pytest.mark.parametrize("failing", [1, 10, 200])
-    def test_any_number_of_failures_costs_one_call(self, nights, hook, failing):
+    @pytest.mark.parametrize(("failing", "calls_of_logs"), [(1, 1), (10, 1), (200, 1), (10_000, 2)])
+    def test_one_call_reads_as_many_failures_as_fit_into_a_page(self, nights, hook, failing, calls_of_logs):
         names = [f"d{number}" for number in range(failing)]
         nights.write(*names)
         execution_id = nights.sync(*names)
         with recorded_calls() as calls:
             found = hook.get_failed_documents(*nights.source.ids, execution_id)
-        assert (found.found, len(found.documents)) == (failing, min(failing, 10))
-        assert [call.args[1] for call in calls.call_args_list] == ["ListDataSourceSyncJobs", "FilterLogEvents"]
+        assert (found.found, len(found.documents), found.is_complete) == (failing, min(failing, 10), True)
+        logs = ["FilterLogEvents"] * calls_of_logs  # moto's pages hold 10,000 events
+        assert [call.args[1] for call in calls.call_args_list] == ["ListDataSourceSyncJobs", *logs]
 
     def test_a_missing_log_group_is_a_note(self, nights, hook):
         nights.write("a")
@@ -258,10 +260,39 @@ class TestTasks:
             wait(nights, execution_id, list_failed_documents=2).execute({"ti": ti})
         assert len(ti.pushed["failed_documents"]["documents"]) == 2
 
-    @pytest.mark.parametrize("value", [-1, 2.5, "3", None])
+    @pytest.mark.parametrize("value", [-1, 2.5, "3", None, True, 1001])
     def test_a_number_that_makes_no_sense_is_refused_when_the_dag_is_parsed(self, nights, value):
-        with pytest.raises(ValueError, match=r"start: list_failed_documents is .* whole number of 0 or more"):
+        with pytest.raises(ValueError, match=r"start: list_failed_documents is .* a whole number from 0 to 1,000\."):
             start(nights, list_failed_documents=value)
+
+    @pytest.mark.parametrize("is_pushed", [True, False])
+    def test_a_message_names_as_many_documents_as_fit_and_the_xcom_has_all(self, nights, ti, is_pushed):
+        names = [f"s3://bucket/folder/{number:04}.pdf" for number in range(1500)]
+        nights.write(*names)
+        execution_id = nights.sync(*names)
+        task = wait(nights, execution_id, list_failed_documents=1000, do_xcom_push=is_pushed)
+        with pytest.raises(KendraSyncJobRejectedError) as caught:
+            task.execute({"ti": ti})
+        message = str(caught.value)
+        assert 3000 < len(message) <= 4000
+        assert "1,500 documents failed: s3://bucket/folder/0000.pdf (crawl: Access Denied); s3://" in message
+        more = r" \(the XCom failed_documents lists 1,000\)" if is_pushed else ""
+        assert re.search(rf" and 1,4\d\d more{more}\. By reason: 1,500 × Access Denied \(crawl\)\.$", message)
+        assert is_pushed is ("failed_documents" in ti.pushed)
+        if is_pushed:
+            assert len(ti.pushed["failed_documents"]["documents"]) == 1000
+            assert len(json.dumps(ti.pushed["failed_documents"])) < 300_000
+
+    def test_a_gate_has_room_for_missing_and_failed_documents(self, nights, ti):
+        names = [f"s3://bucket/{'long/' * 40}{number:04}.pdf" for number in range(30)]
+        nights.write(*names)
+        nights.sync(*names, reason="Access Denied " * 10)
+        with pytest.raises(KendraSyncJobMetricsError) as caught:
+            gate(nights, max_documents_failed=0, max_missing_documents=0, list_failed_documents=30).execute({"ti": ti})
+        message = str(caught.value)
+        assert len(message) <= 4000
+        assert re.search(r" 30 documents are missing: s3.* and \d\d more\. By reason: 30 × Access", message)
+        assert re.search(r" 30 documents failed: s3.* and \d\d more \(the XCom .*\)\. By reason: 30 × .*\)\.$", message)
 
     def test_a_deferred_sensor_reads_them_on_the_worker_after_the_event(self, nights, ti):
         nights.write("a")

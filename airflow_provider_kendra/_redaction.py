@@ -1,0 +1,152 @@
+"""Removes personal data and secrets from the texts of Kendra's logs."""
+
+from __future__ import annotations
+
+import json
+import re
+from urllib.parse import urlsplit
+
+LONGEST = 3_000
+"""The most characters of a text that are read; what is shown is shorter."""
+
+HIDDEN = "…"
+
+
+def redact_name(text: str) -> str:
+    """
+    Return an id or a title; as a URI it loses user information and secrets, but its query can be its identity.
+
+    :param text: The id or the title.
+    """
+    text = _SECRET_PARAMETER.sub(rf"\1{HIDDEN}", _without_user_information(text))
+    start = re.search(r"[?#]|\Z", text).start()  # type: ignore[union-attr]
+    return text[:start] + without_addresses(text[start:])
+
+
+def redact_uri(text: str) -> str:
+    """
+    Return a URI without its query, fragment, user information and secret parameters; "" if it is malformed.
+
+    :param text: The URI.
+    """
+    bare = re.split(r"[?#]", _without_user_information(text), maxsplit=1)[0]
+    try:
+        urlsplit(bare)
+    except ValueError:
+        return ""
+    return _SECRET_PARAMETER.sub(rf"\1{HIDDEN}", bare)
+
+
+def redact_reason(text: str) -> str:
+    """
+    Return an error message without account ids, addresses, names of users, secrets and the queries of URIs.
+
+    :param text: The message, as :func:`shortened` returns it.
+    """
+    text = URI.sub(lambda found: redact_uri(found[0]), text)
+    for secret in (_SECRET_PARAMETER, _SECRET):
+        text = secret.sub(rf"\1{HIDDEN}", text)
+    return without_addresses(_ACCOUNT.sub(HIDDEN, text))
+
+
+def without_addresses(text: str, mask: str = HIDDEN) -> str:
+    """
+    Return a text without e-mail addresses.
+
+    :param text: The text.
+    :param mask: What to show instead.
+    """
+    return _ADDRESS.sub(mask, text) if _AT.search(text) else text  # most texts have none, and the search takes long
+
+
+def shortened(text: str) -> str:
+    """
+    Return an error message without the members of objects in it, such as JSON, and without a word that is cut.
+
+    :param text: The message.
+    """
+    text = _without_objects(text)
+    return text if len(text) <= LONGEST else re.sub(r"[^\s\"'<>]*\Z", "", text[:LONGEST]) or text[:LONGEST]
+
+
+# The numbers of repetitions are limited: otherwise a long text without spaces would take quadratic time.
+
+URI = re.compile(r"\b[a-z][a-z0-9+.-]{0,19}://[^\s\"'<>]+", re.IGNORECASE)
+
+_ADDRESS = re.compile(
+    r"[^\s@\uff20<>\"'(:;,/?&#=]{1,64}(?:@|\uff20|%40|\\u0040|&#64;)[^\s@\uff20<>\"'):;,/?&#=]{1,255}"
+    r"\.(?:xn--[a-z0-9-]{1,59}|[^\W\d_]{2,63})",
+    re.IGNORECASE,
+)
+
+_AT = re.compile(r"@|\uff20|%40|\\u0040|&#64;")
+
+_ACCOUNT = re.compile(r"(?<![0-9])(?:[0-9]{12}|[0-9]{4}-[0-9]{4}-[0-9]{4})(?![0-9])")
+
+_SECRET_PARAMETER = re.compile(
+    r"((?:[?&#;]|%3f|%26|%23)[^=&#?;\s%]{0,60}"
+    r"(?:sig|token|secret|passw|pwd|auth|credential|session|key|jwt|saml|cookie|user|login|mail)"
+    r"[^=&#?;\s%]{0,60}(?:=|%3d))[^&#\s]*",
+    re.IGNORECASE,
+)
+
+_SECRET = re.compile(
+    r"((?:passw|pwd|secret)[a-z_.-]{0,30}\s?(?:=\s?|:\s)"
+    r"|(?:token|credential|api.?key)[a-z_.-]{0,30}="
+    r"|authorization\s?[:=]\s?(?:[a-z0-9-]{1,20} )?"
+    r"|bearer (?=[a-z0-9+/=._~-]{20})"
+    r"|:(?:user|federated-user|assumed-role/[^/\s]{1,128})/)"  # in an ARN
+    r"[^\s,;&\"'<>)]+",
+    re.IGNORECASE,
+)
+
+
+def _without_user_information(text: str) -> str:
+    head = text[:LONGEST]
+    if len(text) > LONGEST:  # the end of the user information may have been cut
+        return _CUT_USER_INFORMATION.sub(r"\1", _USER_INFORMATION.sub(r"\1", head))
+    return _LOGIN.sub("", _USER_INFORMATION.sub(r"\1", head))
+
+
+# A password may contain "/". What follows a colon is then no port.
+_BEFORE_HOST = r"((?:[a-z][a-z0-9+.-]{0,19}:)?//)(?:[^/?#\s]*|[^/?#\s@:\[\]]*:(?![0-9]*(?:[/?#\s]|\Z))[^\s?#]*)"
+_USER_INFORMATION = re.compile(rf"{_BEFORE_HOST}@", re.IGNORECASE)
+_CUT_USER_INFORMATION = re.compile(rf"{_BEFORE_HOST}\Z", re.IGNORECASE)
+_LOGIN = re.compile(r"\A\s*[^\s/?#@:]+:[^\s/?#@]*@")  # user:password@host/path
+
+
+def _without_objects(text: str, depth: int = 0) -> str:
+    """Replace each object or list in a text by its message; what can't be parsed is left out up to the end."""
+    parts, position = [], 0
+    while (found := _OBJECT.search(text, position)) is not None:
+        parts.append(text[position : found.start()])
+        try:
+            value, position = _DECODER.raw_decode(text, found.start())
+        except (ValueError, RecursionError):
+            return "".join([*parts, HIDDEN])
+        parts.append(_message_of(value, depth) or HIDDEN)
+    return "".join([*parts, text[position:]])
+
+
+_DECODER = json.JSONDecoder()
+
+# JSON, Python, and what Java shows, such as "acl=[Principal(name=…)]".
+_OBJECT = re.compile(
+    r"[\[{]\s{0,9}(?:[\[{]\s{0,9}){0,9}\\{0,9}[\"']|\b(?:acl|metadata)\s?[:=]?\s?[\[{(]", re.IGNORECASE
+)
+
+_MESSAGES = ("message", "errormessage", "errormsg", "error_description", "error", "reason", "detail", "description")
+
+_DEEPEST = 8
+
+
+def _message_of(value: object, depth: int) -> str:
+    """Return the message of an error that is an object, or ""."""
+    if depth >= _DEEPEST:
+        return ""
+    if isinstance(value, str):
+        return _without_objects(value, depth + 1)
+    if not isinstance(value, dict):
+        return ""
+    members = {name.lower(): member for name, member in value.items()}
+    return next(filter(None, (_message_of(members.get(name), depth + 1) for name in _MESSAGES)), "")
