@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from airflow_provider_kendra._clock import LATEST, later
 from airflow_provider_kendra._text import shown
 
 _ONE_VALUE = re.compile(r"\b(\w+)-\1(?:/[0-9]+)?\b")
@@ -80,6 +81,46 @@ def next_run(schedule: str, after: datetime) -> datetime | None:
         if not years:
             return None
         start = datetime(min(years), 1, 1, tzinfo=UTC) - timedelta(seconds=1)
+
+
+@lru_cache(maxsize=10_000)
+def previous_run(schedule: str, until: datetime) -> datetime | None:
+    """
+    Return the last time of a schedule at or before a moment; None if there is none.
+
+    :param schedule: The schedule.
+    :param until: The moment.
+    :raises ValueError: as :func:`translate`.
+    """
+    from croniter import CroniterBadDateError
+
+    cron = translate(schedule)
+    # Runs are at whole minutes, and croniter looks for those before a moment.
+    start = later(until.replace(second=0, microsecond=0), timedelta(minutes=1))
+    while True:
+        try:
+            run: datetime = _runs(cron, start).get_prev()
+        except (CroniterBadDateError, OverflowError, ValueError):
+            return None
+        if cron.years is None or run.year in cron.years:
+            return run
+        years = [year for year in cron.years if year < run.year]
+        if not years:
+            return None
+        start = datetime(max(years) + 1, 1, 1, tzinfo=UTC)
+
+
+def overdue_at(schedule: str, measured: datetime, grace: timedelta) -> datetime:
+    """
+    Return when a sync no longer keeps its data source fresh: when the next run of the schedule is so long ago.
+
+    :param schedule: The schedule.
+    :param measured: The start or end of the sync, whichever counts.
+    :param grace: How long after its time a run counts as missed.
+    :raises ValueError: as :func:`translate`.
+    """
+    run = next_run(schedule, measured)
+    return LATEST if run is None else later(run, grace)
 
 
 def _runs(cron: Cron, start: datetime) -> Any:
