@@ -464,7 +464,8 @@ def _freshness_row(reading: Reading, *, is_scheduled: bool) -> dict[str, Any]:
 
 def _freshness_line(row: dict[str, Any]) -> dict[str, Any]:
     """The row of a table on a terminal."""
-    return {"state": row["state"], "name": row["name"] or row["data_source_id"], **row}
+    reason = {"reason": row["reason"]} if "reason" in row else {}
+    return {"state": row["state"], "name": row["name"] or row["data_source_id"], **reason, **row}
 
 
 def _time(time: datetime | None) -> str:

@@ -49,12 +49,11 @@ def usable_schedule(source: Schedule, schedule: str) -> Scheduled | Failed:
     try:
         translate(schedule)
     except ValueError as error:
-        reason = str(error)
         return Failed(
             Failure.REFUSED,
-            f"{reason[:1].upper()}{reason[1:]}, so schedule_grace can't judge the data source. Give it a schedule in "
-            "Kendra, name only the others in data_source_ids, or use max_age "
-            f"(data source {source.data_source_id}, index {source.index_id}).",
+            f"No usable schedule: {error}. schedule_grace needs one: give the data source a schedule in Kendra, name "
+            f"only the others in data_source_ids, or use max_age (data source {source.data_source_id}, index "
+            f"{source.index_id}).",
         )
     return Scheduled(schedule)
 

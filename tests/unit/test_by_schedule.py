@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_kendra import _clock
 from airflow_provider_kendra._decisions import Blocked
@@ -19,6 +20,7 @@ from airflow_provider_kendra._waiting.index import Index
 from airflow_provider_kendra._waiting.states import Limits
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.outcomes import AllFresh, Failed, Failure
+from airflow_provider_kendra.sensors.kendra import KendraDataFreshnessSensor
 from airflow_provider_kendra.sync_job import Acceptance
 from tests.conftest import DataSource, listed
 from tests.unit.test_states import watched
@@ -244,8 +246,8 @@ def test_who_may_not_read_the_schedule_is_told_the_permission(daily: DataSource)
     run(main)
 
 
-NO_SCHEDULE = "It has no schedule in Kendra, so schedule_grace can't judge the data source. Give it a schedule"
-UNREADABLE = "Its schedule 'cron(0 18 15 * 2 *)' can't be read: it names both days of the month and weekdays, so"
+NO_SCHEDULE = "No usable schedule: it has no schedule in Kendra. schedule_grace needs one: give the data source a"
+UNREADABLE = "No usable schedule: its schedule 'cron(0 18 15 * 2 *)' can't be read: it names both days of the month and"
 
 
 @pytest.mark.parametrize("is_listed", [True, False])
@@ -316,6 +318,36 @@ def test_only_data_sources_that_can_be_synced_need_a_schedule(daily: DataSource,
         assert isinstance(outcome, Failed if is_judged else AllFresh)
 
     run(main)
+
+
+class TestSensor:
+    @pytest.mark.parametrize(
+        "arguments",
+        [{}, {"schedule_grace": 60, "max_age": 60}, {"schedule_grace": 0, "fresh_since": "2026-01-31T06:00:00Z"}],
+    )
+    def test_exactly_one_limit_must_be_given(self, arguments: dict[str, Any]) -> None:
+        with pytest.raises(ValueError, match="gate: Exactly one of max_age, fresh_since and schedule_grace"):
+            KendraDataFreshnessSensor(task_id="gate", index_id="i" * 36, **arguments)
+
+    @pytest.mark.parametrize("grace", [-1, timedelta(seconds=-1), "30m", True, float("nan")])
+    def test_an_invalid_grace_fails_the_parsing_of_the_dag(self, grace: Any) -> None:
+        with pytest.raises(ValueError, match=r"schedule_grace is .*, but must be a timedelta or a number of seconds"):
+            KendraDataFreshnessSensor(task_id="gate", index_id="i" * 36, schedule_grace=grace)
+
+    @pytest.mark.parametrize("grace", [timedelta(minutes=30), 1800, 1800.0])
+    def test_the_grace_reaches_the_trigger_in_seconds(self, grace: Any) -> None:
+        sensor = KendraDataFreshnessSensor(task_id="gate", index_id="i" * 36, schedule_grace=grace)
+        trigger = sensor._make_trigger(waiting_since=BEGIN.isoformat())
+        _, arguments = trigger.serialize()
+        assert arguments["schedule_grace"] == 1800
+        assert type(trigger)(**arguments)._condition() == CONDITION
+
+    def test_it_can_be_mapped(self) -> None:
+        with DAG("dag", schedule=None, start_date=BEGIN):
+            mapped = KendraDataFreshnessSensor.partial(task_id="gate", index_id="i" * 36).expand(
+                schedule_grace=[60, timedelta(hours=1)]
+            )
+        assert mapped.unmap({"schedule_grace": timedelta(hours=1)}).schedule_grace == timedelta(hours=1)
 
 
 class TestWorker:
