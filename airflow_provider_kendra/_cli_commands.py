@@ -111,6 +111,8 @@ _OPTIONS = {
     "data_source_id": "DATA_SOURCE",
     "execution_id": "EXECUTION_ID",
     "max_documents_failed=": "--max-documents-failed ",
+    "max_age": "--max-age",
+    "schedule_grace": "--schedule-grace",
     "Raise timeout": "Raise --timeout",
     "region_name": "--region",
     "raise not_found_timeout": "wait again",
@@ -183,7 +185,10 @@ def jobs(args: Namespace) -> None:
 def freshness(args: Namespace) -> None:
     """Print how fresh each active data source of an index is."""
     condition = condition_for(
-        max_age=args.max_age, measured_by=args.measured_by, max_documents_failed=args.max_documents_failed
+        max_age=args.max_age,
+        measured_by=args.measured_by,
+        max_documents_failed=args.max_documents_failed,
+        schedule_grace=args.schedule_grace,
     )
     read = read_index(_make_hook(args), args.index_id, condition, _clock.utcnow, warn_age=args.warn_age)
     readings = [reading for reading in read if reading.state != "inactive"]
@@ -191,7 +196,7 @@ def freshness(args: Namespace) -> None:
         raise _Exit(
             NO_RESULT, f"The index has no active data source, so nothing in it can be fresh (index {args.index_id})."
         )
-    rows = [_freshness_row(reading) for reading in readings]
+    rows = [_freshness_row(reading, is_scheduled=condition.grace is not None) for reading in readings]
     _print([_freshness_record(reading) for reading in readings], rows, list(map(_freshness_line, rows)), args.output)
     status, summary = _summary(readings)
     if status:
@@ -220,12 +225,10 @@ def _summary(readings: Sequence[Reading]) -> tuple[int, str]:
 
 
 def _named(reading: Reading, *, is_unique: bool) -> str:
-    """Name a data source; by its id too if others have its name; and say why its state is not known."""
+    """Name a data source, by its id too if others have its name, and say why it is stale or unknown."""
     name = reading.name if reading.name and is_unique else f"{reading.name} {reading.data_source_id}".strip()
-    if reading.state != "unknown":
-        return plain(name)
-    reason = reading.error or (reading.freshness and reading.freshness.last_error) or "no reason given"
-    return f"{plain(name)} ({plain(reason, _LONGEST_REASON)})"
+    reason = reading.error or (reading.freshness and reading.freshness.reason)
+    return f"{plain(name)} ({plain(reason, _LONGEST_REASON)})" if reason else plain(name)
 
 
 @_command
@@ -352,13 +355,14 @@ def report(args: Namespace) -> None:
         max_documents_failed=args.max_documents_failed,
         syncs=args.syncs,
         warn_age=args.warn_age,
+        schedule_grace=args.schedule_grace,
     )
     _output.write(file, done.html)
     states = [reading.state for reading in done.readings]
     summary = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     _print_message(f"Wrote {file}: {_how_many(len(states), 'data source')}{f' ({summary})' if summary else ''}.")
     if "unknown" in states:
-        raise _Exit(NO_RESULT, f"{states.count('unknown')} of them could not be read; the page says why.")
+        raise _Exit(NO_RESULT, f"{states.count('unknown')} of them could not be judged; the page says why.")
 
 
 def _moment(when: datetime | timedelta | None) -> datetime | None:
@@ -431,6 +435,7 @@ def _freshness_record(reading: Reading) -> dict[str, Any]:
         "data_source_id": reading.data_source_id,
         "name": reading.name,
         "state": reading.state,
+        "reason": known.reason if known else reading.error,
         "newest_acceptable": known.newest.to_dict() if known and known.newest else None,
         "age_seconds": known.age.total_seconds() if known and known.age is not None else None,
         "running": known.running.to_dict() if known and known.running else None,
@@ -438,10 +443,12 @@ def _freshness_record(reading: Reading) -> dict[str, Any]:
     }
 
 
-def _freshness_row(reading: Reading) -> dict[str, Any]:
-    """The row of a table."""
-    row = {"data_source_id": reading.data_source_id, "name": reading.name, "state": reading.state}
+def _freshness_row(reading: Reading, *, is_scheduled: bool) -> dict[str, Any]:
+    """The row of a table; with a column for the reason if schedules decide."""
+    row: dict[str, Any] = {"data_source_id": reading.data_source_id, "name": reading.name, "state": reading.state}
     known = reading.freshness
+    if is_scheduled:
+        row["reason"] = known.reason if known else ""
     if known is None:
         return {**row, "acceptable_sync": "", "age": "", "running_now": "", "last_error": reading.error}
     searched = f"none in the last {known.searched} syncs" if not known.searched_all else "none"
@@ -456,7 +463,8 @@ def _freshness_row(reading: Reading) -> dict[str, Any]:
 
 def _freshness_line(row: dict[str, Any]) -> dict[str, Any]:
     """The row of a table on a terminal."""
-    return {"state": row["state"], "name": row["name"] or row["data_source_id"], **row}
+    reason = {"reason": row["reason"]} if "reason" in row else {}
+    return {"state": row["state"], "name": row["name"] or row["data_source_id"], **reason, **row}
 
 
 def _time(time: datetime | None) -> str:

@@ -18,15 +18,31 @@ def utcnow() -> datetime:
     return datetime.now(UTC)
 
 
+LATEST = datetime.max.replace(tzinfo=UTC)
+
+
+def later(moment: datetime, by: timedelta) -> datetime:
+    """
+    Return a time so much later, or the end of time if that is too far away.
+
+    :param moment: The time.
+    :param by: How much later.
+    """
+    try:
+        return moment + by
+    except OverflowError:
+        return LATEST
+
+
 def in_words(duration: timedelta | float | None) -> str:
     """
-    Format a duration in its two largest units.
+    Format a duration in its two largest units; a negative one, which only clocks that differ can give, as 0 s.
 
     :param duration: A ``timedelta`` or seconds; None gives an empty text.
     """
     if duration is None:
         return ""
-    seconds = int(duration.total_seconds() if isinstance(duration, timedelta) else duration)
+    seconds = max(int(duration.total_seconds() if isinstance(duration, timedelta) else duration), 0)
     units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
     for (name, size), (smaller, smaller_size) in pairwise(units):
         if seconds >= size:

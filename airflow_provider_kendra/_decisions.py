@@ -85,18 +85,20 @@ class Waiting:
     :param job: The job that is waited for, if one is known.
     :param error: Why the last poll failed, if it did.
     :param stale: The newest acceptable job among those read, if it is too old; for the log.
+    :param reason: What became of the sync that its schedule asks for, in words, if the schedule decides.
     """
 
     job: SyncJob | None = None
     error: str | None = None
     stale: SyncJob | None = field(default=None, compare=False)
+    reason: str | None = field(default=None, compare=False)
 
     is_known: ClassVar[bool] = True
 
     @property
-    def log_key(self) -> tuple[str, str] | None:
+    def log_key(self) -> tuple[str, str] | str | None:
         """The part whose changes are logged."""
-        return (self.job.execution_id, self.job.status) if self.job is not None else None
+        return (self.job.execution_id, self.job.status) if self.job is not None else self.reason
 
     @classmethod
     def after_error(cls, judged: Failed | str, before: object) -> Failed | Waiting:
@@ -212,13 +214,15 @@ def _staleness(decision: Satisfied | Waiting | str | None, measured_by: Measured
         return "not polled yet"
     stale = decision.job if isinstance(decision, Satisfied) else decision.stale
     error = decision.error if isinstance(decision, Waiting) else None
-    parts = []
+    reason = decision.reason if isinstance(decision, Waiting) else None
+    parts = [reason] if reason is not None else []
     if stale is not None:
-        time: datetime = getattr(stale, measured_by)
-        parts.append(f"last acceptable sync {timedelta(seconds=int((now - time).total_seconds()))} ago")
+        parts.append(f"last acceptable sync {_age(stale, measured_by, now)} ago")
     elif error is None:  # else it is not known
         parts.append("no acceptable sync among those read")
-    if isinstance(decision, Waiting) and decision.job is not None:
+    if reason is not None:
+        pass  # it says whether a sync is running
+    elif isinstance(decision, Waiting) and decision.job is not None:
         parts.append(f"{decision.job.execution_id} is {decision.job.progress}")
     elif isinstance(decision, Waiting) and error is None:
         parts.append("no sync is running")
@@ -235,13 +239,20 @@ def _short_state(decision: Satisfied | Waiting | str | None, measured_by: Measur
         return "not polled yet"
     if isinstance(decision, Waiting) and decision.error:
         return "poll failed"
+    if isinstance(decision, Waiting) and decision.reason:
+        return plain(decision.reason, _LONGEST_REASON)
     stale = decision.job if isinstance(decision, Satisfied) else decision.stale
     running = decision.job if isinstance(decision, Waiting) else None
     words = "no acceptable sync"
     if stale is not None:
-        age = now - getattr(stale, measured_by)
-        words = f"last acceptable sync {f'{age.days} days' if age.days > 1 else timedelta(seconds=age // _SECOND)} ago"
+        age = _age(stale, measured_by, now)
+        words = f"last acceptable sync {f'{age.days} days' if age.days > 1 else age} ago"
     return f"{words}, {running.status}" if running else words
 
 
-_SECOND = timedelta(seconds=1)
+_LONGEST_REASON = 150  # characters of a line in the log
+
+
+def _age(job: SyncJob, measured_by: MeasuredBy, now: datetime) -> timedelta:
+    """How long ago a job started or ended, in whole seconds; 0 if that is still to come by this clock."""
+    return timedelta(seconds=max(int((now - getattr(job, measured_by)).total_seconds()), 0))

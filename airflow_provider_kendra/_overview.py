@@ -36,7 +36,7 @@ class Freshness:
     """
     How fresh a data source is.
 
-    :param is_fresh: Whether its newest acceptable sync job is recent enough.
+    :param is_fresh: Whether its newest acceptable sync job is recent enough; None if it has no schedule to judge by.
     :param is_aging: Whether it is fresh, but old enough for a warning.
     :param newest: Its newest acceptable sync job; None if none was found.
     :param measured_at: The start or end time of that job, whichever counts.
@@ -46,9 +46,10 @@ class Freshness:
     :param last_error: Why ``rejected`` is not acceptable.
     :param searched: How many jobs were read without finding an acceptable one; None if one was found.
     :param searched_all: Whether the whole history was read.
+    :param reason: Where the schedule decides: why it is stale, or why it can't be judged.
     """
 
-    is_fresh: bool
+    is_fresh: bool | None
     is_aging: bool = False
     newest: SyncJob | None = None
     measured_at: datetime | None = None
@@ -58,6 +59,7 @@ class Freshness:
     last_error: str | None = None
     searched: int | None = None
     searched_all: bool = False
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +75,7 @@ class Reading:
         ``CREATING``, ``DELETING`` or ``FAILED``.
     :param error: Why it could not be read.
     :param missing: The documents that failed in an earlier sync and are still missing; None if they were not read.
+    :param condition: What makes it fresh, with its schedule if that decides; None if it is that of all.
     """
 
     data_source_id: str
@@ -82,30 +85,42 @@ class Reading:
     freshness: Freshness | None = None
     error: str | None = None
     missing: DocumentFailures | None = None
+    condition: Fresh | None = None
 
     @property
     def state(self) -> str:
         """``fresh``, ``aging``, ``stale``, ``unknown`` or ``inactive``."""
         if self.freshness is None:
             return "unknown" if self.error else "inactive"
+        if self.freshness.is_fresh is None:
+            return "unknown"
         if not self.freshness.is_fresh:
             return "stale"
         return "aging" if self.freshness.is_aging else "fresh"
 
 
 def condition_for(
-    *, max_age: timedelta | None, measured_by: str = "start_time", max_documents_failed: int | None = None
+    *,
+    max_age: timedelta | None,
+    measured_by: str = "start_time",
+    max_documents_failed: int | None = None,
+    schedule_grace: timedelta | None = None,
 ) -> Fresh:
     """
-    Build the condition; without ``max_age`` an acceptable sync job of any age will do.
+    Build the condition; without ``max_age`` and ``schedule_grace`` an acceptable sync job of any age will do.
 
     :param max_age: How old the newest acceptable sync job may be.
     :param measured_by: ``start_time`` or ``end_time``.
     :param max_documents_failed: Failed documents that are tolerated; if given, INCOMPLETE is accepted too.
+    :param schedule_grace: How long after its time a run of a data source's schedule is overdue.
+    :raises ValueError: for both ``max_age`` and ``schedule_grace``.
     """
+    if max_age is not None and schedule_grace is not None:
+        raise ValueError("max_age and schedule_grace exclude each other: pass one of them.")
     return freshness_condition(
         max_age=max_age,
-        fresh_since=None if max_age is not None else _EVER,
+        fresh_since=_EVER if max_age is None and schedule_grace is None else None,
+        schedule_grace=schedule_grace,
         measured_by=measured_by,
         accepted_statuses=("SUCCEEDED",),
         max_documents_failed=max_documents_failed,
@@ -113,7 +128,13 @@ def condition_for(
     )
 
 
-def assess(history: History, condition: Fresh, now: datetime, warn_age: timedelta | None = None) -> Freshness:
+def assess(
+    history: History,
+    condition: Fresh,
+    now: datetime,
+    warn_age: timedelta | None = None,
+    unjudged: str | None = None,
+) -> Freshness:
     """
     Assess the freshness of a data source from its history.
 
@@ -121,15 +142,17 @@ def assess(history: History, condition: Fresh, now: datetime, warn_age: timedelt
     :param condition: What makes it fresh.
     :param now: When it was read.
     :param warn_age: From this age on it is aging; None for never.
+    :param unjudged: Why it can't be judged, if it can't.
     """
     found = _newest_acceptable(condition).decide(history, now)
     newest = found.job if isinstance(found, Satisfied) else None
     measured_at: datetime | None = getattr(newest, condition.measured_by) if newest else None
     later = history.jobs[: history.jobs.index(newest)] if newest else history.jobs
     rejected = next((job for job in later if job.is_finished and condition.acceptance.objection(job)), None)
-    age = now - measured_at if measured_at else None
+    age = max(now - measured_at, timedelta()) if measured_at else None
+    is_fresh = None if unjudged else newest is not None and condition.is_fresh(newest, now)
     return Freshness(
-        is_fresh=newest is not None and condition.is_fresh(newest, now),
+        is_fresh=is_fresh,
         is_aging=warn_age is not None and age is not None and age >= warn_age,
         newest=newest,
         measured_at=measured_at,
@@ -139,6 +162,7 @@ def assess(history: History, condition: Fresh, now: datetime, warn_age: timedelt
         last_error=_what_went_wrong(rejected, condition) if rejected else None,
         searched=None if newest else len(history.jobs),
         searched_all=history.is_complete,
+        reason=condition.missed_sync(history, now) if is_fresh is False else unjudged,
     )
 
 
@@ -190,12 +214,13 @@ def read_index(
         if reading["status"] in INACTIVE_STATUSES:
             return Reading(**reading)
         try:
+            judge, unjudged = _with_schedule(hook, index_id, reading["data_source_id"], condition)
             read_at = now()
             pages = hook._iter_pages(index_id, reading["data_source_id"])
-            history = read_back(pages, condition, read_at, at_least=at_least)
-            freshness = assess(history, condition, read_at, warn_age)
+            history = read_back(pages, judge, read_at, at_least=at_least)
+            freshness = assess(history, judge, read_at, warn_age, unjudged)
             missing = missing_documents.read(reading["data_source_id"]) if with_documents else None
-            return Reading(**reading, jobs=history.jobs, freshness=freshness, missing=missing)
+            return Reading(**reading, jobs=history.jobs, freshness=freshness, missing=missing, condition=judge)
         except Exception as error:
             return Reading(**reading, error=plain(error) or type(error).__name__)
 
@@ -204,6 +229,19 @@ def read_index(
     data_sources = list(hook.list_data_sources(index_id))
     with ThreadPoolExecutor(_CALLS, thread_name_prefix="kendra-freshness") as threads:
         return list(threads.map(read_data_source, data_sources))
+
+
+def _with_schedule(
+    hook: KendraSyncJobsHook, index_id: str, data_source_id: str, condition: Fresh
+) -> tuple[Fresh, str | None]:
+    """Return the condition for a data source, and why it can't be judged, if it can't."""
+    if condition.grace is None:
+        return condition, None
+    described = hook.describe_data_source(index_id, data_source_id)
+    try:
+        return condition.with_schedule(str(described.get("Schedule") or "")), None
+    except ValueError as error:
+        return condition, str(error)
 
 
 class _MissingDocuments:

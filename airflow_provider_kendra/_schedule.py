@@ -7,17 +7,26 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from airflow_provider_kendra._clock import LATEST, later
 from airflow_provider_kendra._text import shown
 
 _ONE_VALUE = re.compile(r"\b(\w+)-\1(?:/[0-9]+)?\b")
+_LAST_VALUES = ("59", "23", "31", "12|DEC", "7|SAT")
 
 DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 
 
 class Cron(NamedTuple):
-    """A schedule as croniter reads it, and its years, which croniter would read as seconds; None for any."""
+    """
+    A schedule as croniter reads it.
+
+    ``parts`` are expressions that have its runs together, since croniter 6.0 misses runs of several days of the month
+    where one is beyond the end of the month. ``years`` are its years, which croniter would read as seconds; None for
+    any.
+    """
 
     expression: str
+    parts: tuple[str, ...]
     years: frozenset[int] | None
 
 
@@ -39,17 +48,44 @@ def translate(schedule: str) -> Cron:
         raise _untranslatable(schedule, "its seconds are not 0")
     if len(fields) != 6:
         raise _untranslatable(schedule, f"it has {len(fields)} fields")
-    # croniter reads a range of one value as the whole range.
-    minute, hour, day, month, weekday, year = (_ONE_VALUE.sub(r"\1", part) for part in fields)
+    *parts, year = (_ONE_VALUE.sub(r"\1", part) for part in fields)
+    minute, hour, day, month, weekday = map(_without_single_steps, parts, _LAST_VALUES)
     if "?" not in (day, weekday) and "*" not in (day, weekday):
         raise _untranslatable(schedule, "it names both days of the month and weekdays")
     days = ",".join(_weekday(part) for part in weekday.replace("?", "*").split(","))
     try:
-        cron = Cron(" ".join((minute, hour, day.replace("?", "*"), month, days)), _years(year))
-        _runs(cron, datetime(2026, 1, 1, tzinfo=UTC))
+        cron = Cron(
+            " ".join((minute, hour, day.replace("?", "*"), month, days)),
+            tuple(" ".join((minute, hour, each, month, days)) for each in _day_parts(day.replace("?", "*"))),
+            _years(year),
+        )
+        _runs(cron.expression, datetime(2026, 1, 1, tzinfo=UTC))
     except (ValueError, KeyError, OverflowError) as error:  # croniter's errors are ValueErrors
         raise _untranslatable(schedule, str(error)) from None
     return cron
+
+
+def _day_parts(field: str) -> list[str]:
+    """Return days of the month as the days that each month has, and those beyond the 28th one by one."""
+    others: list[str] = []
+    numbers: set[int] = set()
+    for part in field.split(","):
+        found = re.fullmatch(r"([0-9]{1,2}|\*)(?:-([0-9]{1,2}))?(?:/([1-9][0-9]?))?", part)
+        if found is None or part == "*":
+            others.append(part)
+            continue
+        first = 1 if found[1] == "*" else int(found[1])
+        last = int(found[2]) if found[2] else 31 if found[3] else first
+        if first > last:  # for croniter to judge
+            others.append(part)
+        numbers.update(range(first, last + 1, int(found[3] or 1)))
+    usual = ",".join(str(day) for day in sorted(numbers) if day <= 28)
+    return [*others, *filter(None, [usual]), *(str(day) for day in (29, 30, 31) if day in numbers)]
+
+
+def _without_single_steps(part: str, last: str) -> str:
+    """Drop the steps from the last value of a field: croniter 6 reads a range of one value as the whole range."""
+    return re.sub(rf"(?<![-\w])({last})/[0-9]+\b", r"\1", part)
 
 
 def _untranslatable(schedule: str, reason: str) -> ValueError:
@@ -65,13 +101,10 @@ def next_run(schedule: str, after: datetime) -> datetime | None:
     :param after: The moment.
     :raises ValueError: as :func:`translate`.
     """
-    from croniter import CroniterBadDateError
-
     cron, start = translate(schedule), after
     while True:
-        try:
-            run: datetime = _runs(cron, start).get_next()
-        except (CroniterBadDateError, OverflowError, ValueError):
+        run = min(filter(None, (_next(part, start) for part in cron.parts)), default=None)
+        if run is None:
             return None
         if cron.years is None or run.year in cron.years:
             return run
@@ -82,10 +115,66 @@ def next_run(schedule: str, after: datetime) -> datetime | None:
         start = datetime(min(years), 1, 1, tzinfo=UTC) - timedelta(seconds=1)
 
 
-def _runs(cron: Cron, start: datetime) -> Any:
+@lru_cache(maxsize=10_000)
+def previous_run(schedule: str, until: datetime) -> datetime | None:
+    """
+    Return the last time of a schedule at or before a moment; None if there is none.
+
+    :param schedule: The schedule.
+    :param until: The moment.
+    :raises ValueError: as :func:`translate`.
+    """
+    cron = translate(schedule)
+    # Runs are at whole minutes, and croniter looks for those before a moment.
+    start = later(until.replace(second=0, microsecond=0), timedelta(minutes=1))
+    while (run := _previous(cron.expression, start)) is not None and cron.years and run.year not in cron.years:
+        years = [year for year in cron.years if year < run.year]
+        if not years:
+            return None
+        start = datetime(max(years) + 1, 1, 1, tzinfo=UTC)
+    # croniter 6.0 skips leap days on its way back.
+    while run is not None and (following := next_run(schedule, run)) is not None and following <= until:
+        run = following
+    return run
+
+
+def overdue_at(schedule: str, measured: datetime, grace: timedelta) -> datetime:
+    """
+    Return when a sync no longer keeps its data source fresh: when the next run of the schedule is so long ago.
+
+    :param schedule: The schedule.
+    :param measured: The start or end of the sync, whichever counts.
+    :param grace: How long after its time a run counts as missed.
+    :raises ValueError: as :func:`translate`.
+    """
+    run = next_run(schedule, measured)
+    return LATEST if run is None else later(run, grace)
+
+
+def _next(expression: str, start: datetime) -> datetime | None:
+    from croniter import CroniterBadDateError
+
+    try:
+        run: datetime = _runs(expression, start).get_next()
+    except (CroniterBadDateError, OverflowError, ValueError):
+        return None
+    return run
+
+
+def _previous(expression: str, start: datetime) -> datetime | None:
+    from croniter import CroniterBadDateError
+
+    try:
+        run: datetime = _runs(expression, start).get_prev()
+    except (CroniterBadDateError, OverflowError, ValueError):
+        return None
+    return run
+
+
+def _runs(expression: str, start: datetime) -> Any:
     from croniter import croniter  # not needed to parse a DAG
 
-    return croniter(cron.expression, start, day_or=False, ret_type=datetime)
+    return croniter(expression, start, day_or=False, ret_type=datetime)
 
 
 def _weekday(part: str) -> str:

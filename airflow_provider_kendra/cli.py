@@ -155,6 +155,13 @@ _MAX_AGE = Arg(
     type=duration,
     help="How old the newest acceptable sync may be: 6h, 2d (default: any age)",
 )
+_SCHEDULE_GRACE = Arg(
+    ("--schedule-grace",),
+    metavar="TIME",
+    type=duration,
+    help="Judge each data source by its own schedule in Kendra, not by --max-age: it is stale when no acceptable sync "
+    "has started since the last run that was due this long ago: 30m, 2h",
+)
 _WARN_AGE = Arg(
     ("--warn-age",),
     metavar="AGE",
@@ -231,9 +238,10 @@ COMMANDS = (
     _command(
         "freshness",
         "Show how fresh each active data source of an index is",
-        (_INDEX, _MAX_AGE, _WARN_AGE, _MAX_DOCUMENTS_FAILED, _MEASURED_BY, *_OUTPUT),
+        (_INDEX, _MAX_AGE, _SCHEDULE_GRACE, _WARN_AGE, _MAX_DOCUMENTS_FAILED, _MEASURED_BY, *_OUTPUT),
         details="Shows for each data source its newest acceptable sync and its age, the progress of a running sync, "
-        "and the error of the last sync since. A data source without an acceptable sync is stale.",
+        "and the error of the last sync since. A data source without an acceptable sync is stale. With "
+        "--schedule-grace, one without a schedule in Kendra is unknown.",
         example="freshness 01234567-89ab-cdef-0123-456789abcdef --max-age 6h",
         status_1_if="a data source is stale",
     ),
@@ -343,6 +351,7 @@ COMMANDS = (
                 help="The file to write; an existing file is replaced at the end. Symbolic links are rejected",
             ),
             _MAX_AGE,
+            _SCHEDULE_GRACE,
             _WARN_AGE,
             _MAX_DOCUMENTS_FAILED,
             _MEASURED_BY,

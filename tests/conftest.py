@@ -199,6 +199,10 @@ class DataSource:
             ]
         )
 
+    def set_schedule(self, schedule: str) -> None:
+        """Give it a schedule in Kendra; "" for none."""
+        self.client.update_data_source(IndexId=self.index_id, Id=self.data_source_id, Schedule=schedule)
+
     def start(self) -> str:
         """Start a sync as somebody else would."""
         started = self.client.start_data_source_sync_job(IndexId=self.index_id, Id=self.data_source_id)

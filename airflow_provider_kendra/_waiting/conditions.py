@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
-from airflow_provider_kendra._clock import in_words
+from airflow_provider_kendra._clock import LATEST, in_words, later
 from airflow_provider_kendra._decisions import (
     AllFresh,
     Blocked,
@@ -19,6 +19,7 @@ from airflow_provider_kendra._decisions import (
     Waiting,
 )
 from airflow_provider_kendra._parameters import WHY_ONE_IS_REQUIRED
+from airflow_provider_kendra._schedule import overdue_at, previous_run, translate
 from airflow_provider_kendra._text import counted
 from airflow_provider_kendra._validation import (
     MeasuredBy,
@@ -26,10 +27,11 @@ from airflow_provider_kendra._validation import (
     check_identifier,
     check_max_age,
     check_measured_by,
+    check_seconds,
     check_time,
 )
 from airflow_provider_kendra._waiting.history import History, Page
-from airflow_provider_kendra.sync_job import ANY_END, Acceptance, SyncJob
+from airflow_provider_kendra.sync_job import ANY_END, Acceptance, SyncJob, SyncJobStatus
 
 D_co = TypeVar("D_co", covariant=True)
 
@@ -161,10 +163,12 @@ class Fresh:
     A data source has an acceptable job that is recent enough.
 
     :param acceptance: How the job must have ended.
-    :param fresh_since: The cutoff, inclusive; exclusive with ``max_age``.
+    :param fresh_since: The cutoff, inclusive; exclusive with ``max_age`` and ``grace``.
     :param max_age: The cutoff as an age; it moves with the clock.
     :param measured_by: Which of the job's times counts.
     :param fail_fast: Fail when the newest job since the cutoff ended unacceptably and none is running.
+    :param grace: The cutoff is the last run of the schedule that is at least this long ago.
+    :param schedule: The data source's own schedule; "" until it is known.
     """
 
     acceptance: Acceptance
@@ -172,6 +176,8 @@ class Fresh:
     max_age: timedelta | None = None
     measured_by: MeasuredBy = "start_time"
     fail_fast: bool = False
+    grace: timedelta | None = None
+    schedule: str = ""
 
     @property
     def subject(self) -> str:
@@ -179,21 +185,38 @@ class Fresh:
         verb = "started" if self.measured_by == "start_time" else "ended"
         if self.fresh_since is not None:
             return f"a sync job that {verb} at or after {self.fresh_since.isoformat()}"
+        if self.grace is not None:
+            return (
+                f"a sync job that {verb} since the last scheduled one that was due at least {in_words(self.grace)} ago"
+            )
         return f"a sync job that {verb} at most {in_words(self.max_age)} ago"
 
-    def cutoff(self, now: datetime) -> datetime:
-        """The earliest time at which a job is recent enough."""
+    def with_schedule(self, schedule: str) -> Fresh:
+        """
+        Return this condition for a data source with a schedule.
+
+        :raises ValueError: if there is none or it can't be translated.
+        """
+        translate(schedule)
+        return replace(self, schedule=schedule)
+
+    def stale_at(self, measured: datetime) -> datetime:
+        """When a job that started (or ended) then is too old."""
+        if self.grace is not None:
+            return overdue_at(self.schedule, measured, self.grace)
+        return LATEST if self.max_age is None else later(measured, self.max_age)
+
+    def is_recent(self, time: datetime, now: datetime) -> bool:
+        """Whether a job that started (or ended) then is recent enough."""
         if self.fresh_since is not None:
-            return self.fresh_since
-        try:
-            return now - (self.max_age or timedelta())
-        except OverflowError:  # any job is recent enough
-            return datetime.min.replace(tzinfo=UTC)
+            return time >= self.fresh_since
+        # At the very end of its age a job still counts, but no longer when its run is overdue.
+        return self.stale_at(time) > now if self.grace is not None else self.stale_at(time) >= now
 
     def is_fresh(self, job: SyncJob, now: datetime) -> bool:
         """Whether an acceptable job is recent enough."""
         time = getattr(job, self.measured_by)
-        return time is not None and bool(time >= self.cutoff(now))
+        return time is not None and self.is_recent(time, now)
 
     def age(self, history: History, now: datetime) -> timedelta | None:
         """
@@ -212,17 +235,50 @@ class Fresh:
         good = history.latest(self.acceptance, self.measured_by)
         if good is not None and self.is_fresh(good, now):
             return Satisfied(good)
-        if not history.reaches(self.cutoff(now), self.measured_by):
+        if not self._is_read_to_the_cutoff(history, now):
             return NeedsOlder()
         running = history.running
         ended = history.latest(ANY_END, self.measured_by) if self.fail_fast and running is None else None
         if ended is None or not self.is_fresh(ended, now):
-            return Waiting(running, stale=good)
+            return Waiting(running, stale=good, reason=self.missed_sync(history, now))
         return _judge(ended, self.acceptance)
+
+    def _is_read_to_the_cutoff(self, history: History, now: datetime) -> bool:
+        """Whether every job that is recent enough has been read."""
+        earliest = history.earliest(self.measured_by)
+        return history.is_complete or (earliest is not None and not self.is_recent(earliest, now))
+
+    def missed_sync(self, history: History, now: datetime) -> str | None:
+        """
+        Say what became of the sync that the schedule asks for; None without a schedule.
+
+        :param history: Of a data source that is not fresh.
+        :param now: The time.
+        """
+        if self.grace is None:
+            return None
+        due = previous_run(self.schedule, _minute(now - self.grace))
+        if due is None:
+            return "no scheduled sync was due yet"
+        newest = history.newest
+        started = newest.start_time if newest else None
+        if newest is None or started is None or started < due:
+            running = history.running
+            other = f"; the one of {_utc(started)} is still {running.status}" if running and started else ""
+            return f"the scheduled sync of {_utc(due)} did not start{other}"
+        # It can be that of a later run, which is not overdue yet.
+        run = previous_run(self.schedule, _minute(started)) or due
+        sync = f"the scheduled sync of {_utc(run)}"
+        if started - run > _PUNCTUAL:
+            sync = f"the sync of {_utc(started)}, after the scheduled one of {_utc(run)},"
+        return f"{sync} {_state_of(newest, self.acceptance)}"
 
 
 def all_fresh(
-    decisions: Mapping[str, Outcome | Waiting | None], condition: Fresh, now: datetime
+    decisions: Mapping[str, Outcome | Waiting | None],
+    condition: Fresh,
+    now: datetime,
+    conditions: Mapping[str, Fresh] | None = None,
 ) -> AllFresh | Failed | Blocked:
     """
     Combine the decisions on several data sources.
@@ -230,14 +286,17 @@ def all_fresh(
     :param decisions: The last decision on each; None before the first.
     :param condition: The condition that each must meet.
     :param now: The time at which they must be fresh.
+    :param conditions: The condition with the schedule of each, if that decides.
     """
+    conditions = conditions or {}
     jobs: dict[str, SyncJob] = {}
     blocked: dict[str, Satisfied | Waiting | None] = {}
     for data_source_id, decision in decisions.items():
         if isinstance(decision, Failed):
             return decision
         # A job that was recent enough when it was read can be too old by now.
-        if isinstance(decision, Satisfied) and condition.is_fresh(decision.job, now):
+        judge = conditions.get(data_source_id, condition)
+        if isinstance(decision, Satisfied) and judge.is_fresh(decision.job, now):
             jobs[data_source_id] = decision.job
         else:
             blocked[data_source_id] = decision
@@ -248,6 +307,7 @@ def freshness_condition(
     *,
     max_age: timedelta | float | None,
     fresh_since: datetime | str | None,
+    schedule_grace: timedelta | float | None = None,
     measured_by: str,
     accepted_statuses: Collection[str],
     max_documents_failed: int | None,
@@ -258,19 +318,21 @@ def freshness_condition(
 
     :param max_age: Age, as a ``timedelta`` or in seconds, or None.
     :param fresh_since: Moment, or None.
+    :param schedule_grace: How long after its time a run of the schedule is overdue, or None.
     :param measured_by: ``"start_time"`` or ``"end_time"``.
     :param accepted_statuses: Statuses that are accepted.
     :param max_documents_failed: Failed documents that are tolerated.
     :param fail_fast: As in :class:`Fresh`.
-    :raises ValueError: unless exactly one of max_age and fresh_since is given and every value is valid.
+    :raises ValueError: unless exactly one of max_age, fresh_since and schedule_grace is given and every value is valid.
     """
-    check_exactly_one({"max_age": max_age, "fresh_since": fresh_since})
+    check_exactly_one({"max_age": max_age, "fresh_since": fresh_since, "schedule_grace": schedule_grace})
     return Fresh(
         Acceptance.of(accepted_statuses, max_documents_failed),
         fresh_since=None if fresh_since is None else check_time("fresh_since", fresh_since),
         max_age=None if max_age is None else check_max_age(max_age),
         measured_by=check_measured_by(measured_by),
         fail_fast=fail_fast,
+        grace=None if schedule_grace is None else timedelta(seconds=check_seconds("schedule_grace", schedule_grace)),
     )
 
 
@@ -303,6 +365,29 @@ def sync_job_condition(
     return ExecutionFinished(
         check_identifier("execution_id", execution_id), acceptance, not_found_timeout, since, origin
     )
+
+
+_PUNCTUAL = timedelta(minutes=15)
+"""How long after its time a scheduled sync may start. One that starts later was started by someone else."""
+
+
+def _minute(moment: datetime) -> datetime:
+    """The minute of a time: schedules have no seconds, and what is asked again in the same minute is cached."""
+    return moment.replace(second=0, microsecond=0)
+
+
+def _utc(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def _state_of(job: SyncJob, acceptance: Acceptance) -> str:
+    """What a sync that is not acceptable is doing, or how it ended, and why."""
+    if not job.is_finished:
+        return f"is running: {job.progress}"
+    if job.status in (SyncJobStatus.FAILED, SyncJobStatus.ABORTED):
+        reason = job.error.removeprefix(" Kendra says: ")
+        return f"started and {job.status}{f': {reason}' if reason else ' (Kendra gave no reason)'}"
+    return f"started and {acceptance.objection(job) or f'ended {job.status}'}"
 
 
 def _judge(job: SyncJob, acceptance: Acceptance) -> Outcome:

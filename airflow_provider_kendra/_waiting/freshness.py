@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import as_completed, wait
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_kendra import _clock, _metrics
 from airflow_provider_kendra._clock import OVERRUN
@@ -21,15 +21,36 @@ from airflow_provider_kendra._decisions import (
     timed_out,
 )
 from airflow_provider_kendra._waiting.conditions import Condition, Fresh, all_fresh, read
-from airflow_provider_kendra._waiting.history import History
+from airflow_provider_kendra._waiting.history import History, Page
 from airflow_provider_kendra._waiting.index import Index, Listing, Members
 from airflow_provider_kendra._waiting.log import WaitLog, freshness_log
 from airflow_provider_kendra._waiting.poller import Connect, Log, Wait
-from airflow_provider_kendra._waiting.sources import DataSource
+from airflow_provider_kendra._waiting.schedules import NeedsSchedule, Scheduled, Schedules, usable_schedule
+from airflow_provider_kendra._waiting.sources import DataSource, Schedule
 from airflow_provider_kendra._waiting.threads import MAX_CALLS, DaemonThreads
 
 if TYPE_CHECKING:
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
+
+R = TypeVar("R")
+S = TypeVar("S", DataSource, Schedule)
+
+
+class KeptSchedules:
+    """The condition with the schedule of each data source, as a worker has read it; each is kept for 15 minutes."""
+
+    def __init__(self) -> None:
+        self.conditions: dict[str, Fresh] = {}
+        self._read_at: dict[str, datetime] = {}
+
+    def is_due(self, data_source_id: str, now: datetime) -> bool:
+        """Whether a schedule must be read, for the first time or again."""
+        read_at = self._read_at.get(data_source_id)
+        return read_at is None or (now - read_at).total_seconds() >= Schedule.min_interval
+
+    def keep(self, data_source_id: str, condition: Fresh, now: datetime) -> None:
+        self.conditions[data_source_id] = condition
+        self._read_at[data_source_id] = now
 
 
 def poll_all(
@@ -38,6 +59,7 @@ def poll_all(
     condition: Fresh,
     known: dict[str, Outcome | Waiting | None],
     deadline: datetime,
+    schedules: KeptSchedules | None = None,
 ) -> AllFresh | Failed | Blocked:
     """
     Read each data source once, several at a time, from a worker.
@@ -48,17 +70,19 @@ def poll_all(
     :param known: The previous decisions; updated in place.
     :param deadline: When to stop. If data sources are still unread, the wait times out. A wait that starts after its
         deadline still reads each data source once.
+    :param schedules: The schedules that earlier polls have read; updated in place.
     """
+    schedules = KeptSchedules() if schedules is None else schedules
     remaining = (deadline - _clock.utcnow()).total_seconds()
     give_up = time.monotonic() + (remaining if remaining > 0 else OVERRUN)
     if index.data_source_ids is not None:
-        return _read_each(hook, index, condition, index.data_source_ids, known, give_up)
+        return _read_each(hook, index, condition, index.data_source_ids, known, schedules, give_up)
     listing = _read_listing(hook, index, condition, give_up)
     if not isinstance(listing, Listing):
         return listing
     if not listing.usable:
         return index.without_data_sources(listing)
-    outcome = _read_each(hook, index, condition, listing.usable, known, give_up)
+    outcome = _read_each(hook, index, condition, listing.usable, known, schedules, give_up)
     if not isinstance(outcome, Failed) or outcome.failure is not Failure.REFUSED:
         return outcome
     # The refused data source may have been deleted since it was listed.
@@ -68,7 +92,9 @@ def poll_all(
     decisions = {data_source_id: known.get(data_source_id) for data_source_id in listing.usable}
     known.clear()
     known.update(decisions)
-    return all_fresh(known, condition, _clock.utcnow()) if known else index.without_data_sources(listing)
+    if not known:
+        return index.without_data_sources(listing)
+    return all_fresh(known, condition, _clock.utcnow(), schedules.conditions)
 
 
 def _read_listing(
@@ -94,47 +120,94 @@ def _read_each(
     hook: KendraSyncJobsHook,
     index: Index,
     condition: Fresh,
-    ids: Iterable[str],
+    ids: Sequence[str],
     known: dict[str, Outcome | Waiting | None],
+    schedules: KeptSchedules,
     give_up: float,
 ) -> AllFresh | Failed | Blocked:
-    sources = {each: index.data_source(each) for each in ids}
-    results = _results(hook, condition, sources, give_up)
-    is_out_of_time = len(results) < len(sources) and time.monotonic() >= give_up
     before = dict(known)
-    known.clear()
-    for key, source in sources.items():
-        result = results.get(key)
-        if isinstance(result, Exception):
-            known[key] = Waiting.after_error(hook._judge_poll_error(result, source.contents), before.get(key))
-        elif result is None and is_out_of_time:
-            known[key] = Waiting(error=NO_RESPONSE)
-        else:
-            known[key] = result
-    outcome = all_fresh(known, condition, _clock.utcnow())
-    return _timed_out(outcome, condition) if is_out_of_time and isinstance(outcome, Blocked) else outcome
-
-
-def _results(
-    hook: KendraSyncJobsHook, condition: Fresh, sources: Mapping[str, DataSource], give_up: float
-) -> dict[str, Outcome | Waiting | Exception]:
-    """Read in several threads until a job fails the wait or time runs out; return errors as results."""
+    decisions: dict[str, Outcome | Waiting | None] = {}
+    conditions = dict.fromkeys(ids, condition)
+    if condition.grace is not None:
+        decisions = _read_schedules(hook, index, condition, ids, before, schedules, give_up)
+        conditions = {key: schedules.conditions[key] for key in ids if key not in decisions}
 
     def read_source(source: DataSource) -> Outcome | Waiting:
-        judge: Condition[Outcome | Waiting] = condition
+        judge: Condition[Outcome | Waiting] = conditions[source.data_source_id]
         history, now = History(), _clock.utcnow()
         decision = read(judge, source.pages(hook), now, history)
         _metrics.report_age(source, condition.age(history, now))
         return decision
 
-    results: dict[str, Outcome | Waiting | Exception] = {}
+    sources = {each: index.data_source(each) for each in conditions}
+    decisions |= _poll_each(hook, sources, read_source, before, give_up)
+    known.clear()
+    known.update((key, decisions[key]) for key in ids)
+    outcome = all_fresh(known, condition, _clock.utcnow(), conditions)
+    is_out_of_time = Waiting(error=NO_RESPONSE) in known.values()
+    return _timed_out(outcome, condition) if is_out_of_time and isinstance(outcome, Blocked) else outcome
+
+
+def _read_schedules(
+    hook: KendraSyncJobsHook,
+    index: Index,
+    condition: Fresh,
+    ids: Sequence[str],
+    before: Mapping[str, Outcome | Waiting | None],
+    schedules: KeptSchedules,
+    give_up: float,
+) -> dict[str, Outcome | Waiting | None]:
+    """Read the schedules that are not kept; return the decisions on data sources that have none to go by."""
+    now = _clock.utcnow()
+    due = {key: index.schedule(key) for key in ids if schedules.is_due(key, now)}
+    found = _poll_each(hook, due, lambda source: next(source.pages(hook)), before, give_up)
+    undecided: dict[str, Outcome | Waiting | None] = {}
+    for key, result in found.items():
+        if isinstance(result, Page):
+            usable = usable_schedule(due[key], result.schedule)
+            if isinstance(usable, Failed):
+                undecided[key] = usable
+            else:
+                schedules.keep(key, condition.with_schedule(usable.schedule), now)
+        elif isinstance(result, Failed) or key not in schedules.conditions:
+            undecided[key] = result
+    return undecided
+
+
+def _poll_each(
+    hook: KendraSyncJobsHook,
+    sources: Mapping[str, S],
+    poll: Callable[[S], R],
+    before: Mapping[str, Outcome | Waiting | None],
+    give_up: float,
+) -> dict[str, R | Failed | Waiting | None]:
+    """Poll several sources at a time; an error becomes a decision, as does no response in time."""
+    results = _results(hook, sources, poll, give_up)
+    is_out_of_time = len(results) < len(sources) and time.monotonic() >= give_up
+    decisions: dict[str, R | Failed | Waiting | None] = {}
+    for key, source in sources.items():
+        result = results.get(key)
+        if isinstance(result, Exception):
+            decisions[key] = Waiting.after_error(hook._judge_poll_error(result, source.contents), before.get(key))
+        elif result is None and is_out_of_time:
+            decisions[key] = Waiting(error=NO_RESPONSE)
+        else:
+            decisions[key] = result
+    return decisions
+
+
+def _results(
+    hook: KendraSyncJobsHook, sources: Mapping[str, S], poll: Callable[[S], R], give_up: float
+) -> dict[str, R | Exception]:
+    """Poll in several threads until a job fails the wait or time runs out; return errors as results."""
+    results: dict[str, R | Exception] = {}
     try:
         _ = hook.conn  # created here: a connection must not be looked up in another thread
     except Exception as error:
         return dict.fromkeys(sources, error)
     threads = DaemonThreads(MAX_CALLS, "kendra-freshness")
     try:
-        futures = {threads.submit(read_source, source): key for key, source in sources.items()}
+        futures = {threads.submit(poll, source): key for key, source in sources.items()}
         for future in as_completed(futures, max(give_up - time.monotonic(), 0)):
             raised = future.exception()
             results[futures[future]] = raised if isinstance(raised, Exception) else future.result()
@@ -190,20 +263,49 @@ class _FreshnessWait(Wait[AllFresh, Blocked]):
         super().__init__(**options)
         self._index = index
         self._condition = condition
-        judge: Condition[Outcome | Waiting] = condition
-        self._members = Members(self, index, lambda _: judge)
+        self._conditions: dict[str, Fresh] = {}
+        self._schedules: Schedules[Scheduled | Failed] = Schedules(self, index, NeedsSchedule)
+        self._members: Members[Outcome | Waiting] = Members(self, index, self._condition_of)
         self._is_confirming_refusal = False  # the data sources are listed again after one was refused
         self._blocked = Blocked({})
 
     def decide(self) -> AllFresh | Failed | None:
         verdict: AllFresh | Failed | Blocked | None = self._apply_listing()
         if verdict is None:
-            decisions = {key: member.state for key, member in self._members.subscriptions.items()}
-            verdict = self._check_listing(all_fresh(decisions, self._condition, _clock.utcnow()))
+            decisions = {key: self._state_of(key) for key in self._members.ids}
+            verdict = self._check_listing(all_fresh(decisions, self._condition, _clock.utcnow(), self._conditions))
         if not isinstance(verdict, Blocked):
             return verdict
         self._blocked = verdict
         return None
+
+    def _condition_of(self, data_source_id: str) -> Fresh | None:
+        """Return the condition for a data source; None until its schedule is known, if that decides."""
+        if self._condition.grace is None:
+            return self._condition
+        found = self._schedules.of(data_source_id).decision
+        if not isinstance(found, Scheduled):
+            return None
+        known = self._conditions.get(data_source_id)
+        if known is None or known.schedule != found.schedule:
+            self._conditions[data_source_id] = self._condition.with_schedule(found.schedule)
+        return self._conditions[data_source_id]
+
+    def _follow_schedules(self) -> None:
+        """Judge by the schedules as they were last read."""
+        self._schedules.keep(self._members.ids)
+        for key in self._schedules.subscriptions:
+            if (member := self._members.subscriptions.get(key)) and (condition := self._condition_of(key)):
+                member.condition = condition
+
+    def _state_of(self, data_source_id: str) -> Outcome | Waiting | None:
+        """Return the last decision on a data source, or why there is none yet."""
+        schedule = self._schedules.subscriptions.get(data_source_id)
+        member = self._members.subscriptions.get(data_source_id)
+        if schedule is not None and (member is None or isinstance(schedule.decision, Failed)):
+            state = schedule.state
+            return None if isinstance(state, Scheduled) else state
+        return None if member is None else member.state
 
     @property
     def state(self) -> Blocked:
@@ -219,13 +321,14 @@ class _FreshnessWait(Wait[AllFresh, Blocked]):
     def _apply_listing(self) -> Failed | Blocked | None:
         """Subscribe to the listed data sources; return a decision if there are none."""
         listed = self._members.apply_listing()
+        self._follow_schedules()
         if self._members.lister is None:
             return None
         if isinstance(listed, Failed):
             return listed
         if isinstance(listed, Listing):
             return None if listed.usable else self._index.without_data_sources(listed)
-        return None if self._members.subscriptions else Blocked({"all": listed})
+        return None if self._members.ids else Blocked({"all": listed})
 
     def _check_listing(self, outcome: AllFresh | Failed | Blocked) -> AllFresh | Failed | Blocked:
         """
@@ -247,7 +350,7 @@ class _FreshnessWait(Wait[AllFresh, Blocked]):
             self._members.list_again()
         elif isinstance(listed, Listing):
             return outcome
-        refused = {key: each.decision for key, each in self._members.subscriptions.items()}
+        refused = {key: self._state_of(key) for key in self._members.ids}
         return Blocked({key: Waiting(error=each.message) for key, each in refused.items() if isinstance(each, Failed)})
 
 
@@ -269,13 +372,14 @@ class FreshnessPokes:
         self._deadline = deadline
         self._log = log
         self._decisions: dict[str, Outcome | Waiting | None] = {}
+        self._schedules = KeptSchedules()
         self._blocked = Blocked({})
         self._freshness_log = freshness_log(condition.measured_by, since)
 
     def poll(self, hook: KendraSyncJobsHook) -> AllFresh | Failed | None:
         """Poll each data source once and log changes; return None to keep waiting."""
         now = _clock.utcnow()
-        outcome = poll_all(hook, self._index, self._condition, self._decisions, self._deadline)
+        outcome = poll_all(hook, self._index, self._condition, self._decisions, self._deadline, self._schedules)
         if not isinstance(outcome, Blocked):
             return outcome
         self._blocked = outcome

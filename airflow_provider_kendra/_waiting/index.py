@@ -85,7 +85,7 @@ class Members(Generic[D]):
 
     :param subscriber: The wait or watcher.
     :param index: The data sources.
-    :param condition: Returns the condition for a data source.
+    :param condition: Returns the condition for a data source; None while it is not known yet.
     :param ends_with: As for :meth:`Subscriber.subscribe`.
     """
 
@@ -93,13 +93,14 @@ class Members(Generic[D]):
         self,
         subscriber: Subscriber,
         index: Index,
-        condition: Callable[[str], Condition[D]],
+        condition: Callable[[str], Condition[D] | None],
         ends_with: tuple[type, ...] = (Failed,),
     ) -> None:
         self._subscriber = subscriber
         self._ends_with = ends_with
         self._index = index
         self._condition = condition
+        self.ids: tuple[str, ...] = ()
         self.subscriptions: dict[str, Subscription[D]] = {}
         self.lister: Subscription[Listing] | None = None
         if index.data_source_ids is not None:
@@ -117,17 +118,17 @@ class Members(Generic[D]):
     def apply_listing(self) -> Listing | Failed | Waiting | None:
         """Subscribe to the listed data sources, and return the list or why there is none; None if ids are named."""
         listed = self.lister.state if self.lister is not None else None
-        if isinstance(listed, Listing):
-            self._set(listed.usable)
+        self._set(listed.usable if isinstance(listed, Listing) else self.ids)
         return listed
 
     def _set(self, ids: Sequence[str]) -> None:
+        self.ids = tuple(ids)
         if gone := [self.subscriptions.pop(key) for key in self.subscriptions.keys() - set(ids)]:
             self._subscriber.unsubscribe(*gone)
         for key in ids:
-            if key not in self.subscriptions:
+            if key not in self.subscriptions and (condition := self._condition(key)) is not None:
                 source = self._index.data_source(key)
-                self.subscriptions[key] = self._subscriber.subscribe(source, self._condition(key), self._ends_with)
+                self.subscriptions[key] = self._subscriber.subscribe(source, condition, self._ends_with)
 
 
 class _Listed:

@@ -9,10 +9,11 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kendra import _clock
-from airflow_provider_kendra._decisions import Failed, NeedsOlder
+from airflow_provider_kendra._decisions import Failed
 from airflow_provider_kendra._text import plain
 from airflow_provider_kendra._waiting.index import Index, Members
 from airflow_provider_kendra._waiting.poller import FOREVER, Connect, Log, Subscriber, Subscription
+from airflow_provider_kendra._waiting.schedules import ReadsSchedule, Scheduled, Schedules
 from airflow_provider_kendra._waiting.states import (
     AcceptableSince,
     Change,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from airflow_provider_kendra._waiting.cursor import Cursor
-    from airflow_provider_kendra._waiting.history import History
 
 UNKNOWN_AFTER = 3
 """For how many intervals a data source can't be read before its state is unknown."""
@@ -94,7 +94,7 @@ class _StateWatcher(Subscriber):
         self._next: datetime | None = None
         self._is_first = True
         self._members = Members(self, index, self._condition, ends_with=())
-        self._schedules: dict[str, Subscription[_Scheduled]] = {}
+        self._schedules = Schedules(self, index, lambda _: ReadsSchedule(), ends_with=())
 
     def _condition(self, data_source_id: str) -> AcceptableSince:
         known = self._known.get(data_source_id)
@@ -105,7 +105,7 @@ class _StateWatcher(Subscriber):
         self._members.apply_listing()
         members = self._members.subscriptions
         self._follow_schedules(members)
-        subscriptions: list[Subscription[Any]] = [*members.values(), *self._schedules.values()]
+        subscriptions: list[Subscription[Any]] = [*members.values(), *self._schedules.subscriptions.values()]
         if self._is_first and (not members or not all(map(_is_polled, subscriptions))):
             return None
         before, self._is_first, self._next = dict(self._known), False, None
@@ -139,17 +139,16 @@ class _StateWatcher(Subscriber):
         """Subscribe to the schedule of each data source, if that decides when it is stale."""
         if self._limits.grace is None:
             return
-        if gone := [self._schedules.pop(key) for key in self._schedules.keys() - members.keys()]:
-            self.unsubscribe(*gone)
-        for key in members.keys() - self._schedules.keys():
-            self._schedules[key] = self.subscribe(self._index.schedule(key), _ReadsSchedule(), ends_with=())
+        self._schedules.keep(members.keys())
+        for key in members:
+            self._schedules.of(key)
 
     def _limits_of(self, key: str) -> Limits | str | None:
         """Return the limits of a data source; why it has none; or None while its schedule could not be read."""
         if self._limits.grace is None:
             return self._limits
-        found = self._schedules[key].decision
-        if not isinstance(found, _Scheduled):
+        found = self._schedules.of(key).decision
+        if not isinstance(found, Scheduled):
             return None  # one that was read before stays in use while reading it again fails
         try:
             return self._limits.with_schedule(found.schedule)
@@ -187,27 +186,12 @@ class _StateWatcher(Subscriber):
         job = f": the last acceptable sync started {change.job.start_time:%Y-%m-%d %H:%M:%S}Z" if change.job else ""
         member = self._members.subscriptions.get(change.data_source_id)
         if change.state is State.UNKNOWN and member is not None:
-            limits, schedule = self._limits_of(change.data_source_id), self._schedules.get(change.data_source_id)
+            limits = self._limits_of(change.data_source_id)
+            schedule = self._schedules.subscriptions.get(change.data_source_id)
             reasons = (limits if isinstance(limits, str) else None, _error_of(member), schedule and _error_of(schedule))
             job = f": {plain(next(filter(None, reasons), 'it could not be read'))}"
         place = f"(data source {change.data_source_id}, index {self._index.index_id})"
         return f"{change.state.capitalize()} since {change.at:%Y-%m-%d %H:%M:%S}Z{was}{job} {place}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Scheduled:
-    """The schedule of a data source, as a decision."""
-
-    schedule: str
-
-
-class _ReadsSchedule:
-    """Collects the schedule of a data source."""
-
-    subject = "a schedule"
-
-    def decide(self, history: History, now: datetime) -> _Scheduled | NeedsOlder:
-        return _Scheduled(history.schedule) if history.is_complete else NeedsOlder()
 
 
 def _error_of(subscription: Subscription[Any]) -> str | None:

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_kendra._clock import LATEST, later
 from airflow_provider_kendra._decisions import NeedsOlder
-from airflow_provider_kendra._schedule import next_run, translate
+from airflow_provider_kendra._schedule import overdue_at, translate
 from airflow_provider_kendra._validation import check_time
 from airflow_provider_kendra.sync_job import Acceptance, SyncJob
 
@@ -26,9 +27,6 @@ class State(StrEnum):
     AGING = "aging"
     STALE = "stale"
     UNKNOWN = "unknown"
-
-
-_LATEST = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +61,9 @@ class Limits:
     def stale_at(self, job: SyncJob) -> datetime:
         """When a job no longer keeps its data source fresh."""
         measured = _measured(job, self.measured_by)
-        if self.grace is None:
-            return _later(measured, self.max_age)
-        return _later(next_run(self.schedule, measured), self.grace)
+        if self.grace is not None:
+            return overdue_at(self.schedule, measured, self.grace)
+        return LATEST if self.max_age is None else later(measured, self.max_age)
 
     def crossings(self, job: SyncJob) -> list[tuple[datetime, State]]:
         """Return when the state changes because of a job, in order, if no other follows."""
@@ -73,7 +71,7 @@ class Limits:
         found = [(_ended(job), State.FRESH)]
         if (
             self.warn_age is not None
-            and (aging_at := _later(_measured(job, self.measured_by), self.warn_age)) < stale_at
+            and (aging_at := later(_measured(job, self.measured_by), self.warn_age)) < stale_at
         ):
             found.append((aging_at, State.AGING))
         found.append((stale_at, State.STALE))
@@ -89,14 +87,6 @@ def _measured(job: SyncJob, measured_by: MeasuredBy) -> datetime:
 
 def _ended(job: SyncJob) -> datetime:
     return job.end_time or job.start_time or datetime.min.replace(tzinfo=UTC)
-
-
-def _later(moment: datetime | None, by: timedelta | None) -> datetime:
-    """Add a time, or return the end of time if there is none or it is too far away."""
-    try:
-        return _LATEST if moment is None or by is None else moment + by
-    except OverflowError:
-        return _LATEST
 
 
 @dataclass(frozen=True, slots=True)

@@ -197,8 +197,8 @@ def refusal(error: BaseException, contents: str) -> str:
     if isinstance(error, aws.ClientError):
         return (
             f"{REJECTED}{describe_error(error)}. Check the ids, the region and the permissions "
-            "of the connection (kendra:ListDataSourceSyncJobs and kendra:ListDataSources on index and data source). "
-            f"Requested: {contents}."
+            "of the connection (kendra:ListDataSourceSyncJobs and kendra:ListDataSources, for a schedule "
+            f"kendra:DescribeDataSource, on index and data source). Requested: {contents}."
         )
     if isinstance(error, aws.ConnectionError | aws.HTTPClientError):
         return f"{_without_credentials(str(error))} Check botocore_config, verify, region_name and the connection."

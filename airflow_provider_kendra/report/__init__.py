@@ -41,6 +41,7 @@ def render_report(
     max_documents_failed: int | None = None,
     syncs: int = 20,
     warn_age: timedelta | None = None,
+    schedule_grace: timedelta | None = None,
 ) -> str:
     """
     Render a report on the syncs of an index: a table of its data sources, a timeline of their syncs, charts of each.
@@ -61,12 +62,17 @@ def render_report(
 
     :param hook: Makes the calls.
     :param index_id: The index.
-    :param max_age: How old the newest acceptable sync of a data source may be. Default None: any age.
+    :param max_age: How old the newest acceptable sync of a data source may be. Default None: any age. Exclusive with
+        ``schedule_grace``.
     :param measured_by: Which time of a sync counts: ``start_time`` (default) or ``end_time``.
     :param max_documents_failed: Accept INCOMPLETE too, with up to this many failed documents.
     :param syncs: How many of the newest syncs to show for each data source, at most 500. Default 20; every 10 take a
         call.
     :param warn_age: From this age on a data source that is not stale yet is aging. Default None: none is.
+    :param schedule_grace: A data source is stale when no acceptable sync has started since the last run of its own
+        Kendra schedule that was due this long ago. One without a schedule, or with one that can't be translated, is
+        unknown. Default None: schedules do not count.
+    :raises ValueError: for both ``max_age`` and ``schedule_grace``, or another invalid value.
     """
     return read_report(
         hook,
@@ -76,6 +82,7 @@ def render_report(
         max_documents_failed=max_documents_failed,
         syncs=syncs,
         warn_age=warn_age,
+        schedule_grace=schedule_grace,
     ).html
 
 
@@ -88,6 +95,7 @@ def read_report(
     max_documents_failed: int | None,
     syncs: int,
     warn_age: timedelta | None = None,
+    schedule_grace: timedelta | None = None,
 ) -> Report:
     """Render the page and return it with the readings; the parameters are those of :func:`render_report`."""
     from airflow_provider_kendra.report import _index, _page  # imported lazily: the page needs jinja2
@@ -95,7 +103,12 @@ def read_report(
     if syncs < 1:
         raise ValueError(f"syncs is {syncs!r}, but must be 1 or more.")
     syncs = min(syncs, _MOST_SYNCS)
-    condition = condition_for(max_age=max_age, measured_by=measured_by, max_documents_failed=max_documents_failed)
+    condition = condition_for(
+        max_age=max_age,
+        measured_by=measured_by,
+        max_documents_failed=max_documents_failed,
+        schedule_grace=schedule_grace,
+    )
     readings = read_index(
         hook, index_id, condition, _clock.utcnow, at_least=syncs, warn_age=warn_age, with_documents=True
     )

@@ -11,6 +11,8 @@ from math import inf
 from statistics import median
 from typing import TYPE_CHECKING
 
+from airflow_provider_kendra._clock import LATEST, later
+
 if TYPE_CHECKING:
     from airflow_provider_kendra._overview import Reading
     from airflow_provider_kendra._waiting.conditions import Fresh
@@ -82,18 +84,18 @@ def expires_at(condition: Fresh, measured_at: datetime, max_age: timedelta | Non
     :param measured_at: The start or end time of the sync, whichever counts.
     :param max_age: An age to use in place of that of the condition.
     """
-    limit = condition.max_age if max_age is None else max_age
-    if limit is None:
+    if max_age is not None:
+        return later(measured_at, max_age)
+    if condition.grace is not None and not condition.schedule:  # it has none to judge by
         return None
-    try:
-        return measured_at + limit
-    except OverflowError:
-        return None
+    end = condition.stale_at(measured_at)
+    return None if end == LATEST else end
 
 
 def limit_of(reading: Reading, condition: Fresh) -> timedelta | None:
     """Return at which age the newest acceptable sync of a data source becomes too old; None if never."""
     measured_at = reading.freshness.measured_at if reading.freshness else None
+    condition = reading.condition or condition
     end = expires_at(condition, measured_at) if measured_at else None
     return end - measured_at if end and measured_at else None
 
@@ -116,8 +118,9 @@ def spans(reading: Reading, condition: Fresh, now: datetime, warn_age: timedelta
     :param warn_age: From this age on it is aging.
     """
     starts = [job.start_time for job in reading.jobs if job.start_time and job.start_time < now]
-    if not starts or reading.freshness is None:
+    if not starts or reading.freshness is None or reading.freshness.is_fresh is None:
         return []
+    condition = reading.condition or condition
     oldest = min(starts)
     known_at, measured_at = _accepted(reading.jobs, condition)
     ends = {

@@ -391,12 +391,15 @@ class KendraDataFreshnessSensor(_KendraSensor):
     Wait until data sources of an index are fresh; returns ``{data_source_id: record}``.
 
     A data source is fresh when it has an acceptable sync job that started (or ended) at or after the cutoff, no
-    matter who started it. Exactly one of ``max_age`` and ``fresh_since`` must be given.
+    matter who started it. Exactly one of ``max_age``, ``fresh_since`` and ``schedule_grace`` must be given.
 
     :param data_source_ids: One data source, several, or None (default) for all that are ACTIVE or UPDATING, listed
         again at each poll (templated). All must be fresh at once. While only CREATING ones exist, the sensor waits.
     :param max_age: The cutoff as an age, which moves with the clock: a ``timedelta``, or seconds.
     :param fresh_since: The cutoff as a time: a ``datetime`` or ISO 8601 text, with a time zone (templated).
+    :param schedule_grace: The cutoff by each data source's own schedule in Kendra: its last run that is at least this
+        long ago, a ``timedelta``, or seconds. Allow for the time that a sync takes. Schedules are read with
+        DescribeDataSource, and kept for 15 minutes; in reschedule mode, each poke reads them.
     :param measured_by: ``"start_time"`` (default) or ``"end_time"``. A sync that began before the data arrived may
         not include it, whenever it ended.
     :param accepted_statuses: The accepted statuses: any of SUCCEEDED (default), INCOMPLETE, FAILED and ABORTED.
@@ -405,7 +408,8 @@ class KendraDataFreshnessSensor(_KendraSensor):
     :param fail_fast: Fail as soon as the newest sync job since the cutoff ended unacceptably and none is running.
         Default False: wait for the next one.
     :raises KendraSyncJobRejectedError: with ``fail_fast``.
-    :raises KendraRequestError: if AWS rejects the request, or there is no data source that could be fresh.
+    :raises KendraRequestError: if AWS rejects the request, or there is no data source that could be fresh; with
+        ``schedule_grace`` also if a data source has no schedule, or one that can't be translated.
     :raises AirflowSensorTimeout: after ``timeout``. None of these is retried. With ``soft_fail`` or
         ``never_fail`` each skips the task instead.
 
@@ -428,6 +432,7 @@ class KendraDataFreshnessSensor(_KendraSensor):
         data_source_ids: str | Sequence[str] | None = None,
         max_age: timedelta | float | None = None,
         fresh_since: datetime | str | None = None,
+        schedule_grace: timedelta | float | None = None,
         measured_by: MeasuredBy = "start_time",
         accepted_statuses: Sequence[str] = ("SUCCEEDED",),
         max_documents_failed: int | None = None,
@@ -438,23 +443,27 @@ class KendraDataFreshnessSensor(_KendraSensor):
         self.data_source_ids = data_source_ids
         self.max_age = max_age
         self.fresh_since = fresh_since
+        self.schedule_grace = schedule_grace
         self.measured_by = measured_by
         self.accepted_statuses = accepted_statuses
         self.max_documents_failed = max_documents_failed
         self.fail_fast = fail_fast
         if max_age is not None:
             check_max_age(max_age)
-        self._check_exactly_one("max_age", "fresh_since")
+        if schedule_grace is not None:
+            check_seconds("schedule_grace", schedule_grace)
+        self._check_exactly_one("max_age", "fresh_since", "schedule_grace")
 
     def _make_trigger(self, *, waiting_since: str) -> KendraDataFreshnessTrigger:
         from airflow_provider_kendra.triggers.kendra import KendraDataFreshnessTrigger
 
-        max_age, fresh_since = self.max_age, self.fresh_since
+        fresh_since = self.fresh_since
         return KendraDataFreshnessTrigger(
             index_id=self.index_id,
             data_source_ids=_listed(self.data_source_ids),
-            max_age=max_age.total_seconds() if isinstance(max_age, timedelta) else max_age,
+            max_age=_in_seconds(self.max_age),
             fresh_since=fresh_since.isoformat() if isinstance(fresh_since, datetime) else fresh_since,
+            schedule_grace=_in_seconds(self.schedule_grace),
             measured_by=self.measured_by,
             accepted_statuses=_listed(self.accepted_statuses),
             max_documents_failed=self.max_documents_failed,
@@ -464,6 +473,10 @@ class KendraDataFreshnessSensor(_KendraSensor):
             waiting_since=waiting_since,
             **self.aws_kwargs,
         )
+
+
+def _in_seconds(duration: timedelta | float | None) -> float | None:
+    return duration.total_seconds() if isinstance(duration, timedelta) else duration
 
 
 def _error_of(outcome: Failed) -> Exception:

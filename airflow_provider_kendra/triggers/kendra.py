@@ -377,8 +377,10 @@ class KendraDataFreshnessTrigger(_WaitTrigger):
     are JSON types.
 
     :param data_source_ids: One data source, several, or None for all that are ACTIVE or UPDATING.
-    :param max_age: The cutoff, in seconds before each poll. Exclusive with ``fresh_since``.
+    :param max_age: The cutoff, in seconds before each poll. Exclusive with ``fresh_since`` and ``schedule_grace``.
     :param fresh_since: The cutoff, ISO 8601 with a time zone.
+    :param schedule_grace: The cutoff is the last run of the data source's own Kendra schedule that is at least so many
+        seconds ago. Schedules are read with DescribeDataSource every 15 minutes.
     :param measured_by: ``"start_time"`` or ``"end_time"``.
     :param accepted_statuses: Statuses that are accepted.
     :param max_documents_failed: The most failed documents to accept; if given, INCOMPLETE is accepted too.
@@ -391,6 +393,7 @@ class KendraDataFreshnessTrigger(_WaitTrigger):
     data_source_ids: str | Sequence[str] | None = None
     max_age: float | None = None
     fresh_since: str | None = None
+    schedule_grace: float | None = None
     measured_by: str = "start_time"
     accepted_statuses: Sequence[str] = ("SUCCEEDED",)
     max_documents_failed: int | None = None
@@ -423,6 +426,7 @@ class KendraDataFreshnessTrigger(_WaitTrigger):
         return freshness_condition(
             max_age=self.max_age,
             fresh_since=self.fresh_since,
+            schedule_grace=self.schedule_grace,
             measured_by=self.measured_by,
             accepted_statuses=self.accepted_statuses,
             max_documents_failed=self.max_documents_failed,

@@ -28,7 +28,7 @@ from airflow_provider_kendra._naming import find_data_source
 from airflow_provider_kendra._overview import Reading
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.testing import LocalKendra
-from tests.conftest import DataSource, counts, listed
+from tests.conftest import ROLE_ARN, DataSource, client, counts, listed
 from tests.integration import processes
 from tests.integration.conftest import MakeHome
 
@@ -198,6 +198,14 @@ class Index:
         self.kendra.set_history(self.index_id, data_source_id, list(history))
         return data_source_id
 
+    def add_scheduled(self, name: str, schedule: str, *history: dict[str, Any]) -> str:
+        created = client(self.kendra.url).create_data_source(
+            IndexId=self.index_id, Name=name, Type="S3", RoleArn=ROLE_ARN, Schedule=schedule,
+            Configuration={"S3Configuration": {"BucketName": "documents"}},
+        )  # fmt: skip
+        self.kendra.set_history(self.index_id, created["Id"], list(history))
+        return str(created["Id"])
+
 
 @pytest.fixture
 def index(local_kendra: LocalKendra) -> Index:
@@ -320,6 +328,95 @@ def test_the_status_of_freshness_is_that_of_the_worst_state(
 
     assert result.status == status
     assert result.err.startswith("" if state == "fresh" else f"1 of 1 data source is {state}: wiki")
+
+
+DAILY = "cron(0 9 * * ? *)"
+RUN = "the scheduled sync of 2026-01-31 09:00 UTC"
+
+
+def test_freshness_goes_by_the_schedule_of_each_data_source(index: Index, run: Run):
+    yesterday = listed("y", StartTime=ago(hours=27))
+    index.add_scheduled("good", DAILY, listed("a", StartTime=ago(hours=3)))
+    index.add_scheduled("missed", DAILY, yesterday)
+    index.add_scheduled("broken", DAILY, listed("b", "FAILED", StartTime=ago(hours=2.9), ErrorMessage="No bucket"))
+    index.add_scheduled("running", "0 0 9 * * ? *", listed("c", "SYNCING", StartTime=ago(hours=2.9)), yesterday)
+    command = ("freshness", index.index_id, "--schedule-grace", "30m")
+
+    result = run(*command, "-o", "json")
+
+    reasons = {record["name"]: (record["state"], record["reason"]) for record in result.records}
+    assert reasons == {
+        "good": ("fresh", None),
+        "missed": ("stale", f"{RUN} did not start"),
+        "broken": ("stale", f"{RUN} started and FAILED: No bucket"),
+        "running": ("stale", f"{RUN} is running: SYNCING (no documents reported)"),
+    }
+    assert result.status == 1
+    assert result.err.startswith("3 of 4 data sources are stale: ")
+    assert f"missed ({RUN} did not start)" in result.err
+    assert f"{RUN} did not start" in run(*command, "-o", "plain").out
+    assert run("freshness", index.index_id, "--schedule-grace", "4h").status == 1  # broken never succeeded
+
+
+@pytest.mark.parametrize(
+    ("schedule", "reason"),
+    [("", "it has no schedule in Kendra"), ("cron(0 9 1 * 2 *)", "its schedule 'cron(0 9 1 * 2 *)' can't be read: ")],
+)
+def test_by_schedule_a_data_source_without_a_usable_one_is_unknown_with_the_reason(
+    index: Index, run: Run, monkeypatch: pytest.MonkeyPatch, schedule: str, reason: str
+):
+    monkeypatch.setattr(KendraSyncJobsHook, "describe_data_source", lambda *_: {"Schedule": schedule})
+    index.add("wiki", listed("a", StartTime=ago(hours=1)))
+
+    result = run("freshness", index.index_id, "--schedule-grace", "30m", "-o", "json")
+
+    (record,) = result.records
+    assert result.status == 2
+    assert (record["state"], record["age_seconds"]) == ("unknown", 3600)
+    assert record["reason"].startswith(reason)
+    assert result.err.startswith(f"1 of 1 data source is unknown: wiki ({reason}")
+
+
+def test_a_schedule_that_may_not_be_read_makes_a_data_source_unknown(index: Index, run: Run):
+    index.add_scheduled("wiki", DAILY, listed("a", StartTime=ago(hours=1)))
+    index.kendra.inject("DescribeDataSource", error="AccessDeniedException", status=400, message="not you")
+
+    result = run("freshness", index.index_id, "--schedule-grace", "30m")
+
+    assert result.status == 2
+    assert "not you" in result.err
+    assert "DescribeDataSource" in result.err
+
+
+def test_an_age_and_a_schedule_exclude_each_other(index: Index, run: Run):
+    result = run("freshness", index.index_id, "--schedule-grace", "30m", "--max-age", "6h")
+
+    assert result.status == 2
+    assert result.err == "--max-age and --schedule-grace exclude each other: pass one of them.\n"
+    assert index.kendra.call_count("ListDataSources") == 0
+
+
+def test_no_age_is_negative(index: Index, run: Run):
+    index.add("ahead", listed("a", StartTime=ago(seconds=-5)))
+
+    (record,) = run("freshness", index.index_id, "-o", "json").records
+
+    assert record["age_seconds"] == 0
+
+
+def test_a_report_by_schedule_says_which_data_sources_are_unknown(index: Index, run: Run, tmp_path: Path):
+    index.add_scheduled("missed", DAILY, listed("y", StartTime=ago(hours=27)))
+    index.add("without", listed("a", StartTime=ago(hours=1)))
+    file = tmp_path / "kendra.html"
+
+    result = run("report", index.index_id, "--schedule-grace", "30m", "--output", str(file))
+
+    assert result.status == 2
+    assert "1 stale" in result.err
+    assert "1 unknown" in result.err
+    assert "1 of them could not be judged; the page says why." in result.err
+    assert f"{RUN} did not start" in file.read_text()
+    assert "it has no schedule in Kendra" in file.read_text()
 
 
 def test_an_index_without_active_data_sources_is_not_fresh(index: Index, run: Run):

@@ -16,7 +16,7 @@ from airflow.providers.common.compat.sdk import DAG, AirflowSensorTimeout
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.sensors.kendra import KendraDataFreshnessSensor
 from airflow_provider_kendra.testing import LocalKendra
-from tests.conftest import client
+from tests.conftest import ROLE_ARN, client
 from tests.integration.modes import NOW, TASK_ID, Ending, Wait
 from tests.integration.scenarios import LIST, JobList, Raises, job, metrics, refuses, rejects, skips, times_out
 
@@ -36,10 +36,18 @@ class FreshnessWait(Wait):
 class Index:
     """An index whose data sources a scenario is about, in the order of its rows."""
 
-    def __init__(self, kendra: LocalKendra, data_sources: int) -> None:
+    def __init__(self, kendra: LocalKendra, data_sources: int, schedules: Sequence[str] = ()) -> None:
         self.kendra = kendra
         self.index_id = kendra.create_index()
-        self.ids = [kendra.create_custom_data_source(self.index_id) for _ in range(data_sources)]
+        self.ids = [self._create(schedule) for schedule in schedules]
+        self.ids += [kendra.create_custom_data_source(self.index_id) for _ in range(data_sources - len(schedules))]
+
+    def _create(self, schedule: str) -> str:
+        created = client(self.kendra.url).create_data_source(
+            IndexId=self.index_id, Name="documents", Type="S3", RoleArn=ROLE_ARN, Schedule=schedule,
+            Configuration={"S3Configuration": {"BucketName": "documents"}},
+        )  # fmt: skip
+        return str(created["Id"])
 
     def show(self, number: int, *histories: JobList) -> None:
         self.kendra.set_history(self.index_id, self.ids[number], *histories)
@@ -80,6 +88,8 @@ class Scenario:
     delay: float = 0
     """Seconds by which Airflow goes on too late after that."""
     has_neighbour: bool = False
+    schedules: Sequence[str] = ()
+    """Those of the data sources that are not CUSTOM, which come first."""
 
 
 def one(
@@ -215,7 +225,58 @@ LISTED_ANEW = [
         statuses=["ACTIVE", "UPDATING"], arguments={"timeout": 120}),
 ]  # fmt: skip
 
+DESCRIBE = "DescribeDataSource"
+DAILY = "cron(0 5 * * ? *)"
+"""An hour before each wait, so that the run is overdue with half an hour of grace."""
+RUN = "the scheduled sync of 2026-01-31 05:00 UTC"
+BY_SCHEDULE: dict[str, Any] = {"max_age": None, "schedule_grace": timedelta(minutes=30), "timeout": 300}
+
+
+def scheduled(
+    name: str, expected: Sequence[str] | Raises, *histories: JobList, schedule: str = DAILY, **arguments: Any
+) -> Scenario:
+    """A wait by the schedule of one data source."""
+    return Scenario(name, expected, [histories], schedules=[schedule], arguments={**BY_SCHEDULE, **arguments})
+
+
+def mixed(name: str, expected: Sequence[str] | Raises, **arguments: Any) -> Scenario:
+    """A wait by schedule, where one data source is CUSTOM, which can't have one."""
+    return Scenario(
+        name, expected, [[[GOOD]], [[GOOD]]], schedules=["0 0 5 * * ? *"], arguments={**BY_SCHEDULE, **arguments}
+    )
+
+
+ON_SCHEDULE = [
+    scheduled("has a sync since its run", ["good"], [GOOD]),
+    scheduled("has a sync that began at its run", ["edge"], [job("edge", "SUCCEEDED", started=60)]),
+    scheduled("has a sync before its run", times_out(f"{RUN} did not start; last acceptable sync"), [OLD]),
+    scheduled("has never been synced by its schedule", times_out(f"{RUN} did not start; no acceptable sync"), []),
+    scheduled("has a sync that failed at its run", times_out(f"{RUN} started and FAILED: InternalError: No role; last"),
+        [job("bad", "FAILED", started=59, ErrorCode="InternalError", ErrorMessage="No role"), OLD]),
+    scheduled("has a sync that runs since its run", times_out(f"{RUN} is running: SYNCING"),
+        [job("now", "SYNCING", started=59), OLD]),
+    scheduled("becomes fresh by its schedule", ["now"], [OLD], [RUNNING, OLD], [job("now", "SUCCEEDED", started=1)]),
+    scheduled("has failed at its run, and is to fail fast", rejects("bad", "FAILED"), [FAILED, OLD], fail_fast=True),
+    scheduled("has a run in years to come, and a sync", ["old"], [OLD], schedule="cron(0 5 * * ? 2099)"),
+    scheduled("has a run in years to come, and no sync", times_out("no scheduled sync was due yet"), [],
+        schedule="cron(0 5 * * ? 2099)"),
+    scheduled("has no schedule", refuses("No usable schedule: it has no schedule in Kendra. "), [GOOD], schedule=""),
+    scheduled("has no schedule, and is to skip", skips("No usable schedule"), [GOOD], schedule="",
+        soft_fail=True),
+    mixed("one of two has no schedule", refuses("No usable schedule")),
+    mixed("one of an index has no schedule", refuses("No usable schedule"), data_source_ids=None),
+    replace(scheduled("its schedule is throttled", ["good"], [GOOD]),
+        faults=[(DESCRIBE, {"error": "ThrottlingException", "times": 3})]),
+    replace(scheduled("its schedule may not be read", refuses("AccessDenied", "kendra:DescribeDataSource"), [GOOD]),
+        faults=[(DESCRIBE, {"error": "AccessDeniedException"})]),
+    Scenario("one with a schedule is deleted when it has been listed", ["good"], [[[GOOD]], [[OLD]]],
+        schedules=[DAILY, DAILY], arguments={**BY_SCHEDULE, **ALL}, once_listed=delete_the_last),
+    Scenario("two are fresh by schedule after the time-out", ["good", "good"], [[[OLD]], [[OLD]]],
+        schedules=[DAILY, DAILY], arguments=BY_SCHEDULE, meanwhile=become_fresh, **HOURS_LATE),
+]  # fmt: skip
+
 SCENARIOS = [
+    *ON_SCHEDULE,
     one("is fresh already", ["good"], [GOOD], calls=1),
     one("becomes fresh", ["good"], [OLD], [job("good", "SYNCING"), OLD], [GOOD, OLD], calls=3),
     one("started exactly at the cutoff", ["edge"], [job("edge", "SUCCEEDED", started=60)], calls=1),
@@ -288,7 +349,7 @@ def play(stage: Stage, scenario: Scenario, mode: str) -> tuple[Ending, list[str]
     """Let it happen in an index of its own; returns how it ended, on which data sources, and after how many calls."""
     kendra = stage.kendra
     kendra.clear_faults()
-    index = Index(kendra, len(scenario.histories))
+    index = Index(kendra, len(scenario.histories), scenario.schedules)
     for number, histories in enumerate(scenario.histories):
         index.show(number, *histories)
     for number, status in enumerate(scenario.statuses):

@@ -314,6 +314,112 @@ class TestBlocked:
         assert Blocked({"a": decision}).summary(self.CONDITION.measured_by, NOW, 190) == f"a ({words})"
 
 
+class TestBySchedule:
+    """The last run that is overdue was at 9:00, three hours ago."""
+
+    DAILY = Fresh(Acceptance(), grace=timedelta(hours=1)).with_schedule("cron(0 9 * * ? *)")
+    HOURLY = Fresh(Acceptance(), grace=timedelta(hours=2)).with_schedule("0 0 * * * ? *")
+    YESTERDAY = job("yesterday", started=27 * 60, ended=26 * 60)
+
+    @staticmethod
+    def waiting(condition: Fresh, *jobs: SyncJob) -> Waiting:
+        decision = read(condition, Pages(jobs), NOW)
+        assert isinstance(decision, Waiting)
+        return decision
+
+    @pytest.mark.parametrize(
+        ("jobs", "words"),
+        [
+            ([], "the scheduled sync of 2026-01-31 09:00 UTC did not start"),
+            ([YESTERDAY], "the scheduled sync of 2026-01-31 09:00 UTC did not start"),
+            (
+                [job("long", "SYNCING_INDEXING", started=181), YESTERDAY],
+                "the scheduled sync of 2026-01-31 09:00 UTC did not start; the one of 2026-01-31 08:59 UTC is still "
+                "SYNCING_INDEXING",
+            ),
+            (
+                [job("bad", "FAILED", started=179.9, ended=170), YESTERDAY],
+                "the scheduled sync of 2026-01-31 09:00 UTC started and FAILED (Kendra gave no reason)",
+            ),
+            (
+                [replace(job("bad", "FAILED", started=179, ended=170), error_code="InternalError", error_message="No")],
+                "the scheduled sync of 2026-01-31 09:00 UTC started and FAILED: InternalError: No",
+            ),
+            (
+                [job("part", "INCOMPLETE", started=180, ended=170)],
+                "the scheduled sync of 2026-01-31 09:00 UTC started and ended INCOMPLETE; only SUCCEEDED is accepted",
+            ),
+            (
+                [job("now", "SYNCING", started=165), YESTERDAY],
+                "the scheduled sync of 2026-01-31 09:00 UTC is running: SYNCING (no documents reported)",
+            ),
+            (
+                [job("by hand", "ABORTED", started=164, ended=160), YESTERDAY],
+                "the sync of 2026-01-31 09:16 UTC, after the scheduled one of 2026-01-31 09:00 UTC, started and "
+                "ABORTED (Kendra gave no reason)",
+            ),
+        ],
+    )
+    def test_what_became_of_the_scheduled_sync_is_the_reason(self, jobs: list[SyncJob], words: str) -> None:
+        assert self.waiting(self.DAILY, *jobs).reason == words
+
+    def test_a_run_that_is_not_overdue_yet_is_named_once_its_sync_has_started(self) -> None:
+        failed = job("bad", "FAILED", started=59, ended=50)
+        assert self.waiting(self.HOURLY, failed).reason == (
+            "the scheduled sync of 2026-01-31 11:00 UTC started and FAILED (Kendra gave no reason)"
+        )
+
+    def test_before_the_first_run_of_a_schedule_any_acceptable_sync_is_fresh_and_none_is_not(self) -> None:
+        future = Fresh(Acceptance(), grace=timedelta(hours=1)).with_schedule("cron(0 9 * * ? 2030)")
+        assert isinstance(read(future, Pages([self.YESTERDAY]), NOW), Satisfied)
+        assert self.waiting(future).reason == "no scheduled sync was due yet"
+
+    def test_a_run_is_overdue_exactly_when_the_grace_is_over(self) -> None:
+        late = Fresh(Acceptance(), grace=timedelta(hours=3)).with_schedule("cron(0 9 * * ? *)")
+        assert isinstance(read(late, Pages([self.YESTERDAY]), NOW - timedelta(microseconds=1)), Satisfied)
+        assert isinstance(read(late, Pages([self.YESTERDAY]), NOW), Waiting)
+        assert isinstance(read(late, Pages([job("in time", started=180, ended=0)]), NOW), Satisfied)
+
+    def test_a_sync_that_starts_in_the_future_by_this_clock_is_fresh(self) -> None:
+        assert isinstance(read(self.DAILY, Pages([job("ahead", started=-5, ended=-1)]), NOW), Satisfied)
+
+    def test_messages_and_log_lines_begin_with_the_reason(self) -> None:
+        blocked = Blocked({"a": self.waiting(self.DAILY, self.YESTERDAY)})
+        reason = "the scheduled sync of 2026-01-31 09:00 UTC did not start"
+        assert blocked.describe("start_time", NOW) == f"a ({reason}; last acceptable sync 1 day, 3:00:00 ago)"
+        assert blocked.summary("start_time", NOW, 190) == f"a ({reason})"
+
+    def test_a_change_of_the_reason_is_a_change_to_log(self) -> None:
+        waiting = [self.waiting(self.DAILY, *jobs) for jobs in ([], [job("bad", "FAILED", started=179, ended=170)])]
+        assert waiting[0].log_key != waiting[1].log_key
+
+    def test_no_time_is_negative(self) -> None:
+        ahead = Waiting(stale=job("ahead", started=-5))
+        assert Blocked({"a": ahead}).summary("start_time", NOW, 190) == "a (last acceptable sync 0:00:00 ago)"
+        assert "ago; no" in Blocked({"a": ahead}).describe("start_time", NOW)
+        assert "-" not in Blocked({"a": ahead}).describe("start_time", NOW)
+
+    def test_its_subject_says_how_long_ago_the_run_was_due(self) -> None:
+        assert self.DAILY.subject == (
+            "a sync job that started since the last scheduled one that was due at least 1:00:00 ago"
+        )
+
+    @given(histories(), st.integers(0, 90), MEASURES, st.booleans(), st.integers(1, 10))
+    def test_it_decides_and_reads_as_the_run_as_a_fixed_cutoff_would(
+        self, jobs: list[SyncJob], grace: int, measured_by: MeasuredBy, fail_fast: bool, size: int
+    ) -> None:
+        cutoff = ago(grace - grace % -30)  # runs are every half an hour
+        fixed, pages = Fresh(Acceptance(), cutoff, None, measured_by, fail_fast), Pages(jobs, size)
+        by_schedule = replace(
+            Fresh(Acceptance(), None, None, measured_by, fail_fast, timedelta(minutes=grace)),
+            schedule="cron(0/30 * * * ? *)",
+        )
+        expected = read(fixed, pages, NOW)
+        needed = pages.read
+        assert read(by_schedule, pages, NOW) == expected
+        assert pages.read == needed
+
+
 class TestParameters:
     @staticmethod
     def build(**parameters: Any) -> Fresh:
@@ -326,8 +432,11 @@ class TestParameters:
     @pytest.mark.parametrize(
         ("parameters", "reason"),
         [
-            ({}, "Exactly one of max_age and fresh_since"),
-            ({"max_age": 60, "fresh_since": NOW}, "Exactly one of max_age and fresh_since"),
+            ({}, "Exactly one of max_age, fresh_since and schedule_grace"),
+            ({"max_age": 60, "fresh_since": NOW}, "Exactly one of max_age, fresh_since and schedule_grace"),
+            ({"max_age": 60, "schedule_grace": 0}, "Exactly one of .* got max_age and schedule_grace"),
+            ({"schedule_grace": -1}, "schedule_grace is -1, but must be"),
+            ({"schedule_grace": "30m"}, "schedule_grace is '30m', but must be"),
             ({"max_age": 0}, "max_age is .*, but must be"),
             ({"max_age": timedelta(minutes=-1)}, "max_age is .*, but must be"),
             ({"max_age": "6h"}, "max_age is .*, but must be"),

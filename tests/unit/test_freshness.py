@@ -129,6 +129,8 @@ def test_a_job_with_too_many_failed_documents_says_what_would_have_accepted_it()
     [
         (None, ""),
         (0, "0 s"),
+        (-5, "0 s"),
+        (timedelta(days=-1), "0 s"),
         (59.9, "59 s"),
         (60, "1 min"),
         (3599, "59 min 59 s"),

@@ -181,7 +181,19 @@ def hook(name: str, *more: Any) -> Callable[[Place], None]:
     return on_one(call)
 
 
+def with_schedule(call: Callable[[Place], object]) -> Callable[[Place], None]:
+    """Do it where a data source has a schedule, and a sync has succeeded."""
+
+    def scenario(place: Place) -> None:
+        place.source.set_schedule("cron(0 18 * * ? *)")
+        place.begin()
+        on_one(call)(place)
+
+    return scenario
+
+
 AGE = {"max_age": timedelta(days=9)}
+GRACE = {"schedule_grace": timedelta(days=9)}
 JOB = {"execution_id": "job"}
 NAME = "a name of a data source"
 SCENARIOS: dict[str, Callable[[Place], None]] = {
@@ -200,12 +212,18 @@ SCENARIOS: dict[str, Callable[[Place], None]] = {
         lambda p: p.run(KendraDataFreshnessSensor, data_source_ids=p.ids[1], **AGE)
     ),
     "KendraDataFreshnessSensor without data_source_ids": on_one(lambda p: p.run(KendraDataFreshnessSensor, **AGE)),
+    "KendraDataFreshnessSensor with schedule_grace": with_schedule(
+        lambda p: p.run(KendraDataFreshnessSensor, data_source_ids=p.ids[1], **GRACE)
+    ),
     "KendraSyncJobTrigger": trigger,
     "KendraDataFreshnessTrigger with data_source_ids": on_one(
         lambda p: p.fire(KendraDataFreshnessTrigger(index_id=p.ids[0], data_source_ids=[p.ids[1]], max_age=60))
     ),
     "KendraDataFreshnessTrigger without data_source_ids": on_one(
         lambda p: p.fire(KendraDataFreshnessTrigger(index_id=p.ids[0], max_age=60))
+    ),
+    "KendraDataFreshnessTrigger with schedule_grace": with_schedule(
+        lambda p: p.fire(KendraDataFreshnessTrigger(index_id=p.ids[0], data_source_ids=[p.ids[1]], schedule_grace=60))
     ),
     "KendraSyncJobEventTrigger": on_one(lambda p: p.fire(KendraSyncJobEventTrigger(**p.source.as_kwargs))),
     "KendraDataFreshnessEventTrigger with data_source_ids": on_one(
@@ -237,6 +255,15 @@ SCENARIOS: dict[str, Callable[[Place], None]] = {
     "KendraSyncJobsHook.get_index_capacity": on_one(lambda p: p.hook.get_index_capacity(p.ids[0])),
     "render_report": on_one(lambda p: render_report(p.hook, p.ids[0])),
     "command jobs": on_one(lambda p: p.command("jobs", *p.ids)),
+    "command freshness with --schedule-grace": on_one(
+        lambda p: p.command("freshness", p.ids[0], "--schedule-grace", "30m")
+    ),
+    "command report with --schedule-grace": on_one(
+        lambda p: p.command("report", p.ids[0], "--schedule-grace", "30m", "--output", "kendra.html")
+    ),
+    "render_report with schedule_grace": on_one(
+        lambda p: render_report(p.hook, p.ids[0], schedule_grace=timedelta(minutes=30))
+    ),
     "command freshness": on_one(lambda p: p.command("freshness", p.ids[0])),
     "command start": lambda p: p.command("start", *p.ids, "--wait", "--timeout", "60"),
     "command stop": lambda p: p.let_one_index() and p.command("stop", *p.ids),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given, settings
@@ -48,6 +48,7 @@ class Service:
         self.histories = histories
         self.summaries = [{"Id": name, "Name": f"name of {name}", "Status": "ACTIVE"} for name in histories]
         self.pages_read = 0
+        self.schedules: dict[str, str] = {}
         self.missing: DocumentFailures | Exception = DocumentFailures()
         self.index: dict[str, Any] | Exception = {
             "Name": "company-search",
@@ -66,6 +67,9 @@ class Service:
         if isinstance(self.index, Exception):
             raise self.index
         return self.index
+
+    def describe_data_source(self, index_id: str, data_source_id: str) -> dict[str, Any]:
+        return {"Schedule": self.schedules.get(data_source_id, "")}
 
     def list_data_sources(self, index_id: str) -> Iterator[dict[str, Any]]:
         yield from self.summaries
@@ -665,6 +669,52 @@ def test_at_each_moment_the_span_is_what_a_report_would_have_said(
         )
         if shown in ("fresh", "stale"):
             assert (shown == "fresh") == is_fresh
+
+
+class TestBySchedule:
+    """The schedule has runs at 9:00, three hours before the report."""
+
+    GRACE: ClassVar[dict[str, Any]] = {"schedule_grace": timedelta(hours=1)}
+
+    @staticmethod
+    def service(**histories: list[SyncJob] | Exception) -> Service:
+        service = Service(**histories)
+        service.schedules = dict.fromkeys(histories, "cron(0 9 * * ? *)")
+        return service
+
+    def test_the_page_says_what_became_of_the_scheduled_sync(self) -> None:
+        service = self.service(
+            missed=[job(27)], broken=[job(3, "FAILED", error_message="No bucket"), job(27)], good=[job(3)]
+        )
+
+        page = shown(service, **self.GRACE)
+
+        run = "the scheduled sync of 2026-01-31 09:00 UTC"
+        assert f"{run} did not start" in row_of(page, "name of missed")
+        assert page.text.count(f"{run} started and FAILED: No bucket") == 2  # in the overview and on the card
+        assert row_of(page, "name of good").startswith("name of good 3 h of 1 d 1 h ✓ SUCCEEDED 3 h ago")
+        assert "since the last run of its own schedule in Kendra that was due at least 1 h ago" in page.text
+
+    def test_a_data_source_without_a_schedule_is_unknown_and_still_shown(self) -> None:
+        service = self.service(source=[job(1)])
+        service.schedules = {}
+
+        page = render_report(service, INDEX, **self.GRACE)  # type: ignore[arg-type]
+
+        row = row_of(Shown(page), "name of source")
+        assert row.startswith("name of source 1 h ✓ SUCCEEDED 1 h ago it has no schedule in Kendra")
+        assert "? Unknown" in Shown(page).texts
+        assert bands(lane_of(page, "name of source")) == []
+
+    def test_the_timeline_is_stale_from_the_overdue_run_on(self) -> None:
+        page = render_report(self.service(source=[job(3), job(40), job(51)]), INDEX, **self.GRACE)  # type: ignore[arg-type]
+
+        # Fresh until an hour after the run that was missed, and again from the end of the next sync.
+        assert [state for state, _, _ in bands(lane_of(page, "name of source"))][-3:] == ["fresh", "stale", "fresh"]
+
+    def test_an_age_and_a_schedule_exclude_each_other(self) -> None:
+        with pytest.raises(ValueError, match="max_age and schedule_grace exclude each other"):
+            shown(Service(), max_age=timedelta(hours=6), **self.GRACE)
 
 
 def test_an_aging_data_source_has_its_own_badge_and_band(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,7 +79,7 @@ VALUES: dict[str, Any] = {
 # Of these a class takes exactly one.
 ONE_OF = {
     "KendraSyncJobSensor": ("execution_id", "started_after"),
-    "KendraDataFreshnessSensor": ("max_age", "fresh_since"),
+    "KendraDataFreshnessSensor": ("max_age", "fresh_since", "schedule_grace"),
     "KendraDataFreshnessEventTrigger": ("max_age", "schedule_grace"),
 }
 

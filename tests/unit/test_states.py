@@ -233,6 +233,7 @@ class Watched:
     limits: Limits
     ids: tuple[str, ...] | None
     stored: dict[str, Any] = field(default_factory=dict)
+    interval: float = 60
     found: list[Changed] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
 
@@ -243,7 +244,7 @@ class Watched:
     async def _run(self) -> None:
         stream = watch_states(
             Index(AWS, self.source.index_id, self.ids), self.limits, check_states(self.stored) if self.stored else {},
-            interval=60, log=async_log(self.lines.append), connect=connect,
+            interval=self.interval, log=async_log(self.lines.append), connect=connect,
         )  # fmt: skip
         assert isinstance(stream, AsyncIterator)
         async for changed in stream:
@@ -416,9 +417,7 @@ class TestWatcher:
 
     def test_the_schedule_of_a_data_source_is_read_every_15_minutes(self, data_source):
         kendra = data_source.kendra
-        data_source.client.update_data_source(
-            IndexId=data_source.index_id, Id=data_source.data_source_id, Schedule="cron(0 2 * * ? *)"
-        )
+        data_source.set_schedule("cron(0 2 * * ? *)")
 
         async def main() -> None:
             data_source.show([item(-60 * 5)])  # 19 h the day before

@@ -58,8 +58,12 @@ def _translate(schedule: str) -> tuple[str, set[int] | None]:
             raise ValueError(f"its seconds are {seconds!r}, but must be 0")
     if len(fields) != 6:
         raise ValueError(f"it has {len(fields)} fields, but must have six in cron(…), or seven that begin with seconds")
-    # croniter reads a range of one value as the whole range.
+    # croniter reads a range of one value as the whole range, as croniter 6 does steps from the last value.
     *expression, year = (re.sub(r"\b(\w+)-\1(?:/[0-9]+)?\b", r"\1", part.upper()) for part in fields)
+    lasts = ("59", "23", "31", "12|DEC", "7|SAT")
+    expression = [
+        re.sub(rf"(?<![-\w])({last})/[0-9]+\b", r"\1", part) for part, last in zip(expression, lasts, strict=True)
+    ]
     days, weekdays = expression[2], expression[4]
     if (days == "?") == (weekdays == "?") and "*" not in (days, weekdays):
         raise ValueError("exactly one of the day of the month and the day of the week must be ?")
