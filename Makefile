@@ -32,7 +32,7 @@ PYTEST := -m pytest -n auto --dist loadfile --no-loadscope-reorder
 VENV := .venv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo airflow check test $(MATRIX) test-matrix test-system test-system-quick test-clients test-moto-form lint docs mutation bench constraints clean
+.PHONY: help demo airflow check test $(MATRIX) test-matrix test-system test-system-quick test-clients test-moto-form lint package docs mutation bench constraints clean
 
 help: ## What there is
 	@echo "airflow-provider-kendra: make TARGET [PYTHON=python3.12]"
@@ -56,11 +56,12 @@ help: ## What there is
 	@touch $@
 
 demo: .venv/.ready ## Run an example DAG in Airflow against the local Kendra: no AWS account needed
-	@echo "== demo: a DAG puts documents into S3, syncs them into Kendra, checks the metrics, publishes, asks a question"
-	@.venv/bin/python scripts/demo.py run
+	@rm -rf .airflow/demo/dags
+	@.venv/bin/python -m airflow_provider_kendra demo --directory .airflow/demo
 
 airflow: .venv/.ready ## Airflow's UI with the example DAGs and the local Kendra, on PORT (8080)
-	@.venv/bin/python scripts/demo.py ui
+	@rm -rf .airflow/ui/dags
+	@.venv/bin/python -m airflow_provider_kendra demo --ui --port $(or $(PORT),8080) --directory .airflow/ui
 
 check: lint ## lint, and the unit tests that need no server
 	@echo "== check: the unit tests that need no server"
@@ -102,6 +103,12 @@ lint: .venv/.ready ## ruff and mypy
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
+
+package: .venv/.ready ## The sdist and the wheel, in dist/, and whether a package page can show them
+	@echo "== package: build, twine check"
+	@rm -rf dist
+	@.venv/bin/python -m build --no-isolation --outdir dist .
+	@.venv/bin/python -m twine --no-color check --strict dist/*
 
 docs: export AIRFLOW_HOME = $(CURDIR)/.airflow/docs
 docs: .venv/.ready ## The documentation site, in docs/_build/html; what it shows as code is run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 
 from airflow_provider_kendra import _streams
@@ -22,6 +23,10 @@ def main() -> None:
 
 
 def _run() -> None:
+    if sys.argv[1:2] == ["demo"]:  # before Airflow is imported, which would create ~/airflow
+        from airflow_provider_kendra._demo import command
+
+        raise SystemExit(command.main(sys.argv[2:]))
     logging.getLogger("alembic").setLevel(logging.WARNING)  # Airflow 3.1 logs through it at import
     # Imported here, since it takes long enough to be interrupted.
     from airflow_provider_kendra.cli import make_parser

@@ -19,6 +19,7 @@ from airflow.cli.cli_config import (
     lazy_load_command,
 )
 
+from airflow_provider_kendra._demo import options as demo
 from airflow_provider_kendra._validation import MAX_SECONDS
 
 # Every call of `airflow` imports this module, so the commands themselves are in `_cli_commands`.
@@ -196,7 +197,14 @@ Exit status: 0 on success, {status_1}2 if the command is invalid or the request 
 
 
 def _command(
-    name: str, help: str, args: tuple[Arg, ...], *, details: str, example: str, status_1_if: str = ""
+    name: str,
+    help: str,
+    args: tuple[Arg, ...],
+    *,
+    details: str,
+    example: str,
+    status_1_if: str = "",
+    function: str = "",
 ) -> ActionCommand:
     status = _EXIT_STATUS.format(status_1=f"1 if {status_1_if}, " if status_1_if else "")
     return ActionCommand(
@@ -204,7 +212,7 @@ def _command(
         help=help,
         description=f"{help}.\n\n{details}",
         epilog=f"Example:\n  airflow kendra {example}\n\n{status}",
-        func=lazy_load_command(f"airflow_provider_kendra._cli_commands.{name}"),
+        func=lazy_load_command(f"airflow_provider_kendra.{function or f'_cli_commands.{name}'}"),
         args=args,
     )
 
@@ -368,6 +376,15 @@ COMMANDS = (
         details="Shows how fresh each data source is, the running syncs, and charts of the last syncs, in one HTML "
         "file without scripts.",
         example="report 01234567-89ab-cdef-0123-456789abcdef --max-age 6h --output kendra.html",
+    ),
+    _command(
+        "demo",
+        demo.HELP,
+        tuple(Arg((flag,), **keywords) for flag, keywords in demo.OPTIONS),
+        details=demo.DETAILS,
+        example="demo",
+        status_1_if="the demo fails or the extra 'local' is not installed",
+        function="_demo.command.run_in_airflow",
     ),
 )
 

@@ -1,9 +1,10 @@
 """
 Put documents into S3, have Kendra sync them, publish only what a good sync has made searchable, and ask a question.
 
-Runs unchanged against AWS and against the local Kendra (``make demo``). To make it yours, set the connection
-``aws_default`` and the Airflow Variables ``kendra_index_id``, ``kendra_data_source_id`` and ``kendra_bucket``
-(the bucket that this data source crawls). The question needs the permission ``kendra:Query`` on the index.
+Runs unchanged against AWS and against the local Kendra (``python -m airflow_provider_kendra demo``). To make it yours,
+set the connection ``aws_default`` and the Airflow Variables ``kendra_index_id``, ``kendra_data_source_id`` and
+``kendra_bucket`` (the bucket that this data source crawls). The question needs the permission ``kendra:Query`` on the
+index.
 """
 
 from __future__ import annotations

@@ -19,6 +19,11 @@ passwords. It still serves no web pages, and no host names but those of loopback
 
 def main() -> None:
     """Serve until SIGINT or SIGTERM."""
+    signals = {signal.SIGINT, signal.SIGTERM}
+    for (
+        each
+    ) in signals:  # no traceback if they interrupt an import; otherwise a background job of a shell ignores Ctrl-C
+        signal.signal(each, signal.SIG_DFL)
     arguments = _parse_arguments()
     is_child = arguments.until_stdin_closes
     try:
@@ -29,10 +34,7 @@ def main() -> None:
         raise SystemExit(2) from None
     # Blocked in every thread and awaited below. A handler could run in the middle of a request, or just before its
     # thread starts to wait, which would then never end.
-    signals = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    for each in signals:  # otherwise a background job of a shell ignores Ctrl-C
-        signal.signal(each, signal.SIG_DFL)
     if is_child:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
     _give_memory_back()

@@ -7,13 +7,12 @@ import re
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
+from airflow_provider_kendra._demo.kendra import example_environment, kendra_schedule, sync_once
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.testing import LocalKendra
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
@@ -121,32 +120,20 @@ def test_example_kendra_freshness_gate(example: Example) -> None:
     assert looked_at == {example.s3, example.custom}
 
 
-@pytest.fixture(scope="module")
-def demo() -> ModuleType:
-    """``scripts/demo.py``, which ``make demo`` and ``make airflow`` run."""
-    spec = spec_from_file_location("demo", ROOT / "scripts" / "demo.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
-def examples(demo: ModuleType, local_kendra: LocalKendra, tmp_path: Path) -> dict[str, str]:
-    """The environment of ``make airflow``, but for Airflow's own place and server."""
+def examples(local_kendra: LocalKendra) -> dict[str, str]:
+    """The environment of ``demo --ui``, but for Airflow's own place and server."""
     local_kendra.set_sync_duration(3600)  # sync_once ends its sync itself
-    environment = demo.example_environment(local_kendra)
-    demo.sync_once(local_kendra, environment)
+    environment = example_environment(local_kendra)
+    sync_once(local_kendra, environment)
     local_kendra.set_sync_duration(0.1)
-    kept: dict[str, str] = demo.ui_environment(tmp_path, environment, "8080")
-    return {name: value for name, value in kept.items() if name in environment or name.endswith("DAGS_FOLDER")}
+    return environment | {"AIRFLOW__CORE__DAGS_FOLDER": str(EXAMPLES)}
 
 
 @pytest.mark.parametrize(
     "dag_id", [*RUN_AS_IT_IS, *([ASSET_SCHEDULE] if AIRFLOW_V_3_0_PLUS else [])], ids=lambda dag_id: dag_id
 )
-def test_every_example_works_in_the_environment_of_make_airflow(
+def test_every_example_works_in_the_ui_of_the_demo(
     dag_id: str, examples: dict[str, str], local_kendra: LocalKendra, run_dag: RunDag
 ) -> None:
     yesterday = datetime.now(UTC) - timedelta(days=1)
@@ -155,7 +142,7 @@ def test_every_example_works_in_the_environment_of_make_airflow(
     assert {task["state"] for task in tasks.values()} == {"success"}
 
 
-def test_make_airflow_watches_a_data_source_that_exists(examples: dict[str, str], local_kendra: LocalKendra) -> None:
+def test_the_demo_has_a_data_source_to_watch(examples: dict[str, str], local_kendra: LocalKendra) -> None:
     source = {"IndexId": examples["KENDRA_INDEX_ID"], "Id": examples["KENDRA_DATA_SOURCE_ID"]}
     assert local_kendra.client().describe_data_source(**source)["Type"] == "S3"
     assert examples["KENDRA_REGION"] == json.loads(examples["AIRFLOW_CONN_AWS_DEFAULT"])["extra"]["region_name"]
@@ -169,12 +156,10 @@ def example_variables() -> set[str]:
     return variables | set(re.findall(r"environ\.get\(\"(\w+)\"", code))
 
 
-def test_make_airflow_syncs_as_kendras_own_schedule_does(
-    demo: ModuleType, examples: dict[str, str], local_kendra: LocalKendra
-) -> None:
+def test_the_demo_syncs_as_kendras_own_schedule_does(examples: dict[str, str], local_kendra: LocalKendra) -> None:
     source = {"IndexId": examples["KENDRA_INDEX_ID"], "Id": examples["KENDRA_DATA_SOURCE_ID"]}
     kendra = local_kendra.client()
-    with demo.kendra_schedule(local_kendra, examples, every=0.01):
+    with kendra_schedule(local_kendra, examples, every=0.01):
         while len(kendra.list_data_source_sync_jobs(**source)["History"]) < 3:
             pass
     assert local_kendra.call_count("StartDataSourceSyncJob") == 1, "of the CUSTOM data source, by sync_once"

@@ -3,12 +3,14 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import sysconfig
 import tarfile
 import venv
 import zipfile
+from email import message_from_bytes
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,11 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 VERSION = airflow_provider_kendra.__version__
+SHIPPED = {
+    "airflow_provider_kendra": "airflow_provider_kendra",
+    "docs/tutorial": "airflow_provider_kendra/tutorial",
+    "example_dags": "airflow_provider_kendra/example_dags",
+}
 
 
 def run(*command: str | Path, **kwargs) -> str:
@@ -58,8 +65,9 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path):
     names = set(contents(wheel))
     package = {
-        str(file.relative_to(ROOT))
-        for file in (ROOT / "airflow_provider_kendra").rglob("*")
+        f"{place}/{file.relative_to(ROOT / source)}"
+        for source, place in SHIPPED.items()
+        for file in (ROOT / source).rglob("*")
         if file.is_file() and not re.search(r"/(__pycache__|\.\w+)/", str(file.relative_to(ROOT)))
     }
 
@@ -69,6 +77,19 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path):
         f"airflow_provider_kendra-{VERSION}.dist-info",
     }
     assert "airflow_provider_kendra/py.typed" in names
+    assert "airflow_provider_kendra/example_dags/example_kendra_sync.py" in names
+    assert "airflow_provider_kendra/tutorial/setup_search.py" in names
+
+
+def test_the_metadata_lead_to_the_documentation(wheel: Path):
+    (name,) = (name for name in contents(wheel) if name.endswith("/METADATA"))
+    metadata = message_from_bytes(contents(wheel)[name])
+    urls = dict(url.split(", ") for url in metadata.get_all("Project-URL"))
+
+    assert {"Documentation", "Source", "Changelog", "Issues"} <= urls.keys()
+    assert all(url.startswith("https://") for url in urls.values())
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    assert metadata.get_payload(decode=True).decode() == (ROOT / "README.md").read_text()
 
 
 def test_the_sdist_builds_the_same_wheel(wheel: Path, tmp_path: Path):
@@ -110,6 +131,48 @@ def test_airflow_shows_the_provider_of_the_installed_wheel(installed: Path, tmp_
 
     assert shown["package-name"] == "airflow-provider-kendra"
     assert shown["name"] == "Amazon Kendra"
+
+
+def someones_environment(tmp_path: Path) -> dict[str, str]:
+    """An environment whose settings would break the demo, or lead it to AWS, with empty directories."""
+    for name in ("home", "tmp", "work"):
+        (tmp_path / name).mkdir()
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path / "home"),
+        "TMPDIR": str(tmp_path / "tmp"),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "nonsense",
+        "AWS_PROFILE": "nobody",
+        "HTTP_PROXY": "http://127.0.0.1:9",
+        "HTTPS_PROXY": "http://127.0.0.1:9",
+    }
+
+
+def test_the_demo_runs_from_the_installed_wheel_and_leaves_nothing_behind(installed: Path, tmp_path: Path):
+    environment = someones_environment(tmp_path)
+    output = run(installed, "-m", "airflow_provider_kendra", "demo", cwd=tmp_path / "work", env=environment)
+
+    assert "SUCCEEDED         3 added" in output
+    assert "Answer:   Everybody has thirty days of holiday a year." in output
+    assert [path for path in tmp_path.rglob("*") if path.parent != tmp_path] == []
+
+
+def test_ctrl_c_ends_the_demo_and_all_that_it_has_started(installed: Path, tmp_path: Path):
+    environment = someones_environment(tmp_path)
+    demo = subprocess.Popen(
+        [installed, "-m", "airflow_provider_kendra", "demo"], cwd=tmp_path / "work", env=environment,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+    assert demo.stdout is not None
+    with demo.stdout as output:
+        while "http://127.0.0.1" not in (line := output.readline()):
+            assert line
+        os.killpg(demo.pid, signal.SIGINT)  # as a terminal does
+        rest = output.read()
+
+    assert demo.wait() == 130, rest
+    assert rest == "Interrupted: Airflow and the local Kendra have ended.\n"
+    assert list((tmp_path / "tmp").iterdir()) == []
 
 
 def test_pytest_loads_the_plugin_of_the_installed_wheel(installed: Path, tmp_path: Path):

@@ -18,7 +18,7 @@ from airflow_provider_kendra import cli
 from airflow_provider_kendra.get_provider_info import get_provider_info
 
 INDEX = "01234567-89ab-cdef-0123-456789abcdef"
-NAMES = ["jobs", "freshness", "start", "stop", "wait", "documents", "report"]
+NAMES = ["jobs", "freshness", "start", "stop", "wait", "documents", "report", "demo"]
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_help_gives_an_example_that_parses_and_the_exit_statuses(name: str, caps
     (example,) = (line for line in shown.replace("\\\n", "").splitlines() if line.startswith("  airflow kendra "))
     arguments = example.partition("&&")[0].split()[2:]
     assert arguments[0] == name
-    assert parser.parse_args(arguments).index_id == INDEX
+    assert getattr(parser.parse_args(arguments), "index_id", INDEX) == INDEX
     assert "Exit status: 0" in shown
     assert "2 if the command is invalid or the request fails" in " ".join(shown.split())
     assert shown.isascii(), "a terminal may know no other characters"
@@ -170,6 +170,8 @@ def test_both_entries_take_the_same_arguments(command: cli.ActionCommand):
         arg.add_to_parser(as_airflow_does)
     arguments = [INDEX, *(["source"] if command.name not in ("freshness", "report") else []), "--region", "eu-west-1"]
     arguments += ["--output", "page.html"] if command.name == "report" else ["--output", "json"]
+    if command.name == "demo":
+        arguments = ["--ui", "--port", "8081", "--directory", "here"]
 
     ours = vars(cli.make_parser("kendra").parse_args([command.name, *arguments]))
 
@@ -199,6 +201,8 @@ print(json.dumps(sorted(set(sys.modules) - before)))
     assert set(loaded) <= {
         "airflow_provider_kendra",
         "airflow_provider_kendra.cli",
+        "airflow_provider_kendra._demo",
+        "airflow_provider_kendra._demo.options",
         "airflow_provider_kendra._text",
         "airflow_provider_kendra._validation",
     }

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import botocore.session
@@ -52,10 +53,38 @@ def test_readme_and_guide_show_the_same_policy():
     assert json.loads(shown) == json.loads((ROOT / "docs/howto/iam-policy.json").read_text())
 
 
-@pytest.mark.parametrize("document", ["README.md", "CHANGELOG.md"])
-def test_what_is_linked_in_the_repository_is_there(document):
-    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", (ROOT / document).read_text())
+def test_what_the_changelog_links_in_the_repository_is_there():
+    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", (ROOT / "CHANGELOG.md").read_text())
     assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def in_the_repository(url: str) -> str:
+    """The file that a link of the README leads to, if it is one of this project."""
+    urls = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]
+    places = {
+        urls["Documentation"]: "docs/",
+        f"{urls['Source']}/blob/main/": "",
+        f"{urls['Source'].replace('//github.com', '//raw.githubusercontent.com')}/main/": "",
+    }
+    for place, directory in places.items():
+        if url.startswith(place):
+            return directory + url.removeprefix(place).replace(".html", ".md")
+    return ""
+
+
+def test_the_readme_works_on_a_package_page_where_relative_links_lead_nowhere():
+    inline = re.findall(r"\]\(([^)]+)\)", README)
+    defined = dict(re.findall(r"^\[([^\]]+)\]: (\S+)$", README, re.MULTILINE))
+    text = re.sub(r"```.*?```|^\[[^\n]*\]: [^\n]*$", "", README, flags=re.DOTALL | re.MULTILINE)
+    text = re.sub(r"`[^`]*`", "code", text)
+    used = {label or name for name, label in re.findall(r"\[([^\[\]]+)\](?:\[([^\]]*)\])?(?!\()", text)}
+
+    assert {name.lower() for name in used} == defined.keys()
+    links = [*inline, *defined.values()]
+    assert [link for link in links if not link.startswith("https://")] == []
+    ours = list(filter(None, map(in_the_repository, links)))
+    assert len(ours) > 15
+    assert [file for file in ours if not (ROOT / file).exists()] == []
 
 
 def named_tests(text: str) -> list[tuple[Path, list[str]]]:

@@ -1,11 +1,10 @@
 """
-Run one DAG with Airflow's own ``dag.test()``, and report each task's fate as a line of JSON.
+Runs one DAG with Airflow's own ``dag.test()``, and reports what becomes of each task as a line of JSON.
 
-    run_dag.py DAG_FILE DAG_ID REPORT_FD
+    python -m airflow_provider_kendra._demo.run_dag DAG_FILE DAG_ID REPORT_FD
 
-``scripts/demo.py`` starts this and reads the report; Airflow's log goes to stdout and stderr. The DAG's
-connection and variables are awaited on stdin, once Airflow has been loaded, as a JSON object of environment
-variables.
+The demo starts this and reads the report; Airflow's log goes to stdout and stderr. The DAG's connection and variables
+are read from stdin, once Airflow has been loaded, as a JSON object of environment variables.
 """
 
 # ruff: noqa: E402
@@ -19,15 +18,17 @@ gc.disable()
 import json
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from airflow import __version__, settings
+from airflow import __version__
 from airflow.listeners import hookimpl
-from airflow.models.xcom import XComModel
-from airflow.sdk.listener import get_listener_manager
 from airflow.utils.db import initdb
+from airflow.utils.session import create_session
 from sqlalchemy import select
+
+from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS
 
 
 class Reporter:
@@ -35,7 +36,7 @@ class Reporter:
 
     def __init__(self, descriptor: int) -> None:
         self.out = os.fdopen(descriptor, "w", buffering=1)
-        self.started: set[str] = set()
+        self.started: list[str] = []
 
     def write(self, **event: Any) -> None:
         print(json.dumps(event, default=str), file=self.out)
@@ -43,7 +44,7 @@ class Reporter:
     @hookimpl
     def on_task_instance_running(self, previous_state: Any, task_instance: Any) -> None:
         resumed = task_instance.task_id in self.started
-        self.started.add(task_instance.task_id)
+        self.started.append(task_instance.task_id)
         self.write(task=task_instance.task_id, what="resumed" if resumed else "started")
 
     @hookimpl
@@ -59,6 +60,21 @@ class Reporter:
         self.write(task=task_instance.task_id, what="failed", why=f"{type(error).__name__}: {error}")
 
 
+def first(*paths: str) -> Any:
+    """
+    Return the first that this version of Airflow has.
+
+    :param paths: Where several versions have it.
+    """
+    for path in paths:
+        module, _, name = path.rpartition(".")
+        try:
+            return getattr(import_module(module), name)
+        except (AttributeError, ImportError):
+            continue
+    raise ImportError(f"this Airflow ({__version__}) has none of {', '.join(paths)}")
+
+
 def prepare_database() -> None:
     """Make Airflow's metadata database, unless an earlier run of this Airflow version has."""
     done = Path(os.environ["AIRFLOW_HOME"], f"database-{__version__}")
@@ -67,31 +83,44 @@ def prepare_database() -> None:
         done.touch()
 
 
+def results(dag_id: str, run_id: str) -> dict[str, Any]:
+    """
+    Return what each task of a run has returned.
+
+    :param dag_id: The DAG.
+    :param run_id: Its run.
+    """
+    xcom = first("airflow.models.xcom.XComModel", "airflow.models.xcom.XCom")
+    with create_session() as session:
+        found = session.scalars(
+            select(xcom).where(xcom.dag_id == dag_id, xcom.run_id == run_id, xcom.key == "return_value")
+        )
+        # Airflow 2 deserializes a value when it is read.
+        return {each.task_id: xcom.deserialize_value(each) if AIRFLOW_V_3_0_PLUS else each.value for each in found}
+
+
 def main() -> None:
     """Run the DAG and report."""
     dag_file, dag_id, descriptor = sys.argv[1:]
     reporter = Reporter(int(descriptor))
     prepare_database()
+    get_listener_manager = first(
+        "airflow.sdk.listener.get_listener_manager", "airflow.listeners.listener.get_listener_manager"
+    )
     get_listener_manager().add_listener(reporter)
     os.environ.update(json.load(sys.stdin))
 
-    from airflow.dag_processing.dagbag import DagBag
-
-    bag = DagBag(dag_file)
+    bag = first("airflow.dag_processing.dagbag.DagBag", "airflow.models.dagbag.DagBag")(dag_file)
     if dag_id not in bag.dags:
         reporter.write(what="broken", why="\n".join(bag.import_errors.values()) or f"no DAG {dag_id}")
         return
     reporter.write(what="running", airflow=__version__)
     run = bag.dags[dag_id].test()
 
-    with settings.Session() as session:
-        results = session.scalars(
-            select(XComModel).where(
-                XComModel.dag_id == dag_id, XComModel.run_id == run.run_id, XComModel.key == "return_value"
-            )
-        )
-        returned = {result.task_id: XComModel.deserialize_value(result) for result in results}
-    tasks = sorted(run.get_task_instances(), key=lambda ti: (ti.start_date is None, ti.start_date))
+    returned = results(dag_id, run.run_id)
+    # Those that have not started come last.
+    order = [*reporter.started, *bag.dags[dag_id].task_ids]
+    tasks = sorted(run.get_task_instances(), key=lambda ti: order.index(ti.task_id))
     reporter.write(
         what="ended",
         state=run.state,
