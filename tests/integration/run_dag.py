@@ -118,8 +118,9 @@ def report(run: Any) -> dict[str, dict[str, Any]]:
 
 
 def _name(ti: Any) -> str:
-    """Of the task; with the name that a mapped one has given itself."""
-    return f"{ti.task_id}[{ti.rendered_map_index}]" if ti.rendered_map_index else str(ti.task_id)
+    """Of the task; with the name that a mapped one has given itself, which is else a number."""
+    name = ti.rendered_map_index
+    return f"{ti.task_id}[{name}]" if name and not name.isdigit() else str(ti.task_id)
 
 
 def _pull(ti: Any, key: str) -> Any:
