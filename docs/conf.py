@@ -29,6 +29,7 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.doctest",
+    "sphinx_copybutton",
     "sphinxarg.ext",
 ]
 exclude_patterns = ["_build"]
@@ -42,6 +43,9 @@ html_theme = "furo"
 html_title = f"airflow-provider-kendra {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+# A copied command has neither prompt nor output.
+copybutton_prompt_text = "$ "
+copybutton_exclude = ".linenos, .go"
 html_show_sourcelink = False
 html_copy_source = False
 
@@ -67,12 +71,12 @@ suppress_warnings = ["myst.domains"]  # sphinx-argparse's domain cannot be asked
 
 
 def setup(app: Sphinx) -> None:
-    """Draw the plots before anything is read."""
-    app.connect("builder-inited", lambda _: draw_plots())
+    """Write the tables of the benchmarks before anything is read."""
+    app.connect("builder-inited", lambda _: write_tables())
 
 
-def draw_plots() -> None:
-    """Draw what the benchmarks measured."""
-    import plots
+def write_tables() -> None:
+    """Write what the benchmarks measured."""
+    import measured
 
-    plots.main([str(HERE / "benchmarks.json"), str(HERE / "_build" / "plots.html")])
+    measured.main([str(HERE / "benchmarks.json"), str(HERE / "_build" / "measured.md")])

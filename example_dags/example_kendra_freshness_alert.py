@@ -2,8 +2,8 @@
 Notify when a Kendra index becomes stale, and when it has recovered, whoever or whatever syncs it.
 
 Needs Airflow 3 and the connection ``aws_default``. The asset belongs to the DAG's structure, so that the ids come from
-the environment of the DAG processor: ``KENDRA_REGION`` and ``KENDRA_INDEX_ID``. In place of ``LogNotifier``, use the
-notifier of your chat or pager, such as ``SlackNotifier``.
+the environment of the DAG processor: ``KENDRA_REGION`` and ``KENDRA_INDEX_ID``. ``LogNotifier`` is in
+``kendra_alerts.py``: use the notifier of your chat or pager in its place.
 """
 
 from __future__ import annotations
@@ -12,29 +12,15 @@ import os
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.providers.common.compat.notifier import BaseNotifier
 from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow.sdk import DAG, Asset, AssetWatcher, task
+from kendra_alerts import LogNotifier
 
 from airflow_provider_kendra.triggers.kendra import KendraDataFreshnessEventTrigger
 
 REGION = os.environ.get("KENDRA_REGION", "us-east-1")
 INDEX_ID = os.environ.get("KENDRA_INDEX_ID", "00000000-0000-0000-0000-000000000000")
 MAX_AGE = timedelta(seconds=float(os.environ.get("KENDRA_MAX_AGE", "21600")))
-
-
-class LogNotifier(BaseNotifier):
-    """Writes a message to the log of the task."""
-
-    template_fields = ("message",)
-
-    def __init__(self, message: str) -> None:
-        super().__init__()
-        self.message = message
-
-    def notify(self, context: Any) -> None:
-        """Write the message."""
-        print(f"ALERT: {self.message}")
 
 
 freshness = Asset(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -46,7 +47,12 @@ def example_environment(local: LocalKendra) -> dict[str, str]:
         "KENDRA_REGION": REGION,
         "KENDRA_INDEX_ID": index_id,
         "KENDRA_DATA_SOURCE_ID": data_source_id,
-        "KENDRA_MAX_AGE": "21600",  # seconds
+        # One that no watcher watches: a second definition of the asset, without the watcher, would remove it.
+        "KENDRA_DATA_SOURCES": json.dumps({"wiki": local.create_s3_data_source(index_id, BUCKET)}),
+        # Seconds.
+        "KENDRA_DEADLINE": "7200",
+        "KENDRA_MAX_AGE": "21600",
+        "KENDRA_TIMEOUT": "21600",
         "AIRFLOW_CONN_AWS_DEFAULT": local.connection_json,
         "AIRFLOW_VAR_KENDRA_INDEX_ID": index_id,
         "AIRFLOW_VAR_KENDRA_DATA_SOURCE_ID": data_source_id,
@@ -64,10 +70,12 @@ def sync_once(local: LocalKendra, environment: dict[str, str]) -> None:
     """
     kendra, index_id = local.client(), environment["KENDRA_INDEX_ID"]
     local.client("s3").put_object(Bucket=BUCKET, Key="handbook/welcome.txt", Body=b"Welcome.")
-    local.start_scheduled_sync(index_id, environment["KENDRA_DATA_SOURCE_ID"])
+    s3 = (environment["KENDRA_DATA_SOURCE_ID"], *json.loads(environment["KENDRA_DATA_SOURCES"]).values())
+    for data_source_id in s3:
+        local.start_scheduled_sync(index_id, data_source_id)
     custom = environment["AIRFLOW_VAR_KENDRA_CUSTOM_DATA_SOURCE_ID"]
     kendra.start_data_source_sync_job(IndexId=index_id, Id=custom)
-    for data_source_id in (environment["KENDRA_DATA_SOURCE_ID"], custom):
+    for data_source_id in (*s3, custom):
         local.finish_sync_job(index_id, data_source_id)
 
 

@@ -1,10 +1,11 @@
 """
 Runs one DAG of the DAGs folder in real Airflow and writes what became of each task, as JSON.
 
-    python -m tests.integration.run_dag DAG_ID REPORT [--triggerer] [--logical-date=TIME]
+    python -m tests.integration.run_dag DAG_ID REPORT [--triggerer] [--logical-date=TIME] [--answer=OPTION]
 
 Without ``--triggerer`` this is Airflow's own ``dag.test()``, which begins every task on a worker. With it, tasks are
-scheduled as the scheduler schedules them, and triggers run in a triggerer of their own.
+scheduled as the scheduler schedules them, and triggers run in a triggerer of their own. With ``--answer``, a person
+chooses this option wherever the DAG asks.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import multiprocessing
 import os
 import runpy
 import sys
+import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +37,7 @@ DAG_FILES = {"mapped_at_run_time": "xcoms"}  # of the DAGs whose file has anothe
 def load_dag(dag_id: str) -> Any:
     folder = Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
     file = folder / f"{DAG_FILES.get(dag_id, dag_id)}.py"
+    sys.path.append(str(folder))  # as Airflow does, for what DAG files share
     if AIRFLOW_V_3_0_PLUS:
         try:
             from airflow.dag_processing.dagbag import DagBag
@@ -109,9 +112,15 @@ def run_as_the_scheduler_does(dag: Any) -> Any:
 
 def report(run: Any) -> dict[str, dict[str, Any]]:
     return {
-        ti.task_id: {"state": ti.state, "tries": ti.try_number, "execution_id": _pull(ti, "execution_id")}
+        _name(ti): {"state": ti.state, "tries": ti.try_number, "execution_id": _pull(ti, "execution_id")}
         for ti in run.get_task_instances()
     }
+
+
+def _name(ti: Any) -> str:
+    """Of the task; with the name that a mapped one has given itself, which is else a number."""
+    name = ti.rendered_map_index
+    return f"{ti.task_id}[{name}]" if name and not name.isdigit() else str(ti.task_id)
 
 
 def _pull(ti: Any, key: str) -> Any:
@@ -124,6 +133,49 @@ def _pull(ti: Any, key: str) -> Any:
     with settings.Session() as session:
         row = session.scalar(select(XComModel).where(*this))
         return row and XComModel.deserialize_value(row)
+
+
+@contextmanager
+def person(answer: str) -> Iterator[None]:
+    """Chooses this option as soon as the DAG asks, as the API does for a person at Airflow's UI."""
+    over = threading.Event()
+
+    def choose() -> None:
+        while not over.wait(0.1):
+            _answer_open_questions(answer)
+
+    _answer_open_questions(answer)  # here an error ends the run
+    thread = threading.Thread(target=choose)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _answer_open_questions(answer: str) -> None:
+    from airflow.models.hitl import HITLDetail
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.models.trigger import handle_event_submit
+    from airflow.sdk import timezone
+    from airflow.triggers.base import TriggerEvent
+    from sqlalchemy import select
+
+    with settings.Session() as session:
+        asked = select(HITLDetail).where(HITLDetail.responded_at.is_(None))
+        for question in session.scalars(asked).unique():
+            ti = session.get(TaskInstance, question.ti_id)
+            if ti.state not in ("awaiting_input", "deferred"):
+                continue
+            question.responded_at = timezone.utcnow()
+            question.responded_by = {"id": "me", "name": "me"}
+            question.chosen_options = [answer]
+            question.params_input = {}
+            if ti.state == "awaiting_input":  # from Airflow 3.3; before, a trigger asks whether there is an answer
+                event = TriggerEvent(question.as_resume_event_payload())
+                handle_event_submit(event, task_instance=ti, session=session)
+        session.commit()
 
 
 def _dates(options: list[str]) -> dict[str, Any]:
@@ -141,7 +193,9 @@ def main() -> None:
         with triggerer():
             run = run_as_the_scheduler_does(dag)
     else:
-        run = dag.test(**_dates(options))
+        answers = [option.removeprefix("--answer=") for option in options if option.startswith("--answer=")]
+        with person(*answers) if answers else nullcontext():
+            run = dag.test(**_dates(options))
     Path(report_file).write_text(json.dumps(report(run)))
 
 

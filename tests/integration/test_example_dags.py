@@ -15,7 +15,7 @@ import pytest
 from airflow_provider_kendra._demo.kendra import example_environment, kendra_schedule, sync_once
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.testing import LocalKendra
-from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
+from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_1_PLUS, AIRFLOW_V_3_3_PLUS
 from tests.conftest import DataSource
 from tests.integration.conftest import MakeHome, RunDag
 from tests.integration.processes import ROOT
@@ -25,6 +25,12 @@ from tests.xcom_table import XCOM
 EXAMPLES = ROOT / "example_dags"
 ASSET_SCHEDULE = "example_kendra_asset_schedule"
 ALERT = "example_kendra_freshness_alert"
+SHARED_ASSET = "example_kendra_shared_asset"
+SEVERAL = "example_kendra_several_data_sources"
+FAILURE_ALERT = "example_kendra_failure_alert"
+APPROVAL = "example_kendra_approval"
+RETRY_POLICY = "example_kendra_retry_policy"
+SHARED_MODULES = ("kendra_alerts", "kendra_assets")
 RUN_AS_IT_IS = (
     "example_kendra_sync",
     "example_kendra_wait_for_scheduled_sync",
@@ -46,7 +52,7 @@ class Example:
         self.s3 = kendra.create_s3_data_source(self.index_id, "documents")
         self.custom = kendra.create_custom_data_source(self.index_id)
 
-    def run(self, dag_id: str, *options: str) -> dict[str, str]:
+    def run(self, dag_id: str, *options: str, **settings: str) -> dict[str, str]:
         """Run the DAG; returns the states of its tasks."""
         variables = {
             "kendra_index_id": self.index_id,
@@ -55,7 +61,7 @@ class Example:
             "kendra_bucket": "documents",
         }
         env = {f"AIRFLOW_VAR_{name.upper()}": value for name, value in variables.items()}
-        env["AIRFLOW__CORE__DAGS_FOLDER"] = str(EXAMPLES)
+        env |= {"AIRFLOW__CORE__DAGS_FOLDER": str(EXAMPLES), "KENDRA_INDEX_ID": self.index_id, **settings}
         tasks = self._run_dag(self.kendra, dag_id, *options, env=env)
         return {task_id: task["state"] for task_id, task in tasks.items()}
 
@@ -76,7 +82,8 @@ def example(local_kendra: LocalKendra, run_dag: RunDag) -> Example:
 
 
 def test_every_example_is_run_here() -> None:
-    assert sorted(path.stem for path in EXAMPLES.glob("*.py")) == sorted((*RUN_AS_IT_IS, ASSET_SCHEDULE, ALERT))
+    run_here = (ASSET_SCHEDULE, ALERT, SHARED_ASSET, SEVERAL, FAILURE_ALERT, APPROVAL, RETRY_POLICY)
+    assert sorted(path.stem for path in EXAMPLES.glob("*.py")) == sorted((*RUN_AS_IT_IS, *run_here, *SHARED_MODULES))
 
 
 def test_example_kendra_sync(example: Example) -> None:
@@ -118,6 +125,58 @@ def test_example_kendra_freshness_gate(example: Example) -> None:
     assert example.run("example_kendra_freshness_gate") == dict.fromkeys(["fresh", "answer"], "success")
     looked_at = {call.parameters["Id"] for call in example.kendra.calls("ListDataSourceSyncJobs")}
     assert looked_at == {example.s3, example.custom}
+
+
+@pytest.mark.skipif(
+    AIRFLOW_V_3_0_PLUS and not AIRFLOW_V_3_1_PLUS, reason="dag.test() of Airflow 3.0 takes no asset for an active one"
+)
+def test_example_kendra_several_data_sources_publishes_those_that_went_well(example: Example) -> None:
+    wiki = example.kendra.create_s3_data_source(example.index_id, "documents")
+    example.kendra.set_sync_duration(0.1)
+    example.kendra.set_next_outcome(example.index_id, wiki, "FAILED")
+    states = example.run(SEVERAL, KENDRA_DATA_SOURCES=json.dumps({"handbook": example.s3, "wiki": wiki}))
+    assert (states["refresh.sync[handbook]"], states["refresh.check[handbook]"]) == ("success", "success")
+    assert states["refresh.sync[wiki]"] == "failed"
+    assert [job["Status"] for job in (*example.history(example.s3), *example.history(wiki))] == ["SUCCEEDED", "FAILED"]
+    assert states["summary"] == "success"
+
+
+def test_example_kendra_failure_alert_says_why_the_sync_failed(
+    example: Example, capsys: pytest.CaptureFixture[str]
+) -> None:
+    example.kendra.set_sync_duration(0.1)
+    why = "The role may not read the bucket"
+    example.kendra.set_next_outcome(example.index_id, example.s3, "FAILED", error_message=why)
+    assert example.run(FAILURE_ALERT) == {"sync": "failed"}
+    (alert,) = (line for line in capsys.readouterr().out.splitlines() if "ALERT: " in line)
+    assert f"ALERT: {FAILURE_ALERT}: " in alert
+    assert why in alert
+
+
+@pytest.mark.skipif(not AIRFLOW_V_3_1_PLUS, reason="nobody is asked before Airflow 3.1")
+@pytest.mark.parametrize(
+    ("status", "answer", "approve", "publish"),
+    [
+        ("SUCCEEDED", "", "skipped", "success"),
+        ("INCOMPLETE", "Approve", "success", "success"),
+        ("INCOMPLETE", "Reject", "success", "skipped"),
+    ],
+)
+def test_example_kendra_approval_publishes_an_incomplete_sync_only_if_somebody_approves(
+    example: Example, status: str, answer: str, approve: str, publish: str
+) -> None:
+    example.kendra.set_sync_duration(0.1)
+    failed = {"metrics": {"DocumentsFailed": 13}} if status == "INCOMPLETE" else {}
+    example.kendra.set_next_outcome(example.index_id, example.s3, status, **failed)
+    states = example.run(APPROVAL, *([f"--answer={answer}"] if answer else []))
+    assert states == {"sync": "success", "is_complete": "success", "approve": approve, "publish": publish}
+
+
+@pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="no retry policies before Airflow 3.3")
+def test_example_kendra_retry_policy_does_not_repeat_a_sync_that_takes_too_long(example: Example) -> None:
+    example.kendra.set_sync_duration(3600)
+    assert example.run(RETRY_POLICY, KENDRA_TIMEOUT="1") == {"sync": "failed"}
+    assert [job["Status"] for job in example.history(example.s3)] == ["STOPPING"]
 
 
 @pytest.fixture
@@ -168,7 +227,7 @@ def test_the_demo_syncs_as_kendras_own_schedule_does(examples: dict[str, str], l
 class Watching:
     """An Airflow with a DAG that is scheduled on an asset, which a watcher updates."""
 
-    def __init__(self, home: Path, source: DataSource, dag_id: str, **settings: str) -> None:
+    def __init__(self, home: Path, source: DataSource, dag_id: str, *others: str, **settings: str) -> None:
         environment = {
             "KENDRA_REGION": "us-east-1",
             "KENDRA_INDEX_ID": source.index_id,
@@ -177,7 +236,8 @@ class Watching:
         }
         self.home = home
         (home / "dags").mkdir()
-        shutil.copy(EXAMPLES / f"{dag_id}.py", home / "dags")
+        for name in (dag_id, *SHARED_MODULES, *others):
+            shutil.copy(EXAMPLES / f"{name}.py", home / "dags")
         self.airflow = Airflow(home, environment)
         self.source = source
 
@@ -208,7 +268,10 @@ class Watching:
 
 @pytest.fixture
 def watching(tmp_path: Path, make_home: MakeHome, data_source: DataSource) -> Iterator[Watching]:
-    watching = Watching(make_home(tmp_path), data_source, ASSET_SCHEDULE)
+    more = (SHARED_ASSET, FAILURE_ALERT) if AIRFLOW_V_3_3_PLUS else ()
+    variables = {"AIRFLOW_VAR_KENDRA_INDEX_ID": data_source.index_id, "KENDRA_DEADLINE": "0.1"}
+    variables["AIRFLOW_VAR_KENDRA_DATA_SOURCE_ID"] = data_source.data_source_id
+    watching = Watching(make_home(tmp_path), data_source, ASSET_SCHEDULE, *more, **variables)
     yield watching
     watching.airflow.stop()
 
@@ -270,3 +333,18 @@ def test_example_kendra_asset_schedule_misses_no_sync_while_the_triggerer_is_dow
     airflow.wait_until("the second run", lambda: len(watching.reported()) > 1)
     assert watching.reported() == [[first], missed]
     airflow.wait_until("the place behind it", lambda: watching.kept_place() == missed[-1])
+
+    # The asset is in a second DAG file, as an outlet. So this sync is in two events, of one run or of two.
+    airflow.trigger(SHARED_ASSET)
+    airflow.wait_until("the sync", lambda: watching.source.kendra.call_count("StartDataSourceSyncJob"))
+    watching.source.finish()
+    airflow.wait_until("both events", lambda: airflow.query("SELECT COUNT(*) FROM asset_event") == [(4,)])
+    airflow.wait_until("the run", lambda: len(watching.reported()) > 2)
+    assert [watching.kept_place()] in watching.reported()[2:]
+
+    # A run that is late.
+    airflow.trigger(FAILURE_ALERT)
+    logs = watching.home / "logs" / "executor_callbacks"
+    airflow.wait_until(
+        "the alert", lambda: any("is late" in log.read_text() for log in logs.rglob("*") if log.is_file())
+    )

@@ -88,8 +88,15 @@ class Airflow:
 
     def add_connection(self, kendra: LocalKendra) -> None:
         """Into the database, where a triggerer has to ask for it."""
-        command = ("airflow", "connections", "add", "aws_default", "--conn-json", kendra.connection_json)
-        done = processes.run(*command, env=self._environment, output=self._home / "connections.log", timeout=PATIENCE)
+        self._run("connections", "add", "aws_default", "--conn-json", kendra.connection_json)
+
+    def trigger(self, dag_id: str) -> None:
+        """Start a run of the DAG."""
+        self._run("dags", "trigger", dag_id)
+
+    def _run(self, *command: str) -> None:
+        output = self._home / f"{command[0]}.log"
+        done = processes.run("airflow", *command, env=self._environment, output=output, timeout=PATIENCE)
         assert done.returncode == 0, done.output
 
     def start(self) -> None:

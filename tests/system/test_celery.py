@@ -51,7 +51,7 @@ def celery(
         "KENDRA_DATA_SOURCE_ID": s3.data_source_id,
         **{f"AIRFLOW_VAR_KENDRA_{name.upper()}": value for name, value in variables.items()},
     }
-    dag_count = len(list(EXAMPLES.glob("*.py")))
+    dag_count = len(list(EXAMPLES.glob("example_*.py")))
     with Deployment(
         tmp_path_factory.mktemp("airflow"),
         s3.kendra,

@@ -155,25 +155,22 @@ def test_the_scripts_of_the_tutorial_make_a_search_whose_next_sync_goes_badly(
     assert (job["Status"], job["Metrics"]["DocumentsFailed"]) == ("INCOMPLETE", "30")
 
 
-def test_what_the_benchmarks_measured_is_drawn_as_far_as_it_is_there(tmp_path: Path):
-    plots = ROOT / "docs/plots.py"
+def test_what_the_benchmarks_measured_is_written_as_far_as_it_is_there(tmp_path: Path):
     measured = json.loads((ROOT / "docs/benchmarks.json").read_text())
-    load = {
-        "waits": 400,
-        "data_sources": 20,
-        "baseline_mb": 100.0,
-        "series": [[0.0, 100.0], [1.0, 110.0]],
-        "latency_s": {"median": 5.1, "p99": 10.2},
-    }
+    load = {"waits": 400, "data_sources": 20, "mb_in_all": 12.5, "latency_s": {"median": 5.1, "p99": 10.2}}
 
-    def figures(numbers: dict[str, object]) -> int:
+    def tables(numbers: dict[str, object]) -> list[str]:
         (tmp_path / "numbers.json").write_text(json.dumps(numbers))
-        subprocess.run([sys.executable, plots, tmp_path / "numbers.json", tmp_path / "plots.html"], check=True)
-        return (tmp_path / "plots.html").read_text().count("<svg")
+        command = [sys.executable, ROOT / "docs/measured.py", tmp_path / "numbers.json", tmp_path / "tables.md"]
+        subprocess.run(command, check=True)
+        return (tmp_path / "tables.md").read_text().split("\n\n")[:-1]
 
-    assert figures({}) == 0
-    assert figures({"waits": measured["waits"]}) == 3
-    assert figures({"waits": measured["waits"], "load": {"interval_s": 10, "ours": load, "peer": load}}) == 5
+    assert tables({}) == []
+    (waits,) = tables({"waits": measured["waits"]})
+    assert waits.count("\n") == 1 + len(measured["waits"])
+    _, ours = tables({"waits": measured["waits"], "load": {"interval_s": 10, "ours": load, "peer": load}})
+    assert "| 400 waits on 20 data sources, polled every 10 s | measured |" in ours
+    assert "| the same, 99th percentile | 10.2 s |" in ours
 
 
 def test_the_controls_over_http_respond_as_the_guide_shows(local_kendra: LocalKendra):
