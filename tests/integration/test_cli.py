@@ -349,7 +349,7 @@ def test_freshness_goes_by_the_schedule_of_each_data_source(index: Index, run: R
         "good": ("fresh", None),
         "missed": ("stale", f"{RUN} did not start"),
         "broken": ("stale", f"{RUN} started and FAILED: No bucket"),
-        "running": ("stale", f"{RUN} is running: SYNCING (no documents reported)"),
+        "running": ("stale", f"{RUN} is running: SYNCING (no documents yet)"),
     }
     assert result.status == 1
     assert result.err.startswith("3 of 4 data sources are stale: ")

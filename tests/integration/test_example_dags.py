@@ -112,7 +112,8 @@ def test_example_kendra_custom_data_source(example: Example) -> None:
     hook.stop_sync_job(*ids)
     example.kendra.advance_clock(1)
     states = example.run("example_kendra_custom_data_source")
-    tasks = ["start", "find_documents", "delete_documents", "put_documents", "stop", "check", "publish"]
+    put = ["put_documents[holidays, expenses]", "put_documents[travel]"]
+    tasks = ["start", "find_documents", "delete_documents", *put, "stop", "check", "publish"]
     assert states == dict.fromkeys(tasks, "success")
     job = example.history(example.custom)[0]
     assert job["Status"] == "SUCCEEDED"

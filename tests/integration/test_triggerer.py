@@ -262,7 +262,7 @@ def test_two_waits_share_polls_and_each_logs_in_its_own_task(data_source: DataSo
     # Two waits that look for themselves would look twice as often.
     assert shared[-1].time - shared[0].time > 0.75 * INTERVAL * (len(shared) - 1)
     waits_for = {
-        "wait_for_one": f"{first} of data source {data_source.data_source_id}",
+        "wait_for_one": f"sync job {first}, data source",
         "wait_for_next": f"(waiting for a sync job that started at or after {after_first}",
     }
     for task_id, words in waits_for.items():
