@@ -140,7 +140,7 @@ def test_the_log_tells_a_sync_that_did_not_start_from_one_that_failed_and_one_th
         assert [line.partition(" (")[2] for line in waiting.lines] == [
             f"{run} did not start)",
             f"{run} started and FAILED: No such bucket)",
-            f"{run} is running: SYNCING (no documents reported))",
+            f"{run} is running: SYNCING (no documents yet))",
         ]
 
     run(main)

@@ -351,7 +351,7 @@ class TestBySchedule:
             ),
             (
                 [job("now", "SYNCING", started=165), YESTERDAY],
-                "the scheduled sync of 2026-01-31 09:00 UTC is running: SYNCING (no documents reported)",
+                "the scheduled sync of 2026-01-31 09:00 UTC is running: SYNCING (no documents yet)",
             ),
             (
                 [job("by hand", "ABORTED", started=164, ended=160), YESTERDAY],
