@@ -385,9 +385,9 @@ def _state_of(job: SyncJob, acceptance: Acceptance) -> str:
     if not job.is_finished:
         return f"is running: {job.progress}"
     if job.status in (SyncJobStatus.FAILED, SyncJobStatus.ABORTED):
-        reason = job.error.removeprefix(" Kendra says: ")
-        return f"started and {job.status}{f': {reason}' if reason else ' (Kendra gave no reason)'}"
-    return f"started and {acceptance.objection(job) or f'ended {job.status}'}"
+        return f"started and {job.status}{f': {job.reason}' if job.reason else ' (Kendra gave no reason)'}"
+    objection = acceptance.objection(job) or f"{job.status}"
+    return f"started and ended {objection.removeprefix('Sync ')}"
 
 
 def _judge(job: SyncJob, acceptance: Acceptance) -> Outcome:

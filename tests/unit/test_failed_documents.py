@@ -233,7 +233,7 @@ class TestTasks:
         assert record["status"] == "INCOMPLETE"
         assert ti.pushed["failed_documents"]["found"] == 1
         lines = [call.args[0] % call.args[1:] for call in log.warning.call_args_list]
-        assert "1 document failed: a (crawl: No access)." in lines
+        assert "The sync is accepted, though not complete. 1 document failed: a (crawl: No access)." in lines
         results = [call.args[0] % call.args[1:] for call in log.info.call_args_list]
         assert [line.partition(" (")[0] for line in results if line.startswith("Sync ")] == [
             "Sync INCOMPLETE: 1 of 2 documents failed, up to 1 accepted"
@@ -277,7 +277,7 @@ class TestTasks:
         assert 3000 < len(message) <= 4000
         assert "1,500 documents failed: s3://bucket/folder/0000.pdf (crawl: Access Denied); s3://" in message
         more = r" \(the XCom failed_documents lists 1,000\)" if is_pushed else ""
-        assert re.search(rf" and 1,4\d\d more{more}\. By reason: 1,500 × Access Denied \(crawl\)\.$", message)
+        assert re.search(rf" and 1,4\d\d more{more}\. By reason: 1,500 × Access Denied \(crawl\) \(sync job ", message)
         assert is_pushed is ("failed_documents" in ti.pushed)
         if is_pushed:
             assert len(ti.pushed["failed_documents"]["documents"]) == 1000

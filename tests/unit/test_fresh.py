@@ -347,7 +347,8 @@ class TestBySchedule:
             ),
             (
                 [job("part", "INCOMPLETE", started=180, ended=170)],
-                "the scheduled sync of 2026-01-31 09:00 UTC started and ended INCOMPLETE; only SUCCEEDED is accepted",
+                "the scheduled sync of 2026-01-31 09:00 UTC started and ended INCOMPLETE: no documents reported. "
+                "Only SUCCEEDED is accepted",
             ),
             (
                 [job("now", "SYNCING", started=165), YESTERDAY],
@@ -401,7 +402,7 @@ class TestBySchedule:
 
     def test_its_subject_says_how_long_ago_the_run_was_due(self) -> None:
         assert self.DAILY.subject == (
-            "a sync job that started since the last scheduled one that was due at least 1:00:00 ago"
+            "a sync job that started since the last scheduled one that was due at least 1 h ago"
         )
 
     @given(histories(), st.integers(0, 90), MEASURES, st.booleans(), st.integers(1, 10))
