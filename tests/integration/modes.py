@@ -76,6 +76,8 @@ class Wait:
         self.delay = 0.0
         self.neighbour: Arguments | None = None
         """Arguments of another trigger in the same triggerer, which polls before what happens meanwhile."""
+        self.pushed: dict[str, Any] = {}
+        """The XComs."""
         self._first_reschedule: datetime | None = None
         self._params = params or {}
 
@@ -85,7 +87,7 @@ class Wait:
         ti = SimpleNamespace(
             dag_id="dag", task_id=TASK_ID, run_id="run", map_index=-1, max_tries=0, start_date=NOW,
             get_first_reschedule_date=lambda context: self._first_reschedule,
-            xcom_push=lambda key, value: None,
+            xcom_push=lambda key, value: self.pushed.update({key: value}),
         )  # fmt: skip
         return {"ti": ti, "params": self._params, "data_interval_end": NOW - timedelta(hours=1)}
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 120.0
 
-DAG_FILES = {"mapped_at_run_time": "xcoms"}  # of the DAGs whose file has another name
+DAG_FILES = {"mapped_at_run_time": "xcoms", "documents_of_each": "documents"}  # of the DAGs whose file has another name
 
 
 def load_dag(dag_id: str) -> Any:

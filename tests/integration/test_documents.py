@@ -1,7 +1,8 @@
-"""In real Airflow: three nights in which documents fail, are hidden by a green sync, and are mended."""
+"""In real Airflow: documents fail, are hidden by a green sync, and are mended; mapped tasks name their own."""
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -63,3 +64,23 @@ def test_the_gate_fails_on_what_a_green_sync_hides_and_passes_once_it_is_mended(
     states, logs = nights.run()
     assert states == dict.fromkeys(["sync", "gate", "show"], "success")
     assert "3 added" in logs
+
+
+def test_mapped_tasks_name_and_push_those_of_their_own_data_source(
+    local_kendra: LocalKendra, run_dag: RunDag, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index_id = local_kendra.create_index()
+    local_kendra.client("s3").create_bucket(Bucket="documents")
+    sources = [local_kendra.create_s3_data_source(index_id, "documents", name=name) for name in ("a", "b", "c")]
+    local_kendra.set_sync_duration(0)
+    for number, source in enumerate(sources):
+        names = [f"{number}-{name}" for name in "abc"]
+        local_kendra.set_documents(index_id, source, [{"id": name, "text": name} for name in names])
+        local_kendra.fail_documents(index_id, source, names[:number], reason="Access Denied")
+    env = {"KENDRA_INDEX_ID": index_id, "KENDRA_DATA_SOURCE_IDS": json.dumps(sources)}
+    run_dag(local_kendra, "documents_of_each", env=env)
+    logs = capsys.readouterr().out
+    for task_id in ("start", "wait", "reschedule", "reject"):
+        assert f"OF EACH: {task_id} [['1-a'], ['2-a', '2-b']]" in logs
+    assert "1 document failed: 1-a (crawl: Access Denied)." in logs
+    assert "2 documents failed: 2-a (crawl: Access Denied); 2-b (crawl: Access Denied)." in logs
