@@ -67,7 +67,8 @@ class LogCalls:
         self._filter_events = filter_events
         self._explain = explain
         self._group = group
-        self._calls_left = calls
+        #: How many calls may still be made.
+        self.calls_left = calls
         self._monotonic = monotonic
         self._sleep = sleep
         self._ends_at = monotonic() + seconds
@@ -105,20 +106,22 @@ class LogCalls:
             request["nextToken"] = token
 
     def _call(self, request: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        while self._calls_left > 0 and self._monotonic() < self._ends_at:
-            self._calls_left -= 1
+        while self.calls_left > 0 and self._monotonic() < self._ends_at:
+            self.calls_left -= 1
             try:
                 response = self._filter_events(**request)
             except KendraRequestError:
                 raise  # the configuration can't work
             except Exception as error:
+                if isinstance(error, TimeoutError) and self._monotonic() >= self._ends_at:
+                    break  # it was ended since all the time is over, which says nothing about the service
                 self.note, is_worth_a_retry = self._explain(error, self._group)
                 if not is_worth_a_retry:
                     return None
             else:
                 self.note = None
                 return response
-            if self._calls_left > 0 and self._monotonic() + RETRY_PAUSE < self._ends_at:
+            if self.calls_left > 0 and self._monotonic() + RETRY_PAUSE < self._ends_at:
                 self._sleep(RETRY_PAUSE)
             else:
                 return None

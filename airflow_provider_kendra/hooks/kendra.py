@@ -137,8 +137,11 @@ FAILED_DOCUMENTS_SECONDS = 20.0
 _MISSING_DOCUMENTS_SECONDS = 60.0
 """The most that a search for missing documents may take."""
 
-_JOBS_TO_CHECK = 50
-"""How many sync jobs are compared with logs that name no failure."""
+_MISSING_DOCUMENTS_CALLS = 20
+"""The most calls of a search for missing documents."""
+
+_HISTORY_CALLS = 5
+"""The most of them that compare the sync jobs with logs that name no failure; each returns ten jobs."""
 
 # Reading logs must not delay a task that has its result.
 _LOGS = Config(connect_timeout=3, read_timeout=7, retries={"total_max_attempts": 1})
@@ -713,7 +716,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         check_lookback("lookback", lookback)
         check_limit("limit", limit)
         ends_at = time.monotonic() + _MISSING_DOCUMENTS_SECONDS
-        calls = self._log_calls(index_id, calls=20, seconds=_MISSING_DOCUMENTS_SECONDS)
+        calls = self._log_calls(index_id, calls=_MISSING_DOCUMENTS_CALLS, seconds=_MISSING_DOCUMENTS_SECONDS)
         now = _clock.utcnow()
         return missing_documents(
             calls,
@@ -721,12 +724,18 @@ class KendraSyncJobsHook(AwsBaseHook):
             lookback=lookback,
             limit=limit,
             now=now,
-            has_failures=lambda: self._has_failed_documents(index_id, data_source_id, now - lookback, ends_at),
+            has_failures=lambda: self._has_failed_documents(
+                index_id, data_source_id, now - lookback, ends_at, calls=min(_HISTORY_CALLS, calls.calls_left)
+            ),
         )
 
-    def _has_failed_documents(self, index_id: str, data_source_id: str, since: datetime, ends_at: float) -> bool:
+    def _has_failed_documents(
+        self, index_id: str, data_source_id: str, since: datetime, ends_at: float, *, calls: int
+    ) -> bool:
         """Return whether one of the newest sync jobs reports failed documents; False if that can't be read in time."""
-        read = partial(self.list_sync_jobs, index_id, data_source_id, started_after=since, limit=_JOBS_TO_CHECK)
+        if calls == 0:
+            return False
+        read = partial(self.list_sync_jobs, index_id, data_source_id, started_after=since, limit=PAGE_SIZE * calls)
         try:
             jobs = call_within(ends_at - time.monotonic(), read)
         except Exception as error:  # the logs were read

@@ -554,6 +554,15 @@ class TestFaultsOfTheLogs:
         with pytest.raises(KendraSyncJobMetricsError, match="Syncs report documents that failed, but Kendra's logs"):
             gate(nights, max_missing_documents=0).execute({"ti": ti})
 
+    @pytest.mark.parametrize(("pages", "calls_of_the_history"), [(1, 5), (17, 3), (20, 0)])
+    def test_the_history_is_compared_within_the_twenty_calls(self, nights, hook, pages, calls_of_the_history):
+        nights.source.show_long_history(70)
+        empty = [{"events": [], "nextToken": str(number)} for number in range(pages - 1)]
+        hook._logs_client = logs = LogsOf(*empty, {"events": []})
+        with recorded_calls() as calls:
+            hook.get_missing_documents(*nights.source.ids, lookback=timedelta(days=3650))
+        assert (logs.calls, calls.call_count) == (pages, calls_of_the_history)
+
     def test_without_the_history_only_the_logs_are_judged(self, nights, hook):
         nights.kendra.set_log_delay(7 * 86_400)
         nights.write("a")
