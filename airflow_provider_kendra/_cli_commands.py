@@ -287,25 +287,32 @@ def documents(args: Namespace) -> None:
     if args.lookback is not None and not args.missing:
         raise _Exit(NO_RESULT, "--lookback is of no use without --missing.")
     hook, limit = _make_hook(args), args.limit or sys.maxsize
+    capacity = None if args.max_index_share is None else hook.get_index_capacity(args.index_id)
+    advice = ""
     if args.missing:
         lookback = args.lookback or timedelta(days=30)
         found = hook.get_missing_documents(args.index_id, args.data_source_id, lookback=lookback, limit=limit)
     else:
         job = _job_with_documents(hook, args)
-        found = hook._failed_documents_of(job, limit=limit)
+        found, advice = hook._describe_failed_documents(job, limit=limit)
         state = job.end if job.is_finished else f"The sync has not finished: {job.progress}"
         _print_message(f"{state}{job.said} {job.ids}.")
     shown = found.documents
     rows = [_document_row(document) for document in shown]
     _print([document.to_dict() for document in shown], rows, list(map(_document_line, rows)), args.output)
     summary = [f"{each['count']:,} × {each['reason']} ({each['stage']})" for each in found.reasons]
-    for line in filter(None, (*summary, found.note)):
+    share = f"The index is {capacity} (--max-index-share {args.max_index_share})." if capacity else advice
+    for line in filter(None, (*summary, found.note, share)):
         _print_message(line)
     _end_with_documents(found, is_missing=args.missing)
+    if capacity and capacity.share is None:
+        raise _Exit(NO_RESULT, "It is not known how full the index is.")
+    if capacity and capacity.share > args.max_index_share:
+        raise _Exit(NEGATIVE_RESULT, "The index is too full.")
 
 
 def _end_with_documents(found: DocumentFailures, *, is_missing: bool) -> None:
-    """End the command with the exit status and the last message."""
+    """End the command with the exit status and the last message, unless there is nothing wrong."""
     if found.found:
         state = ("is missing" if found.found == 1 else "are missing") if is_missing else "failed"
         left_out = found.found - len(found.documents)
@@ -356,6 +363,7 @@ def report(args: Namespace) -> None:
         syncs=args.syncs,
         warn_age=args.warn_age,
         schedule_grace=args.schedule_grace,
+        max_index_share=args.max_index_share,
     )
     _output.write(file, done.html)
     states = [reading.state for reading in done.readings]

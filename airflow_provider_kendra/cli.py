@@ -124,6 +124,21 @@ def positive(text: str) -> int:
     return _whole_number(text, at_least=1)
 
 
+def share(text: str) -> float:
+    """
+    Parse a share from 0 to 1.
+
+    :param text: The argument.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if 0 <= value <= 1:
+        return value
+    raise argparse.ArgumentTypeError(f"{text!r:.40} is not a share from 0 to 1, such as 0.9")
+
+
 def _whole_number(text: str, *, at_least: int) -> int:
     if text.isascii() and text.isdigit() and len(text) <= _DIGITS and int(text) >= at_least:
         return int(text)
@@ -339,12 +354,18 @@ COMMANDS = (
                 default=20,
                 help="Show at most N documents (default: 20; 0: all). All are counted",
             ),
+            Arg(
+                ("--max-index-share",),
+                metavar="SHARE",
+                type=share,
+                help="Also check how full the index is: exit with 1 above this share of its capacity, such as 0.9",
+            ),
             *_OUTPUT,
         ),
         details="Reads Kendra's CloudWatch logs of the data source, which needs logs:FilterLogEvents. Kendra does not "
         "try a failed document again until it changes, so a later sync can succeed while documents are missing.",
         example="documents 01234567-89ab-cdef-0123-456789abcdef my-data-source --missing",
-        status_1_if="there are any",
+        status_1_if="there are any, or if the index is fuller than --max-index-share",
     ),
     _command(
         "report",
@@ -369,6 +390,13 @@ COMMANDS = (
                 type=positive,
                 default=20,
                 help="Show the last N syncs of each data source (default: 20; at most 500)",
+            ),
+            Arg(
+                ("--max-index-share",),
+                metavar="SHARE",
+                type=share,
+                default=0.9,
+                help="Warn above this share of the index's capacity (default: 0.9)",
             ),
             *_AWS,
             ARG_VERBOSE,

@@ -710,8 +710,8 @@ class KendraSyncJobMetricsOperator(ListsFailedDocuments, KendraOperator):
         the permission ``logs:FilterLogEvents``, the threshold is not met. See
         :meth:`.KendraSyncJobsHook.get_missing_documents`. Default None: no threshold, and no log is read.
     :param missing_lookback: How far back to search for such failures. Default: 30 days.
-    :param max_index_share: The largest share of the index's capacity allowed to be in use, such as 0.9. Default None:
-        no threshold.
+    :param max_index_share: The largest share of the index's capacity allowed to be in use, from 0 to 1, such as 0.9.
+        Default None: no threshold.
     :raises KendraRequestError: if AWS rejects a request. Not retried.
     :raises KendraSyncJobMetricsError: if a threshold is not met. Not retried.
     :raises KendraSyncJobNotFoundError: if there is no such job, or none has finished. Not retried.
@@ -752,8 +752,10 @@ class KendraSyncJobMetricsOperator(ListsFailedDocuments, KendraOperator):
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not (isinstance(value, int | float) and value >= 0)):
                 raise ValueError(f"{self.task_id}: {name} must be a number of 0 or more, or None, got {value!r}.")
-        if max_failed_ratio is not None and max_failed_ratio > 1:
-            raise ValueError(f"{self.task_id}: max_failed_ratio is a share from 0 to 1, got {max_failed_ratio!r}.")
+        for name in ("max_failed_ratio", "max_index_share"):
+            value = getattr(self, name)
+            if value is not None and value > 1:
+                raise ValueError(f"{self.task_id}: {name} is a share from 0 to 1, got {value!r}.")
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read the job and check it."""

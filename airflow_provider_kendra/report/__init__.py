@@ -42,6 +42,7 @@ def render_report(
     syncs: int = 20,
     warn_age: timedelta | None = None,
     schedule_grace: timedelta | None = None,
+    max_index_share: float = 0.9,
 ) -> str:
     """
     Render a report on the syncs of an index: a table of its data sources, a timeline of their syncs, charts of each.
@@ -72,6 +73,7 @@ def render_report(
     :param schedule_grace: A data source is stale when no acceptable sync has started since the last run of its own
         Kendra schedule that was due this long ago. One without a schedule, or with one that can't be translated, is
         unknown. Default None: schedules do not count.
+    :param max_index_share: Above this share of its capacity the index counts as too full, from 0 to 1. Default 0.9.
     :raises ValueError: for both ``max_age`` and ``schedule_grace``, or another invalid value.
     """
     return read_report(
@@ -83,6 +85,7 @@ def render_report(
         syncs=syncs,
         warn_age=warn_age,
         schedule_grace=schedule_grace,
+        max_index_share=max_index_share,
     ).html
 
 
@@ -96,6 +99,7 @@ def read_report(
     syncs: int,
     warn_age: timedelta | None = None,
     schedule_grace: timedelta | None = None,
+    max_index_share: float = 0.9,
 ) -> Report:
     """Render the page and return it with the readings; the parameters are those of :func:`render_report`."""
     from airflow_provider_kendra.report import _index, _page  # imported lazily: the page needs jinja2
@@ -121,6 +125,7 @@ def read_report(
         syncs=syncs,
         largest=LARGEST_PAGE,
         warn_age=warn_age,
+        max_index_share=max_index_share,
         shared_notes=shared_notes(readings),
     )
     return Report(page, readings)

@@ -36,6 +36,7 @@ def render_page(
     syncs: int,
     largest: int,
     warn_age: timedelta | None = None,
+    max_index_share: float = 0.9,
     shared_notes: Mapping[str, int] | None = None,
 ) -> str:
     """
@@ -58,6 +59,7 @@ def render_page(
         running=sum(bool(reading.freshness and reading.freshness.running) for reading in readings),
         parts=parts,
         left_out=left_out,
+        max_index_share=max_index_share,
     )
 
 

@@ -26,6 +26,7 @@ from packaging.version import Version
 from airflow_provider_kendra import cli, report
 from airflow_provider_kendra._naming import find_data_source
 from airflow_provider_kendra._overview import Reading
+from airflow_provider_kendra.documents import CAPACITY
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.testing import LocalKendra
 from tests.conftest import ROLE_ARN, DataSource, client, counts, listed
@@ -1394,6 +1395,40 @@ def test_documents_says_when_nothing_failed_or_is_missing(failing: DataSource, r
     assert (result.status, "No document failed." in result.err) == (0, True)
     result = run("documents", *failing.ids, "--missing", "--lookback", "1h")
     assert (result.status, "No document is missing." in result.err) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("limit", "status", "message"),
+    [("0.2", 1, "The index is too full."), ("0.25", 0, "No document failed."), ("1", 0, "No document failed.")],
+)
+def test_documents_checks_how_full_the_index_is_if_told_to(
+    limit: str, status: int, message: str, failing: DataSource, run: Run, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(CAPACITY, "ENTERPRISE_EDITION", (4, 10**9))
+    result = run("documents", *failing.ids, "--max-index-share", limit)
+    assert result.status == status
+    assert "The index is 25% full: 1 of 4 documents" in result.err
+    assert f"(--max-index-share {float(limit)})." in result.err
+    assert message in result.err
+
+
+def test_documents_that_failed_since_the_index_is_full_says_so(
+    data_source: DataSource, run: Run, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(CAPACITY, "ENTERPRISE_EDITION", (1, 10**9))
+    data_source.kendra.set_quotas(documents=1)
+    data_source.kendra.set_sync_duration(0)
+    data_source.kendra.set_documents(*data_source.ids, [{"id": f"d{number}"} for number in range(15)])
+    data_source.start()
+    result = run("documents", *data_source.ids)
+    assert (result.status, "The index is 100% full: 1 of 1 documents" in result.err) == (1, True)
+
+
+@pytest.mark.parametrize("share", ["1.1", "90%", "-0.1", "nan", "much"])
+def test_a_share_of_the_index_is_from_0_to_1(share: str, failing: DataSource, run: Run, capsys: Any):
+    with pytest.raises(SystemExit):
+        cli.make_parser("kendra").parse_args(["documents", *failing.ids, "--max-index-share", share])
+    assert "is not a share from 0 to 1, such as 0.9" in capsys.readouterr().err
 
 
 def test_documents_of_a_running_sync_says_that_it_has_not_finished(failing: DataSource, run: Run):

@@ -269,6 +269,9 @@ SCENARIOS: dict[str, Callable[[Place], None]] = {
     "command stop": lambda p: p.let_one_index() and p.command("stop", *p.ids),
     "command documents": on_one(lambda p: p.command("documents", *p.ids)),
     "command documents with --missing": on_one(lambda p: p.command("documents", *p.ids, "--missing")),
+    "command documents with --max-index-share": on_one(
+        lambda p: p.command("documents", *p.ids, "--max-index-share", "1")
+    ),
     "command wait": on_one(lambda p: p.command("wait", *p.ids, "job")),
     f"command jobs with {NAME}": on_one(lambda p: p.command("jobs", *p.by_name)),
     f"command start with {NAME}": lambda p: p.command("start", *p.by_name, "--wait", "--timeout", "60"),

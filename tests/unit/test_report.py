@@ -572,6 +572,15 @@ def test_missing_documents_and_the_capacity_are_shown() -> None:
     assert "Missing documents: Not all events were read." in page.text
 
 
+@pytest.mark.parametrize(
+    ("limit", "is_too_full"), [({}, False), ({"max_index_share": 0.5}, False), ({"max_index_share": 0.4}, True)]
+)
+def test_an_index_that_is_too_full_says_so_in_words_and_color(limit: dict[str, float], is_too_full: bool) -> None:
+    page = render_report(Service(source=[job(1)]), INDEX, **limit)  # type: ignore[arg-type]
+    assert ("more than the limit of 40%" in page) is is_too_full
+    assert ('class="meter bad"' in page) is is_too_full
+
+
 def test_what_holds_for_several_data_sources_is_said_once_at_the_top() -> None:
     service = Service(**{f"source-{number}": [job(1)] for number in range(50)})
     note = "The connection may not read Kendra's logs: grant logs:FilterLogEvents on log-group:/aws/kendra/index:*."

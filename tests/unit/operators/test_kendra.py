@@ -491,9 +491,10 @@ class TestMetrics:
         with pytest.raises(ValueError, match=f"metrics: {next(iter(wrong))} must be a number of 0 or more"):
             KendraSyncJobMetricsOperator(task_id="metrics", **IDS, **wrong)
 
-    def test_a_share_above_1_is_refused_at_once(self):
-        with pytest.raises(ValueError, match=r"metrics: max_failed_ratio is a share from 0 to 1, got 5"):
-            KendraSyncJobMetricsOperator(task_id="metrics", **IDS, max_failed_ratio=5)
+    @pytest.mark.parametrize("name", ["max_failed_ratio", "max_index_share"])
+    def test_a_share_above_1_is_refused_at_once(self, name):
+        with pytest.raises(ValueError, match=rf"metrics: {name} is a share from 0 to 1, got 90"):
+            KendraSyncJobMetricsOperator(task_id="metrics", **IDS, **{name: 90})
 
 
 class TestList:
