@@ -82,5 +82,5 @@ def test_mapped_tasks_name_and_push_those_of_their_own_data_source(
     logs = capsys.readouterr().out
     for task_id in ("start", "wait", "reschedule", "reject"):
         assert f"OF EACH: {task_id} [['1-a'], ['2-a', '2-b']]" in logs
-    assert "1 document failed: 1-a (crawl: Access Denied)." in logs
-    assert "2 documents failed: 2-a (crawl: Access Denied); 2-b (crawl: Access Denied)." in logs
+    assert "1 document failed: 1-a (crawl: Access Denied)" in logs
+    assert "2 documents failed: 2-a (crawl: Access Denied); 2-b (crawl: Access Denied)" in logs
