@@ -138,15 +138,18 @@ def previous_run(schedule: str, until: datetime) -> datetime | None:
     return run
 
 
-def overdue_at(schedule: str, measured: datetime, grace: timedelta) -> datetime:
+def stale_at(measured: datetime, *, max_age: timedelta | None, grace: timedelta | None, schedule: str) -> datetime:
     """
-    Return when a sync no longer keeps its data source fresh: when the next run of the schedule is so long ago.
+    Return when a sync no longer keeps its data source fresh: at an age, or when the next run of the schedule is missed.
 
-    :param schedule: The schedule.
     :param measured: The start or end of the sync, whichever counts.
-    :param grace: How long after its time a run counts as missed.
+    :param max_age: The age; None for any.
+    :param grace: How long after its time a run counts as missed; None if the schedule does not count.
+    :param schedule: The schedule of the data source.
     :raises ValueError: as :func:`translate`.
     """
+    if grace is None:
+        return LATEST if max_age is None else later(measured, max_age)
     run = next_run(schedule, measured)
     return LATEST if run is None else later(run, grace)
 

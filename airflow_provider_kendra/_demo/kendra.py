@@ -8,7 +8,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import psutil
@@ -88,20 +88,14 @@ def kendra_schedule(local: LocalKendra, environment: dict[str, str], every: floa
     :param environment: What :func:`example_environment` has returned.
     :param every: Seconds between two syncs.
     """
-    stop = threading.Event()
 
-    def sync() -> None:
+    def sync(stop: threading.Event) -> None:
         while not stop.wait(every):
             with suppress(ValueError, OSError):  # a sync is running already, or Kendra is gone
                 local.start_scheduled_sync(environment["KENDRA_INDEX_ID"], environment["KENDRA_DATA_SOURCE_ID"])
 
-    thread = threading.Thread(target=sync, daemon=True)
-    thread.start()
-    try:
+    with _in_background(sync):
         yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 @contextmanager
@@ -117,9 +111,8 @@ def watching(local: LocalKendra, index_id: str, data_source_id: str) -> Iterator
     from botocore.exceptions import BotoCoreError
 
     kendra = local.client("kendra", config=Config(retries={"total_max_attempts": 1}))
-    stop = threading.Event()
 
-    def watch() -> None:
+    def watch(stop: threading.Event) -> None:
         last = None
         # Ctrl-C reaches the local Kendra too, and may end it first; or the output is closed.
         with suppress(BotoCoreError, OSError):
@@ -131,7 +124,15 @@ def watching(local: LocalKendra, index_id: str, data_source_id: str) -> Iterator
                         counts = [f"{count} {name.removeprefix('Documents').lower()}" for name, count in metrics]
                         say("Kendra", f"{last:<17} {', '.join(counts)}".rstrip())
 
-    thread = threading.Thread(target=watch, daemon=True)
+    with _in_background(watch):
+        yield
+
+
+@contextmanager
+def _in_background(work: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Do something in a thread until the end of the block, which sets the event."""
+    stop = threading.Event()
+    thread = threading.Thread(target=work, args=(stop,), daemon=True)
     thread.start()
     try:
         yield

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
-from airflow_provider_kendra._clock import LATEST, in_words, later
+from airflow_provider_kendra._clock import in_words
 from airflow_provider_kendra._decisions import (
     AllFresh,
     Blocked,
@@ -19,7 +19,7 @@ from airflow_provider_kendra._decisions import (
     Waiting,
 )
 from airflow_provider_kendra._parameters import WHY_ONE_IS_REQUIRED
-from airflow_provider_kendra._schedule import overdue_at, previous_run, translate
+from airflow_provider_kendra._schedule import previous_run, stale_at, translate
 from airflow_provider_kendra._text import counted
 from airflow_provider_kendra._validation import (
     MeasuredBy,
@@ -202,9 +202,7 @@ class Fresh:
 
     def stale_at(self, measured: datetime) -> datetime:
         """When a job that started (or ended) then is too old."""
-        if self.grace is not None:
-            return overdue_at(self.schedule, measured, self.grace)
-        return LATEST if self.max_age is None else later(measured, self.max_age)
+        return stale_at(measured, max_age=self.max_age, grace=self.grace, schedule=self.schedule)
 
     def is_recent(self, time: datetime, now: datetime) -> bool:
         """Whether a job that started (or ended) then is recent enough."""

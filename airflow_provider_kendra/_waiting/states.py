@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_kendra._clock import LATEST, later
+from airflow_provider_kendra._clock import later
 from airflow_provider_kendra._decisions import NeedsOlder
-from airflow_provider_kendra._schedule import overdue_at, translate
+from airflow_provider_kendra._schedule import stale_at, translate
 from airflow_provider_kendra._validation import check_time
 from airflow_provider_kendra.sync_job import Acceptance, SyncJob
 
@@ -61,9 +61,7 @@ class Limits:
     def stale_at(self, job: SyncJob) -> datetime:
         """When a job no longer keeps its data source fresh."""
         measured = _measured(job, self.measured_by)
-        if self.grace is not None:
-            return overdue_at(self.schedule, measured, self.grace)
-        return LATEST if self.max_age is None else later(measured, self.max_age)
+        return stale_at(measured, max_age=self.max_age, grace=self.grace, schedule=self.schedule)
 
     def crossings(self, job: SyncJob) -> list[tuple[datetime, State]]:
         """Return when the state changes because of a job, in order, if no other follows."""
