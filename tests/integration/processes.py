@@ -27,6 +27,8 @@ _SETTINGS = {
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     "AIRFLOW__API__WORKERS": "1",  # more are spawned, which needs a standard input
     "AIRFLOW__CORE__PARALLELISM": "2",
+    # Only after so many seconds is it noticed that the process of a task has ended.
+    "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
     # A lost triggerer and a deferral that has timed out are noticed after seconds, not after half a minute.
     "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "1",
     "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",

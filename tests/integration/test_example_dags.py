@@ -338,6 +338,9 @@ def test_example_kendra_asset_schedule_misses_no_sync_while_the_triggerer_is_dow
     # The asset is in a second DAG file, as an outlet. So this sync is in two events, of one run or of two.
     airflow.trigger(SHARED_ASSET)
     airflow.wait_until("the sync", lambda: watching.source.kendra.call_count("StartDataSourceSyncJob"))
+    # Airflow fails a task that is resumed before the scheduler has heard that its first process is over.
+    deferred = f"Received executor event with state success for task instance TaskInstanceKey(dag_id='{SHARED_ASSET}'"
+    airflow.wait_until("the end of its process", lambda: deferred in (watching.home / "scheduler.log").read_text())
     watching.source.finish()
     airflow.wait_until("both events", lambda: airflow.query("SELECT COUNT(*) FROM asset_event") == [(4,)])
     airflow.wait_until("the run", lambda: len(watching.reported()) > 2)
