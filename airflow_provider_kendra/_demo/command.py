@@ -6,16 +6,14 @@ import argparse
 import fcntl
 import os
 import shutil
-import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from airflow_provider_kendra import _streams
-from airflow_provider_kendra._demo import dag, ui
+from airflow_provider_kendra._demo import dag, interrupts, ui
 from airflow_provider_kendra._demo.options import DETAILS, HELP, OPTIONS
 
 FAILED = 1
@@ -27,7 +25,6 @@ FILES = (
     ("dags", PACKAGE / "example_dags", PACKAGE.parent / "example_dags"),
     ("tutorial", PACKAGE / "tutorial", PACKAGE.parent / "docs" / "tutorial"),
 )
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _FOREIGN = ("AIRFLOW_", "_AIRFLOW_", "AWS_", "OPENLINEAGE_")
 
 
@@ -55,8 +52,7 @@ def run_in_airflow(args: argparse.Namespace) -> None:
 def _run(args: argparse.Namespace) -> int:
     from airflow_provider_kendra.testing import _extra
 
-    for each in _SIGNALS:
-        signal.signal(each, _interrupt)
+    interrupts.catch()
     home, status = None, FAILED
     try:
         _extra.check()
@@ -80,13 +76,6 @@ def _run(args: argparse.Namespace) -> int:
     elif home:
         print(f"Airflow's home with its logs is kept: {home}", file=sys.stderr)
     return status
-
-
-def _interrupt(*_: Any) -> None:
-    """Begin to clean up, and let no second signal interrupt that."""
-    for each in _SIGNALS:
-        signal.signal(each, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 def _make_home(directory: str | None) -> Path:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_kendra._demo import interrupts
 from airflow_provider_kendra._demo.kendra import example_environment, kill_session, say, watching
 from airflow_provider_kendra.testing import LocalKendra
 
@@ -54,6 +55,7 @@ def run(home: Path) -> int:
             assert airflow.stdin is not None
             with suppress(BrokenPipeError), airflow.stdin as stdin:  # it may have ended early
                 json.dump(environment, stdin)
+            interrupts.check()
             with watching(local, environment["KENDRA_INDEX_ID"], environment["KENDRA_DATA_SOURCE_ID"]):
                 return report(follow(reader), log)
     finally:

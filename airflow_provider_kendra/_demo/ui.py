@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TextIO
 
+from airflow_provider_kendra._demo import interrupts
 from airflow_provider_kendra._demo.kendra import example_environment, kendra_schedule, kill_session, say, sync_once
 from airflow_provider_kendra.testing import LocalKendra
 
@@ -110,7 +111,9 @@ def serve(environment: dict[str, str], address: str, output: TextIO) -> None:
     )
     try:
         while process.poll() is None and not answers(f"{address}/{HEALTH}"):
+            interrupts.check()
             time.sleep(0.5)
+        interrupts.check()
         if process.poll() is None:
             say("Airflow", f"{address} (no login needed): trigger example_kendra_sync. Ctrl-C ends it all")
         process.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import signal
 import socket
@@ -16,8 +17,8 @@ from unittest.mock import patch
 
 import pytest
 
-from airflow_provider_kendra._demo import command, dag, ui
-from airflow_provider_kendra._demo.kendra import kill_session
+from airflow_provider_kendra._demo import command, dag, interrupts, ui
+from airflow_provider_kendra._demo.kendra import example_environment, kill_session
 from airflow_provider_kendra.testing import LocalKendra, _extra
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def _handlers_of_signals_are_restored() -> Iterator[None]:
     handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     yield
+    interrupts.catch()  # forgets those that came
     for each, handler in handlers.items():
         signal.signal(each, handler)
 
@@ -125,6 +127,25 @@ def test_airflow_2_gets_no_example_that_it_cannot_import(tmp_path: Path, monkeyp
     command._copy_files(tmp_path)
     assert (tmp_path / "dags" / "example_kendra_sync.py").exists()
     assert not (tmp_path / "dags" / "example_kendra_asset_schedule.py").exists()
+
+
+class Response(io.RawIOBase):
+    """Is interrupted while Python destroys it, and drops what is raised."""
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_an_interrupt_that_python_drops_still_ends_the_demo(tmp_path: Path):
+    interrupts.catch()
+    with (
+        patch.object(dag, "example_environment", lambda local: Response() and example_environment(local)),
+        patch.object(dag, "DAG_ID", "absent"),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        dag.run(tmp_path)
 
 
 def test_a_process_with_a_group_of_its_own_ends_too():
