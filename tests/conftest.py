@@ -70,24 +70,37 @@ _LONGEST = {"test_triggerer.py", "test_example_dags.py"}
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """More processes than there are cores: a unit test waits for the local Kendra, and a real Airflow takes longer."""
+    """More processes than there are cores where tests wait: for the local Kendra, and longer for a real Airflow."""
     has_integration = any("integration" in argument for argument in config.args)
-    return min((os.cpu_count() or 1) + (2 if has_integration else 1), 8)
+    has_http = "not http" not in config.option.markexpr
+    return min((os.cpu_count() or 1) + (2 if has_integration else 1 if has_http else 0), 8)
 
 
-@pytest.hookimpl(trylast=True)  # after pytest-random-order has shuffled the files
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """
-    Mark the tests that speak to a local Kendra over HTTP, and begin with the longest files, to end sooner.
+class _OrderOfTests:
+    """The order in which tests run, found last: after pytest-random-order has shuffled the files."""
 
-    For make mutation begin with the quick ones: most mutants fail one of them, and the others need not run.
-    """
-    items.sort(key=lambda item: item.path.name not in _LONGEST)
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """
+        Begin with the longest files, to end sooner.
+
+        For make mutation begin with the quick tests: most mutants fail one of them, and the others need not run.
+        """
+        items.sort(key=lambda item: item.path.name not in _LONGEST)
+        if config.getoption("hypothesis_profile", None) == "mutation":
+            items.sort(key=lambda item: item.get_closest_marker("http") is not None)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(_OrderOfTests())
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m selects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that speak to a local Kendra over HTTP."""
     for item in items:
         if not _SERVERS.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.http)
-    if config.getoption("hypothesis_profile", None) == "mutation":
-        items.sort(key=lambda item: item.get_closest_marker("http") is not None)
 
 
 @pytest.hookimpl(wrapper=True)

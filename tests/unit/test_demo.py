@@ -138,6 +138,7 @@ class Response(io.RawIOBase):
             signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.slow
 def test_an_interrupt_that_python_drops_still_ends_the_demo(tmp_path: Path):
     interrupts.catch()
     with (

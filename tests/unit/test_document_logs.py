@@ -254,11 +254,11 @@ class TestFaults:
         assert read(logs).note == "Throttled for /aws/kendra/index."
         assert logs.now <= 20
 
-    def test_as_many_events_as_five_calls_can_return_are_counted(self):
-        pages = [page(*(event(f"{n}-{number}") for number in range(10_000)), token=str(n)) for n in range(5)]
+    def test_all_events_that_five_calls_return_are_counted(self):
+        pages = [page(*(event(f"{n}-{number}") for number in range(1000)), token=str(n)) for n in range(5)]
         pages[-1].pop("nextToken")
-        found = read(Logs(pages), failed=50_000)
-        assert (found.found, len(found.documents), found.is_complete) == (50_000, 10, True)
+        found = read(Logs(pages), failed=5000)
+        assert (found.found, len(found.documents), found.is_complete) == (5000, 10, True)
 
     def test_what_was_read_of_ten_thousand_failures_is_counted_against_what_the_job_reports(self):
         # CloudWatch Logs returns at most 1 MB per call, here about 1,100 events.

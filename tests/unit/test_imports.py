@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,38 +66,55 @@ def in_a_fresh_process(code: str) -> str:
     ).stdout.splitlines()[-1]
 
 
-def test_operators_sensors_and_triggers_load_no_aws_library():
+@pytest.fixture(scope="module")
+def loaded() -> dict[str, Any]:
+    """What one process loads that first parses a DAG, then imports all that is light, then everything."""
     light = modules("*.py", "_waiting/*.py", "report/*.py", "operators/*.py", "sensors/*.py", "triggers/*.py")
     assert "airflow_provider_kendra.operators.kendra" in light
-
-    loaded = json.loads(
+    everything = modules("*.py", "[!_t]*/*.py", "triggers/*.py")
+    assert "airflow_provider_kendra.hooks.kendra" in everything
+    return json.loads(
         in_a_fresh_process(f"""
-{BARE_DAG}
+{BARE_DAG}, BaseOperator, BaseSensorOperator, Asset, BaseHook
 import importlib, json, sys
-loaded = {{}}
+with DAG("bare"):
+    BaseOperator(task_id="bare")
+
+before = set(sys.modules)
+{A_DAG}
+by_dag = sorted(set(sys.modules) - before)
+
+heavy = {{}}
 for module in {light}:
     before = set(sys.modules)
     importlib.import_module(module)
-    loaded[module] = sorted(set(sys.modules) & set({HEAVY}) - before)
-print(json.dumps(loaded))
+    heavy[module] = sorted(set(sys.modules) & set({HEAVY}) - before)
+
+done = []
+Asset.__init__ = lambda *args, **kwargs: done.append("built an asset")
+BaseHook.get_connection = classmethod(lambda *args, **kwargs: done.append("looked up a connection"))
+for module in {everything}:
+    importlib.import_module(module)
+print(json.dumps({{"by_dag": by_dag, "heavy": heavy, "done": done}}))
 """)
     )
 
-    assert {module: heavy for module, heavy in loaded.items() if heavy} == {}
+
+@pytest.mark.slow
+def test_a_dag_loads_nothing_that_only_a_running_task_needs(loaded):
+    assert "airflow_provider_kendra.operators.kendra" in loaded["by_dag"]
+    assert [module for module in loaded["by_dag"] if module.startswith(ONLY_WHEN_RUN)] == []
+    assert set(HEAVY).isdisjoint(loaded["by_dag"])
 
 
-def test_a_dag_loads_nothing_that_only_a_running_task_needs():
-    loaded = in_a_fresh_process(f"""
-{BARE_DAG}, BaseOperator, BaseSensorOperator
-import sys
-with DAG("bare"):
-    BaseOperator(task_id="bare")
-before = set(sys.modules)
-{A_DAG}
-print([module for module in sorted(set(sys.modules) - before) if module.startswith({ONLY_WHEN_RUN})])
-""")
+@pytest.mark.slow
+def test_operators_sensors_and_triggers_load_no_aws_library(loaded):
+    assert {module: heavy for module, heavy in loaded["heavy"].items() if heavy} == {}
 
-    assert loaded == "[]"
+
+@pytest.mark.slow
+def test_importing_everything_builds_no_asset_and_looks_up_no_connection(loaded):
+    assert loaded["done"] == []
 
 
 def test_the_pytest_plugin_loads_nothing_heavy():
@@ -107,23 +125,3 @@ print(sorted(set(sys.modules) & {{"airflow", *{HEAVY}}}))
 """)
 
     assert loaded == "[]"
-
-
-@pytest.mark.slow
-def test_importing_everything_builds_no_asset_and_looks_up_no_connection():
-    everything = [module for module in modules("*.py", "[!_t]*/*.py", "triggers/*.py") if module]
-    assert "airflow_provider_kendra.hooks.kendra" in everything
-
-    said = in_a_fresh_process(f"""
-{BARE_DAG}
-import importlib
-from airflow.providers.common.compat.sdk import Asset, BaseHook
-done = []
-Asset.__init__ = lambda *args, **kwargs: done.append("built an asset")
-BaseHook.get_connection = classmethod(lambda *args, **kwargs: done.append("looked up a connection"))
-for module in {everything}:
-    importlib.import_module(module)
-print(done)
-""")
-
-    assert said == "[]"

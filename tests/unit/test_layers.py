@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,8 @@ def module_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-MODULES = {module_of(path): ast.parse(path.read_text()) for path in ROOT.rglob("*.py") if "testing" not in path.parts}
+SOURCES = {module_of(path): path.read_text() for path in ROOT.rglob("*.py") if "testing" not in path.parts}
+MODULES = {module: ast.parse(source) for module, source in SOURCES.items()}
 
 
 def imports(module: str, tree: ast.AST) -> set[str]:
@@ -53,9 +55,10 @@ def test_no_import_leads_back_to_its_module_not_even_one_for_types():
     assert not graph, "these import each other"
 
 
+@cache
 def layers() -> dict[str, int]:
     """The layer of each module: one above the highest of those that it imports when it runs."""
-    graph = {m: imports(m, WithoutTypes().visit(ast.parse(ast.unparse(tree)))) for m, tree in MODULES.items()}
+    graph = {m: imports(m, WithoutTypes().visit(ast.parse(source))) for m, source in SOURCES.items()}
     found: dict[str, int] = {}
     while graph:
         leaves = [module for module, targets in graph.items() if not targets & graph.keys()]

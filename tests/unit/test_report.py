@@ -89,7 +89,7 @@ class Shown(HTMLParser):
     def __init__(self, page: str) -> None:
         super().__init__()
         self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
+        self.data: list[str] = []
         self.texts: list[str] = []
         self.feed(page)
 
@@ -99,9 +99,13 @@ class Shown(HTMLParser):
     handle_startendtag = handle_starttag
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        self.data.append(data)
         if data.strip():
             self.texts.append(data.strip())
+
+    @property
+    def text(self) -> str:
+        return "".join(self.data)
 
     def with_class(self, name: str) -> int:
         return sum(name in (attributes.get("class") or "").split() for _, attributes in self.elements)
@@ -611,6 +615,7 @@ def test_what_cannot_be_read_about_documents_and_capacity_leaves_the_rest_of_the
     assert "Fresh" in page.text
 
 
+@pytest.mark.slow
 def test_fifty_data_sources_with_sixty_syncs_each_make_a_page_below_two_megabytes() -> None:
     counts = {"documents_added": 1234, "documents_modified": 56, "documents_deleted": 7, "documents_failed": 8}
     history = [job(hours, execution_id=f"8a4a9787-44f9-47f2-bc35-{hours:012}", **counts) for hours in range(60)]
@@ -618,7 +623,7 @@ def test_fifty_data_sources_with_sixty_syncs_each_make_a_page_below_two_megabyte
     page = render_report(Service(**{f"source{n}": history for n in range(50)}), INDEX, syncs=60)  # type: ignore[arg-type]
 
     assert len(page.encode()) < 2_000_000
-    assert Shown(page).count("section") == 50
+    assert page.count("<section") == 50
 
 
 def spans_of(

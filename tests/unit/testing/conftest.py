@@ -24,7 +24,7 @@ def in_process():
         yield MockedKendra()
 
 
-@pytest.fixture(params=["over HTTP", "in process"])
+@pytest.fixture(params=[pytest.param("over HTTP", marks=pytest.mark.http), "in process"])
 def anywhere(request):
     return request.getfixturevalue("kendra" if request.param == "over HTTP" else "in_process")
 

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from airflow_provider_kendra.testing.moto_backends.kendra.exceptions import SerializationException, ValidationException
+from airflow_provider_kendra.testing.moto_backends.kendra.validations import parse_request
 from tests.unit.testing.generated import places, valid, violations, with_value_at
 from tests.unit.testing.wire import InProcessWire, model, supported_operations
 
@@ -23,14 +25,31 @@ def is_refused_for_a_constraint(response):
     )
 
 
+def is_refused_by_validation(operation, request):
+    """Whether the server refuses a request before it does anything else; it decodes base64 only when it needs it."""
+    try:
+        parse_request(operation, json.dumps(request).encode())
+    except (SerializationException, ValidationException):
+        return True
+    return False
+
+
 @pytest.mark.parametrize("name", supported_operations())
 def test_each_violation_of_the_model_is_refused(wire, name):
     accepted = {
         each.name
         for each in violations(model().operation_model(name))
-        if not is_refused_for_a_constraint(wire.send(name, json.dumps(each.request).encode()))
+        if not is_refused_by_validation(name, each.request)
+        and not is_refused_for_a_constraint(wire.send(name, json.dumps(each.request).encode()))
     }
     assert accepted == {hole for hole in KNOWN_HOLES if hole.startswith(f"{name} ")}
+
+
+@pytest.mark.parametrize("name", supported_operations())
+def test_a_client_gets_the_error_of_a_violation(wire, name):
+    one_of_each_rule = {each.rule.split()[0]: each.request for each in violations(model().operation_model(name))}
+    responses = [(request, wire.send(name, json.dumps(request).encode())) for request in one_of_each_rule.values()]
+    assert [request for request, response in responses if not is_refused_for_a_constraint(response)] == []
 
 
 @pytest.mark.parametrize("name", supported_operations())

@@ -526,6 +526,7 @@ class Oracle:
         return counts["added"], counts["modified"], counts["deleted"], counts["failed"], len(self.bucket)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(nights=st.lists(st.lists(events, max_size=5), min_size=1, max_size=6))
 def test_nights_of_changes_deletions_and_failures_are_counted_right(crawl, in_process, nights):

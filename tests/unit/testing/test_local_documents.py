@@ -18,6 +18,7 @@ changes |= st.tuples(st.just("delete"), st.sampled_from(NAMES), st.none())
 changes |= st.tuples(st.just("sync"), st.none(), st.none())
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(changes, max_size=20), prefixes=st.sampled_from([[], ["a/"], ["a/1", "b/"]]))
 def test_a_crawl_counts_what_changed_since_the_last(in_process, s3_source, steps, prefixes):

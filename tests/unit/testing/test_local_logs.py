@@ -366,6 +366,7 @@ def test_a_client_can_put_its_own_events_into_a_stream(stopped, s3_source):
 # memory
 
 
+@pytest.mark.slow
 def test_a_report_takes_little_more_memory_than_its_messages(in_process, s3_source):
     source = s3_source(in_process)
     in_process.set_sync_duration(0)

@@ -17,6 +17,7 @@ def run(code, **kwargs):
     return subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True, **kwargs).stdout
 
 
+@pytest.mark.slow
 def test_the_plugin_imports_nothing_until_a_fixture_is_used():
     code = f"import sys, pytest, {PLUGIN}; print(sorted(sys.modules.keys() & {{'moto', 'boto3', 'airflow', 'flask'}}))"
     assert run(code).strip() == "[]"
@@ -90,6 +91,7 @@ def test_the_fixture_for_a_module_is_emptied_once_and_apart_from_that_of_a_test(
     assert "4 passed" in output, output
 
 
+@pytest.mark.slow
 def test_without_moto_other_tests_run_and_the_fixture_says_what_to_install(tmp_path):
     test = "import sys\nsys.modules['moto'] = None\ndef test_other(): pass\ndef test_one(local_kendra): pass\n"
     output = pytest_in(tmp_path, test)
@@ -145,6 +147,7 @@ def test_the_mock_refuses_a_coroutine_function():
         mock_kendra(test)
 
 
+@pytest.mark.slow
 def test_a_moto_that_ships_kendra_keeps_its_own():
     code = (
         "import re, moto, moto.backend_index as index\n"
@@ -163,6 +166,7 @@ A_MOTO_WITH_KENDRA = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "use",
     [
@@ -178,6 +182,7 @@ def test_with_a_moto_that_ships_kendra_the_controls_say_why_they_do_not_work(use
     assert line.startswith("The installed moto has a Kendra of its own, which the controls")
 
 
+@pytest.mark.slow
 def test_with_a_moto_that_ships_kendra_the_server_says_so_to_its_parent(tmp_path, monkeypatch):
     (tmp_path / "sitecustomize.py").write_text(A_MOTO_WITH_KENDRA)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -185,6 +190,7 @@ def test_with_a_moto_that_ships_kendra_the_server_says_so_to_its_parent(tmp_path
         LocalKendra().start()
 
 
+@pytest.mark.slow
 def test_registering_twice_registers_once():
     code = (
         "import moto, moto.backend_index as index\n"

@@ -246,6 +246,7 @@ def listens(url):
     return True
 
 
+@pytest.mark.slow
 def test_the_server_ends_with_its_context_and_is_on_loopback_only():
     with LocalKendra() as kendra:
         url = kendra.url
@@ -256,6 +257,7 @@ def test_the_server_ends_with_its_context_and_is_on_loopback_only():
         _ = kendra.url
 
 
+@pytest.mark.slow
 def test_the_server_ends_when_its_parent_is_killed():
     code = "from airflow_provider_kendra.testing import LocalKendra as K; k = K(); k.start(); print(k.url, flush=True)"
     parent = subprocess.Popen(
@@ -271,6 +273,7 @@ def test_the_server_ends_when_its_parent_is_killed():
     assert not listens(url)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_the_command_says_where_it_is_and_ends_cleanly_on_a_signal(how):
     process = subprocess.Popen(
@@ -290,6 +293,7 @@ def test_the_command_says_where_it_is_and_ends_cleanly_on_a_signal(how):
     assert process.returncode == 0
 
 
+@pytest.mark.slow
 def test_with_a_host_of_its_own_it_also_serves_the_names_that_were_allowed():
     with LocalKendra(host="0.0.0.0", allow_hosts=["kendra"]) as kendra:
         assert kendra.url.startswith("http://127.0.0.1:"), "as this machine reaches it"
@@ -305,6 +309,7 @@ def test_with_a_host_of_its_own_it_also_serves_the_names_that_were_allowed():
         assert status_of(request) == 403, "a web page"
 
 
+@pytest.mark.slow
 def test_buckets_are_found_under_an_allowed_name():
     with LocalKendra(host="0.0.0.0", allow_hosts=["kendra"]) as kendra:
         s3 = kendra.client("s3", endpoint_url=kendra.url)
