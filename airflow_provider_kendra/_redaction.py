@@ -66,7 +66,11 @@ def shortened(text: str) -> str:
     :param text: The message.
     """
     text = _without_objects(text)
-    return text if len(text) <= LONGEST else re.sub(r"[^\s\"'<>]*\Z", "", text[:LONGEST]) or text[:LONGEST]
+    head = text[:LONGEST]
+    if len(text) <= LONGEST:
+        return head
+    last_word = re.match(r"[^\s\"'<>]*", head[::-1])[0]  # type: ignore[index]
+    return head.removesuffix(last_word[::-1]) or head
 
 
 # The numbers of repetitions are limited: otherwise a long text without spaces would take quadratic time.
