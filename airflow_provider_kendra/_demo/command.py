@@ -112,7 +112,7 @@ def _copy_files(home: Path) -> None:
 
 
 def _isolate(home: Path) -> None:
-    """Let this process and its children know nothing of anybody's Airflow and AWS."""
+    """Remove the settings of Airflow and AWS from the environment of this process and its children."""
     for name in [name for name in os.environ if name.startswith(_FOREIGN)]:
         del os.environ[name]
     direct = ",".join(filter(None, [os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), "localhost,127.0.0.1"]))

@@ -1,4 +1,4 @@
-"""The example DAG in a real Airflow, told as it happens."""
+"""Runs the example DAG in a real Airflow, and prints what happens."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def run(home: Path) -> int:
 
 def follow(reader: int) -> dict[str, Any]:
     """
-    Say what the DAG run reports as it proceeds; return its last report.
+    Print the reports of the DAG run as they arrive; return the last one.
 
     :param reader: The descriptor that its reports are read from.
     """

@@ -101,7 +101,7 @@ def kendra_schedule(local: LocalKendra, environment: dict[str, str], every: floa
 @contextmanager
 def watching(local: LocalKendra, index_id: str, data_source_id: str) -> Iterator[None]:
     """
-    Say each status that the newest sync job takes, as Kendra reports it.
+    Print each status of the newest sync job, as Kendra reports it.
 
     :param local: The local Kendra.
     :param index_id: The index.
@@ -130,7 +130,7 @@ def watching(local: LocalKendra, index_id: str, data_source_id: str) -> Iterator
 
 @contextmanager
 def _in_background(work: Callable[[threading.Event], None]) -> Iterator[None]:
-    """Do something in a thread until the end of the block, which sets the event."""
+    """Run a function in a thread until the block ends, which sets its event."""
     stop = threading.Event()
     thread = threading.Thread(target=work, args=(stop,), daemon=True)
     thread.start()

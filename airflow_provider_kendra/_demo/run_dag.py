@@ -1,5 +1,5 @@
 """
-Runs one DAG with Airflow's own ``dag.test()``, and reports what becomes of each task as a line of JSON.
+Runs one DAG with Airflow's own ``dag.test()``, and reports the progress of each task as lines of JSON.
 
     python -m airflow_provider_kendra._demo.run_dag DAG_FILE DAG_ID REPORT_FD
 

@@ -129,7 +129,7 @@ def serve(environment: dict[str, str], address: str, output: TextIO) -> None:
 
 def answers(url: str) -> bool:
     """
-    Tell whether something serves a URL.
+    Return whether a server answers at a URL.
 
     :param url: The URL.
     """
