@@ -73,7 +73,7 @@ class LogCalls:
         self._sleep = sleep
         self._ends_at = monotonic() + seconds
         self._limit = f"{calls} calls and {seconds:g} s"
-        #: Why not everything was read; None if it was.
+        #: Why not everything was read, in one of all searches; None if it was.
         self.note: str | None = None
 
     def events(self, prefix: str, pattern: str, since: datetime, until: datetime) -> Iterator[Event]:
@@ -95,17 +95,21 @@ class LogCalls:
                 if (found := _read(event, prefix)) is not None:
                     yield found
             if not isinstance(events, list) or not isinstance(token, str | None):
-                self.note = "CloudWatch Logs returned a response that could not be read."
+                self._note_once("CloudWatch Logs returned a response that could not be read.")
                 return
             if not token:
                 return
             if token in tokens:
-                self.note = "CloudWatch Logs returned the same page twice, so not all events were read."
+                self._note_once("CloudWatch Logs returned the same page twice, so not all events were read.")
                 return
             tokens.add(token)
             request["nextToken"] = token
 
+    def _note_once(self, note: str) -> None:
+        self.note = self.note or note
+
     def _call(self, request: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        note = f"Not all events were read within {self._limit}."
         while self.calls_left > 0 and self._monotonic() < self._ends_at:
             self.calls_left -= 1
             try:
@@ -115,18 +119,13 @@ class LogCalls:
             except Exception as error:
                 if isinstance(error, TimeoutError) and self._monotonic() >= self._ends_at:
                     break  # it was ended since all the time is over, which says nothing about the service
-                self.note, is_worth_a_retry = self._explain(error, self._group)
-                if not is_worth_a_retry:
-                    return None
+                note, is_worth_a_retry = self._explain(error, self._group)
             else:
-                self.note = None
                 return response
-            if self.calls_left > 0 and self._monotonic() + RETRY_PAUSE < self._ends_at:
-                self._sleep(RETRY_PAUSE)
-            else:
-                return None
-        if self.note is None:
-            self.note = f"Not all events were read within {self._limit}."
+            if not is_worth_a_retry or self.calls_left == 0 or self._monotonic() + RETRY_PAUSE >= self._ends_at:
+                break
+            self._sleep(RETRY_PAUSE)
+        self._note_once(note)
         return None
 
 
@@ -212,7 +211,10 @@ def failed_documents(calls: LogCalls, job: SyncJob, *, limit: int, now: datetime
         source = "log"
         found = _failures(calls.events(f"{job.data_source_id}/", ERRORS, since, until), job.execution_id)
         by_time = sum(event.document.execution_id is None for event in found)
-    result = _result(found, limit, expected=job.documents_failed, source=source, note=calls.note)
+    note = calls.note
+    if note is None and not found and not job.documents_failed and job.status == SyncJobStatus.INCOMPLETE:
+        note = f"Kendra's logs do not name the documents that failed. They {_MAY_BE_LATE}"
+    result = _result(found, limit, expected=job.documents_failed, source=source, note=note)
     return replace(result, note=_note(result, by_time), is_complete=_is_complete(result, by_time))
 
 
@@ -268,10 +270,12 @@ def _note(result: DocumentFailures, by_time: int) -> str | None:
         return f"{result.note} What was read names {named}." if result.found else result.note
     if result.found:
         return f"Kendra's logs name {named}; the rest may be late."
-    late = "may be late, or have been deleted by the retention of the log group."
     if result.expected == 1:
-        return f"Kendra's logs do not name the document that failed. It {late}"
-    return f"Kendra's logs name none of the {result.expected:,} documents that failed. They {late}"
+        return f"Kendra's logs do not name the document that failed. It {_MAY_BE_LATE}"
+    return f"Kendra's logs name none of the {result.expected:,} documents that failed. They {_MAY_BE_LATE}"
+
+
+_MAY_BE_LATE = "may be late, or have been deleted by the retention of the log group."
 
 
 @dataclass(slots=True)

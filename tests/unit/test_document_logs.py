@@ -164,6 +164,16 @@ class TestFailedDocuments:
         assert found.note.startswith("Kendra's logs name none of the 130 documents that failed. They may be late")
         assert len(logs.calls) == 2
 
+    @pytest.mark.parametrize("failed", [None, 0])
+    def test_a_sync_that_ended_incomplete_has_failed_documents_even_if_it_counts_none(self, failed):
+        found = read(Logs(), failed=failed)
+        assert (found.found, found.is_complete) == (0, False)
+        assert found.note == (
+            "Kendra's logs do not name the documents that failed. They may be late, or have been deleted by the "
+            "retention of the log group."
+        )
+        assert read(Logs(), failed=failed, status="FAILED").is_complete
+
     def test_without_a_report_the_other_streams_of_the_data_source_are_read(self):
         mine = event("a", stream="source/2026-01-31-18/job", ConnectorDocumentStatus={"Status": "FAILED"})
         logs = Logs([page(), page(mine)])
@@ -382,6 +392,20 @@ class TestMissingDocuments:
         [document] = missing([event("a", stream=stream, at=NOW - timedelta(days=1))]).documents
         assert document.execution_id.startswith(r"\x1b[31mxxx")
         assert len(document.execution_id) <= 128
+
+    @pytest.mark.parametrize(
+        ("pages", "note"),
+        [
+            ([page(night(1, "a", "fails"), token="1")] * 2, "CloudWatch Logs returned the same page twice"),
+            ([page(night(1, "a", "fails"), token="1"), Denied()], "Denied for /aws/kendra/index."),
+            ([page(night(1, "a", "fails"), token=3)], "CloudWatch Logs returned a response that could not be read."),
+        ],
+        ids=["a repeated page", "a denial", "an unreadable page"],
+    )  # fmt: skip
+    def test_what_the_first_pass_has_left_out_is_said_though_the_second_one_is_complete(self, pages, note):
+        found = missing(Logs([*pages, page(night(2, "a", "changed"))]))
+        assert (found.found, found.is_complete) == (0, False)
+        assert found.note.startswith(note)
 
     def test_if_not_everything_was_read_what_may_be_mended_is_still_missing(self):
         logs = Logs([page(event("a", stream="SYNC_RUN_HISTORY_REPORT/source/1")), Denied()])
