@@ -13,7 +13,7 @@ from airflow_provider_kendra.exceptions import KendraRequestError
 from airflow_provider_kendra.sync_job import SyncJobStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from airflow_provider_kendra.sync_job import SyncJob
 
@@ -31,9 +31,14 @@ MENDED = (
 
 ERRORS = (
     '{ ($.ErrorCode = %.+%) || ($.CrawlStatus = "FAILED") || ($.IndexingStatus = "DocumentFailedToIndex") || '
-    "($.Message = %[Ii]nvalid [Mm]etadata%) }"
+    "($.Message = %[Ii]nvalid.[Mm]etadata%) }"
 )
-"""Events of documents that failed, in the other streams of a data source."""
+"""
+Events of documents that failed, in the other streams of a data source.
+
+Regular expressions of filter patterns can't contain a space, and a pattern can contain two of them:
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/regex-expressions.html
+"""
 
 BEFORE = timedelta(minutes=5)
 AFTER = timedelta(minutes=15)
@@ -298,7 +303,7 @@ def missing_documents(
     lookback: timedelta,
     limit: int,
     now: datetime,
-    has_failures: Callable[[], bool] = lambda: False,
+    read_jobs: Callable[[], Iterable[SyncJob]] = tuple,
 ) -> DocumentFailures:
     """
     Read which documents failed in a look-back and have not been indexed or deleted since.
@@ -310,13 +315,15 @@ def missing_documents(
     :param lookback: How far back to search for failures.
     :param limit: How many documents to return.
     :param now: The time.
-    :param has_failures: Returns whether the history of the data source says that documents failed in the look-back.
-        Called if the logs name none.
+    :param read_jobs: Returns the sync jobs in the look-back, or as many of them as can be read. Those of them with
+        documents that failed are compared with what the logs name.
     """
     prefix = f"{REPORT}{data_source_id}/"
     since, until = now - lookback, now + AFTER
     missing: dict[str, _Missing] = {}
+    named: set[str] = set()
     for event, known in _documents(calls.events(prefix, FAILED, since, until)):
+        named.add(event.stream)
         before = missing.get(known.key)
         if known.is_failure and (before is None or event.timestamp >= before.failed_at):
             missing[known.key] = _Missing(known, event.timestamp)
@@ -327,17 +334,23 @@ def missing_documents(
                 failed.mended_at = max(event.timestamp, failed.mended_at or event.timestamp)
     newest_first = sorted(missing.values(), key=lambda each: -each.failed_at)
     found = [each.event for each in newest_first if not each.is_mended]
-    note = calls.note
-    if not missing and note is None and has_failures():
-        note = _NO_REPORT
+    note = calls.note or _note_on_unnamed(read_jobs(), {stream.removeprefix(prefix) for stream in named})
     note = note and f"{note} Searched: the last {in_words(lookback)}."
     return _result(found, limit, expected=None, source="report", note=note)
 
 
-_NO_REPORT = (
-    "Syncs report documents that failed, but Kendra's logs name none of them. They may be late, or have been deleted "
-    "by the retention of the log group, or Kendra writes no reports for this data source, as may be for CUSTOM ones."
-)
+def _note_on_unnamed(jobs: Iterable[SyncJob], named: Collection[str]) -> str | None:
+    """Return a note if documents failed in a job of which the logs name none."""
+    finished = [job for job in jobs if job.is_finished]
+    unnamed = sum(bool(job.documents_failed) and job.execution_id not in named for job in finished)
+    if not unnamed:
+        return None
+    number = f"{unnamed} of the last {counted(len(finished), 'sync')} report{'s' if unnamed == 1 else ''}"
+    return (
+        f"{number} documents that failed, but Kendra's logs name none of theirs. They may be late, or have been "
+        "deleted by the retention of the log group, or Kendra writes no reports for this data source, as may be for "
+        "CUSTOM ones."
+    )
 
 
 def _oldest(missing: Iterable[_Missing], since: datetime, now: datetime) -> datetime:

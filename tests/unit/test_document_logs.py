@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tracemalloc
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_kendra._document_logs import (
+    ERRORS,
+    FAILED,
+    MENDED,
     LogCalls,
     advise_on_capacity,
     failed_documents,
@@ -180,6 +184,13 @@ class TestFailedDocuments:
         found = read(logs)
         assert (found.source, found.documents[0].execution_id, found.is_complete) == ("log", "job", True)
         assert logs.calls[1]["logStreamNamePrefix"] == "source/"
+
+    @pytest.mark.parametrize("pattern", [FAILED, MENDED, ERRORS])
+    def test_a_filter_pattern_contains_only_what_cloudwatch_logs_documents(self, pattern):
+        expressions = re.findall("%(.*?)%", pattern)
+        assert len(expressions) <= 2
+        assert len(pattern) <= 1024
+        assert all(re.fullmatch(r"[A-Za-z0-9:_#=@/;,^$?\[\]{}|\\*+.-]+", each) for each in expressions)
 
     def test_documents_of_streams_without_a_job_are_said_to_fit_by_time_only(self):
         other = event("a", stream="source/2026-01-31-18/0f0f")
@@ -386,6 +397,21 @@ class TestMissingDocuments:
         one, other = "x" * 500 + "1", "x" * 500 + "2"
         found = missing([night(1, one, "fails"), night(1, other, "fails"), night(2, one, "changed")])
         assert found.found == 1
+
+    def test_syncs_whose_failures_the_logs_do_not_name_are_counted(self):
+        nights = [night(3, "a", "fails"), night(4, "a", "changed")]
+        jobs = [job(failed, ExecutionId=f"night-{n}") for n, failed in enumerate([0, None, 7, 1, 5])]
+        jobs.append(job(2, status="SYNCING", EndTime=None))
+        found = missing(nights, read_jobs=lambda: jobs)
+        assert (found.found, found.is_complete) == (0, False)
+        assert found.note.startswith(
+            "2 of the last 5 syncs report documents that failed, but Kendra's logs name none of theirs. They may "
+        )
+        assert missing(nights, read_jobs=lambda: jobs[:2] + jobs[3:4]).is_complete
+
+    def test_the_history_is_not_read_if_the_logs_were_not_read_to_their_end(self):
+        found = missing(Logs([Denied()]), read_jobs=lambda: pytest.fail("was read"))
+        assert found.note.startswith("Denied")
 
     def test_the_name_of_a_stream_is_made_plain(self):
         stream = "SYNC_RUN_HISTORY_REPORT/source/\x1b[31m" + "x" * 500

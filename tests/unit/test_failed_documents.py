@@ -551,8 +551,20 @@ class TestFaultsOfTheLogs:
         nights.write("a")
         nights.sync("a")
         nights.sync()
-        with pytest.raises(KendraSyncJobMetricsError, match="Syncs report documents that failed, but Kendra's logs"):
+        with pytest.raises(KendraSyncJobMetricsError, match="1 of the last 2 syncs reports documents that failed, but"):
             gate(nights, max_missing_documents=0).execute({"ti": ti})
+
+    def test_reports_that_are_late_do_not_pass_the_gate_though_those_of_other_syncs_are_there(self, nights, ti):
+        nights.write("a", "b")
+        nights.sync("a")
+        nights.kendra.set_log_delay(7 * 86_400)
+        nights.write("b")
+        nights.sync("b")
+        nights.sync()
+        with pytest.raises(KendraSyncJobMetricsError) as caught:
+            gate(nights, max_missing_documents=5).execute({"ti": ti})
+        assert caught.value.violations == ["it is not known which documents are missing (max_missing_documents=5)"]
+        assert "1 of the last 3 syncs reports documents that failed" in str(caught.value)
 
     @pytest.mark.parametrize(("pages", "calls_of_the_history"), [(1, 5), (17, 3), (20, 0)])
     def test_the_history_is_compared_within_the_twenty_calls(self, nights, hook, pages, calls_of_the_history):
