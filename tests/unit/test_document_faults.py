@@ -284,6 +284,6 @@ def test_an_xcom_that_cannot_be_pushed_changes_nothing_and_the_error_names_the_d
     task = sensor(source)
     with patch.object(type(task), "log") as log:
         ended = run(task, FAULTS["none"], FullDatabase())
-    assert "3 documents failed: a (crawl: Denied); b (crawl: Denied); c (crawl: Denied). By reason" in str(ended.result)
+    assert ". Failed: a (crawl: Denied); b (crawl: Denied); c (crawl: Denied). By reason" in str(ended.result)
     [warning] = [call.args[0] % call.args[1:] for call in log.warning.call_args_list]
     assert warning == "The XCom failed_documents could not be pushed: database or disk is full"
