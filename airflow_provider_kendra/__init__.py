@@ -1,3 +1,3 @@
 """Amazon Kendra data source sync jobs for Apache Airflow."""
 
-__version__ = "1.0.0"
+__version__ = "1.1.0"

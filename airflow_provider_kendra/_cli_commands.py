@@ -25,7 +25,7 @@ from airflow_provider_kendra._parameters import NOT_FOUND_TIMEOUT, WHY_ONE_IS_RE
 from airflow_provider_kendra._progress import Progress
 from airflow_provider_kendra._starting import find_out_type, read_started_job
 from airflow_provider_kendra._tables import Row, print_results
-from airflow_provider_kendra._text import LONGEST_MESSAGE, counted, make_plain, plain
+from airflow_provider_kendra._text import LONGEST_MESSAGE, are_missing, counted, make_plain, plain
 from airflow_provider_kendra._validation import check_exactly_one
 from airflow_provider_kendra._waiting.conditions import (
     ExecutionFinished,
@@ -314,10 +314,10 @@ def documents(args: Namespace) -> None:
 def _end_with_documents(found: DocumentFailures, *, is_missing: bool) -> None:
     """End the command with the exit status and the last message, unless there is nothing wrong."""
     if found.found:
-        state = ("is missing" if found.found == 1 else "are missing") if is_missing else "failed"
+        state = are_missing(found.found) if is_missing else f"{counted(found.found, 'document')} failed"
         left_out = found.found - len(found.documents)
         more = f"; {len(found.documents):,} of them shown (--limit)" if left_out else ""
-        raise _Exit(NEGATIVE_RESULT, f"{counted(found.found, 'document')} {state}{more}.")
+        raise _Exit(NEGATIVE_RESULT, f"{state}{more}.")
     if not found.is_complete:
         raise _Exit(NO_RESULT, f"It is not known which documents {'are missing' if is_missing else 'failed'}.")
     _print_message("No document is missing." if is_missing else "No document failed.")

@@ -13,7 +13,7 @@ from airflow_provider_kendra.exceptions import KendraRequestError
 from airflow_provider_kendra.sync_job import SyncJobStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from airflow_provider_kendra.sync_job import SyncJob
 
@@ -31,9 +31,14 @@ MENDED = (
 
 ERRORS = (
     '{ ($.ErrorCode = %.+%) || ($.CrawlStatus = "FAILED") || ($.IndexingStatus = "DocumentFailedToIndex") || '
-    "($.Message = %[Ii]nvalid [Mm]etadata%) }"
+    "($.Message = %[Ii]nvalid.[Mm]etadata%) }"
 )
-"""Events of documents that failed, in the other streams of a data source."""
+"""
+Events of documents that failed, in the other streams of a data source.
+
+Regular expressions of filter patterns can't contain a space, and a pattern can contain two of them:
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/regex-expressions.html
+"""
 
 BEFORE = timedelta(minutes=5)
 AFTER = timedelta(minutes=15)
@@ -73,7 +78,7 @@ class LogCalls:
         self._sleep = sleep
         self._ends_at = monotonic() + seconds
         self._limit = f"{calls} calls and {seconds:g} s"
-        #: Why not everything was read; None if it was.
+        #: Why not everything was read, in one of all searches; None if it was.
         self.note: str | None = None
 
     def events(self, prefix: str, pattern: str, since: datetime, until: datetime) -> Iterator[Event]:
@@ -95,17 +100,21 @@ class LogCalls:
                 if (found := _read(event, prefix)) is not None:
                     yield found
             if not isinstance(events, list) or not isinstance(token, str | None):
-                self.note = "CloudWatch Logs returned a response that could not be read."
+                self._note_once("CloudWatch Logs returned a response that could not be read.")
                 return
             if not token:
                 return
             if token in tokens:
-                self.note = "CloudWatch Logs returned the same page twice, so not all events were read."
+                self._note_once("CloudWatch Logs returned the same page twice, so not all events were read.")
                 return
             tokens.add(token)
             request["nextToken"] = token
 
+    def _note_once(self, note: str) -> None:
+        self.note = self.note or note
+
     def _call(self, request: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        note = f"Not all events were read within {self._limit}."
         while self.calls_left > 0 and self._monotonic() < self._ends_at:
             self.calls_left -= 1
             try:
@@ -115,18 +124,13 @@ class LogCalls:
             except Exception as error:
                 if isinstance(error, TimeoutError) and self._monotonic() >= self._ends_at:
                     break  # it was ended since all the time is over, which says nothing about the service
-                self.note, is_worth_a_retry = self._explain(error, self._group)
-                if not is_worth_a_retry:
-                    return None
+                note, is_worth_a_retry = self._explain(error, self._group)
             else:
-                self.note = None
                 return response
-            if self.calls_left > 0 and self._monotonic() + RETRY_PAUSE < self._ends_at:
-                self._sleep(RETRY_PAUSE)
-            else:
-                return None
-        if self.note is None:
-            self.note = f"Not all events were read within {self._limit}."
+            if not is_worth_a_retry or self.calls_left == 0 or self._monotonic() + RETRY_PAUSE >= self._ends_at:
+                break
+            self._sleep(RETRY_PAUSE)
+        self._note_once(note)
         return None
 
 
@@ -212,7 +216,10 @@ def failed_documents(calls: LogCalls, job: SyncJob, *, limit: int, now: datetime
         source = "log"
         found = _failures(calls.events(f"{job.data_source_id}/", ERRORS, since, until), job.execution_id)
         by_time = sum(event.document.execution_id is None for event in found)
-    result = _result(found, limit, expected=job.documents_failed, source=source, note=calls.note)
+    note = calls.note
+    if note is None and not found and not job.documents_failed and job.status == SyncJobStatus.INCOMPLETE:
+        note = f"Kendra's logs do not name the documents that failed. They {_MAY_BE_LATE}"
+    result = _result(found, limit, expected=job.documents_failed, source=source, note=note)
     return replace(result, note=_note(result, by_time), is_complete=_is_complete(result, by_time))
 
 
@@ -268,10 +275,12 @@ def _note(result: DocumentFailures, by_time: int) -> str | None:
         return f"{result.note} What was read names {named}." if result.found else result.note
     if result.found:
         return f"Kendra's logs name {named}; the rest may be late."
-    late = "may be late, or have been deleted by the retention of the log group."
     if result.expected == 1:
-        return f"Kendra's logs do not name the document that failed. It {late}"
-    return f"Kendra's logs name none of the {result.expected:,} documents that failed. They {late}"
+        return f"Kendra's logs do not name the document that failed. It {_MAY_BE_LATE}"
+    return f"Kendra's logs name none of the {result.expected:,} documents that failed. They {_MAY_BE_LATE}"
+
+
+_MAY_BE_LATE = "may be late, or have been deleted by the retention of the log group."
 
 
 @dataclass(slots=True)
@@ -294,7 +303,7 @@ def missing_documents(
     lookback: timedelta,
     limit: int,
     now: datetime,
-    has_failures: Callable[[], bool] = lambda: False,
+    read_jobs: Callable[[], Iterable[SyncJob]] = tuple,
 ) -> DocumentFailures:
     """
     Read which documents failed in a look-back and have not been indexed or deleted since.
@@ -306,13 +315,15 @@ def missing_documents(
     :param lookback: How far back to search for failures.
     :param limit: How many documents to return.
     :param now: The time.
-    :param has_failures: Returns whether the history of the data source says that documents failed in the look-back.
-        Called if the logs name none.
+    :param read_jobs: Returns the sync jobs in the look-back, or as many of them as can be read. Those of them with
+        documents that failed are compared with what the logs name.
     """
     prefix = f"{REPORT}{data_source_id}/"
     since, until = now - lookback, now + AFTER
     missing: dict[str, _Missing] = {}
+    named: set[str] = set()
     for event, known in _documents(calls.events(prefix, FAILED, since, until)):
+        named.add(event.stream)
         before = missing.get(known.key)
         if known.is_failure and (before is None or event.timestamp >= before.failed_at):
             missing[known.key] = _Missing(known, event.timestamp)
@@ -323,17 +334,23 @@ def missing_documents(
                 failed.mended_at = max(event.timestamp, failed.mended_at or event.timestamp)
     newest_first = sorted(missing.values(), key=lambda each: -each.failed_at)
     found = [each.event for each in newest_first if not each.is_mended]
-    note = calls.note
-    if not missing and note is None and has_failures():
-        note = _NO_REPORT
+    note = calls.note or _note_on_unnamed(read_jobs(), {stream.removeprefix(prefix) for stream in named})
     note = note and f"{note} Searched: the last {in_words(lookback)}."
     return _result(found, limit, expected=None, source="report", note=note)
 
 
-_NO_REPORT = (
-    "Syncs report documents that failed, but Kendra's logs name none of them. They may be late, or have been deleted "
-    "by the retention of the log group, or Kendra writes no reports for this data source, as may be for CUSTOM ones."
-)
+def _note_on_unnamed(jobs: Iterable[SyncJob], named: Collection[str]) -> str | None:
+    """Return a note if documents failed in a job of which the logs name none."""
+    finished = [job for job in jobs if job.is_finished]
+    unnamed = sum(bool(job.documents_failed) and job.execution_id not in named for job in finished)
+    if not unnamed:
+        return None
+    number = f"{unnamed} of the last {counted(len(finished), 'sync')} report{'s' if unnamed == 1 else ''}"
+    return (
+        f"{number} documents that failed, but Kendra's logs name none of theirs. They may be late, or have been "
+        "deleted by the retention of the log group, or Kendra writes no reports for this data source, as may be for "
+        "CUSTOM ones."
+    )
 
 
 def _oldest(missing: Iterable[_Missing], since: datetime, now: datetime) -> datetime:

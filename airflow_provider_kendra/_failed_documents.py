@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -79,14 +80,18 @@ class ListsFailedDocuments(RecordTask):
             return outcome
         describe = self._read_failed_documents(context, outcome.job)
         if isinstance(outcome, Failed):
-            text = describe(LONGEST_MESSAGE - len(outcome.message))
+            text = describe(LONGEST_MESSAGE - len(outcome.message), outcome.message)
             return replace(outcome, message=insert_details(outcome.message, outcome.job, text)) if text else outcome
         if text := describe(LONGEST_MESSAGE):
             self.log.warning("The sync is accepted, though not complete. %s", text)
         return outcome
 
-    def _read_failed_documents(self, context: Context, job: SyncJob) -> Callable[[int], str]:
-        """Push the failed documents of a finished job; return what describes them in about so many characters."""
+    def _read_failed_documents(self, context: Context, job: SyncJob) -> Callable[..., str]:
+        """
+        Push the failed documents of a finished job; return what describes them.
+
+        Its arguments are the number of characters, and optionally the message before, which may have counted them.
+        """
         if not self.list_failed_documents or not job.is_finished:
             return _nothing
         from airflow_provider_kendra._document_logs import may_have_failures
@@ -105,9 +110,10 @@ class ListsFailedDocuments(RecordTask):
         if job.status == SyncJobStatus.FAILED and not failures.documents and not failures.expected:
             return _nothing  # the sync failed before it came to documents
 
-        def describe(longest: int) -> str:
+        def describe(longest: int, before: str = "") -> str:
+            start = "Failed" if _IS_COUNTED.search(before) else None
             more_in = f"the XCom {XCOM_KEY}" if is_pushed else None
-            described = failures.describe(longest=longest - len(advice) - 2, more_in=more_in)
+            described = failures.describe(start, longest=longest - len(advice) - 2, more_in=more_in)
             return " ".join(filter(None, (described, advice)))
 
         return describe
@@ -125,5 +131,8 @@ class ListsFailedDocuments(RecordTask):
         return True
 
 
-def _nothing(longest: int) -> str:
+_IS_COUNTED = re.compile("documents? failed")
+
+
+def _nothing(longest: int, before: str = "") -> str:
     return ""

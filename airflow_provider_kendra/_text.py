@@ -65,6 +65,15 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def are_missing(number: int) -> str:
+    """
+    Return a sentence without its period on how many documents are missing.
+
+    :param number: The number.
+    """
+    return f"{counted(number, 'document')} {'is' if number == 1 else 'are'} missing"
+
+
 def make_plain(error: BaseException) -> None:
     """
     Sanitise the messages of an error and its causes, since a traceback prints all of them.

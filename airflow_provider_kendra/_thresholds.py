@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from airflow_provider_kendra._text import are_missing, counted
 from airflow_provider_kendra.documents import DocumentFailures, IndexCapacity
 from airflow_provider_kendra.sync_job import SyncJob
 
@@ -48,8 +49,7 @@ def violations(
 
 def _too_many_missing(missing: DocumentFailures, limit: int) -> list[str]:
     if missing.found > limit:
-        number = f"{missing.found:,} document{' is' if missing.found == 1 else 's are'}"
-        return [f"{number} missing since an earlier sync (max_missing_documents={limit})"]
+        return [f"{are_missing(missing.found)} since an earlier sync (max_missing_documents={limit})"]
     if not missing.is_complete:
         return [f"it is not known which documents are missing (max_missing_documents={limit})"]
     return []
@@ -65,7 +65,7 @@ def _too_many_failed(job: SyncJob, limit: int) -> list[str]:
     if job.documents_failed is None:
         return [f"failed documents are not reported (max_documents_failed={limit})"]
     if job.documents_failed > limit:
-        return [f"{job.documents_failed:,} documents failed (max_documents_failed={limit})"]
+        return [f"{counted(job.documents_failed, 'document')} failed (max_documents_failed={limit})"]
     return []
 
 
@@ -75,7 +75,7 @@ def _failed_ratio_too_large(job: SyncJob, limit: float) -> list[str]:
         return [f"failed documents are not reported (max_failed_ratio={limit})"]
     is_exceeded = failed / total > limit if total else failed != 0  # 0 of 0 counts as a share of 0
     if is_exceeded:
-        return [f"{failed:,} of {total:,} documents failed (max_failed_ratio={limit})"]
+        return [f"{failed:,} of {counted(total, 'document')} failed (max_failed_ratio={limit})"]
     return []
 
 
@@ -86,5 +86,6 @@ def _too_few_scanned(job: SyncJob, limit: int) -> list[str]:
             "data sources"
         ]
     if job.documents_scanned < limit:
-        return [f"{job.documents_scanned:,} documents were scanned (min_documents_scanned={limit})"]
+        were = "was" if job.documents_scanned == 1 else "were"
+        return [f"{counted(job.documents_scanned, 'document')} {were} scanned (min_documents_scanned={limit})"]
     return []

@@ -93,20 +93,20 @@ class DocumentFailures:
         """Return the fields in JSON types; ``documents`` as a list of :meth:`FailedDocument.to_dict`."""
         return {**vars(self), "documents": [each.to_dict() for each in self.documents]}
 
-    def describe(self, what: str = "failed", *, longest: int = LONGEST_MESSAGE, more_in: str | None = None) -> str:
+    def describe(self, start: str | None = None, *, longest: int = LONGEST_MESSAGE, more_in: str | None = None) -> str:
         """
         Return one or more sentences for a message; empty if there is nothing to say.
 
-        :param what: What happened to the documents, in words.
+        :param start: How the list of documents begins, such as ``Missing``. Default None: with how many failed.
         :param longest: About how many characters to return: of the documents and of the reasons, as many are named as
             fit, but always the first. The rest is counted.
         :param more_in: What holds the documents that are not named, in words. Default None: nothing.
         """
-        rest = [self._totals()] if self.found > 1 else []
+        rest = [self._totals()] if self.found > len(self.documents[:1]) else []
         rest += [self.note] if self.note else []
         if not self.documents:
             return " ".join(rest)
-        start = f"{counted(self.found, 'document')} {what}: "
+        start = f"{start or counted(self.found, 'document') + ' failed'}: "
         room = longest - len(" ".join([start, *rest])) - _LONGEST_REMAINDER
         named = _fitting(list(map(str, self.documents)), "; ", room)
         more = ""

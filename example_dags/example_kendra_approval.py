@@ -1,8 +1,8 @@
 """
 Let somebody decide whether to publish what an INCOMPLETE sync has indexed.
 
-Needs Airflow 3.1, the connection ``aws_default``, and the Airflow Variables ``kendra_index_id`` and
-``kendra_data_source_id``. The question stands under *Required Actions* in Airflow's UI.
+Needs Airflow 3.1, apache-airflow-providers-standard 1.12.2, the connection ``aws_default``, and the Airflow Variables
+``kendra_index_id`` and ``kendra_data_source_id``. The question stands under *Required Actions* in Airflow's UI.
 """
 
 from __future__ import annotations
@@ -10,10 +10,17 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from airflow.providers.standard import __version__ as standard_version
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import DAG, task
+from packaging.version import Version
 
 from airflow_provider_kendra.operators.kendra import KendraStartSyncJobOperator
+
+if Version(standard_version) < Version("1.12.2"):
+    raise ImportError(
+        f"response_timeout needs apache-airflow-providers-standard 1.12.2 or newer, but {standard_version} is installed"
+    )
 
 REASONS = """
 {% set failures = ti.xcom_pull(task_ids='sync', key='failed_documents') or {} %}

@@ -141,7 +141,7 @@ _MISSING_DOCUMENTS_CALLS = 20
 """The most calls of a search for missing documents."""
 
 _HISTORY_CALLS = 5
-"""The most of them that compare the sync jobs with logs that name no failure; each returns ten jobs."""
+"""The most of them that compare the sync jobs with what the logs name; each returns ten jobs."""
 
 # Reading logs must not delay a task that has its result.
 _LOGS = Config(connect_timeout=3, read_timeout=7, retries={"total_max_attempts": 1})
@@ -701,8 +701,9 @@ class KendraSyncJobsHook(AwsBaseHook):
         Kendra does not try a failed document again until it or its metadata has changed. So the next sync can end
         SUCCEEDED while documents are missing from the index. Kendra's CloudWatch logs are read in two passes, with at
         most 20 calls within 60 seconds: what failed in the look-back, then what was indexed or deleted since. A
-        document is missing until the logs say otherwise. If they name no failure though one of the last 50 sync jobs
-        reports some, the result is not complete. Errors and permissions as in :meth:`get_failed_documents`.
+        document is missing until the logs say otherwise. If one of the last 50 sync jobs reports documents that failed,
+        and the logs name none of that job, the result is not complete. Errors and permissions as in
+        :meth:`get_failed_documents`.
 
         :param index_id: The index.
         :param data_source_id: The data source. Whether Kendra logs reports for CUSTOM ones is not documented.
@@ -724,24 +725,23 @@ class KendraSyncJobsHook(AwsBaseHook):
             lookback=lookback,
             limit=limit,
             now=now,
-            has_failures=lambda: self._has_failed_documents(
-                index_id, data_source_id, now - lookback, ends_at, calls=min(_HISTORY_CALLS, calls.calls_left)
+            read_jobs=lambda: self._list_sync_jobs_until(
+                ends_at, index_id, data_source_id, since=now - lookback, calls=min(_HISTORY_CALLS, calls.calls_left)
             ),
         )
 
-    def _has_failed_documents(
-        self, index_id: str, data_source_id: str, since: datetime, ends_at: float, *, calls: int
-    ) -> bool:
-        """Return whether one of the newest sync jobs reports failed documents; False if that can't be read in time."""
+    def _list_sync_jobs_until(
+        self, ends_at: float, index_id: str, data_source_id: str, *, since: datetime, calls: int
+    ) -> list[SyncJob]:
+        """List the newest sync jobs since a time; none if they can't be read in time."""
         if calls == 0:
-            return False
+            return []
         read = partial(self.list_sync_jobs, index_id, data_source_id, started_after=since, limit=PAGE_SIZE * calls)
         try:
-            jobs = call_within(ends_at - time.monotonic(), read)
+            return call_within(ends_at - time.monotonic(), read)
         except Exception as error:  # the logs were read
             self.log.warning("The history could not be compared with the logs: %s", describe_error(error))
-            return False
-        return any(job.documents_failed for job in jobs if job.is_finished)
+            return []
 
     def _log_calls(self, index_id: str, *, calls: int, seconds: float) -> LogCalls:
         _ = self.conn_config  # raises if the connection is not defined; Airflow is not asked in another thread

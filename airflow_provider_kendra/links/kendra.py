@@ -15,6 +15,8 @@ from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+__all__ = ["KendraIndexLink", "KendraSyncJobLogsLink"]
+
 # The consoles of the partitions that have Kendra; China does not.
 _CONSOLES = (
     (r"(?!cn-)[a-z]{2}-[a-z]+-[0-9]+", "https://{region}.console.aws.amazon.com"),

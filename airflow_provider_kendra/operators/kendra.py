@@ -17,7 +17,7 @@ from airflow_provider_kendra._failed_documents import ListsFailedDocuments, inse
 from airflow_provider_kendra._lineage import check_no_kendra_outlets
 from airflow_provider_kendra._parameters import NOT_FOUND_TIMEOUT, IfRunning, check_max_documents_failed
 from airflow_provider_kendra._tasks import DEFERRAL_MARGIN, KendraOperator
-from airflow_provider_kendra._text import LONGEST_MESSAGE, plain
+from airflow_provider_kendra._text import LONGEST_MESSAGE, are_missing, plain
 from airflow_provider_kendra._validation import check_count, check_interval, check_lookback, check_seconds
 from airflow_provider_kendra._xcoms import RecordTask
 from airflow_provider_kendra.exceptions import (
@@ -786,9 +786,8 @@ class KendraSyncJobMetricsOperator(ListsFailedDocuments, KendraOperator):
             reason = "" if job.has_updated_index else f"{job.end}. "
             message = f"{reason}Thresholds not met: {'; '.join(found)}{job.said} {job.ids}."
             room = LONGEST_MESSAGE - len(message)
-            are_missing = "is missing" if missing is not None and missing.found == 1 else "are missing"
-            failed = describe_failed(room // 2)
-            details = missing.describe(are_missing, longest=room - len(failed) - 2) if missing else ""
+            failed = describe_failed(room // 2, message)
+            details = self._describe_missing(missing, room - len(failed) - 2) if missing else ""
             details = " ".join(filter(None, (details, failed)))
             raise KendraSyncJobMetricsError(insert_details(message, job, details), job=job, violations=found)
         if failed := describe_failed(LONGEST_MESSAGE):
@@ -800,6 +799,10 @@ class KendraSyncJobMetricsOperator(ListsFailedDocuments, KendraOperator):
         if self.max_missing_documents is None:
             return None
         return self.hook.get_missing_documents(self.index_id, self.data_source_id, lookback=self.missing_lookback)
+
+    def _describe_missing(self, missing: DocumentFailures, longest: int) -> str:
+        is_counted = missing.found > (self.max_missing_documents or 0)  # by the violation
+        return missing.describe("Missing" if is_counted else are_missing(missing.found), longest=longest)
 
     def _find_capacity(self) -> IndexCapacity | None:
         if self.max_index_share is None:

@@ -13,6 +13,8 @@ from airflow_provider_kendra._overview import Reading, condition_for, read_index
 if TYPE_CHECKING:
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 
+__all__ = ["render_report"]
+
 LARGEST_PAGE = 10_000_000
 """The most bytes that the data sources on a page may take."""
 

@@ -43,7 +43,10 @@ def main() -> None:
     print(
         f"Local Kendra at {server.url}",
         "Point Airflow at it:",
-        f"  export AIRFLOW_CONN_AWS_DEFAULT='{LocalKendra.attach(server.url).connection_json}'",
+        # In double quotes a shell joins the two lines, each of which fits a terminal.
+        '  export AIRFLOW_CONN_AWS_DEFAULT="'
+        + LocalKendra.attach(server.url).connection_uri.replace("&", "\\\n&")
+        + '"',
         "Stop it with Ctrl-C.",
         sep="\n",
         flush=True,

@@ -55,7 +55,8 @@ def test_the_gate_fails_on_what_a_green_sync_hides_and_passes_once_it_is_mended(
     states, logs = nights.run()
     assert states == {"sync": "success", "gate": "failed", "show": "success"}
     assert "Sync SUCCEEDED: 4 scanned (sync job" in logs
-    assert "Thresholds not met: 3 documents are missing since an earlier sync (max_missing_documents=0)" in logs
+    reason = "Thresholds not met: 3 documents are missing since an earlier sync (max_missing_documents=0). Missing: s3:"
+    assert reason in logs
     for document in failing:
         assert f"{document} (crawl: Access Denied)" in logs
     assert "LATER: None" in logs
@@ -82,5 +83,5 @@ def test_mapped_tasks_name_and_push_those_of_their_own_data_source(
     logs = capsys.readouterr().out
     for task_id in ("start", "wait", "reschedule", "reject"):
         assert f"OF EACH: {task_id} [['1-a'], ['2-a', '2-b']]" in logs
-    assert "1 document failed: 1-a (crawl: Access Denied)" in logs
-    assert "2 documents failed: 2-a (crawl: Access Denied); 2-b (crawl: Access Denied)" in logs
+    assert ". Failed: 1-a (crawl: Access Denied)" in logs
+    assert ". Failed: 2-a (crawl: Access Denied); 2-b (crawl: Access Denied)" in logs

@@ -20,10 +20,7 @@ from tests.integration.test_modes import MODES
 from tests.task_runs import BEGIN, TaskRun
 
 NAMES = ["a.pdf", "b.pdf", "c.pdf"]
-TEXT = (
-    "2 documents failed: a.pdf (crawl: Access Denied); b.pdf (crawl: Access Denied). "
-    "By reason: 2 × Access Denied (crawl)"
-)
+TEXT = "Failed: a.pdf (crawl: Access Denied); b.pdf (crawl: Access Denied). By reason: 2 × Access Denied (crawl)"
 
 
 class Calls:

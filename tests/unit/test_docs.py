@@ -208,3 +208,32 @@ def test_the_page_about_the_local_kendra_has_each_operation_that_it_supports():
     shown = {name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
     operations = botocore.session.get_session().get_service_model("kendra").operation_names
     assert shown == {name for name in operations if is_operation(name)}
+
+
+def public_names() -> dict[str, set[str]]:
+    """Each public module with its public classes; those of its ``__all__`` if it has one."""
+    package, found = ROOT / "airflow_provider_kendra", {}
+    for file in package.rglob("*.py"):
+        parts = [part for part in file.relative_to(ROOT).with_suffix("").parts if part != "__init__"]
+        code = file.read_text()
+        if "class " in code and "testing" not in parts and not any(part.startswith("_") for part in parts):
+            classes = set(re.findall(r"^class ([A-Z]\w+)", code, re.MULTILINE))
+            exported = re.search(r"^__all__ = (\[.*?\])", code, re.MULTILINE | re.DOTALL)
+            found[".".join(parts)] = classes & set(ast.literal_eval(exported[1])) if exported else classes
+    return found
+
+
+def test_the_reference_has_every_public_class():
+    shown: set[str] = set()
+    for page in (ROOT / "docs/reference").glob("*.md"):
+        module = ""
+        for directive, name in re.findall(r"^\.\. (currentmodule|auto\w+):: ([\w.]+)", page.read_text(), re.MULTILINE):
+            if directive == "automodule":
+                shown |= {f"{name}.{each}" for each in public_names()[name]}
+            elif directive == "currentmodule":
+                module = name
+            else:
+                shown.add(f"{module}.{name}")
+    classes = {f"{module}.{name}" for module, names in public_names().items() for name in names}
+    assert len(classes) > 25
+    assert classes - shown == set()

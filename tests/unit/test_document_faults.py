@@ -129,7 +129,7 @@ FAULTS = {
         Found(2, 3, "grant logs:FilterLogEvents"),
     ),
     "a late report, or one that was deleted": Fault(
-        [page()], Found(0, 2, f"{LATE} the 3 documents that failed. They may be late"), Found(0, 1, f"{LATE} them.")
+        [page()], Found(0, 2, f"{LATE} the 3 documents that failed. They may be late"), Found(0, 1, f"{LATE} theirs.")
     ),
     "a report that is late in part": Fault(
         [page(*ALL[:2])], Found(2, 1, "name 2 of 3 documents that failed; the rest may be late"), Found(2, 2, None)
@@ -137,12 +137,12 @@ FAULTS = {
     "no report": Fault(
         [page(), page(*(event(name, stream="documents/2026-01-31-18/job") for name in "abc"))],
         Found(3, 2, None),
-        Found(0, 1, f"{LATE} them."),
+        Found(0, 1, f"{LATE} theirs."),
     ),
     "no report, and streams without a job": Fault(
         [page(), page(*(event(name, stream="documents/2026-01-31-18/0f0f") for name in "abc"))],
         Found(3, 2, "3 of them are from streams that name no sync job"),
-        Found(0, 1, f"{LATE} them."),
+        Found(0, 1, f"{LATE} theirs."),
     ),
     "malformed events": Fault(
         [page(*ALL, None, 3, "x", [], {}, {"message": 3}, *({**ALL[0], "message": text} for text in
@@ -284,6 +284,6 @@ def test_an_xcom_that_cannot_be_pushed_changes_nothing_and_the_error_names_the_d
     task = sensor(source)
     with patch.object(type(task), "log") as log:
         ended = run(task, FAULTS["none"], FullDatabase())
-    assert "3 documents failed: a (crawl: Denied); b (crawl: Denied); c (crawl: Denied). By reason" in str(ended.result)
+    assert ". Failed: a (crawl: Denied); b (crawl: Denied); c (crawl: Denied). By reason" in str(ended.result)
     [warning] = [call.args[0] % call.args[1:] for call in log.warning.call_args_list]
     assert warning == "The XCom failed_documents could not be pushed: database or disk is full"

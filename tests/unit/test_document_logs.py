@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tracemalloc
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_kendra._document_logs import (
+    ERRORS,
+    FAILED,
+    MENDED,
     LogCalls,
     advise_on_capacity,
     failed_documents,
@@ -164,12 +168,29 @@ class TestFailedDocuments:
         assert found.note.startswith("Kendra's logs name none of the 130 documents that failed. They may be late")
         assert len(logs.calls) == 2
 
+    @pytest.mark.parametrize("failed", [None, 0])
+    def test_a_sync_that_ended_incomplete_has_failed_documents_even_if_it_counts_none(self, failed):
+        found = read(Logs(), failed=failed)
+        assert (found.found, found.is_complete) == (0, False)
+        assert found.note == (
+            "Kendra's logs do not name the documents that failed. They may be late, or have been deleted by the "
+            "retention of the log group."
+        )
+        assert read(Logs(), failed=failed, status="FAILED").is_complete
+
     def test_without_a_report_the_other_streams_of_the_data_source_are_read(self):
         mine = event("a", stream="source/2026-01-31-18/job", ConnectorDocumentStatus={"Status": "FAILED"})
         logs = Logs([page(), page(mine)])
         found = read(logs)
         assert (found.source, found.documents[0].execution_id, found.is_complete) == ("log", "job", True)
         assert logs.calls[1]["logStreamNamePrefix"] == "source/"
+
+    @pytest.mark.parametrize("pattern", [FAILED, MENDED, ERRORS])
+    def test_a_filter_pattern_contains_only_what_cloudwatch_logs_documents(self, pattern):
+        expressions = re.findall("%(.*?)%", pattern)
+        assert len(expressions) <= 2
+        assert len(pattern) <= 1024
+        assert all(re.fullmatch(r"[A-Za-z0-9:_#=@/;,^$?\[\]{}|\\*+.-]+", each) for each in expressions)
 
     def test_documents_of_streams_without_a_job_are_said_to_fit_by_time_only(self):
         other = event("a", stream="source/2026-01-31-18/0f0f")
@@ -377,11 +398,40 @@ class TestMissingDocuments:
         found = missing([night(1, one, "fails"), night(1, other, "fails"), night(2, one, "changed")])
         assert found.found == 1
 
+    def test_syncs_whose_failures_the_logs_do_not_name_are_counted(self):
+        nights = [night(3, "a", "fails"), night(4, "a", "changed")]
+        jobs = [job(failed, ExecutionId=f"night-{n}") for n, failed in enumerate([0, None, 7, 1, 5])]
+        jobs.append(job(2, status="SYNCING", EndTime=None))
+        found = missing(nights, read_jobs=lambda: jobs)
+        assert (found.found, found.is_complete) == (0, False)
+        assert found.note.startswith(
+            "2 of the last 5 syncs report documents that failed, but Kendra's logs name none of theirs. They may "
+        )
+        assert missing(nights, read_jobs=lambda: jobs[:2] + jobs[3:4]).is_complete
+
+    def test_the_history_is_not_read_if_the_logs_were_not_read_to_their_end(self):
+        found = missing(Logs([Denied()]), read_jobs=lambda: pytest.fail("was read"))
+        assert found.note.startswith("Denied")
+
     def test_the_name_of_a_stream_is_made_plain(self):
         stream = "SYNC_RUN_HISTORY_REPORT/source/\x1b[31m" + "x" * 500
         [document] = missing([event("a", stream=stream, at=NOW - timedelta(days=1))]).documents
         assert document.execution_id.startswith(r"\x1b[31mxxx")
         assert len(document.execution_id) <= 128
+
+    @pytest.mark.parametrize(
+        ("pages", "note"),
+        [
+            ([page(night(1, "a", "fails"), token="1")] * 2, "CloudWatch Logs returned the same page twice"),
+            ([page(night(1, "a", "fails"), token="1"), Denied()], "Denied for /aws/kendra/index."),
+            ([page(night(1, "a", "fails"), token=3)], "CloudWatch Logs returned a response that could not be read."),
+        ],
+        ids=["a repeated page", "a denial", "an unreadable page"],
+    )  # fmt: skip
+    def test_what_the_first_pass_has_left_out_is_said_though_the_second_one_is_complete(self, pages, note):
+        found = missing(Logs([*pages, page(night(2, "a", "changed"))]))
+        assert (found.found, found.is_complete) == (0, False)
+        assert found.note.startswith(note)
 
     def test_if_not_everything_was_read_what_may_be_mended_is_still_missing(self):
         logs = Logs([page(event("a", stream="SYNC_RUN_HISTORY_REPORT/source/1")), Denied()])

@@ -220,7 +220,7 @@ class TestTasks:
         nights.kendra.fail_documents(*nights.source.ids, ["a", "b"], reason="Access Denied")
         with pytest.raises(KendraSyncJobFailedError) as caught:
             start(nights).execute({"ti": ti})
-        assert "2 documents failed: a (crawl: Access Denied); b (crawl: Access Denied)." in str(caught.value)
+        assert ". Failed: a (crawl: Access Denied); b (crawl: Access Denied)." in str(caught.value)
         assert "By reason: 2 × Access Denied (crawl) (sync job" in str(caught.value)
         assert [each["document_id"] for each in ti.pushed["failed_documents"]["documents"]] == ["a", "b"]
 
@@ -256,7 +256,7 @@ class TestTasks:
     def test_the_number_of_named_documents_can_be_chosen(self, nights, ti):
         nights.write(*"abcdef")
         execution_id = nights.sync(*"abcdef")
-        with pytest.raises(KendraSyncJobRejectedError, match=r"6 documents failed: a [^;]*; b [^;]* and 4 more"):
+        with pytest.raises(KendraSyncJobRejectedError, match=r" Failed: a [^;]*; b [^;]* and 4 more"):
             wait(nights, execution_id, list_failed_documents=2).execute({"ti": ti})
         assert len(ti.pushed["failed_documents"]["documents"]) == 2
 
@@ -275,7 +275,7 @@ class TestTasks:
             task.execute({"ti": ti})
         message = str(caught.value)
         assert 3000 < len(message) <= 4000
-        assert "1,500 documents failed: s3://bucket/folder/0000.pdf (crawl: Access Denied); s3://" in message
+        assert ". Failed: s3://bucket/folder/0000.pdf (crawl: Access Denied); s3://" in message
         more = r" \(the XCom failed_documents lists 1,000\)" if is_pushed else ""
         assert re.search(rf" and 1,4\d\d more{more}\. By reason: 1,500 × Access Denied \(crawl\) \(sync job ", message)
         assert is_pushed is ("failed_documents" in ti.pushed)
@@ -291,8 +291,8 @@ class TestTasks:
             gate(nights, max_documents_failed=0, max_missing_documents=0, list_failed_documents=30).execute({"ti": ti})
         message = str(caught.value)
         assert len(message) <= 4000
-        assert re.search(r" 30 documents are missing: s3.* and \d\d more\. By reason: 30 × Access", message)
-        assert re.search(r" 30 documents failed: s3.* and \d\d more \(the XCom .*\)\. By reason: 30 × .*\)\.$", message)
+        assert re.search(r"\. Missing: s3.* and \d\d more\. By reason: 30 × Access", message)
+        assert re.search(r"\. Failed: s3.* and \d\d more \(the XCom .*\)\. By reason: 30 × .*\)\.$", message)
 
     def test_a_deferred_sensor_reads_them_on_the_worker_after_the_event(self, nights, ti):
         nights.write("a")
@@ -355,12 +355,35 @@ class TestGates:
             gate(nights, max_missing_documents=0).execute({"ti": ti})
         assert caught.value.violations == ["3 documents are missing since an earlier sync (max_missing_documents=0)"]
         assert str(caught.value)[:60] == "Thresholds not met: 3 documents are missing since an earlier"
-        for name in ("a", "b", "c"):
-            assert f"{name} (crawl: Access Denied)" in str(caught.value)
+        named = "; ".join(f"{name} (crawl: Access Denied)" for name in ("a", "b", "c"))
+        assert f"(max_missing_documents=0). Missing: {named}. By reason: 3 × " in str(caught.value)
 
         nights.write("a", "b", "c")
         nights.sync()
         assert gate(nights, max_missing_documents=0).execute({"ti": ti})["status"] == "SUCCEEDED"
+
+    def test_how_many_documents_failed_or_are_missing_is_said_once(self, nights, ti):
+        nights.write("a", "b", "c", "d")
+        nights.sync("a", "b", "c")
+        nights.write("d")
+        nights.sync("d")
+        with pytest.raises(KendraSyncJobMetricsError) as caught:
+            gate(nights, max_documents_failed=0, max_missing_documents=0).execute({"ti": ti})
+        message = str(caught.value)
+        assert message.startswith(
+            "Thresholds not met: 1 document failed (max_documents_failed=0); 4 documents are missing since an earlier "
+            "sync (max_missing_documents=0). Missing: d (crawl: Access Denied); "
+        )
+        assert ". Failed: d (crawl: Access Denied) (sync job" in message
+        assert (message.count("document failed"), message.count("documents are missing")) == (1, 1)
+
+    def test_what_no_threshold_has_counted_is_counted_with_the_names(self, nights, ti):
+        nights.write("a", "b")
+        nights.sync("a", "b")
+        with pytest.raises(KendraSyncJobMetricsError) as caught:
+            gate(nights, max_missing_documents=2, min_documents_scanned=9).execute({"ti": ti})
+        assert ". 2 documents are missing: a (crawl: Access Denied); b" in str(caught.value)
+        assert ". 2 documents failed: a (crawl: Access Denied); b" in str(caught.value)
 
     def test_as_many_as_allowed_pass(self, nights, ti):
         nights.write("a", "b")
@@ -551,8 +574,20 @@ class TestFaultsOfTheLogs:
         nights.write("a")
         nights.sync("a")
         nights.sync()
-        with pytest.raises(KendraSyncJobMetricsError, match="Syncs report documents that failed, but Kendra's logs"):
+        with pytest.raises(KendraSyncJobMetricsError, match="1 of the last 2 syncs reports documents that failed, but"):
             gate(nights, max_missing_documents=0).execute({"ti": ti})
+
+    def test_reports_that_are_late_do_not_pass_the_gate_though_those_of_other_syncs_are_there(self, nights, ti):
+        nights.write("a", "b")
+        nights.sync("a")
+        nights.kendra.set_log_delay(7 * 86_400)
+        nights.write("b")
+        nights.sync("b")
+        nights.sync()
+        with pytest.raises(KendraSyncJobMetricsError) as caught:
+            gate(nights, max_missing_documents=5).execute({"ti": ti})
+        assert caught.value.violations == ["it is not known which documents are missing (max_missing_documents=5)"]
+        assert "1 of the last 3 syncs reports documents that failed" in str(caught.value)
 
     @pytest.mark.parametrize(("pages", "calls_of_the_history"), [(1, 5), (17, 3), (20, 0)])
     def test_the_history_is_compared_within_the_twenty_calls(self, nights, hook, pages, calls_of_the_history):
@@ -574,7 +609,7 @@ class TestFaultsOfTheLogs:
     def test_one_missing_document_is_a_singular(self, nights, ti):
         nights.write("a")
         nights.sync("a")
-        with pytest.raises(KendraSyncJobMetricsError, match=r"1 document is missing since .* 1 document is missing: a"):
+        with pytest.raises(KendraSyncJobMetricsError, match=r"1 document is missing since .*\)\. Missing: a \(cr"):
             gate(nights, max_missing_documents=0).execute({"ti": ti})
 
     def test_with_endless_pages_and_a_full_index_a_task_makes_five_calls(self, nights, ti, monkeypatch):

@@ -4,7 +4,6 @@ import json
 import re
 from importlib.metadata import entry_points
 from importlib.resources import files
-from importlib.util import find_spec
 
 import jsonschema
 import pytest
@@ -34,11 +33,27 @@ def test_is_found_through_the_entry_point_under_the_name_of_the_distribution():
     assert entry_point.dist.name == get_provider_info()["package-name"]
 
 
+def public_modules(package: str) -> set[str]:
+    """The modules of a package of ours that users may import."""
+    directory = files("airflow_provider_kendra").joinpath(package)
+    names = {file.name.removesuffix(".py") for file in directory.iterdir() if file.name.endswith(".py")}
+    return {f"airflow_provider_kendra.{package}.{name}" for name in names if not name.startswith("_")}
+
+
 @pytest.mark.parametrize("section", ["hooks", "operators", "sensors", "triggers"])
 def test_lists_every_public_module(section: str):
-    assert f"airflow_provider_kendra.{section}.kendra" in listed(section)
-    assert all(module.startswith(f"airflow_provider_kendra.{section}.") for module in listed(section))
-    assert all(find_spec(module) for module in listed(section))
+    assert listed(section) == public_modules(section)
+
+
+def test_lists_every_link_that_operators_and_sensors_have():
+    from airflow_provider_kendra.links import kendra as links
+    from airflow_provider_kendra.operators import kendra as operators
+    from airflow_provider_kendra.sensors import kendra as sensors
+
+    tasks = [each for module in (operators, sensors) for each in vars(module).values() if isinstance(each, type)]
+    used = {type(link).__name__ for task in tasks for link in getattr(task, "operator_extra_links", ())}
+    assert used == set(links.__all__)
+    assert get_provider_info()["extra-links"] == [f"{links.__name__}.{name}" for name in links.__all__]
 
 
 def test_every_integration_it_names_is_declared():
