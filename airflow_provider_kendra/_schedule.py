@@ -207,5 +207,7 @@ def _years(field: str) -> frozenset[int] | None:
             raise ValueError(f"its year {part!r} is not a year from 1970 to 2199")
         first = 1970 if match[1] == "*" else int(match[1])
         last = int(match[2]) if match[2] else 2199 if match[1] == "*" or match[3] else first
+        if first > last:
+            raise ValueError(f"its years {part!r} end before they begin")
         years.update(range(max(first, 1970), min(last, 2199) + 1, int(match[3] or 1)))
     return frozenset(years)

@@ -94,6 +94,7 @@ def test_the_last_run_can_be_years_ago_and_seconds_do_not_count():
         ("cron(0 18 ? * 8 *)", "its weekday '8' is not one of 1 to 7"),
         ("cron(61 18 ? * * *)", "can't be read"),
         ("cron(0 18 ? * * 26)", "its year '26' is not a year"),
+        ("cron(0 18 ? * * 2030-2020)", "its years '2030-2020' end before they begin"),
         ("cron(0 18 ? FOO * *)", "can't be read"),
     ],
 )

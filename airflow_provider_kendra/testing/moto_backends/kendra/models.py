@@ -148,7 +148,7 @@ class DataSource(Resource):
             )
         if configured.get("Schedule"):
             try:
-                schedules.check(configured["Schedule"])
+                schedules.parse(configured["Schedule"])
             except ValueError as error:
                 raise ValidationException(f"Schedule '{configured['Schedule']}' is invalid: {error}") from None
         return configured
