@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_kendra.testing.local import ROLE_ARN
 from tests.conftest import examples
+from tests.unit.testing.conftest import Source
 
 NAMES = ("a/1", "a/2", "b/1")
 changes = st.tuples(st.just("put"), st.sampled_from(NAMES), st.sampled_from([b"x", b"y"]))
@@ -436,3 +437,49 @@ def test_a_configuration_that_does_not_fit_its_type_is_refused(anywhere, kind, m
     more = {name: ROLE_ARN if value == "arn" else value for name, value in more.items()}
     with pytest.raises(client.exceptions.ValidationException, match=reason):
         client.create_data_source(IndexId=anywhere.create_index(), Name="s", Type=kind, **more)
+
+
+def test_a_document_that_two_crawls_find_is_in_the_index_once(anywhere, s3_source):
+    first = s3_source(anywhere, name="first")
+    index_id = first.ids[0]
+    second = Source(anywhere, anywhere.create_s3_data_source(index_id, "documents", name="second"), index_id)
+    fill(anywhere, 2)
+    anywhere.set_sync_duration(0)
+    anywhere.set_quotas(documents=2, text_bytes=8)
+    for source in (second, first):
+        source.start()
+        assert source.counts() == (2, 0, 0, 0, 2)
+
+    def found():
+        client = first.client
+        statistics = client.describe_index(Id=index_id)["IndexStatistics"]["TextDocumentStatistics"]
+        results = client.query(IndexId=index_id, QueryText="text")["ResultItems"]
+        return (
+            [statistics["IndexedTextDocumentsCount"], statistics["IndexedTextBytes"]],
+            sorted(item["DocumentId"] for item in results),
+        )
+
+    once = ([2, 8], ["s3://documents/0", "s3://documents/1"])
+    assert found() == once
+    for source in (first, second):
+        key = {"DocumentId": "s3://documents/0", "Attributes": [
+            {"Key": "datasourceId", "Value": {"StringValue": source.ids[1]}},
+            {"Key": "jobExecutionId", "Value": {"StringValue": source.newest()["ExecutionId"]}},
+        ]}  # fmt: skip
+        status = first.client.batch_get_document_status(IndexId=index_id, DocumentInfoList=[key])
+        assert status["DocumentStatusList"][0]["DocumentStatus"] == "INDEXED"
+    first.client.delete_data_source(IndexId=index_id, Id=first.ids[1])
+    assert found() == once
+
+
+def test_a_document_that_failed_in_one_data_source_can_come_from_another(anywhere, s3_source):
+    failing = s3_source(anywhere, name="failing")
+    index_id = failing.ids[0]
+    other = Source(anywhere, anywhere.create_s3_data_source(index_id, "documents", name="other"), index_id)
+    fill(anywhere, 1)
+    anywhere.set_sync_duration(0)
+    anywhere.fail_documents(*failing.ids, ["s3://documents/0"])
+    failing.start()
+    other.start()
+    asked = {"IndexId": index_id, "DocumentInfoList": [{"DocumentId": "s3://documents/0"}]}
+    assert other.client.batch_get_document_status(**asked)["DocumentStatusList"][0]["DocumentStatus"] == "INDEXED"

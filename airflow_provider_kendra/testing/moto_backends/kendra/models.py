@@ -235,8 +235,9 @@ class Index(Resource):
         return [self.documents, *(source.documents for source in self.data_sources.values())]
 
     def owner_of(self, document_id: str) -> DocumentStore | None:
-        """Return the store of a document; its id is unique in the index."""
-        return next((store for store in self.stores if document_id in store), None)
+        """Return the store of a document: the first one that has it indexed, else the first where it failed."""
+        holders = [store for store in self.stores if document_id in store]
+        return next((store for store in holders if document_id in store.indexed), holders[0] if holders else None)
 
     def capacity(self, settings: Settings) -> tuple[int, int]:
         """Return how many documents and bytes of text the index can hold."""
@@ -250,8 +251,17 @@ class Index(Resource):
 
     @property
     def used(self) -> tuple[int, int]:
-        """How many documents and bytes of text the index holds."""
-        return sum(len(store.indexed) for store in self.stores), sum(store.text_bytes for store in self.stores)
+        """How many documents and bytes of text the index holds. Ids are unique: what two crawls find counts once."""
+        documents = text_bytes = 0
+        seen: set[str] = set()
+        stores = [store for store in self.stores if store.indexed]
+        for store in stores:
+            again = seen & store.indexed.keys()
+            documents += len(store.indexed) - len(again)
+            text_bytes += store.text_bytes - sum(store.indexed[each].text_bytes for each in again)
+            if store is not stores[-1]:
+                seen |= store.indexed.keys()
+        return documents, text_bytes
 
     def to_summary(self) -> dict[str, Any]:
         return {name: self.configured[name] for name in ("Name", "Edition")} | self._state()
@@ -468,7 +478,8 @@ class KendraBackend(BaseBackend):
 
         def try_to_index(change: Change) -> Problem | None:
             problem = source.script.problem_of(change.document.id, is_put=False)
-            return problem or room.take(change.document, source.documents.indexed.get(change.document.id))
+            owner = index.owner_of(change.document.id) or source.documents
+            return problem or room.take(change.document, owner.indexed.get(change.document.id))
 
         job.plan(plan(source.documents, found, try_to_index), settings.crawl_seconds, settings.indexing_seconds)
 
@@ -573,7 +584,7 @@ class KendraBackend(BaseBackend):
         source, job = self._batch_of(index, put)
         store = index.documents if source is None else source.documents
         document = put.document
-        if index.owner_of(document.id) not in (None, store):
+        if any(document.id in other.indexed for other in index.stores if other is not store):
             raise InvalidDocument("A document with this id was added to the index from another source")
         problem = source.script.problem_of(document.id, is_put=True) if source else None
         if problem:
@@ -652,9 +663,9 @@ class KendraBackend(BaseBackend):
 
     @staticmethod
     def _status_of(index: Index, document_id: str, source_id: str | None) -> dict[str, str]:
-        owner = index.owner_of(document_id)
+        owner = index.owner_of(document_id) if source_id is None else index.data_sources[source_id].documents
         sources = [source for source in index.data_sources.values() if source.documents is owner]
-        if owner is None or (source_id is not None and source_id not in [source.id for source in sources]):
+        if owner is None:
             return DocumentStore().status(document_id)
         if any(source.running and document_id in source.running.changes and source.is_custom for source in sources):
             return {"DocumentId": document_id, "DocumentStatus": "PROCESSING"}
@@ -672,11 +683,15 @@ class KendraBackend(BaseBackend):
         return {"fields": index.metadata, "languages": languages}
 
     def _searchable(self, index_id: str) -> list[tuple[str | None, Document]]:
-        """Return the documents of an index, each with the id of its data source."""
+        """Return the documents of an index, each once, with the id of the first data source that has it."""
         index = self.describe_index(index_id=index_id)
         index.check_ready("query")
         stores = [(None, index.documents), *((source.id, source.documents) for source in index.data_sources.values())]
-        return [(source_id, document) for source_id, store in stores for document in store.indexed.values()]
+        found: dict[str, tuple[str | None, Document]] = {}
+        for source_id, store in stores:
+            for document in store.indexed.values():
+                found.setdefault(document.id, (source_id, document))
+        return list(found.values())
 
 
 kendra_backends = BackendDict(KendraBackend, "kendra")
