@@ -16,6 +16,7 @@ from io import BufferedReader, BytesIO
 from typing import Any
 from xml.sax.saxutils import escape
 
+import flask
 from moto.moto_server import werkzeug_app
 from moto.utilities.aws_headers import gen_amzn_requestid_long
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
@@ -68,6 +69,7 @@ class _Service:
                 return _respond(_unavailable(environ, "moto does not have this service."), start_response)
             if self._app is None:
                 self._app = werkzeug_app.create_backend_app(self.name)
+                self._app.register_error_handler(NotImplementedError, self._refuse)
             response: Iterable[bytes] = self._app(environ, start_response)
         except ImportError as error:
             extra = self.name if self.name in (metadata("moto").get_all("Provides-Extra") or ()) else "all"
@@ -75,6 +77,11 @@ class _Service:
             answer = _unavailable(environ, f"{sentence}pip install 'moto[{extra}]'")
             return _respond(answer, start_response)
         return response
+
+    def _refuse(self, error: NotImplementedError) -> tuple[bytes, int, dict[str, str]]:
+        """Answer an operation that moto's backend of this service lacks, for which flask would send a page."""
+        answer = _unavailable(flask.request.environ, f"moto's {self.name} does not support this request: {error}")
+        return answer.body, answer.status, answer.headers
 
 
 def _unavailable(environ: Environ, sentence: str) -> Answer:

@@ -319,6 +319,7 @@ def test_an_error_of_the_backend_itself_is_an_internal_server_error(in_process, 
         ("AWSGlue.GetDatabases", SIGNED.format("us-east-1", "glue"), "application/x-amz-json-1.1"),
         ("AWSCognitoIdentityProviderService.ListUserPools", SIGNED.format("us-east-1", "cognito-idp"), "x"),
         ("", SIGNED.format("us-east-1", "nothing"), "application/json"),
+        ("Logs_20140328.ListAnomalies", SIGNED.format("us-east-1", "logs"), "application/x-amz-json-1.1"),
     ],
 )
 def test_a_service_that_can_not_be_served_says_why_in_one_sentence(kendra, target, authorization, content_type):
@@ -331,7 +332,8 @@ def test_a_service_that_can_not_be_served_says_why_in_one_sentence(kendra, targe
     content = caught.value.read().decode()
     assert (caught.value.code, "html" in content) == (501, False)
     assert re.search(
-        r"needs the package \w+, which is missing: pip install 'moto\[\w+\]'|does not have this serv", content
+        r"needs the package \w+, which is missing: pip install 'moto\[\w+\]'|does not (have this|support this)",
+        content,
     )
 
 

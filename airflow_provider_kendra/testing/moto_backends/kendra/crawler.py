@@ -123,8 +123,10 @@ def _scope(configuration: dict[str, Any]) -> Scope:
         return _checked(_scope_of_s3(configuration["S3Configuration"]))
     try:
         return _checked(_scope_of_template(configuration["TemplateConfiguration"]["Template"]))
-    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
-        raise CrawlError(f"The template of the data source is not valid: {error!r}") from None
+    except KeyError as error:
+        raise CrawlError(f"The template of the data source is not valid: it has no {error.args[0]}") from None
+    except (TypeError, AttributeError, ValueError, OverflowError) as error:
+        raise CrawlError(f"The template of the data source is not valid: {error}") from None
 
 
 def _scope_of_s3(s3: dict[str, Any]) -> Scope:

@@ -66,9 +66,9 @@ class KendraResponse(BaseResponse):
         operation = self._get_action()
         self.response_headers["Content-Type"] = CONTENT_TYPE
         try:
-            self.request = parse_request(operation, self.body)
             if not hasattr(self, camelcase_to_underscores(operation)):
-                raise UnknownOperationException(f"{operation} is not supported by the local Kendra")
+                raise UnknownOperationException(f"{operation[:100]} is not supported by the local Kendra")
+            self.request = parse_request(operation, self.body)
             with lock:
                 return super().call_action()
         except ServiceException as error:
