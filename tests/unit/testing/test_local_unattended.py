@@ -75,6 +75,17 @@ def test_a_schedule_runs_after_the_clock_was_set_back(anywhere, s3_source):
         assert len(source.jobs()) == before + 2
 
 
+def test_a_crawl_has_scanned_nothing_after_the_clock_was_set_back(anywhere, s3_source):
+    source = s3_source(anywhere)
+    for key in "abcd":
+        anywhere.client("s3").put_object(Bucket="documents", Key=key, Body=b"text")
+    anywhere.set_sync_duration(60)
+    anywhere.set_clock(NOON)
+    source.start()
+    anywhere.set_clock(NOON - timedelta(seconds=30))
+    assert source.counts() == (0, 0, 0, 0, 0)
+
+
 def test_a_schedule_starts_nothing_before_its_data_source_is_active(anywhere, s3_source):
     anywhere.set_clock(NOON)
     anywhere.set_sync_duration(0)

@@ -145,7 +145,8 @@ class SyncJob(BaseModel):
         if self.status != "SYNCING" or not self.crawls:
             return len(self.changes)
         seconds = self.steps[0].seconds if self.steps else None
-        return int(len(self.changes) * min(1.0, (now - self.since) / seconds)) if seconds else 0
+        share = (now - self.since) / seconds if seconds else 0.0
+        return int(len(self.changes) * min(1.0, max(0.0, share)))  # a test can have put the clock back
 
     def _counted(self, now: float) -> dict[str, str]:
         done = self.done(now)
