@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kendra import _clock
 from airflow_provider_kendra._decisions import Failed
-from airflow_provider_kendra._text import plain
+from airflow_provider_kendra._text import plain, with_names
 from airflow_provider_kendra._waiting.index import Index, Members
 from airflow_provider_kendra._waiting.poller import FOREVER, Connect, Log, Subscriber, Subscription
 from airflow_provider_kendra._waiting.schedules import ReadsSchedule, Scheduled, Schedules
@@ -191,7 +191,8 @@ class _StateWatcher(Subscriber):
             reasons = (limits if isinstance(limits, str) else None, _error_of(member), schedule and _error_of(schedule))
             job = f": {plain(next(filter(None, reasons), 'it could not be read'))}"
         place = f"(data source {change.data_source_id}, index {self._index.index_id})"
-        return f"{change.state.capitalize()} since {change.at:%Y-%m-%d %H:%M:%S}Z{was}{job} {place}"
+        line = f"{change.state.capitalize()} since {change.at:%Y-%m-%d %H:%M:%S}Z{was}{job} {place}"
+        return with_names(line, {**self._schedules.names, **self._members.names})
 
 
 def _error_of(subscription: Subscription[Any]) -> str | None:

@@ -363,6 +363,9 @@ class TestWatcher:
             await asyncio.sleep(30)
             [first] = watching.found
             assert {each.data_source_id for each in first.changes} == {custom_data_source.data_source_id, other}
+            places = [line.rpartition("(data source ")[2] for line in watching.lines]
+            named = (f"documents {custom_data_source.data_source_id}", f"custom {other}")
+            assert sorted(places) == sorted(f"{each}, index {custom_data_source.index_id})" for each in named)
             await watching.cancel()
 
         run(main)
