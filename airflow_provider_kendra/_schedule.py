@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from airflow_provider_kendra._clock import LATEST, later
-from airflow_provider_kendra._text import shown
+from airflow_provider_kendra._text import counted, shown
 
 _ONE_VALUE = re.compile(r"\b(\w+)-\1(?:/[0-9]+)?\b")
 _LAST_VALUES = ("59", "23", "31", "12|DEC", "7|SAT")
@@ -47,7 +47,7 @@ def translate(schedule: str) -> Cron:
     if len(fields) == 7 and fields.pop(0) != "0":
         raise _untranslatable(schedule, "its seconds are not 0")
     if len(fields) != 6:
-        raise _untranslatable(schedule, f"it has {len(fields)} fields")
+        raise _untranslatable(schedule, f"it has {counted(len(fields), 'field')}")
     *parts, year = (_ONE_VALUE.sub(r"\1", part) for part in fields)
     minute, hour, day, month, weekday = map(_without_single_steps, parts, _LAST_VALUES)
     if "?" not in (day, weekday) and "*" not in (day, weekday):

@@ -88,6 +88,7 @@ def test_the_last_run_can_be_years_ago_and_seconds_do_not_count():
         ("", "it has no schedule in Kendra"),
         ("cron()", "it has no schedule in Kendra"),
         ("rate(1 day)", "it has 2 fields"),
+        ("daily", "it has 1 field"),
         ("0 18 * * *", "it has 5 fields"),
         ("30 0 18 ? * * *", "its seconds are not 0"),
         ("cron(0 18 1 * MON *)", "it names both days of the month and weekdays"),
