@@ -224,7 +224,13 @@ class AcceptableSince:
 
 
 def changes_of(
-    data_source_id: str, ended: Ended, limits: Limits, known: Known | None, now: datetime
+    data_source_id: str,
+    ended: Ended,
+    limits: Limits,
+    known: Known | None,
+    now: datetime,
+    *,
+    is_new_schedule: bool = False,
 ) -> tuple[list[Change], Known]:
     """
     Return the changes of a data source since the last report, in order, and what is known now.
@@ -236,6 +242,8 @@ def changes_of(
     :param limits: What keeps it fresh.
     :param known: The last report; None for the first one.
     :param now: The time.
+    :param is_new_schedule: Whether the schedule has changed since the last report. The state then changes now, unless
+        that is a crossing since: its time may have been reported before.
     """
     if known is not None:  # a clock that was set back changes no state
         now = max(now, known.until)
@@ -255,8 +263,9 @@ def changes_of(
         if each.state != previous:
             changes.append(Change(data_source_id, each.state, previous, each.at, each.job))
             previous = each.state
-    if previous != last.state:  # a job was listed late
-        changes.append(Change(data_source_id, last.state, previous, last.at, last.job))
+    if previous != last.state:  # a job was listed late, or the schedule has changed
+        at = now if is_new_schedule else last.at
+        changes.append(Change(data_source_id, last.state, previous, at, last.job))
     return changes, Known(last.state, max(known.until, until))
 
 

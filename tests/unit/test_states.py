@@ -460,6 +460,22 @@ class TestWatcher:
 
         run(main)
 
+    def test_what_a_new_schedule_changes_is_reported_with_the_time_at_which_it_counts(self, data_source):
+        data_source.set_schedule("cron(0/5 * * * ? *)")
+
+        async def main() -> None:
+            data_source.show([item(0.1)])
+            watching = watched(data_source, Limits(Acceptance(), grace=timedelta(minutes=2)))
+            await asyncio.sleep(9 * 60)
+            data_source.set_schedule("cron(0 18 * * ? *)")
+            await asyncio.sleep(10 * 60)
+            fresh, stale, again = watching.changes[-3:]
+            assert (fresh[0], stale, again[:2]) == ("fresh", ("stale", "fresh", 7), ("fresh", "stale"))
+            assert again[2] > stale[2] > fresh[2], "a repeated time would look like a repeated event"
+            await watching.cancel()
+
+        run(main)
+
     @pytest.mark.parametrize("kind", ["data_source", "custom_data_source"])
     def test_without_a_schedule_a_data_source_is_unknown_with_the_reason(self, kind, request):
         source = request.getfixturevalue(kind)
