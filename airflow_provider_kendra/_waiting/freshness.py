@@ -129,6 +129,7 @@ def _read_listing(
         return decision if isinstance(decision, Failed) else Blocked({"all": decision})
     finally:
         threads.shutdown(cancel_futures=True)
+    names.clear()  # one that is gone must not make the name of another ambiguous
     names.update(page.names)
     return Listing(tuple(page.data_source_ids), tuple(page.creating_ids), names)
 

@@ -103,6 +103,7 @@ class Members(Generic[D]):
         self._index = index
         self._condition = condition
         self.ids: tuple[str, ...] = ()
+        self.names: Mapping[str, str] = {}  # of the data sources that were last listed
         self.subscriptions: dict[str, Subscription[D]] = {}
         self.lister: Subscription[Listing] | None = None
         if index.data_source_ids is not None:
@@ -120,14 +121,10 @@ class Members(Generic[D]):
     def apply_listing(self) -> Listing | Failed | Waiting | None:
         """Subscribe to the listed data sources, and return the list or why there is none; None if ids are named."""
         listed = self.lister.state if self.lister is not None else None
+        if isinstance(listed, Listing):
+            self.names = listed.names
         self._set(listed.usable if isinstance(listed, Listing) else self.ids)
         return listed
-
-    @property
-    def names(self) -> Mapping[str, str]:
-        """The names of the listed data sources by id; empty if ids are named."""
-        listed = self.lister.decision if self.lister is not None else None
-        return listed.names if isinstance(listed, Listing) else {}
 
     def _set(self, ids: Sequence[str]) -> None:
         self.ids = tuple(ids)
