@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_kendra._text import LONGEST_MESSAGE, plain
+from airflow_provider_kendra._text import LONGEST_MESSAGE, label, plain, with_names
 
 if TYPE_CHECKING:
     from airflow_provider_kendra._validation import MeasuredBy
@@ -52,6 +52,10 @@ class Failed:
     def __post_init__(self) -> None:
         # The message goes into events, errors and logs.
         object.__setattr__(self, "message", plain(self.message, LONGEST_MESSAGE))
+
+    def with_names(self, names: Mapping[str, str]) -> Failed:
+        """Put the names of data sources, where they are known, before their ids."""
+        return replace(self, message=with_names(self.message, names))
 
     def to_event(self) -> dict[str, Any]:
         """Convert to JSON types, for a trigger event."""
@@ -157,9 +161,11 @@ class Blocked:
     Keep waiting: these data sources are not fresh.
 
     :param data_sources: The last decision on each; None before its first poll, or text that says why there is none.
+    :param names: The names of data sources, where they are known, by id.
     """
 
     data_sources: Mapping[str, Satisfied | Waiting | str | None]
+    names: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def is_known(self) -> bool:
@@ -177,10 +183,20 @@ class Blocked:
         decisions = self.data_sources.values()
         return next((each.error for each in decisions if isinstance(each, Waiting) and each.error), None)
 
+    @property
+    def ids(self) -> str:
+        """The ids of those that :meth:`describe` lists by name, as the end of a sentence; empty if there are none."""
+        ids = [key for key in itertools.islice(self.data_sources, _NAMED) if key in self.names]
+        return f", data source{'' if len(ids) == 1 else 's'} {', '.join(ids)}" if ids else ""
+
+    def _label(self, data_source_id: str) -> str:
+        name = self.names.get(data_source_id, "")
+        return label(name, data_source_id, is_unique=list(self.names.values()).count(name) == 1)
+
     def describe(self, measured_by: MeasuredBy, now: datetime) -> str:
         """List the stale data sources, their age, and whether a sync is running."""
         named = [
-            f"{data_source_id} ({_staleness(decision, measured_by, now)})"
+            f"{self._label(data_source_id)} ({_staleness(decision, measured_by, now)})"
             for data_source_id, decision in itertools.islice(self.data_sources.items(), _NAMED)
         ]
         more = len(self.data_sources) - len(named)
@@ -197,7 +213,8 @@ class Blocked:
         named = ""
         for count, (data_source_id, decision) in enumerate(self.data_sources.items(), 1):
             more = f" and {len(self.data_sources) - count} more" if count < len(self.data_sources) else ""
-            next_one = f"{', ' if named else ''}{data_source_id} ({_short_state(decision, measured_by, now)})"
+            state = _short_state(decision, measured_by, now)
+            next_one = f"{', ' if named else ''}{self._label(data_source_id)} ({state})"
             if named and len(named + next_one + more) > room:
                 return f"{named} and {len(self.data_sources) - count + 1} more"
             named += next_one

@@ -8,9 +8,10 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from airflow_provider_kendra._clock import LATEST, later
-from airflow_provider_kendra._text import shown
+from airflow_provider_kendra._text import counted, shown
 
 _ONE_VALUE = re.compile(r"\b(\w+)-\1(?:/[0-9]+)?\b")
+_RANDOM = re.compile(r"(?<![A-Z])[HR](?![A-Z])")
 _LAST_VALUES = ("59", "23", "31", "12|DEC", "7|SAT")
 
 DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
@@ -47,11 +48,13 @@ def translate(schedule: str) -> Cron:
     if len(fields) == 7 and fields.pop(0) != "0":
         raise _untranslatable(schedule, "its seconds are not 0")
     if len(fields) != 6:
-        raise _untranslatable(schedule, f"it has {len(fields)} fields")
+        raise _untranslatable(schedule, f"it has {counted(len(fields), 'field')}")
     *parts, year = (_ONE_VALUE.sub(r"\1", part) for part in fields)
     minute, hour, day, month, weekday = map(_without_single_steps, parts, _LAST_VALUES)
     if "?" not in (day, weekday) and "*" not in (day, weekday):
         raise _untranslatable(schedule, "it names both days of the month and weekdays")
+    if any(map(_RANDOM.search, parts)):  # croniter would choose one each time
+        raise _untranslatable(schedule, "it names a time at random")
     days = ",".join(_weekday(part) for part in weekday.replace("?", "*").split(","))
     try:
         cron = Cron(
@@ -203,11 +206,12 @@ def _years(field: str) -> frozenset[int] | None:
     years: set[int] = set()
     for part in field.split(","):
         match = re.fullmatch(r"([0-9]{4}|\*)(?:-([0-9]{4}))?(?:/([1-9][0-9]{0,2}))?", part)
-        if match is None:
+        found = range(0)
+        if match is not None:
+            first = 1970 if match[1] == "*" else int(match[1])
+            last = int(match[2]) if match[2] else 2199 if match[1] == "*" or match[3] else first
+            found = range(max(first, 1970), min(last, 2199) + 1, int(match[3] or 1))
+        if not found:
             raise ValueError(f"its year {part!r} is not a year from 1970 to 2199")
-        first = 1970 if match[1] == "*" else int(match[1])
-        last = int(match[2]) if match[2] else 2199 if match[1] == "*" or match[3] else first
-        if first > last:
-            raise ValueError(f"its years {part!r} end before they begin")
-        years.update(range(max(first, 1970), min(last, 2199) + 1, int(match[3] or 1)))
+        years.update(found)
     return frozenset(years)

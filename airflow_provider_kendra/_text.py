@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 LONGEST = 2_000
 """The most characters shown of one text."""
 
@@ -53,6 +59,34 @@ def storable(text: str, longest: int) -> str:
     :param longest: The most characters to keep.
     """
     return text[:longest].encode("utf-8", "replace").decode()
+
+
+def label(name: str, data_source_id: str, *, is_unique: bool = True) -> str:
+    """
+    Return what to call a data source: its name, with the id if others have that name; without a name, the id.
+
+    :param name: Its name in Kendra; "" if it is not known.
+    :param data_source_id: Its id.
+    :param is_unique: Whether no other data source has this name.
+    """
+    return " ".join(filter(None, (plain(name, _LONGEST_NAME), "" if name and is_unique else data_source_id)))
+
+
+def with_names(text: str, names: Mapping[str, str]) -> str:
+    """
+    Put the names of data sources before their ids, as in "data source policies 4f5a…".
+
+    :param text: A message.
+    :param names: The names that are known, by id.
+    """
+
+    def named(found: re.Match[str]) -> str:
+        return f"data source {label(names.get(found[1], ''), found[1], is_unique=False)}"
+
+    return re.sub(r"\bdata source ([a-zA-Z0-9][a-zA-Z0-9_-]*)", named, text) if names else text
+
+
+_LONGEST_NAME = 60
 
 
 def counted(number: int, noun: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import as_completed, wait
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -37,10 +38,11 @@ S = TypeVar("S", DataSource, Schedule)
 
 
 class KeptSchedules:
-    """The condition with the schedule of each data source, as a worker has read it; each is kept for 15 minutes."""
+    """The condition with the schedule of each data source, as a worker has read it, kept for 15 minutes; and names."""
 
     def __init__(self) -> None:
         self.conditions: dict[str, Fresh] = {}
+        self.names: dict[str, str] = {}  # of data sources that were listed or described, by id
         self._read_at: dict[str, datetime] = {}
 
     def is_due(self, data_source_id: str, now: datetime) -> bool:
@@ -62,7 +64,7 @@ def poll_all(
     schedules: KeptSchedules | None = None,
 ) -> AllFresh | Failed | Blocked:
     """
-    Read each data source once, several at a time, from a worker.
+    Read each data source once, several at a time, from a worker; call them by name where the calls tell it.
 
     :param hook: Makes the calls.
     :param index: The data sources.
@@ -73,11 +75,25 @@ def poll_all(
     :param schedules: The schedules that earlier polls have read; updated in place.
     """
     schedules = KeptSchedules() if schedules is None else schedules
+    outcome = _poll_all(hook, index, condition, known, deadline, schedules)
+    if isinstance(outcome, Failed):
+        return outcome if outcome.failure is Failure.TIMED_OUT else outcome.with_names(schedules.names)
+    return replace(outcome, names=schedules.names) if isinstance(outcome, Blocked) else outcome
+
+
+def _poll_all(
+    hook: KendraSyncJobsHook,
+    index: Index,
+    condition: Fresh,
+    known: dict[str, Outcome | Waiting | None],
+    deadline: datetime,
+    schedules: KeptSchedules,
+) -> AllFresh | Failed | Blocked:
     remaining = (deadline - _clock.utcnow()).total_seconds()
     give_up = time.monotonic() + (remaining if remaining > 0 else OVERRUN)
     if index.data_source_ids is not None:
         return _read_each(hook, index, condition, index.data_source_ids, known, schedules, give_up)
-    listing = _read_listing(hook, index, condition, give_up)
+    listing = _read_listing(hook, index, condition, give_up, schedules.names)
     if not isinstance(listing, Listing):
         return listing
     if not listing.usable:
@@ -86,7 +102,7 @@ def poll_all(
     if not isinstance(outcome, Failed) or outcome.failure is not Failure.REFUSED:
         return outcome
     # The refused data source may have been deleted since it was listed.
-    listing = _read_listing(hook, index, condition, give_up)
+    listing = _read_listing(hook, index, condition, give_up, schedules.names)
     if not isinstance(listing, Listing):
         return listing
     decisions = {data_source_id: known.get(data_source_id) for data_source_id in listing.usable}
@@ -98,7 +114,7 @@ def poll_all(
 
 
 def _read_listing(
-    hook: KendraSyncJobsHook, index: Index, condition: Fresh, give_up: float
+    hook: KendraSyncJobsHook, index: Index, condition: Fresh, give_up: float, names: dict[str, str]
 ) -> Listing | Failed | Blocked:
     catalogue = index.catalogue
     threads = DaemonThreads(1, "kendra-freshness")
@@ -113,7 +129,9 @@ def _read_listing(
         return decision if isinstance(decision, Failed) else Blocked({"all": decision})
     finally:
         threads.shutdown(cancel_futures=True)
-    return Listing(tuple(page.data_source_ids), tuple(page.creating_ids))
+    names.clear()  # one that is gone must not make the name of another ambiguous
+    names.update(page.names)
+    return Listing(tuple(page.data_source_ids), tuple(page.creating_ids), names)
 
 
 def _read_each(
@@ -145,7 +163,9 @@ def _read_each(
     known.update((key, decisions[key]) for key in ids)
     outcome = all_fresh(known, condition, _clock.utcnow(), conditions)
     is_out_of_time = Waiting(error=NO_RESPONSE) in known.values()
-    return _timed_out(outcome, condition) if is_out_of_time and isinstance(outcome, Blocked) else outcome
+    if is_out_of_time and isinstance(outcome, Blocked):
+        return _timed_out(replace(outcome, names=schedules.names), condition)
+    return outcome
 
 
 def _read_schedules(
@@ -164,7 +184,8 @@ def _read_schedules(
     undecided: dict[str, Outcome | Waiting | None] = {}
     for key, result in found.items():
         if isinstance(result, Page):
-            usable = usable_schedule(due[key], result.schedule)
+            schedules.names.update(result.names)
+            usable = usable_schedule(due[key], result)
             if isinstance(usable, Failed):
                 undecided[key] = usable
             else:
@@ -253,7 +274,8 @@ async def wait_until_fresh(
 
 
 def _timed_out(blocked: Blocked, condition: Fresh) -> Failed:
-    return timed_out(condition.subject, f"not fresh: {blocked.describe(condition.measured_by, _clock.utcnow())}")
+    subject = f"{condition.subject}{blocked.ids}"
+    return timed_out(subject, f"not fresh: {blocked.describe(condition.measured_by, _clock.utcnow())}")
 
 
 class _FreshnessWait(Wait[AllFresh, Blocked]):
@@ -274,10 +296,15 @@ class _FreshnessWait(Wait[AllFresh, Blocked]):
         if verdict is None:
             decisions = {key: self._state_of(key) for key in self._members.ids}
             verdict = self._check_listing(all_fresh(decisions, self._condition, _clock.utcnow(), self._conditions))
-        if not isinstance(verdict, Blocked):
-            return verdict
-        self._blocked = verdict
-        return None
+        if isinstance(verdict, Blocked):
+            self._blocked = replace(verdict, names=self._names)
+            return None
+        return verdict.with_names(self._names) if isinstance(verdict, Failed) else verdict
+
+    @property
+    def _names(self) -> dict[str, str]:
+        """The names of data sources that were listed or described for this wait, by id."""
+        return {**self._schedules.names, **self._members.names}
 
     def _condition_of(self, data_source_id: str) -> Fresh | None:
         """Return the condition for a data source; None until its schedule is known, if that decides."""

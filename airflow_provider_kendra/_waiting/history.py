@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from airflow_provider_kendra._validation import MeasuredBy
@@ -100,6 +100,7 @@ class History:
     def __init__(self, kept: Kept | None = None) -> None:
         self.data_source_ids: list[str] = []
         self.creating_ids: list[str] = []
+        self.names: dict[str, str] = {}
         self.schedule = ""
         self.is_complete = False
         self._kept = kept
@@ -111,6 +112,7 @@ class History:
         """Add the next older page."""
         self.data_source_ids += page.data_source_ids
         self.creating_ids += page.creating_ids
+        self.names.update(page.names)
         self.schedule = page.schedule
         self.is_complete = page.is_last
         self.__dict__.pop("jobs", None)
@@ -259,4 +261,5 @@ class Page:
     is_last: bool
     data_source_ids: list[str] = field(default_factory=list)
     creating_ids: list[str] = field(default_factory=list)
+    names: Mapping[str, str] = field(default_factory=dict)  # of data sources, by id
     schedule: str = ""

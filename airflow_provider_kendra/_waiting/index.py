@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from airflow_provider_kendra._decisions import Blocked, Failed, Failure, NeedsOlder, Waiting
@@ -23,10 +24,11 @@ D = TypeVar("D")
 
 
 class Listing(NamedTuple):
-    """The ids of an index's data sources: those judged for freshness, and those still being created."""
+    """The ids of an index's data sources: those judged for freshness, and those still being created; names by id."""
 
     usable: tuple[str, ...]
     creating: tuple[str, ...]
+    names: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Index:
     def without_data_sources(self, listing: Listing) -> Failed | Blocked:
         """Wait if data sources are being created; otherwise fail."""
         if listing.creating:
-            return Blocked(dict.fromkeys(listing.creating, "still being created"))
+            return Blocked(dict.fromkeys(listing.creating, "still being created"), listing.names)
         return Failed(
             Failure.REFUSED,
             "The index has no ACTIVE, UPDATING or CREATING data source, so nothing in it can be fresh (index "
@@ -101,6 +103,7 @@ class Members(Generic[D]):
         self._index = index
         self._condition = condition
         self.ids: tuple[str, ...] = ()
+        self.names: Mapping[str, str] = {}  # of the data sources that were last listed
         self.subscriptions: dict[str, Subscription[D]] = {}
         self.lister: Subscription[Listing] | None = None
         if index.data_source_ids is not None:
@@ -118,6 +121,8 @@ class Members(Generic[D]):
     def apply_listing(self) -> Listing | Failed | Waiting | None:
         """Subscribe to the listed data sources, and return the list or why there is none; None if ids are named."""
         listed = self.lister.state if self.lister is not None else None
+        if isinstance(listed, Listing):
+            self.names = listed.names
         self._set(listed.usable if isinstance(listed, Listing) else self.ids)
         return listed
 
@@ -137,4 +142,4 @@ class _Listed:
     def decide(self, history: History, now: datetime) -> Listing | NeedsOlder:
         if not history.is_complete:
             return NeedsOlder()
-        return Listing(tuple(history.data_source_ids), tuple(history.creating_ids))
+        return Listing(tuple(history.data_source_ids), tuple(history.creating_ids), history.names)

@@ -12,7 +12,7 @@ from airflow_provider_kendra._schedule import translate
 
 if TYPE_CHECKING:
     from airflow_provider_kendra._waiting.conditions import Condition
-    from airflow_provider_kendra._waiting.history import History
+    from airflow_provider_kendra._waiting.history import History, Page
     from airflow_provider_kendra._waiting.index import Index
     from airflow_provider_kendra._waiting.poller import Subscriber, Subscription
     from airflow_provider_kendra._waiting.sources import Schedule
@@ -22,16 +22,19 @@ D = TypeVar("D")
 
 @dataclass(frozen=True, slots=True)
 class Scheduled:
-    """The schedule of a data source, as a decision; "" for none."""
+    """The schedule of a data source, as a decision, and its name; "" for none."""
 
     schedule: str
+    name: str = ""
 
 
 class ReadsSchedule:
     """Collects the schedule of a data source, for a watcher."""
 
     def decide(self, history: History, now: datetime) -> Scheduled | NeedsOlder:
-        return Scheduled(history.schedule) if history.is_complete else NeedsOlder()
+        if not history.is_complete:
+            return NeedsOlder()
+        return Scheduled(history.schedule, next(iter(history.names.values()), ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +44,22 @@ class NeedsSchedule:
     source: Schedule
 
     def decide(self, history: History, now: datetime) -> Scheduled | Failed | NeedsOlder:
-        return usable_schedule(self.source, history.schedule) if history.is_complete else NeedsOlder()
+        return usable_schedule(self.source, history) if history.is_complete else NeedsOlder()
 
 
-def usable_schedule(source: Schedule, schedule: str) -> Scheduled | Failed:
-    """Return a schedule, or why a wait can't go by it."""
+def usable_schedule(source: Schedule, found: History | Page) -> Scheduled | Failed:
+    """Return the schedule that was found, or why a wait can't go by it."""
     try:
-        translate(schedule)
+        translate(found.schedule)
     except ValueError as error:
-        return Failed(
+        refused = Failed(
             Failure.REFUSED,
             f"No usable schedule: {error}. schedule_grace needs one: give the data source a schedule in Kendra, name "
             f"only the others in data_source_ids, or use max_age (data source {source.data_source_id}, index "
             f"{source.index_id}).",
         )
-    return Scheduled(schedule)
+        return refused.with_names(found.names)
+    return Scheduled(found.schedule, found.names.get(source.data_source_id, ""))
 
 
 class Schedules(Generic[D]):
@@ -89,6 +93,12 @@ class Schedules(Generic[D]):
                 source, self._condition(source), self._ends_with
             )
         return self.subscriptions[data_source_id]
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The names of the data sources whose schedules have been read, by id."""
+        decisions = ((key, each.decision) for key, each in self.subscriptions.items())
+        return {key: found.name for key, found in decisions if isinstance(found, Scheduled) and found.name}
 
     def keep(self, ids: Collection[str]) -> None:
         """End the subscriptions to the schedules of all other data sources."""

@@ -60,12 +60,14 @@ class Catalogue:
 
     def pages(self, hook: KendraSyncJobsHook, before: datetime | None = None) -> Iterator[Page]:
         """List the data sources to judge, and those still being created, as one page."""
-        found = [(each["Id"], each.get("Status")) for each in hook.list_data_sources(self.index_id)]
+        listed = list(hook.list_data_sources(self.index_id))
+        found = [(each["Id"], each.get("Status")) for each in listed]
         yield Page(
             [],
             is_last=True,
             data_source_ids=[key for key, status in found if status not in INACTIVE_STATUSES],
             creating_ids=[key for key, status in found if status == "CREATING"],
+            names={each["Id"]: name for each in listed if (name := each.get("Name"))},
         )
 
 
@@ -87,7 +89,8 @@ class Schedule:
     def pages(self, hook: KendraSyncJobsHook, before: datetime | None = None) -> Iterator[Page]:
         """Describe the data source, as one page."""
         described = hook.describe_data_source(self.index_id, self.data_source_id)
-        yield Page([], is_last=True, schedule=str(described.get("Schedule") or ""))
+        names = {self.data_source_id: name} if (name := described.get("Name")) else {}
+        yield Page([], is_last=True, schedule=str(described.get("Schedule") or ""), names=names)
 
 
 Source = DataSource | Catalogue | Schedule

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kendra import _clock
 from airflow_provider_kendra._decisions import Failed
-from airflow_provider_kendra._text import plain
+from airflow_provider_kendra._text import plain, with_names
 from airflow_provider_kendra._waiting.index import Index, Members
 from airflow_provider_kendra._waiting.poller import FOREVER, Connect, Log, Subscriber, Subscription
 from airflow_provider_kendra._waiting.schedules import ReadsSchedule, Scheduled, Schedules
@@ -83,7 +83,17 @@ async def watch_states(
 class _StateWatcher(Subscriber):
     """The subscriptions of a watcher, and what it has reported."""
 
-    __slots__ = ("_failing_since", "_index", "_is_first", "_known", "_limits", "_members", "_next", "_schedules")
+    __slots__ = (
+        "_failing_since",
+        "_index",
+        "_is_first",
+        "_judged_by",
+        "_known",
+        "_limits",
+        "_members",
+        "_next",
+        "_schedules",
+    )
 
     def __init__(self, index: Index, limits: Limits, known: Mapping[str, Known], **options: Any) -> None:
         super().__init__(**options)
@@ -91,6 +101,7 @@ class _StateWatcher(Subscriber):
         self._limits = limits
         self._known = dict(known)
         self._failing_since: dict[str, datetime] = {}
+        self._judged_by: dict[str, str] = {}  # the schedule of each data source
         self._next: datetime | None = None
         self._is_first = True
         self._members = Members(self, index, self._condition, ends_with=())
@@ -129,7 +140,9 @@ class _StateWatcher(Subscriber):
         self._failing_since.pop(key, None)
         if not isinstance(ended, Ended):
             return ()
-        changes, self._known[key] = changes_of(key, ended, limits, known, now)
+        is_new = self._judged_by.get(key, limits.schedule) != limits.schedule
+        self._judged_by[key] = limits.schedule
+        changes, self._known[key] = changes_of(key, ended, limits, known, now, is_new_schedule=is_new)
         if self._known[key] != known:
             member.condition = self._condition(key)
         self._wake_at(next_crossing(ended, limits, now))
@@ -191,7 +204,8 @@ class _StateWatcher(Subscriber):
             reasons = (limits if isinstance(limits, str) else None, _error_of(member), schedule and _error_of(schedule))
             job = f": {plain(next(filter(None, reasons), 'it could not be read'))}"
         place = f"(data source {change.data_source_id}, index {self._index.index_id})"
-        return f"{change.state.capitalize()} since {change.at:%Y-%m-%d %H:%M:%S}Z{was}{job} {place}"
+        line = f"{change.state.capitalize()} since {change.at:%Y-%m-%d %H:%M:%S}Z{was}{job} {place}"
+        return with_names(line, {**self._schedules.names, **self._members.names})
 
 
 def _error_of(subscription: Subscription[Any]) -> str | None:

@@ -80,7 +80,8 @@ class Limits:
 
 
 def _measured(job: SyncJob, measured_by: MeasuredBy) -> datetime:
-    return getattr(job, measured_by) or _ended(job)
+    moment: datetime | None = getattr(job, measured_by)
+    return _ended(job) if moment is None else moment
 
 
 def _ended(job: SyncJob) -> datetime:
@@ -176,7 +177,8 @@ class Ended:
     """
     What a poll has found: the decision of :class:`AcceptableSince`.
 
-    :param jobs: The acceptable jobs, newest first, back to the one that counted at the last report.
+    :param jobs: The acceptable jobs, newest first, back to the one that counted at the last report. Jobs without the
+        time that counts are left out.
     :param newest: The newest job that has ended, acceptable or not.
     """
 
@@ -207,7 +209,7 @@ class AcceptableSince:
         acceptance, jobs, newest = self.limits.acceptance, [], None
         since = now if self.since is None else self.since
         for job in history.jobs:
-            if not job.is_finished:
+            if not job.is_finished or getattr(job, self.limits.measured_by) is None:
                 continue
             newest = newest or job
             if acceptance.objection(job) is None:
@@ -222,7 +224,13 @@ class AcceptableSince:
 
 
 def changes_of(
-    data_source_id: str, ended: Ended, limits: Limits, known: Known | None, now: datetime
+    data_source_id: str,
+    ended: Ended,
+    limits: Limits,
+    known: Known | None,
+    now: datetime,
+    *,
+    is_new_schedule: bool = False,
 ) -> tuple[list[Change], Known]:
     """
     Return the changes of a data source since the last report, in order, and what is known now.
@@ -234,24 +242,31 @@ def changes_of(
     :param limits: What keeps it fresh.
     :param known: The last report; None for the first one.
     :param now: The time.
+    :param is_new_schedule: Whether the schedule has changed since the last report. The state then changes now, unless
+        that is a crossing since: its time may have been reported before.
     """
+    if known is not None:  # a clock that was set back changes no state
+        now = max(now, known.until)
     found = crossings(ended.jobs, limits, now)
     last = found[-1] if found else Crossing(_ended(ended.newest) if ended.newest else now, State.STALE, None)
+    # The next poll need not read jobs before the newest one, however long the data source has been fresh.
+    until = max((last.at, *(ended_at for job in ended.jobs if (ended_at := _ended(job)) <= now)))
     if known is None:
         is_fresh = last.state is State.FRESH
         changes = [] if is_fresh else [Change(data_source_id, last.state, None, last.at, last.job)]
-        return changes, Known(last.state, last.at)
+        return changes, Known(last.state, until)
     if known.state is State.UNKNOWN:
         at = last.at if last.at > known.until else now
-        return [Change(data_source_id, last.state, State.UNKNOWN, at, last.job)], Known(last.state, last.at)
+        return [Change(data_source_id, last.state, State.UNKNOWN, at, last.job)], Known(last.state, until)
     changes, previous = [], State(known.state)
     for each in [crossing for crossing in found if crossing.at > known.until]:
         if each.state != previous:
             changes.append(Change(data_source_id, each.state, previous, each.at, each.job))
             previous = each.state
-    if previous != last.state:  # a job was listed late
-        changes.append(Change(data_source_id, last.state, previous, last.at, last.job))
-    return changes, Known(last.state, max(known.until, last.at))
+    if previous != last.state:  # a job was listed late, or the schedule has changed
+        at = now if is_new_schedule else last.at
+        changes.append(Change(data_source_id, last.state, previous, at, last.job))
+    return changes, Known(last.state, max(known.until, until))
 
 
 def next_crossing(ended: Ended, limits: Limits, now: datetime) -> datetime | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from importlib.resources import files
@@ -46,6 +47,8 @@ def render_page(
     """
     axis = _charts.timeline_axis(readings, now, syncs)
     values = {"index": index, "condition": condition, "now": now, "syncs": syncs, "axis": axis, "warn_age": warn_age}
+    names = Counter(reading.name for reading in readings if reading.name)
+    values["shared_names"] = {name for name, number in names.items() if number > 1}
     environment = _environment(charts=_charts, summary=_summary, shared_notes=shared_notes or {}, **values)
     macros: Any = environment.get_template("source.html.jinja").module
 

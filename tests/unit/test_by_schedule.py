@@ -152,7 +152,7 @@ def test_a_time_out_says_what_became_of_the_scheduled_sync(daily: DataSource) ->
         outcome = await wait(*ids_of(daily), CONDITION, timeout=120).task
         assert isinstance(outcome, Failed)
         assert outcome.message.startswith(
-            f"Timed out: not fresh: {daily.data_source_id} (the scheduled sync of 2026-01-31 18:00 UTC started and "
+            "Timed out: not fresh: documents (the scheduled sync of 2026-01-31 18:00 UTC started and "
             "FAILED: No such bucket; last acceptable sync 1 day, 0:42:00 ago). "
         )
 
@@ -241,7 +241,8 @@ def test_who_may_not_read_the_schedule_is_told_the_permission(daily: DataSource)
             assert isinstance(outcome, Failed)
             assert outcome.failure is Failure.REFUSED
             assert "kendra:DescribeDataSource" in outcome.message
-            assert f"the schedule of data source {daily.data_source_id}" in outcome.message
+            name = "" if ids else "documents "
+            assert f"the schedule of data source {name}{daily.data_source_id}" in outcome.message
 
     run(main)
 
@@ -271,7 +272,7 @@ def test_a_data_source_without_a_usable_schedule_fails_the_wait(
         assert isinstance(outcome, Failed)
         assert outcome.failure is Failure.REFUSED
         assert outcome.message.startswith(reason)
-        assert outcome.message.endswith(f"(data source {ids[1]}, index {index_id}).")
+        assert outcome.message.endswith(f"(data source another {ids[1]}, index {index_id}).")
 
     run(main)
 

@@ -122,6 +122,14 @@ def shown(service: Service, **options: Any) -> Shown:
     return Shown(render_report(service, INDEX, **options))  # type: ignore[arg-type]
 
 
+def test_data_sources_with_the_same_name_are_told_apart_by_their_ids():
+    service = Service(first_one=[job(1)], second_one=[job(2)], third=[job(3)])
+    for summary, name in zip(service.summaries, ("Wiki", "Wiki", "Manuals"), strict=True):
+        summary["Name"] = name
+    codes = [attributes["title"] for tag, attributes in shown(service).elements if tag == "code" and attributes]
+    assert sorted(codes) == sorted(["first_one", "second_one"] * 3), "in overview, timeline and table"
+
+
 def test_what_the_service_sends_is_shown_as_text_and_never_as_markup():
     fields = {"execution_id": NASTY, "error_code": NASTY, "error_message": NASTY, "data_source_error_code": NASTY}
     service = Service(

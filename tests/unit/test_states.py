@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from types import SimpleNamespace
@@ -17,9 +17,11 @@ from hypothesis import strategies as st
 
 from airflow_provider_kendra._connection import AwsParameters
 from airflow_provider_kendra._waiting import poller
+from airflow_provider_kendra._waiting.history import History, Page
 from airflow_provider_kendra._waiting.index import Index
 from airflow_provider_kendra._waiting.state_watcher import Changed, watch_states
 from airflow_provider_kendra._waiting.states import (
+    AcceptableSince,
     Ended,
     Known,
     Limits,
@@ -154,6 +156,30 @@ class TestChanges:
         assert shown(found) == [("fresh", 2)]
         assert found[0].previous is State.UNKNOWN
         assert known == Known(State.FRESH, at(0.5))
+
+    def test_a_clock_that_is_set_back_changes_no_state(self):
+        _, known = changes([job(0)], Known(State.AGING, at(4)), 6)
+        assert known.state is State.STALE
+        assert changes([job(0)], known, 5.99) == ([], known)
+
+    def test_of_a_data_source_that_stays_fresh_no_more_than_the_newest_syncs_are_read(self):
+        known, jobs = None, []
+        for hour in range(100):
+            jobs = [job(hour), *jobs]
+            history = History()
+            history.add_page(Page(jobs[:10], is_last=hour < 10))
+            ended = AcceptableSince(limits(), known and known.until).decide(history, at(hour + 0.6))
+            assert isinstance(ended, Ended), hour
+            found, known = changes_of("source", ended, limits(), known, at(hour + 0.6))
+            assert (found, len(ended.jobs) <= 2) == ([], True)
+
+    @pytest.mark.parametrize("measured_by", ["start_time", "end_time"])
+    def test_a_sync_without_the_time_that_counts_is_left_out(self, measured_by):
+        timeless = replace(job(1), **{measured_by: None})
+        history = History()
+        history.add_page(Page([timeless, job(0)], is_last=True))
+        found = AcceptableSince(limits(measured_by=measured_by), None).decide(history, at(2))
+        assert found == Ended((job(0),), job(0))
 
     def test_a_change_is_in_json_types(self):
         [change], _ = changes([job(0)], None, 9)
@@ -363,6 +389,9 @@ class TestWatcher:
             await asyncio.sleep(30)
             [first] = watching.found
             assert {each.data_source_id for each in first.changes} == {custom_data_source.data_source_id, other}
+            places = [line.rpartition("(data source ")[2] for line in watching.lines]
+            named = (f"documents {custom_data_source.data_source_id}", f"custom {other}")
+            assert sorted(places) == sorted(f"{each}, index {custom_data_source.index_id})" for each in named)
             await watching.cancel()
 
         run(main)
@@ -427,6 +456,22 @@ class TestWatcher:
             assert kendra.call_count("DescribeDataSource") <= 5
             await asyncio.sleep(2 * 3600)
             assert watching.changes == [("stale", "fresh", 2.5 * 60)]
+            await watching.cancel()
+
+        run(main)
+
+    def test_what_a_new_schedule_changes_is_reported_with_the_time_at_which_it_counts(self, data_source):
+        data_source.set_schedule("cron(0/5 * * * ? *)")
+
+        async def main() -> None:
+            data_source.show([item(0.1)])
+            watching = watched(data_source, Limits(Acceptance(), grace=timedelta(minutes=2)))
+            await asyncio.sleep(9 * 60)
+            data_source.set_schedule("cron(0 18 * * ? *)")
+            await asyncio.sleep(10 * 60)
+            fresh, stale, again = watching.changes[-3:]
+            assert (fresh[0], stale, again[:2]) == ("fresh", ("stale", "fresh", 7), ("fresh", "stale"))
+            assert again[2] > stale[2] > fresh[2], "a repeated time would look like a repeated event"
             await watching.cancel()
 
         run(main)

@@ -53,9 +53,9 @@ async def until(time: float) -> None:
     await asyncio.sleep(time - asyncio.get_running_loop().time())
 
 
-def another(source: DataSource) -> DataSource:
+def another(source: DataSource, name: str = "another") -> DataSource:
     """One more data source in the same index."""
-    return replace(source, data_source_id=source.kendra.create_custom_data_source(source.index_id))
+    return replace(source, data_source_id=source.kendra.create_custom_data_source(source.index_id, name))
 
 
 def begins(minutes: float, execution_id: str, status: str = "SUCCEEDED") -> dict[str, Any]:
@@ -233,7 +233,7 @@ def test_the_data_sources_of_an_index_are_listed_again_at_each_poll(custom_data_
         custom_data_source.show([begins(0, "good")])
         await until(270)
         assert not waiting.task.done()
-        assert added.data_source_id in waiting.lines[-1]
+        assert waiting.lines[-1].endswith(": another (no acceptable sync)")
         assert kendra.call_count(LIST_SOURCES) == 5
         added.show([begins(0, "good-too")])
         outcome = await waiting.task
@@ -301,13 +301,13 @@ def test_a_wait_never_takes_the_list_of_data_sources_that_another_wait_has_read(
         custom_data_source.show([begins(-120, "old")])
         first = wait(custom_data_source.index_id, None, fresh(max_age=60), interval=interval)
         await until(3)
-        added = another(custom_data_source)
+        another(custom_data_source)
         custom_data_source.show([begins(0, "good")])
         await until(4)
         second = wait(custom_data_source.index_id, None, interval=interval)
         await until(4 + interval)
         assert not second.task.done()
-        assert added.data_source_id in second.lines[-1]
+        assert second.lines[-1].endswith(": another (no acceptable sync)")
         await first.cancel()
         await second.cancel()
 
@@ -381,7 +381,8 @@ def test_a_wait_that_begins_long_after_its_deadline_has_one_poll_of_each_data_so
         second.show([begins(-120, "old")])
         outcome = await wait(custom_data_source.index_id, None if is_listed else ids, timeout=-late).task
         assert outcome.failure is Failure.TIMED_OUT
-        assert f"not fresh: {second.data_source_id} (last acceptable sync 2:0" in outcome.message
+        called = "another" if is_listed else second.data_source_id
+        assert f"not fresh: {called} (last acceptable sync 2:0" in outcome.message
 
     run(main)
 
@@ -441,10 +442,7 @@ def test_while_the_only_data_sources_are_being_created_the_wait_goes_on_and_says
         waiting = wait(custom_data_source.index_id, None)
         await until(90)
         assert not waiting.task.done()
-        assert waiting.lines[0] == (
-            f"1 data source not fresh after 0 s: {custom_data_source.data_source_id} (still being created)"
-        )
-        assert failed.data_source_id not in waiting.lines[0]
+        assert waiting.lines[0] == "1 data source not fresh after 0 s: documents (still being created)"
         kendra.set_data_source_status(*custom_data_source.ids, "ACTIVE")
         custom_data_source.show([begins(0, "good")])
         assert set((await waiting.task).jobs) == {custom_data_source.data_source_id}
@@ -494,7 +492,7 @@ def test_a_list_of_data_sources_that_cannot_be_read_is_asked_for_less_and_less_o
     run(main)
 
 
-def test_a_time_out_names_the_data_sources_that_are_not_fresh(custom_data_source):
+def test_a_time_out_names_the_data_sources_that_are_not_fresh_and_ends_with_their_ids(custom_data_source):
     stale = another(custom_data_source)
 
     async def main():
@@ -503,9 +501,10 @@ def test_a_time_out_names_the_data_sources_that_are_not_fresh(custom_data_source
         outcome = await wait(custom_data_source.index_id, None, timeout=600).task
         assert asyncio.get_running_loop().time() == 600
         assert outcome.failure is Failure.TIMED_OUT
-        assert (
-            f"not fresh: {stale.data_source_id} (last acceptable sync 2:10:00 ago; no sync is running)"
-            in outcome.message
+        assert outcome.message == (
+            "Timed out: not fresh: another (last acceptable sync 2:10:00 ago; no sync is running). Raise timeout if "
+            "syncs take this long (waited for a sync job that started at most 1 h ago, data source "
+            f"{stale.data_source_id})."
         )
 
     run(main)
@@ -569,6 +568,33 @@ class TestFreshnessLog:
             named = sum(each in line for each in ids)
             assert named >= 1
             assert (f" and {sources - named} more" in line) is (named < sources)
+
+
+@pytest.mark.parametrize("is_in_worker", [True, False])
+def test_an_error_names_the_data_source_where_the_data_sources_were_listed(custom_data_source, is_in_worker):
+    refused = another(custom_data_source)
+    condition = {"fail_fast": True}
+
+    async def main():
+        custom_data_source.show([begins(0, "good")])
+        refused.show([begins(0, "bad", "FAILED")])
+        for ids, called in ((None, f"another {refused.data_source_id}"), (refused.ids[1:], refused.data_source_id)):
+            if is_in_worker:
+                outcome = poll_all(custom_data_source, *(ids or ()), **condition)
+            else:
+                outcome = await wait(custom_data_source.index_id, ids, fresh(**condition)).task
+            assert isinstance(outcome, Failed)
+            assert outcome.message.endswith(f"(sync job bad, data source {called}, index {refused.index_id}).")
+
+    run(main)
+
+
+def test_data_sources_with_the_same_name_are_told_apart_by_their_ids(custom_data_source):
+    first, second = another(custom_data_source), another(custom_data_source)
+    custom_data_source.show([begins(0, "good")])
+    outcome = poll_all(custom_data_source)
+    for each in (first, second):
+        assert f"another {each.data_source_id} (no acceptable sync" in outcome.describe("start_time", _clock.utcnow())
 
 
 def test_the_log_names_stale_data_sources_at_each_change_without_flooding(custom_data_source):
@@ -679,8 +705,9 @@ def test_a_worker_stops_reading_at_its_deadline_and_names_data_sources_without_a
     ids = () if is_listed else (hanging.data_source_id, custom_data_source.data_source_id)
     outcome = poll_all(custom_data_source, *ids, seconds=2)
     assert outcome.failure is Failure.TIMED_OUT
-    assert f"not fresh: {hanging.data_source_id} (" in outcome.message
-    assert "no response before the time-out" in outcome.message
+    called = "another" if is_listed else hanging.data_source_id
+    assert f"not fresh: {called} (the last poll failed: no response before the time-out)" in outcome.message
+    assert outcome.message.count(hanging.data_source_id) == 1
     assert custom_data_source.data_source_id not in outcome.message
 
 
