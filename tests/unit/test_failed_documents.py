@@ -389,7 +389,11 @@ class TestGates:
         nights.write("a", "b")
         nights.sync("a")
         nights.sync()
-        gate(nights, max_missing_documents=1).execute({"ti": ti})
+        task = gate(nights, max_missing_documents=1)
+        with patch.object(type(task), "log", Mock()) as log:
+            task.execute({"ti": ti})
+        lines = [call.args[0] % call.args[1:] for call in log.warning.call_args_list]
+        assert "1 document is missing: a (crawl: Access Denied)." in lines
 
     def test_what_cannot_be_found_out_does_not_pass(self, nights, ti):
         nights.write("a")
