@@ -153,7 +153,14 @@ def _read(event: object, prefix: str) -> Event | None:
 
 
 def _milliseconds(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)
+    return max(int(moment.timestamp() * 1000), 0)  # the service rejects a time before 1970
+
+
+def _shifted(moment: datetime, by: timedelta) -> datetime:
+    try:
+        return moment + by
+    except OverflowError:
+        return moment
 
 
 def may_have_failures(job: SyncJob) -> bool:
@@ -206,8 +213,8 @@ def failed_documents(calls: LogCalls, job: SyncJob, *, limit: int, now: datetime
     :param limit: How many documents to return.
     :param now: The time, if the job has not ended.
     """
-    since = (job.start_time or now - timedelta(days=1)) - BEFORE
-    until = (job.end_time or now) + AFTER
+    since = _shifted(job.start_time or now - timedelta(days=1), -BEFORE)
+    until = _shifted(job.end_time or now, AFTER)
     report = f"{REPORT}{job.data_source_id}/{job.execution_id}"
     of_report = (event for event in calls.events(report, FAILED, since, until) if event.stream == report)
     found, source = _failures(of_report, job.execution_id), "report"

@@ -134,9 +134,11 @@ def _without_objects(text: str, depth: int = 0) -> str:
 
 _DECODER = json.JSONDecoder()
 
-# JSON, Python, and what Java shows, such as "acl=[Principal(name=…)]".
+# JSON, Python, XML, and what Java shows, such as "acl=[Principal(name=…)]".
 _OBJECT = re.compile(
-    r"[\[{]\s{0,9}(?:[\[{]\s{0,9}){0,9}\\{0,9}[\"']|\b(?:acl|metadata)\s?[:=]?\s?[\[{(]", re.IGNORECASE
+    r"[\[{]\s{0,9}(?:[\[{]\s{0,9}){0,9}\\{0,9}[\"']|<(?:acl|metadata)\b|\b(?:acl|metadata)\s?[:=]?\s?[\[{(]"
+    r"|\b\w{0,30}(?:access_?control_?list|attributes|authors|groups|principals|users)\s?[:=]\s?[\[{(]",
+    re.IGNORECASE,
 )
 
 _MESSAGES = ("message", "errormessage", "errormsg", "error_description", "error", "reason", "detail", "description")

@@ -790,8 +790,9 @@ class KendraSyncJobMetricsOperator(ListsFailedDocuments, KendraOperator):
             details = self._describe_missing(missing, room - len(failed) - 2) if missing else ""
             details = " ".join(filter(None, (details, failed)))
             raise KendraSyncJobMetricsError(insert_details(message, job, details), job=job, violations=found)
-        if failed := describe_failed(LONGEST_MESSAGE):
-            self.log.warning("%s", failed)
+        allowed = self._describe_missing(missing, LONGEST_MESSAGE) if missing else ""
+        for text in filter(None, (allowed, describe_failed(LONGEST_MESSAGE))):
+            self.log.warning("%s", text)
         self._publish_jobs(context, job)
         return record
 

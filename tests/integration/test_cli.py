@@ -1449,6 +1449,14 @@ def test_documents_of_a_running_sync_says_that_it_has_not_finished(failing: Data
     assert (result.status, result.err.partition(":")[0]) == (0, "The sync has not finished")
 
 
+def test_documents_of_an_incomplete_sync_without_a_count_are_not_known(data_source: DataSource, run: Run):
+    data_source.show([listed("incomplete", "INCOMPLETE", Metrics={})])
+    data_source.kendra.client("logs").create_log_group(logGroupName=f"/aws/kendra/{data_source.index_id}")
+    result = run("documents", *data_source.ids)
+    assert (result.status, "It is not known which documents failed." in result.err) == (2, True)
+    assert "Kendra's logs do not name the documents that failed. They may be late" in result.err
+
+
 def test_one_missing_document_is_a_singular(failing: DataSource, run: Run):
     failing.kendra.set_documents(*failing.ids, [{"id": "b", "title": "B"}, {"id": "c", "title": "C"}])
     failing.start()

@@ -219,6 +219,12 @@ class TestFailedDocuments:
         assert read(logs).found == 1
         assert '($.ConnectorDocumentStatus = "FAILED")' in logs.calls[0]["filterPattern"]
 
+    @pytest.mark.parametrize("at", [datetime.min, datetime(1900, 1, 1), datetime.max], ids=["first", "1900", "last"])
+    def test_a_job_at_a_time_that_is_far_off_is_not_an_error(self, at):
+        logs = Logs([page(event("a"))])
+        assert read(logs, StartTime=at.replace(tzinfo=UTC), EndTime=at.replace(tzinfo=UTC)).found == 1
+        assert 0 <= logs.calls[0]["startTime"] <= logs.calls[0]["endTime"] < 10**15
+
     def test_a_running_job_is_read_up_to_now(self):
         logs = Logs([page(event("a"))])
         read(logs, EndTime=None)

@@ -338,6 +338,11 @@ class TestTheDescription:
             "1 × Access Denied a (crawl), 1 × Access Denied b (crawl), 1 × Access Denied c (crawl)."
         )
 
+    @pytest.mark.parametrize("number", [1, 2])
+    def test_without_documents_it_has_the_totals(self, number):
+        failures = DocumentFailures([], number, number, [{"stage": "crawl", "reason": "Denied", "count": number}])
+        assert failures.describe() == f"By reason: {number} × Denied (crawl)."
+
     def test_is_empty_when_nothing_failed(self):
         assert DocumentFailures().describe() == ""
 

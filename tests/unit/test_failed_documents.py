@@ -12,6 +12,7 @@ from unittest.mock import Mock, patch
 import pytest
 from airflow.providers.common.compat.sdk import BaseOperator, TaskDeferred
 from botocore.client import BaseClient
+from botocore.config import Config
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
 from airflow_provider_kendra._failed_documents import insert_details
@@ -122,7 +123,12 @@ class TestHook:
         assert [call.args[1] for call in calls.call_args_list] == ["ListDataSourceSyncJobs"]
 
     @pytest.mark.parametrize(("failing", "calls_of_logs"), [(1, 1), (10, 1), (200, 1), (10_000, 2)])
-    def test_one_call_reads_as_many_failures_as_fit_into_a_page(self, nights, hook, failing, calls_of_logs):
+    def test_one_call_reads_as_many_failures_as_fit_into_a_page(
+        self, nights, hook, failing, calls_of_logs, monkeypatch
+    ):
+        for limit in ("_LOGS_CALL_SECONDS", "FAILED_DOCUMENTS_SECONDS"):  # a busy machine may need longer
+            monkeypatch.setattr(f"airflow_provider_kendra.hooks.kendra.{limit}", 600.0)
+        monkeypatch.setattr("airflow_provider_kendra.hooks.kendra._LOGS", Config(read_timeout=600))
         names = [f"d{number}" for number in range(failing)]
         nights.write(*names)
         execution_id = nights.sync(*names)
@@ -389,7 +395,11 @@ class TestGates:
         nights.write("a", "b")
         nights.sync("a")
         nights.sync()
-        gate(nights, max_missing_documents=1).execute({"ti": ti})
+        task = gate(nights, max_missing_documents=1)
+        with patch.object(type(task), "log", Mock()) as log:
+            task.execute({"ti": ti})
+        lines = [call.args[0] % call.args[1:] for call in log.warning.call_args_list]
+        assert "1 document is missing: a (crawl: Access Denied)." in lines
 
     def test_what_cannot_be_found_out_does_not_pass(self, nights, ti):
         nights.write("a")

@@ -54,6 +54,12 @@ REASONS = {
     "JSON that is long": json.dumps({"x": "y" * 200_000, **ACCESS}),
     "JSON that is nested without end": '{"a":' * 5_000 + f'"{PLANTED}"',
     "Python": f"Rejected {ACCESS} by the index",
+    "XML": f"Rejected <Document><Acl><Name>{PLANTED}</Name></Acl></Document>",
+    "a request of Kendra": f"Rejected {{Id: 1,AccessControlList: [{{Name: {PLANTED},Type: USER}}]}}",
+    "a request of Kendra in Java": f"Document(Id=1, AccessControlList=[Principal(Name={PLANTED}, Type=USER)])",
+    "attributes": f"Attributes=[DocumentAttribute(Key=_authors, Value=Value(StringListValue=[{PLANTED}]))]",
+    "authors": f"Rejected _authors: [{PLANTED}]",
+    "groups": f"Rejected DataSourceGroups=[DataSourceGroup(GroupId={PLANTED})]",
     "Java": f"Rejected Document(id=1, acl=[Principal(name={PLANTED}, type=USER)], metadata={{_authors=[{PLANTED}]}})",
 }
 
@@ -128,6 +134,7 @@ def planted_messages() -> list[str]:
         "Found invalid metadata file b/p/f.ext.metadata.json.",
         "The content type [text/foo] is not supported {see below}",
         "Invalid token: expected }",
+        "The groups (2) of attributes: too long",
         "The access token is invalid or expired (401)",
         "Basic authentication failed: password incorrect",
         "Secret arn:aws:secretsmanager:eu-west-1:…:secret:name not found",
