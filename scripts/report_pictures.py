@@ -29,8 +29,8 @@ NOW = datetime(2026, 3, 18, 9, 40, tzinfo=UTC)
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 DARK, LIGHT = 0, 1
 PICTURES = {
-    "report-light": (1200, 1240, LIGHT),
-    "report-dark": (1200, 1240, DARK),
+    "report-light": (1200, 1000, LIGHT),
+    "report-dark": (1200, 1000, DARK),
     "report-phone": (390, 1100, LIGHT),
 }
 DENIED = "The IAM role can't list the documents of the site. Check the permissions of the app registration."
