@@ -142,11 +142,12 @@ class Subscription(Generic[D]):
         self.error = error
         return self._end_or_wake(now, is_change=self._wait.errors.count(error))
 
-    def expire(self, now: datetime) -> bool:
-        """Return whether the deadline ends the subscription."""
-        return self._end_or_wake(now)
+    def expire(self) -> None:
+        """End the subscription, whose deadline has passed."""
+        self.is_over = True
+        self._wait.wake()
 
-    def _end_or_wake(self, now: datetime, *, is_change: bool = False, is_final: bool = False) -> bool:
+    def _end_or_wake(self, now: datetime, *, is_change: bool, is_final: bool = False) -> bool:
         self.is_over = is_final or (self.deadline is not None and now >= self.deadline)
         if is_change or self.is_over:
             self._wait.wake()
@@ -326,9 +327,7 @@ class Poller:
             cls._of_loop[loop] = cls(loop)
         return cls._of_loop[loop]
 
-    def join(
-        self, source: Source, wait: Subscription[Any], connect: Connect, *, is_connection_known: bool = False
-    ) -> Poll:
+    def join(self, source: Source, wait: Subscription[Any], connect: Connect, *, is_connection_known: bool) -> Poll:
         """Add a subscription to the poll of its source."""
         poll = self._polls.get(source)
         if poll is None:
@@ -371,9 +370,9 @@ class Poll:
         self._is_reading = False
         self._latecomers: set[Subscription[Any]] = set()  # joined during the current poll, which does not serve them
         # The next poll is due after the interval, or at a deadline that comes first.
-        self._needs_poll_now = True
-        self._polled_at = float("-inf")
-        self._interval = float("inf")
+        self._needs_poll_now = False
+        self._polled_at = -FOREVER  # which makes the first one due
+        self._interval = FOREVER
         self._deadline = NEVER
         self._replan = asyncio.Event()
         self.task = in_empty_context(self._run())
@@ -418,7 +417,7 @@ class Poll:
                 self._time_out_waits()
             else:
                 await self._poll()
-            self._interval = min((wait.interval for wait in self.waits), default=float("inf"))
+            self._interval = min((wait.interval for wait in self.waits), default=FOREVER)
             self._deadline = min((wait.deadline or NEVER for wait in self.waits), default=NEVER)
 
     def is_first_poll_pending(self, wait: Subscription[Any]) -> bool:
@@ -430,7 +429,7 @@ class Poll:
     def _next_poll(self) -> float:
         pause = self._interval if self._failures else max(self._interval, self.source.min_interval)
         if self._needs_poll_now and not self._failures:
-            return float("-inf")
+            return -FOREVER
         if self._failures:
             pause = min(pause * 2.0 ** min(self._failures - 1, 16), max(pause, MAX_BACKOFF))
         return self._polled_at + pause * self._jitter
@@ -451,17 +450,17 @@ class Poll:
         """Read as much of the history as the subscriptions need, and deliver a decision to each."""
         self._number += 1
         now, due = asyncio.get_running_loop().time(), self._next_poll()
-        self._due_at = due if float("-inf") < due < now else now
+        self._due_at = due if -FOREVER < due < now else now
         self._polled_at = self._began_at = now
         if self._polled_at - self._kept_since > KEPT_LIFETIME:
             self._kept, self._kept_since = None, self._polled_at
         history, read_at = History(self._kept), _clock.utcnow()
         kept = 0 if self._kept is None else len(self._kept.jobs.all)
         hook = None
+        self._latecomers.clear()
         try:
             hook = await self._client.hook()
             self._is_reading = True
-            self._latecomers.clear()
             await self._read(history, hook, read_at)
         except Exception as error:
             self._failures = 1 if self._keep_pages_read(history) > kept else self._failures + 1
@@ -521,19 +520,19 @@ class Poll:
         if wait.fail(decision, now) if isinstance(decision, str) else wait.deliver(decision, now):
             self.waits.discard(wait)
 
-    def _overdue(self, now: datetime) -> list[Subscription[Any]]:
+    def _overdue(self) -> list[Subscription[Any]]:
+        now = _clock.utcnow()
         return [wait for wait in self.waits if wait.deadline and wait.deadline <= now]
 
     def _is_last_poll_recent(self) -> bool:
         """Whether every overdue subscription was polled just now, which makes another call unnecessary."""
         is_recent = asyncio.get_running_loop().time() - self._polled_at < _RECENT
-        return is_recent and not self._is_poll_due() and all(wait.last_poll for wait in self._overdue(_clock.utcnow()))
+        return is_recent and not self._is_poll_due() and all(wait.last_poll for wait in self._overdue())
 
     def _time_out_waits(self) -> None:
-        now = _clock.utcnow()
-        for wait in self._overdue(now):
-            if wait.expire(now):
-                self.waits.discard(wait)
+        for wait in self._overdue():
+            wait.expire()
+            self.waits.discard(wait)
 
     async def _call(self, call: Callable[[], T]) -> T:
         loop = asyncio.get_running_loop()

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from airflow_provider_kendra._decisions import NeedsOlder, Waiting
 from airflow_provider_kendra._parameters import WHY_ONE_IS_REQUIRED
+from airflow_provider_kendra._text import LONGEST_MESSAGE
 from airflow_provider_kendra._waiting.conditions import ExecutionFinished, SyncedSince, read, sync_job_condition
 from airflow_provider_kendra._waiting.history import History, Page
-from airflow_provider_kendra._waiting.log import PROGRESS_INTERVAL, sync_job_log
+from airflow_provider_kendra._waiting.log import PROGRESS_INTERVAL, PollErrors, WaitLog, sync_job_log
 from airflow_provider_kendra.outcomes import Failed, Failure, Satisfied, at_any_end, outcome_from_event
 from airflow_provider_kendra.sync_job import DOCUMENT_COUNTS, Acceptance, SyncJob
 from tests.conftest import examples
@@ -628,6 +629,23 @@ class TestWaitLog:
             log = sync_job_log(f"{subject} {what} on data source {key}", NOW)
             for line in (log.line(seen, at(0)), *(log.line(seen, at(86_000 + n)) for n in range(400))):
                 assert len((line or "").encode()) < 200, line
+
+    def test_a_line_is_cut_at_the_length_of_a_message(self):
+        log = WaitLog(lambda *state: "x" * (LONGEST_MESSAGE + 1), NOW)
+        assert len(log.line(SYNCING, NOW)) == LONGEST_MESSAGE
+
+    def test_errors_that_the_poller_counts_are_logged_too(self):
+        errors = PollErrors()
+        log = sync_job_log("sync job mine", NOW, errors)
+        log.report(SYNCING, NOW)
+        errors.count(THROTTLING)
+        assert log.report(SYNCING, at(60)).startswith("The last poll failed (ThrottlingException); retrying. SYNCING")
+
+    def test_a_poll_that_fails_is_news_until_a_summary_has_said_so_and_a_poll_that_succeeds_is_none(self):
+        errors = PollErrors()
+        assert [errors.count(each) for each in (None, THROTTLING, None, THROTTLING)] == [False, True, False, True]
+        assert errors.summary()
+        assert [errors.count(each) for each in (THROTTLING, None)] == [False, False]
 
     def test_the_interval_is_five_minutes(self):
         assert PROGRESS_INTERVAL == 300

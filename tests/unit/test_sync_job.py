@@ -511,5 +511,10 @@ class TestCounts:
         json.dumps(totals)
         assert describe_totals(totals) == "3 sync jobs: 2 FAILED, 1 ERROR; documents: 5 failed"
 
+    def test_totals_name_every_count_and_cut_a_status_as_long_as_no_other(self):
+        totals = sum_up([job("SUCCEEDED", documents_added=1_000, documents_failed=5)])
+        assert describe_totals(totals) == "1 sync job: 1 SUCCEEDED; documents: 1,000 added, 5 failed"
+        assert describe_totals(totals | {"statuses": {"S" * 129: 1}}).startswith(f"1 sync job: 1 {'S' * 127}…; ")
+
     def test_totals_of_nothing_are_described(self):
         assert describe_totals(sum_up([])) == "0 sync jobs"
