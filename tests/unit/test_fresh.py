@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from airflow_provider_kendra._decisions import Blocked, Waiting
 from airflow_provider_kendra._validation import MeasuredBy
 from airflow_provider_kendra._waiting.conditions import Fresh, all_fresh, freshness_condition, read
-from airflow_provider_kendra._waiting.history import Page
+from airflow_provider_kendra._waiting.history import History, Page
 from airflow_provider_kendra.outcomes import AllFresh, Failed, Failure, Outcome, Satisfied, freshness_from_event
 from airflow_provider_kendra.sync_job import Acceptance, SyncJob
 from tests.conftest import examples
@@ -468,3 +468,44 @@ class TestParameters:
         condition = self.build(max_age=timedelta.max)
         assert isinstance(read(condition, Pages([job("old", started=1e6, ended=1e6)]), NOW), Satisfied)
         assert isinstance(read(condition, Pages([]), NOW), Waiting)
+
+
+class TestAge:
+    """For metrics."""
+
+    JOBS = (
+        job("failed", "FAILED", started=2, ended=1),
+        job("good", started=5, ended=3),
+        job("older", started=9, ended=8),
+    )
+
+    def age(self, jobs: Sequence[SyncJob], *, measured_by: MeasuredBy = "start_time", is_last: bool = True) -> Any:
+        history = History()
+        history.add_page(Page(list(jobs), is_last=is_last))
+        return Fresh(Acceptance(), max_age=timedelta(minutes=1), measured_by=measured_by).age(history, NOW)
+
+    @pytest.mark.parametrize("is_last", [True, False])
+    def test_it_is_that_of_the_newest_acceptable_job(self, is_last: bool) -> None:
+        assert self.age(self.JOBS, is_last=is_last) == timedelta(minutes=5)
+        assert self.age(self.JOBS, measured_by="end_time", is_last=is_last) == timedelta(minutes=3)
+
+    def test_it_is_at_least_that_of_the_oldest_job_while_older_ones_have_not_been_read(self) -> None:
+        failed = [replace(each, status="FAILED") for each in self.JOBS]
+        assert self.age(failed, is_last=False) == timedelta(minutes=9)
+        assert self.age(failed, measured_by="end_time", is_last=False) == timedelta(minutes=8)
+
+    def test_it_is_unknown_if_no_job_of_the_whole_history_is_acceptable(self) -> None:
+        assert self.age(self.JOBS[:1]) is None
+        assert self.age([], is_last=False) is None
+
+
+def test_a_job_is_recent_to_the_very_end_of_its_age() -> None:
+    condition = Fresh(Acceptance(), max_age=timedelta(minutes=5))
+    assert [condition.is_recent(ago(minutes), NOW) for minutes in (4.9, 5, 5.1)] == [True, True, False]
+
+
+def test_each_data_source_is_judged_by_the_condition_of_its_own_schedule() -> None:
+    found = Satisfied(job("good", started=5, ended=3))
+    hour, minute = (Fresh(Acceptance(), max_age=timedelta(minutes=minutes)) for minutes in (60, 1))
+    assert all_fresh({"a": found}, minute, NOW, {"a": hour}) == AllFresh({"a": found.job})
+    assert all_fresh({"a": found}, hour, NOW, {"a": minute, "b": hour}) == Blocked({"a": found})
