@@ -302,6 +302,44 @@ def test_a_job_that_changes_while_older_pages_are_read_is_read_once():
     assert history.jobs == [*failed(5, 4, 3), before, job(0)]
 
 
+def test_a_history_adds_up_what_its_pages_list_and_has_the_schedule_of_the_last():
+    history = History()
+    assert (history.schedule, history.is_complete) == ("", False)
+    history.add_page(Page([], is_last=False, data_source_ids=["a"], creating_ids=["c"], schedule="rate(1 hour)"))
+    history.add_page(Page([], is_last=True, data_source_ids=["b"], creating_ids=["d"], schedule="rate(1 day)"))
+    assert (history.data_source_ids, history.creating_ids) == (["a", "b"], ["c", "d"])
+    assert (history.schedule, history.is_complete) == ("rate(1 day)", True)
+
+
+def test_only_a_newest_job_that_has_not_finished_is_not_kept():
+    history = History()
+    history.add_page(Page([job(9, "SYNCING"), *failed(8, 7)], is_last=True))
+    assert history.keep().jobs.all == failed(8, 7)
+
+
+def test_what_is_kept_is_dropped_if_the_list_is_past_it_even_if_it_is_one_job():
+    history = History(Kept(Jobs(failed(5)), is_complete=False))
+    history.add_page(Page(failed(6), is_last=False))
+    assert not history.can_be_kept
+    history.add_page(Page(failed(4), is_last=False))
+    assert history.can_be_kept
+    assert history.keep().jobs.all == failed(6, 4)
+
+
+def test_the_earliest_time_and_how_far_a_history_reaches_count_all_that_was_read_or_kept():
+    history = read_on(Kept(Jobs(failed(5, 4)), is_complete=False), [*failed(6, 5, 4)], failed(3, 2))
+    assert history.earliest("start_time") == job(2).start_time
+    assert history.earliest("end_time") == job(2, "FAILED").end_time
+    assert History().earliest("start_time") is None
+    part = History()
+    part.add_page(Page([job(9, "SYNCING"), *failed(8)], is_last=False))
+    assert part.earliest("end_time") == job(8).end_time
+    between = job(8).start_time + timedelta(seconds=15)  # job 8 began before it, and ended after it
+    assert (part.reaches(between, "start_time"), part.reaches(between, "end_time")) == (True, False)
+    assert not part.reaches(job(8).start_time, "start_time")
+    assert history.reaches(job(0).start_time, "start_time")
+
+
 few_jobs = st.lists(
     st.builds(
         lambda minute, status, execution_id: replace(job(minute, status), execution_id=execution_id),
@@ -337,6 +375,7 @@ def test_look_ups_that_are_updated_as_jobs_are_added_agree_with_new_ones(jobs, a
 
 def test_of_several_jobs_with_one_execution_id_the_newest_is_found():
     newest, middle, oldest = (replace(job(number), execution_id="same") for number in (3, 2, 1))
+    assert Jobs([newest, middle, oldest]).get("same") is newest
     jobs = Jobs([middle])
     jobs.add_older([oldest])
     assert jobs.get("same") is middle
