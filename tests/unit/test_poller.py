@@ -207,6 +207,12 @@ class Setting:
         return Subscriber(interval, self.connect, deadline, **options)  # type: ignore[arg-type]
 
 
+@pytest.fixture(autouse=True)
+def _polls_end_with_the_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some of these tests end while they still wait; the tests of other files must not find their polls."""
+    monkeypatch.setattr(Poller, "_of_loop", {})
+
+
 @pytest.fixture
 def setting() -> Setting:
     return Setting()
