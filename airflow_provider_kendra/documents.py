@@ -344,7 +344,7 @@ def cause_of(reason: str, names: Iterable[str]) -> str:
             text = text.replace(name, "<document>")
         elif any(map(str.isdecimal, name)):  # a short id can be part of a word or a number
             text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "<document>", text)
-    text = without_addresses(URI.sub("<uri>", text), "<address>")
+    text = redact_reason(without_addresses(URI.sub("<uri>", text), "<address>"))  # a mask would break up a secret
     for pattern, mask in _MASKS:
         text = pattern.sub(mask, text)
     return _reason(text) or "no reason given"
