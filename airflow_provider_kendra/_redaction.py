@@ -14,7 +14,9 @@ HIDDEN = "…"
 
 def redact_name(text: str) -> str:
     """
-    Return an id or a title without user information and secrets. A URI keeps its query, which can identify the document.
+    Return an id or a title without user information and secrets.
+
+    A URI keeps its query, which can identify the document.
 
     :param text: The id or the title.
     """
