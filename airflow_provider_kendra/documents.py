@@ -76,8 +76,8 @@ class DocumentFailures:
     :param expected: How many the sync job reports as failed (``documents_failed``); None if that is not known.
     :param reasons: How many failed for each reason, the most frequent first, as mappings with ``stage``, ``reason`` and
         ``count``. Ids, URIs and numbers in a reason are masked, so that documents with the same cause count together.
-    :param is_complete: Whether all that Kendra has logged was read, names as many documents as its sync jobs report, and
-        names their sync job.
+    :param is_complete: Whether all that Kendra has logged was read, and it names as many documents as the sync jobs
+        report, and the sync job of each.
     :param source: Where they were found: ``report`` (the sync run history report), ``log`` or None.
     :param note: Why the result is incomplete or missing, and what to do; None if it is complete.
     """
