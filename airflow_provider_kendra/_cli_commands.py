@@ -48,7 +48,7 @@ from airflow_provider_kendra.sync_job import (
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from airflow_provider_kendra.documents import DocumentFailures, FailedDocument
+    from airflow_provider_kendra.documents import DocumentFailures, FailedDocument, IndexCapacity
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 
 NEGATIVE_RESULT = 1
@@ -285,16 +285,18 @@ def documents(args: Namespace) -> None:
     if args.missing and args.execution_id:
         raise _Exit(NO_RESULT, "Pass either --missing or --execution-id: missing documents are those of all syncs.")
     if args.lookback is not None and not args.missing:
-        raise _Exit(NO_RESULT, "--lookback is of no use without --missing.")
+        raise _Exit(NO_RESULT, "--lookback requires --missing.")
     hook, limit = _make_hook(args), args.limit or sys.maxsize
     capacity = None if args.max_index_share is None else hook.get_index_capacity(args.index_id)
     advice = ""
     if args.missing:
         lookback = args.lookback or timedelta(days=30)
         found = hook.get_missing_documents(args.index_id, args.data_source_id, lookback=lookback, limit=limit)
+        none = "No document is missing."
     else:
         job = _job_with_documents(hook, args)
         found, advice = hook._describe_failed_documents(job, limit=limit)
+        none = _none_failed(job)
         state = job.end if job.is_finished else f"The sync has not finished: {job.progress}"
         _print_message(f"{state}{job.said} {job.ids}.")
     shown = found.documents
@@ -304,23 +306,43 @@ def documents(args: Namespace) -> None:
     share = f"The index is {capacity} (--max-index-share {args.max_index_share})." if capacity else advice
     for line in filter(None, (*summary, found.note, share)):
         _print_message(line)
-    _end_with_documents(found, is_missing=args.missing)
-    if capacity and capacity.share is None:
-        raise _Exit(NO_RESULT, "It is not known how full the index is.")
-    if capacity and capacity.share > args.max_index_share:
-        raise _Exit(NEGATIVE_RESULT, "The index is too full.")
+    verdicts = [
+        _verdict_on_documents(found, none, is_missing=args.missing),
+        _verdict_on_capacity(capacity, args.max_index_share),
+    ]
+    message = " ".join(text for _, text in verdicts if text)
+    if statuses := {status for status, _ in verdicts if status}:
+        raise _Exit(min(statuses), message)  # what is known to be wrong counts more than what is not known
+    _print_message(message)
 
 
-def _end_with_documents(found: DocumentFailures, *, is_missing: bool) -> None:
-    """End the command with the exit status and the last message, unless there is nothing wrong."""
+def _verdict_on_documents(found: DocumentFailures, none: str, *, is_missing: bool) -> tuple[int, str]:
+    """Return the exit status and the last message."""
     if found.found:
         state = are_missing(found.found) if is_missing else f"{counted(found.found, 'document')} failed"
         left_out = found.found - len(found.documents)
         more = f"; {len(found.documents):,} of them shown (--limit)" if left_out else ""
-        raise _Exit(NEGATIVE_RESULT, f"{state}{more}.")
+        return NEGATIVE_RESULT, f"{state}{more}."
     if not found.is_complete:
-        raise _Exit(NO_RESULT, f"It is not known which documents {'are missing' if is_missing else 'failed'}.")
-    _print_message("No document is missing." if is_missing else "No document failed.")
+        return NO_RESULT, f"It is not known which documents {'are missing' if is_missing else 'failed'}."
+    return 0, none
+
+
+def _verdict_on_capacity(capacity: IndexCapacity | None, most: float) -> tuple[int, str]:
+    if capacity is None:
+        return 0, ""
+    if capacity.share is None:
+        return NO_RESULT, "It is not known how full the index is."
+    return (NEGATIVE_RESULT, "The index is too full.") if capacity.share > most else (0, "")
+
+
+def _none_failed(job: SyncJob) -> str:
+    """Say that no document failed, as far as Kendra has reported it."""
+    if not job.is_finished:
+        return "Kendra reports no failed document so far."
+    if job.documents_failed is None and job.status != SyncJobStatus.SUCCEEDED:
+        return "Kendra reports no failed document for it."
+    return "No document failed."
 
 
 def _job_with_documents(hook: KendraSyncJobsHook, args: Namespace) -> SyncJob:

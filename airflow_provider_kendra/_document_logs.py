@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,7 +13,7 @@ from airflow_provider_kendra.exceptions import KendraRequestError
 from airflow_provider_kendra.sync_job import SyncJobStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from airflow_provider_kendra.sync_job import SyncJob
 
@@ -173,7 +173,10 @@ def may_have_failures(job: SyncJob) -> bool:
 
 
 MANY_FAILURES = 10
-"""From how many failed documents on a full index is suspected."""
+"""A full index is suspected from this many failed documents."""
+
+ALMOST_FULL = 0.99
+"""The share from which an index counts as full: a document that does not fit is rejected below 1."""
 
 
 def may_be_of_a_full_index(job: SyncJob) -> bool:
@@ -199,7 +202,7 @@ def advise_on_capacity(read_capacity: Callable[[], IndexCapacity], failures: Doc
         capacity = read_capacity()
     except Exception:  # only advice
         return ""
-    if capacity.share is None or capacity.share < 1:
+    if capacity.share is None or capacity.share < ALMOST_FULL:
         return ""
     return f"The index is {capacity}: add storage capacity units or delete documents."
 
@@ -211,23 +214,24 @@ def failed_documents(calls: LogCalls, job: SyncJob, *, limit: int, now: datetime
     :param calls: The calls.
     :param job: The sync job.
     :param limit: How many documents to return.
-    :param now: The time, if the job has not ended.
+    :param now: The time.
     """
-    since = _shifted(job.start_time or now - timedelta(days=1), -BEFORE)
-    until = _shifted(job.end_time or now, AFTER)
+    ended = job.end_time or now
+    since = _shifted(job.start_time or _shifted(ended, -timedelta(days=1)), -BEFORE)
     report = f"{REPORT}{job.data_source_id}/{job.execution_id}"
-    of_report = (event for event in calls.events(report, FAILED, since, until) if event.stream == report)
+    of_report = (
+        event
+        for event in calls.events(report, FAILED, since, _shifted(max(ended, now), AFTER))
+        if event.stream == report
+    )
     found, source = _failures(of_report, job.execution_id), "report"
-    by_time = 0
     if not found and calls.note is None:
         source = "log"
+        until = _shifted(ended, AFTER)
         found = _failures(calls.events(f"{job.data_source_id}/", ERRORS, since, until), job.execution_id)
-        by_time = sum(event.document.execution_id is None for event in found)
-    note = calls.note
-    if note is None and not found and not job.documents_failed and job.status == SyncJobStatus.INCOMPLETE:
-        note = f"Kendra's logs do not name the documents that failed. They {_MAY_BE_LATE}"
-    result = _result(found, limit, expected=job.documents_failed, source=source, note=note)
-    return replace(result, note=_note(result, by_time), is_complete=_is_complete(result, by_time))
+    notes = (calls.note, _note_on_number(len(found), job, calls.note), _note_on_time(found))
+    note = " ".join(filter(None, notes)) or None
+    return _result(found, limit, expected=job.documents_failed, source=source, note=note)
 
 
 def _failures(events: Iterator[Event], execution_id: str) -> list[DocumentEvent]:
@@ -264,27 +268,39 @@ def _result(
     )
 
 
-def _is_complete(result: DocumentFailures, by_time: int) -> bool:
-    return result.note is None and not by_time and (result.expected is None or result.found >= result.expected)
-
-
-def _note(result: DocumentFailures, by_time: int) -> str | None:
-    if by_time and result.note is None:
-        streams = "is from a stream that names" if by_time == 1 else "are from streams that name"
-        return (
-            f"{by_time:,} of them {streams} no sync job, and {'was' if by_time == 1 else 'were'} logged while this one "
-            "ran. Kendra wrote no sync run history report for it."
-        )
-    if result.expected is None or result.found >= result.expected:
-        return result.note
-    named = f"{result.found:,} of {counted(result.expected, 'document')} that failed"
-    if result.note:
-        return f"{result.note} What was read names {named}." if result.found else result.note
-    if result.found:
+def _note_on_number(found: int, job: SyncJob, fault: str | None) -> str | None:
+    """Return a note if the logs name fewer documents than failed; a fault explains why they name none."""
+    expected = job.documents_failed or 0
+    if fault and (not found or found >= expected):
+        return None
+    if not found and not expected and job.status == SyncJobStatus.INCOMPLETE:
+        return f"Kendra's logs do not name the documents that failed. They {_MAY_BE_LATE}"
+    if found >= expected:
+        return None
+    named = f"{found:,} of {counted(expected, 'document')} that failed"
+    if fault:
+        return f"What was read names {named}."
+    if found:
         return f"Kendra's logs name {named}; the rest may be late."
-    if result.expected == 1:
+    if expected == 1:
         return f"Kendra's logs do not name the document that failed. It {_MAY_BE_LATE}"
-    return f"Kendra's logs name none of the {result.expected:,} documents that failed. They {_MAY_BE_LATE}"
+    return f"Kendra's logs name none of the {expected:,} documents that failed. They {_MAY_BE_LATE}"
+
+
+def _note_on_time(found: Iterable[DocumentEvent]) -> str | None:
+    """Return a note if some documents are from streams of another job, or of none."""
+    by_time = sum(event.document.execution_id is None for event in found)
+    if not by_time:
+        return None
+    of_streams = (
+        "is from a stream that does not name this sync job, and was"
+        if by_time == 1
+        else "are from streams that do not name this sync job, and were"
+    )
+    return (
+        f"{by_time:,} of the documents {of_streams} logged at about its time. Its sync run history report names no "
+        "document that failed: it may be late, or not exist."
+    )
 
 
 _MAY_BE_LATE = "may be late, or have been deleted by the retention of the log group."
@@ -310,54 +326,79 @@ def missing_documents(
     lookback: timedelta,
     limit: int,
     now: datetime,
-    read_jobs: Callable[[], Iterable[SyncJob]] = tuple,
+    read_jobs: Callable[[], Iterable[SyncJob] | None] = tuple,
 ) -> DocumentFailures:
     """
     Read which documents failed in a look-back and have not been indexed or deleted since.
 
-    Kendra does not try a failed document again until it changes, so that later syncs report it as unmodified.
+    Kendra does not retry a failed document until it changes, so that later syncs report it as unmodified. A document
+    that could not be deleted is not missing.
 
     :param calls: The calls.
     :param data_source_id: The data source.
     :param lookback: How far back to search for failures.
     :param limit: How many documents to return.
     :param now: The time.
-    :param read_jobs: Returns the sync jobs in the look-back, or as many of them as can be read. Those of them with
-        documents that failed are compared with what the logs name.
+    :param read_jobs: Returns the newest sync jobs in the look-back; None if they can't be read. How many of their
+        documents failed is compared with how many the logs name.
     """
     prefix = f"{REPORT}{data_source_id}/"
     since, until = now - lookback, now + AFTER
     missing: dict[str, _Missing] = {}
-    named: set[str] = set()
+    named: dict[str, set[str]] = {}
     for event, known in _documents(calls.events(prefix, FAILED, since, until)):
-        named.add(event.stream)
+        if not known.is_failure:
+            continue
+        named.setdefault(event.stream.removeprefix(prefix), set()).add(known.key)
         before = missing.get(known.key)
-        if known.is_failure and (before is None or event.timestamp >= before.failed_at):
+        if not known.is_deletion and (before is None or event.timestamp >= before.failed_at):
             missing[known.key] = _Missing(known, event.timestamp)
     if missing:
         oldest = _oldest(missing.values(), since, now)
         for event, known in _documents(calls.events(prefix, MENDED, oldest, until)):
-            if known.is_mended and (failed := missing.get(known.key)) is not None:
+            for failed in _mended_by(known, missing):
                 failed.mended_at = max(event.timestamp, failed.mended_at or event.timestamp)
     newest_first = sorted(missing.values(), key=lambda each: -each.failed_at)
     found = [each.event for each in newest_first if not each.is_mended]
-    note = calls.note or _note_on_unnamed(read_jobs(), {stream.removeprefix(prefix) for stream in named})
+    note = calls.note or _note_on_unnamed(read_jobs(), {job: len(keys) for job, keys in named.items()})
     note = note and f"{note} Searched: the last {in_words(lookback)}."
     return _result(found, limit, expected=None, source="report", note=note)
 
 
-def _note_on_unnamed(jobs: Iterable[SyncJob], named: Collection[str]) -> str | None:
-    """Return a note if documents failed in a job of which the logs name none."""
+def _mended_by(known: DocumentEvent, missing: Mapping[str, _Missing]) -> Iterator[_Missing]:
+    """Yield the failures that an event ends; documents can share a URI, so it counts only for those without an id."""
+    for key in known.keys if known.is_mended else ():
+        failed = missing.get(key)
+        if failed is not None and (key == known.key or not failed.event.document.document_id):
+            yield failed
+
+
+def _note_on_unnamed(jobs: Iterable[SyncJob] | None, named: Mapping[str, int]) -> str | None:
+    """
+    Return a note unless the logs name as many documents of each job as failed.
+
+    :param jobs: The sync jobs; None if they could not be read.
+    :param named: How many documents the logs name, by job.
+    """
+    if jobs is None:
+        return (
+            "The sync history could not be read, so it is not known whether the logs name every document that failed."
+        )
     finished = [job for job in jobs if job.is_finished]
-    unnamed = sum(bool(job.documents_failed) and job.execution_id not in named for job in finished)
+    unnamed = sum(named.get(job.execution_id, 0) < _least_failed(job) for job in finished)
     if not unnamed:
         return None
     number = f"{unnamed} of the last {counted(len(finished), 'sync')} report{'s' if unnamed == 1 else ''}"
     return (
-        f"{number} documents that failed, but Kendra's logs name none of theirs. They may be late, or have been "
+        f"{number} documents that failed, but Kendra's logs do not name all of them. They may be late, or have been "
         "deleted by the retention of the log group, or Kendra writes no reports for this data source, as may be for "
         "CUSTOM ones."
     )
+
+
+def _least_failed(job: SyncJob) -> int:
+    """Return how many documents of a job failed at least; one that ended INCOMPLETE need not count them."""
+    return max(job.documents_failed or 0, int(job.status == SyncJobStatus.INCOMPLETE))
 
 
 def _oldest(missing: Iterable[_Missing], since: datetime, now: datetime) -> datetime:

@@ -14,7 +14,9 @@ HIDDEN = "…"
 
 def redact_name(text: str) -> str:
     """
-    Return an id or a title; as a URI it loses user information and secrets, but its query can be its identity.
+    Return an id or a title without user information and secrets.
+
+    A URI keeps its query, which can identify the document.
 
     :param text: The id or the title.
     """
@@ -94,13 +96,18 @@ _SECRET_PARAMETER = re.compile(
     re.IGNORECASE,
 )
 
+_QUOTE = r"(?:\\{0,4}[\"'])?"
+
 _SECRET = re.compile(
-    r"((?:passw|pwd|secret)[a-z_.-]{0,30}\s?(?:=\s?|:\s)"
-    r"|(?:token|credential|api.?key)[a-z_.-]{0,30}="
-    r"|authorization\s?[:=]\s?(?:[a-z0-9-]{1,20} )?"
+    rf"((?:passw|pwd|client.?secret)[a-z_.-]{{0,30}}{_QUOTE}\s?[:=]\s?{_QUOTE}"
+    rf"|secret[a-z_.-]{{0,30}}{_QUOTE}\s?(?:=\s?|:\s){_QUOTE}"
+    rf"|(?:token|credential|api.?key)[a-z_.-]{{0,30}}{_QUOTE}"
+    rf"\s?(?:=\s?|:\s?(?={_QUOTE}[a-z0-9+/=._~-]{{20}})){_QUOTE}"
+    rf"|authorization{_QUOTE}\s?[:=]\s?{_QUOTE}(?:[a-z0-9-]{{1,20}} )?"
     r"|bearer (?=[a-z0-9+/=._~-]{20})"
     r"|:(?:user|federated-user|assumed-role/[^/\s]{1,128})/)"  # in an ARN
-    r"[^\s,;&\"'<>)]+",
+    # Up to the closing quote, or else up to the end of the word.
+    r"(?:(?<=\")(?:\\.|[^\"\\])+|(?<=')(?:\\.|[^'\\])+|[^\s,;&\"'<>)]+)",
     re.IGNORECASE,
 )
 

@@ -363,7 +363,7 @@ COMMANDS = (
             *_OUTPUT,
         ),
         details="Reads Kendra's CloudWatch logs of the data source, which needs logs:FilterLogEvents. Kendra does not "
-        "try a failed document again until it changes, so a later sync can succeed while documents are missing.",
+        "retry a failed document until it changes, so a later sync can succeed while documents are missing.",
         example="documents 01234567-89ab-cdef-0123-456789abcdef my-data-source --missing",
         status_1_if="there are any, or if the index is fuller than --max-index-share",
     ),

@@ -1,4 +1,4 @@
-"""Documents that failed in a sync, as Kendra's own logs tell, and how full an index is."""
+"""Failed documents, parsed from Kendra's logs, and the capacity of an index."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LONGEST_REASON = 300
 """The most characters kept of a reason."""
 
 MOST_REASONS = 20
-"""The most reasons that are told apart in totals; the rest is counted together."""
+"""The most reasons listed separately in totals; the rest are counted as one."""
 
 OTHER_REASONS = "other reasons"
 
@@ -44,7 +44,7 @@ class FailedDocument:
     :param stage: The first stage that failed: ``crawl``, ``sync`` or ``index``; ``unknown`` if Kendra does not say.
     :param reason: Kendra's error message, at most 300 characters; account ids are left out. None if there is none.
     :param error_code: Kendra's error code, or None.
-    :param execution_id: The sync job; None if Kendra's log does not name one and only the time fits.
+    :param execution_id: The sync job; None if the event was matched by time only.
     """
 
     document_id: str
@@ -76,7 +76,8 @@ class DocumentFailures:
     :param expected: How many the sync job reports as failed (``documents_failed``); None if that is not known.
     :param reasons: How many failed for each reason, the most frequent first, as mappings with ``stage``, ``reason`` and
         ``count``. Ids, URIs and numbers in a reason are masked, so that documents with the same cause count together.
-    :param is_complete: Whether all that Kendra has logged was read, and as many were found as expected.
+    :param is_complete: Whether all that Kendra has logged was read, and it names as many documents as the sync jobs
+        report, and the sync job of each.
     :param source: Where they were found: ``report`` (the sync run history report), ``log`` or None.
     :param note: Why the result is incomplete or missing, and what to do; None if it is complete.
     """
@@ -215,17 +216,24 @@ class DocumentEvent:
     What one event of Kendra's logs says about a document.
 
     :param document: The document.
-    :param key: Tells documents apart; ``document_id`` can be cut.
+    :param keys: Its id and its URI, as far as they are known; ``document_id`` and ``source_uri`` can be cut.
     :param cause: The reason without what differs from document to document; "" unless it failed.
     :param is_failure: Whether the document failed.
     :param is_mended: Whether it was indexed or deleted.
+    :param is_deletion: Whether it was to be deleted.
     """
 
     document: FailedDocument
-    key: str
+    keys: tuple[str, ...]
     cause: str
     is_failure: bool
     is_mended: bool
+    is_deletion: bool
+
+    @property
+    def key(self) -> str:
+        """Tells documents apart: the id, or else the URI, since documents can share one."""
+        return self.keys[0]
 
 
 def read_event(message: str, execution_id: str | None) -> DocumentEvent | None:
@@ -247,6 +255,7 @@ def read_event(message: str, execution_id: str | None) -> DocumentEvent | None:
     reason = shortened(_raw(event.get("ErrorMsg") or event.get("ErrorMessage") or event.get("Message")))
     code = shortened(_raw(event.get("ErrorCode") or event.get("DataSourceErrorCode")))
     failed = _failed_stage(event) or ("crawl" if invalid else None)
+    is_deletion = _action(event).startswith("DELETE")
     return DocumentEvent(
         FailedDocument(
             document_id=_name(raw_id) or "",
@@ -257,10 +266,11 @@ def read_event(message: str, execution_id: str | None) -> DocumentEvent | None:
             error_code=_reason(code),
             execution_id=execution_id,
         ),
-        key=_key(raw_id or uri),
+        keys=tuple(map(_key, filter(None, (raw_id, uri)))),
         cause=cause_of(reason or code, [raw_id, uri, title]) if failed else "",
         is_failure=failed is not None,
-        is_mended=failed is None and _is_indexed_or_deleted(event),
+        is_mended=failed is None and (is_deletion or _is_indexed(event)),
+        is_deletion=is_deletion,
     )
 
 
@@ -286,12 +296,14 @@ def _failed_stage(event: Mapping[str, Any]) -> str | None:
     return "unknown" if is_failure or ("ConnectorDocumentStatus" not in event and event.get("ErrorCode")) else None
 
 
-def _is_indexed_or_deleted(event: Mapping[str, Any]) -> bool:
+def _is_indexed(event: Mapping[str, Any]) -> bool:
+    return _status(event.get("IndexStatus")) == "SUCCESS" and _action(event) != "UNMODIFIED"
+
+
+def _action(event: Mapping[str, Any]) -> str:
+    """Return what the sync did to the document; what can't be read counts as nothing."""
     action = event.get("CrawlAction", "")
-    if not isinstance(action, str):
-        return False
-    is_indexed = _status(event.get("IndexStatus")) == "SUCCESS" and action.upper() != "UNMODIFIED"
-    return is_indexed or action.upper().startswith("DELETE")
+    return action.upper() if isinstance(action, str) else "UNMODIFIED"
 
 
 def _status(value: object) -> str:
@@ -344,7 +356,7 @@ def cause_of(reason: str, names: Iterable[str]) -> str:
             text = text.replace(name, "<document>")
         elif any(map(str.isdecimal, name)):  # a short id can be part of a word or a number
             text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "<document>", text)
-    text = without_addresses(URI.sub("<uri>", text), "<address>")
+    text = redact_reason(without_addresses(URI.sub("<uri>", text), "<address>"))  # a mask would break up a secret
     for pattern, mask in _MASKS:
         text = pattern.sub(mask, text)
     return _reason(text) or "no reason given"

@@ -95,11 +95,13 @@ def call_within(seconds: float, call: Callable[[], T]) -> T:
 
     :param seconds: The time.
     :param call: The call.
-    :raises TimeoutError: after that time. The call goes on until it ends by itself.
+    :raises TimeoutError: after that time. The call goes on until it ends by itself; without any time it is not begun.
     """
+    if seconds <= 0:
+        raise TimeoutError
     thread = DaemonThreads(1, "kendra-call")
     try:
-        return thread.submit(call).result(max(seconds, 0))
+        return thread.submit(call).result(seconds)
     finally:
         thread.shutdown()
 

@@ -663,6 +663,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         :param execution_id: The sync job.
         :param limit: The most documents to return; all are counted.
         :raises KendraSyncJobNotFoundError: if the history has no such job.
+        :raises KendraRequestError: if no call can be made: the connection is not defined, or there is no region.
 
         .. seealso:: https://docs.aws.amazon.com/kendra/latest/dg/cloudwatch-logs.html
         """
@@ -698,12 +699,12 @@ class KendraSyncJobsHook(AwsBaseHook):
         """
         Get the documents that failed in an earlier sync and have not been indexed or deleted since.
 
-        Kendra does not try a failed document again until it or its metadata has changed. So the next sync can end
+        Kendra does not retry a failed document until it or its metadata has changed. So the next sync can end
         SUCCEEDED while documents are missing from the index. Kendra's CloudWatch logs are read in two passes, with at
         most 20 calls within 60 seconds: what failed in the look-back, then what was indexed or deleted since. A
-        document is missing until the logs say otherwise. If one of the last 50 sync jobs reports documents that failed,
-        and the logs name none of that job, the result is not complete. Errors and permissions as in
-        :meth:`get_failed_documents`.
+        document is missing until the logs say otherwise. If one of the last 50 sync jobs reports more documents that
+        failed than the logs name, or the history can't be read, the result is not complete. What raises nothing, and
+        permissions, are as in :meth:`get_failed_documents`.
 
         :param index_id: The index.
         :param data_source_id: The data source. Whether Kendra logs reports for CUSTOM ones is not documented.
@@ -711,6 +712,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         :param limit: The most documents to return; all are counted.
         :return: ``expected`` is None. Unless ``is_complete``, more documents may be missing, or some may be indexed.
         :raises ValueError: if ``lookback`` is not positive.
+        :raises KendraRequestError: if no call can be made: the connection is not defined, or there is no region.
         """
         check_identifier("index_id", index_id)
         check_identifier("data_source_id", data_source_id)
@@ -732,16 +734,16 @@ class KendraSyncJobsHook(AwsBaseHook):
 
     def _list_sync_jobs_until(
         self, ends_at: float, index_id: str, data_source_id: str, *, since: datetime, calls: int
-    ) -> list[SyncJob]:
-        """List the newest sync jobs since a time; none if they can't be read in time."""
+    ) -> list[SyncJob] | None:
+        """List the newest sync jobs since a time; None if they can't be read in time."""
         if calls == 0:
-            return []
+            return None
         read = partial(self.list_sync_jobs, index_id, data_source_id, started_after=since, limit=PAGE_SIZE * calls)
         try:
             return call_within(ends_at - time.monotonic(), read)
         except Exception as error:  # the logs were read
             self.log.warning("The history could not be compared with the logs: %s", describe_error(error))
-            return []
+            return None
 
     def _log_calls(self, index_id: str, *, calls: int, seconds: float) -> LogCalls:
         _ = self.conn_config  # raises if the connection is not defined; Airflow is not asked in another thread
@@ -831,7 +833,9 @@ class KendraSyncJobsHook(AwsBaseHook):
             with _contents_hidden():
                 return self._invoke("BatchPutDocument", self._kendra.batch_put_document, **request)
 
-        self._send_batches(batches_of(prepare(check_documents(documents), tie)), put, "Putting documents failed", where)
+        self._send_batches(
+            batches_of(prepare(check_documents(documents), tie)), put, "Putting documents failed", "put", where
+        )
 
     def delete_documents(
         self, index_id: str, data_source_id: str, execution_id: str, document_ids: Iterable[str]
@@ -867,13 +871,16 @@ class KendraSyncJobsHook(AwsBaseHook):
             }
             return self._invoke("BatchDeleteDocument", self._kendra.batch_delete_document, **request)
 
-        self._send_batches(batches_of(check_document_ids(document_ids)), delete, "Deleting documents failed", where)
+        self._send_batches(
+            batches_of(check_document_ids(document_ids)), delete, "Deleting documents failed", "deleted", where
+        )
 
     def _send_batches(
         self,
         batches: Iterable[list[dict[str, Any]]],
         send: Callable[[list[dict[str, Any]]], Mapping[str, Any]],
         failed: str,
+        done: str,
         where: str,
     ) -> None:
         """Send batches of documents, and report at the end which ones Kendra rejected."""
@@ -893,7 +900,6 @@ class KendraSyncJobsHook(AwsBaseHook):
                 failures=failures,
             ) from error
         if failures:
-            done = "put" if failed.startswith("Putting") else "deleted"
             raise KendraDocumentsError(
                 f"{_rejection_summary(failures)}. The sync job must be running while documents are {done} {where}.",
                 failures=failures,

@@ -1447,6 +1447,16 @@ def test_documents_of_a_running_sync_says_that_it_has_not_finished(failing: Data
     failing.kendra.set_sync_duration(3600)
     result = run("documents", *failing.ids, "--execution-id", failing.start())
     assert (result.status, result.err.partition(":")[0]) == (0, "The sync has not finished")
+    assert "Kendra reports no failed document so far." in result.err
+
+
+def test_documents_of_a_failed_sync_without_a_count_says_that_kendra_reports_none(data_source: DataSource, run: Run):
+    data_source.show([listed("failed", "FAILED", Metrics={}), listed("counted", "FAILED", Metrics=counts(failed=0))])
+    data_source.kendra.client("logs").create_log_group(logGroupName=f"/aws/kendra/{data_source.index_id}")
+    result = run("documents", *data_source.ids, "--execution-id", "failed")
+    assert (result.status, "Kendra reports no failed document for it." in result.err) == (0, True)
+    result = run("documents", *data_source.ids, "--execution-id", "counted")
+    assert (result.status, "No document failed." in result.err) == (0, True)
 
 
 def test_documents_of_an_incomplete_sync_without_a_count_are_not_known(data_source: DataSource, run: Run):
@@ -1472,11 +1482,29 @@ def test_documents_that_cannot_be_read_are_reported_with_status_2(failing: DataS
     assert "It is not known which documents are missing." in result.err
 
 
+def test_an_index_that_is_too_full_is_reported_though_documents_cannot_be_read(
+    failing: DataSource, run: Run, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(CAPACITY, "ENTERPRISE_EDITION", (4, 10**9))
+    failing.kendra.client("logs").delete_log_group(logGroupName=f"/aws/kendra/{failing.index_id}")
+    result = run("documents", *failing.ids, "--missing", "--max-index-share", "0.2")
+    assert result.status == 1
+    assert "It is not known which documents are missing. The index is too full." in result.err
+
+
+def test_documents_that_failed_are_counted_though_the_index_is_too_full(
+    failing: DataSource, run: Run, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(CAPACITY, "ENTERPRISE_EDITION", (4, 10**9))
+    result = run("documents", *failing.ids, "--missing", "--max-index-share", "0.2")
+    assert (result.status, "2 documents are missing. The index is too full." in result.err) == (1, True)
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
         (["--missing", "--execution-id", "x"], "Pass either --missing or --execution-id"),
-        (["--lookback", "1d"], "--lookback is of no use without --missing"),
+        (["--lookback", "1d"], "--lookback requires --missing."),
         (["--execution-id", "x"], "No such sync job"),
     ],
 )

@@ -61,6 +61,7 @@ class Fault:
 
 NOT_ALL = "Not all events were read within"
 LATE = "Kendra's logs name none of"
+NOT_NAMED = "1 of the last 1 sync reports documents that failed, but Kendra's logs do not name all of them."
 
 FAULTS = {
     "none": Fault([page(*ALL)], Found(3, 1, None), Found(3, 2, None)),
@@ -129,20 +130,20 @@ FAULTS = {
         Found(2, 3, "grant logs:FilterLogEvents"),
     ),
     "a late report, or one that was deleted": Fault(
-        [page()], Found(0, 2, f"{LATE} the 3 documents that failed. They may be late"), Found(0, 1, f"{LATE} theirs.")
+        [page()], Found(0, 2, f"{LATE} the 3 documents that failed. They may be late"), Found(0, 1, NOT_NAMED)
     ),
     "a report that is late in part": Fault(
-        [page(*ALL[:2])], Found(2, 1, "name 2 of 3 documents that failed; the rest may be late"), Found(2, 2, None)
+        [page(*ALL[:2])], Found(2, 1, "name 2 of 3 documents that failed; the rest may be late"), Found(2, 2, NOT_NAMED)
     ),
     "no report": Fault(
         [page(), page(*(event(name, stream="documents/2026-01-31-18/job") for name in "abc"))],
         Found(3, 2, None),
-        Found(0, 1, f"{LATE} theirs."),
+        Found(0, 1, NOT_NAMED),
     ),
     "no report, and streams without a job": Fault(
         [page(), page(*(event(name, stream="documents/2026-01-31-18/0f0f") for name in "abc"))],
-        Found(3, 2, "3 of them are from streams that name no sync job"),
-        Found(0, 1, f"{LATE} theirs."),
+        Found(3, 2, "3 of the documents are from streams that do not name this sync job"),
+        Found(0, 1, NOT_NAMED),
     ),
     "malformed events": Fault(
         [page(*ALL, None, 3, "x", [], {}, {"message": 3}, *({**ALL[0], "message": text} for text in

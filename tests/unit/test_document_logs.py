@@ -115,7 +115,7 @@ class TestFailedDocuments:
         [call] = logs.calls
         assert (call["logGroupName"], call["logStreamNamePrefix"]) == ("/aws/kendra/index", REPORT)
         assert call["startTime"] == int((START - timedelta(minutes=5)).timestamp() * 1000)
-        assert call["endTime"] == int((START + timedelta(minutes=45)).timestamp() * 1000)
+        assert call["endTime"] == int((NOW + timedelta(minutes=15)).timestamp() * 1000), "events may be late"
         assert "limit" not in call, "totals need all events"
 
     @pytest.mark.parametrize(
@@ -196,11 +196,27 @@ class TestFailedDocuments:
         other = event("a", stream="source/2026-01-31-18/0f0f")
         found = read(Logs([page(), page(other)]))
         assert (found.documents[0].execution_id, found.is_complete) == (None, False)
-        assert found.note.startswith("1 of them is from a stream that names no sync job")
+        assert found.note.startswith("1 of the documents is from a stream that does not name this sync job")
 
     def test_two_of_them_are_said_to_fit_by_time_only(self):
         others = [event(name, stream="source/2026-01-31-18/0f0f") for name in "ab"]
-        assert read(Logs([page(), page(*others)])).note.startswith("2 of them are from streams that name no sync job")
+        assert read(Logs([page(), page(*others)]), failed=2).note == (
+            "2 of the documents are from streams that do not name this sync job, and were logged at about its time. "
+            "Its sync run history report names no document that failed: it may be late, or not exist."
+        )
+
+    def test_that_they_fit_by_time_only_is_said_together_with_how_many_are_named(self):
+        others = [event(name, stream="source/2026-01-31-18/0f0f") for name in "ab"]
+        assert read(Logs([page(), page(*others)]), failed=9).note.startswith(
+            "Kendra's logs name 2 of 9 documents that failed; the rest may be late. 2 of the documents are from streams"
+        )
+
+    def test_that_they_fit_by_time_only_is_said_together_with_a_fault(self):
+        others = [event(name, stream="source/2026-01-31-18/0f0f") for name in "ab"]
+        note = read(Logs([page(), page(*others, token="1"), Denied()]), failed=9).note
+        assert note.startswith(
+            "Denied for /aws/kendra/index. What was read names 2 of 9 documents that failed. 2 of the documents are "
+        )
 
     def test_what_the_stream_of_the_job_says_counts_more_than_what_fits_by_time(self):
         mine = event("a", stream="source/2026-01-31-18/job")
@@ -224,6 +240,19 @@ class TestFailedDocuments:
         logs = Logs([page(event("a"))])
         assert read(logs, StartTime=at.replace(tzinfo=UTC), EndTime=at.replace(tzinfo=UTC)).found == 1
         assert 0 <= logs.calls[0]["startTime"] <= logs.calls[0]["endTime"] < 10**15
+
+    def test_the_streams_that_may_not_name_the_job_are_read_around_its_time(self):
+        logs = Logs()
+        read(logs)
+        assert logs.calls[1]["startTime"] == int((START - timedelta(minutes=5)).timestamp() * 1000)
+        assert logs.calls[1]["endTime"] == int((START + timedelta(minutes=45)).timestamp() * 1000)
+
+    def test_without_a_start_a_job_is_searched_from_a_day_before_its_end(self):
+        logs = Logs()
+        read(logs, StartTime=None, EndTime=START - timedelta(days=9))
+        for call in logs.calls:
+            assert call["startTime"] == int((START - timedelta(days=10, minutes=5)).timestamp() * 1000)
+            assert call["startTime"] < call["endTime"]
 
     def test_a_running_job_is_read_up_to_now(self):
         logs = Logs([page(event("a"))])
@@ -350,16 +379,16 @@ def missing(events, **changed):
     return missing_documents(calls, "source", **arguments)
 
 
-def night(number, document_id, what):
+def night(number, document_id, what, **members):
     stream = f"SYNC_RUN_HISTORY_REPORT/source/night-{number}"
     at = NOW - timedelta(days=29 - number)
     if what == "fails":
-        return event(document_id, stream=stream, at=at, CrawlAction="MODIFY")
+        return event(document_id, stream=stream, at=at, **members, CrawlAction="MODIFY")
     if what == "unmodified":
-        return event(document_id, "SKIPPED", stream=stream, at=at, CrawlAction="UNMODIFIED")
+        return event(document_id, "SKIPPED", stream=stream, at=at, **members, CrawlAction="UNMODIFIED")
     if what == "deleted":
-        return event(document_id, "SUCCESS", stream=stream, at=at, CrawlAction="DELETE", IndexStatus={})
-    return event(document_id, "SUCCESS", stream=stream, at=at, CrawlAction="MODIFY")
+        return event(document_id, "SUCCESS", stream=stream, at=at, **members, CrawlAction="DELETE", IndexStatus={})
+    return event(document_id, "SUCCESS", stream=stream, at=at, **members, CrawlAction="MODIFY")
 
 
 class TestMissingDocuments:
@@ -411,9 +440,56 @@ class TestMissingDocuments:
         found = missing(nights, read_jobs=lambda: jobs)
         assert (found.found, found.is_complete) == (0, False)
         assert found.note.startswith(
-            "2 of the last 5 syncs report documents that failed, but Kendra's logs name none of theirs. They may "
+            "4 of the last 5 syncs report documents that failed, but Kendra's logs do not name all of them. They may "
         )
-        assert missing(nights, read_jobs=lambda: jobs[:2] + jobs[3:4]).is_complete
+        assert missing(nights, read_jobs=lambda: [jobs[3], job(0, "SUCCEEDED")]).is_complete
+
+    @pytest.mark.parametrize(
+        ("changed", "named", "is_complete"),
+        [
+            ({"failed": 100}, "abc", False),
+            ({"failed": 3}, "aab", False),
+            ({"failed": 3}, "abc", True),
+            ({"failed": 2, "status": "SUCCEEDED"}, "a", False),
+            ({"failed": None}, "", False),
+            ({"failed": 0}, "", False),
+            ({"failed": None}, "a", True),
+            ({"failed": None, "status": "SUCCEEDED"}, "", True),
+            ({"failed": 0, "status": "FAILED"}, "", True),
+        ],
+    )
+    def test_the_logs_must_name_as_many_documents_of_a_sync_as_it_reports(self, changed, named, is_complete):
+        nights = [night(3, name, "fails") for name in named]
+        found = missing(nights, read_jobs=lambda: [job(ExecutionId="night-3", **changed)])
+        assert (found.found, found.is_complete) == (len(set(named)), is_complete)
+        assert (found.note is None) is is_complete
+
+    def test_a_history_that_cannot_be_read_leaves_open_whether_all_are_named(self):
+        found = missing([night(1, "a", "fails")], read_jobs=lambda: None)
+        assert (found.found, found.is_complete) == (1, False)
+        assert found.note == (
+            "The sync history could not be read, so it is not known whether the logs name every document that failed. "
+            "Searched: the last 30 d."
+        )
+
+    @pytest.mark.parametrize("action", ["DELETE", "deleted"])
+    def test_a_document_that_could_not_be_deleted_is_not_missing_but_was_named(self, action):
+        failed = night(3, "a", "fails") | {"message": event("a", CrawlAction=action)["message"]}
+        found = missing([failed], read_jobs=lambda: [job(1, ExecutionId="night-3")])
+        assert (found.found, found.is_complete) == (0, True)
+        assert missing([night(2, "a", "fails"), failed]).found == 1
+
+    def test_a_failure_without_an_id_is_mended_by_a_success_with_the_same_uri(self):
+        here, there = {"SourceUri": "https://h.example/1"}, {"SourceUri": "https://h.example/2"}
+        failed = night(1, None, "fails", **here)
+        assert missing([failed, night(2, "a", "changed", **here)]).found == 0
+        assert missing([failed, night(2, "a", "changed", **there)]).found == 1
+
+    def test_documents_that_share_a_uri_are_told_apart_by_their_ids(self):
+        shared = {"SourceUri": "https://h.example/1"}
+        for document_id in ("a", "https://h.example/1"):
+            found = missing([night(1, document_id, "fails", **shared), night(2, "b", "changed", **shared)])
+            assert [each.document_id for each in found.documents] == [document_id]
 
     def test_the_history_is_not_read_if_the_logs_were_not_read_to_their_end(self):
         found = missing(Logs([Denied()]), read_jobs=lambda: pytest.fail("was read"))
@@ -487,3 +563,9 @@ def test_a_full_index_is_named_if_many_documents_failed_and_not_all_of_them_in_t
     document = FailedDocument("a", stage="crawl")
     advice = advise_on_capacity(lambda: full, DocumentFailures([document] * bool(found), found, expected, reasons))
     assert bool(advice) is is_advised
+
+
+@pytest.mark.parametrize(("text_bytes", "is_advised"), [(98, False), (99, True), (100, True)])
+def test_an_index_counts_as_full_just_below_its_capacity_since_a_document_may_not_fit(text_bytes, is_advised):
+    capacity = IndexCapacity("ENTERPRISE_EDITION", 0, 1, 100, text_bytes, 100)
+    assert bool(advise_on_capacity(lambda: capacity, DocumentFailures(expected=20))) is is_advised

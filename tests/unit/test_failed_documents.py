@@ -605,16 +605,18 @@ class TestFaultsOfTheLogs:
         empty = [{"events": [], "nextToken": str(number)} for number in range(pages - 1)]
         hook._logs_client = logs = LogsOf(*empty, {"events": []})
         with recorded_calls() as calls:
-            hook.get_missing_documents(*nights.source.ids, lookback=timedelta(days=3650))
+            found = hook.get_missing_documents(*nights.source.ids, lookback=timedelta(days=3650))
+        assert found.is_complete is (calls_of_the_history > 0)
         assert (logs.calls, calls.call_count) == (pages, calls_of_the_history)
 
-    def test_without_the_history_only_the_logs_are_judged(self, nights, hook):
-        nights.kendra.set_log_delay(7 * 86_400)
+    def test_without_the_history_it_is_not_known_whether_the_logs_name_all(self, nights, hook):
         nights.write("a")
-        nights.sync("a")
-        assert not hook.get_missing_documents(*nights.source.ids).is_complete
+        nights.sync()
+        assert hook.get_missing_documents(*nights.source.ids).is_complete
         with patch.object(KendraSyncJobsHook, "list_sync_jobs", side_effect=refused("AccessDeniedException")):
-            assert hook.get_missing_documents(*nights.source.ids).is_complete
+            found = hook.get_missing_documents(*nights.source.ids)
+        assert (found.found, found.is_complete) == (0, False)
+        assert found.note.startswith("The sync history could not be read, so it is not known whether the logs name ")
 
     def test_one_missing_document_is_a_singular(self, nights, ti):
         nights.write("a")

@@ -181,6 +181,16 @@ def hook(name: str, *more: Any) -> Callable[[Place], None]:
     return on_one(call)
 
 
+def with_logs(scenario: Callable[[Place], None]) -> Callable[[Place], None]:
+    """Do it where Kendra has written logs; their reading is compared with the history."""
+
+    def with_group(place: Place) -> None:
+        place.source.kendra.client("logs").create_log_group(logGroupName=f"/aws/kendra/{place.ids[0]}")
+        scenario(place)
+
+    return with_group
+
+
 def with_schedule(call: Callable[[Place], object]) -> Callable[[Place], None]:
     """Do it where a data source has a schedule, and a sync has succeeded."""
 
@@ -250,7 +260,7 @@ SCENARIOS: dict[str, Callable[[Place], None]] = {
     "KendraSyncJobsHook.delete_documents": in_batch(lambda hook, *ids: hook.delete_documents(*ids, ["document"])),
     "KendraSyncJobsHook.get_document_status": on_one(lambda p: p.hook.get_document_status(p.ids[0], ["document"])),
     "KendraSyncJobsHook.get_failed_documents": hook("get_failed_documents", "job"),
-    "KendraSyncJobsHook.get_missing_documents": hook("get_missing_documents"),
+    "KendraSyncJobsHook.get_missing_documents": with_logs(hook("get_missing_documents")),
     "KendraSyncJobsHook.describe_index": on_one(lambda p: p.hook.describe_index(p.ids[0])),
     "KendraSyncJobsHook.get_index_capacity": on_one(lambda p: p.hook.get_index_capacity(p.ids[0])),
     "render_report": on_one(lambda p: render_report(p.hook, p.ids[0])),
@@ -268,7 +278,7 @@ SCENARIOS: dict[str, Callable[[Place], None]] = {
     "command start": lambda p: p.command("start", *p.ids, "--wait", "--timeout", "60"),
     "command stop": lambda p: p.let_one_index() and p.command("stop", *p.ids),
     "command documents": on_one(lambda p: p.command("documents", *p.ids)),
-    "command documents with --missing": on_one(lambda p: p.command("documents", *p.ids, "--missing")),
+    "command documents with --missing": with_logs(on_one(lambda p: p.command("documents", *p.ids, "--missing"))),
     "command documents with --max-index-share": on_one(
         lambda p: p.command("documents", *p.ids, "--max-index-share", "1")
     ),

@@ -9,7 +9,7 @@ from concurrent.futures import CancelledError, wait
 import pytest
 
 from airflow_provider_kendra._waiting import threads
-from airflow_provider_kendra._waiting.threads import DaemonThreads
+from airflow_provider_kendra._waiting.threads import DaemonThreads, call_within
 
 NAME = "kendra-test"
 
@@ -92,3 +92,11 @@ def test_shutdown_can_cancel_what_waits():
     with pytest.raises(CancelledError):
         calls[1].result(30)
     join_all()
+
+
+@pytest.mark.parametrize("seconds", [0, -0.1])
+def test_a_call_for_which_no_time_is_left_is_not_begun(seconds):
+    begun: list[bool] = []
+    with pytest.raises(TimeoutError):
+        call_within(seconds, lambda: begun.append(True))
+    assert begun == []
