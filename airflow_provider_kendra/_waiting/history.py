@@ -237,6 +237,24 @@ class History:
         return self.is_complete or any(part.is_any_before(moment, measured_by) for part in self._parts)
 
 
+def age(history: History, acceptance: Acceptance, measured_by: MeasuredBy, now: datetime) -> timedelta | None:
+    """
+    Return the age of the newest acceptable job, for metrics; None if there is none.
+
+    If it is on a page that was not read, the age of the oldest job read: the data source is at least that old.
+
+    :param history: As far as it was read.
+    :param acceptance: What is acceptable.
+    :param measured_by: Which of a job's times counts.
+    :param now: The time.
+    """
+    good = history.latest(acceptance, measured_by)
+    time: datetime | None = getattr(good, measured_by) if good else None
+    if time is None and not history.is_complete:
+        time = history.earliest(measured_by)
+    return None if time is None else now - time
+
+
 _OVERLAP = 20  # jobs, twice as many as a page has
 
 

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from airflow_provider_kendra._waiting.cursor import Cursor
 
 UNKNOWN_AFTER = 3
-"""For how many intervals a data source can't be read before its state is unknown."""
+"""After how many intervals of failed reads a data source is reported as unknown."""
+
+_AFTER = 0.001  # seconds; at the very end of its age a job still counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,12 +193,15 @@ class _StateWatcher(Subscriber):
 
     def due_in(self, now: datetime) -> float | None:
         """Seconds until a state changes without a poll; None for never."""
-        return None if self._next is None else max((self._next - now).total_seconds(), 0.0)
+        return None if self._next is None else max((self._next - now).total_seconds(), 0.0) + _AFTER
 
     def describe(self, change: Change) -> str:
         """Return the line to log about a change."""
         was = f", was {change.previous}" if change.previous else ""
-        job = f": the last acceptable sync started {change.job.start_time:%Y-%m-%d %H:%M:%S}Z" if change.job else ""
+        measured_by = self._limits.measured_by
+        verb = "started" if measured_by == "start_time" else "ended"
+        moment = getattr(change.job, measured_by, None)
+        job = f": the last acceptable sync {verb} {moment:%Y-%m-%d %H:%M:%S}Z" if moment else ""
         member = self._members.subscriptions.get(change.data_source_id)
         if change.state is State.UNKNOWN and member is not None:
             limits = self._limits_of(change.data_source_id)

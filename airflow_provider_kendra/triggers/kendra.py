@@ -29,6 +29,7 @@ from airflow_provider_kendra._validation import (
     check_measured_by,
     check_seconds,
     check_time,
+    check_warn_age,
 )
 from airflow_provider_kendra._waiting.client import KNOWN_AFTER, Client
 from airflow_provider_kendra._waiting.conditions import Fresh, SyncJobCondition, freshness_condition, sync_job_condition
@@ -675,7 +676,7 @@ class KendraDataFreshnessEventTrigger(_EventTrigger):
             Acceptance.of(self.accepted_statuses, self.max_documents_failed),
             measured_by=check_measured_by(self.measured_by),
             max_age=_as_timedelta(self.max_age),
-            warn_age=_as_timedelta(self.warn_age),
+            warn_age=check_warn_age(_as_timedelta(self.warn_age), _as_timedelta(self.max_age)),
             grace=_as_timedelta(self.schedule_grace),
         )
 
