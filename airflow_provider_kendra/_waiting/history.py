@@ -100,6 +100,7 @@ class History:
     def __init__(self, kept: Kept | None = None) -> None:
         self.data_source_ids: list[str] = []
         self.creating_ids: list[str] = []
+        self.inactive_ids: list[str] = []
         self.names: dict[str, str] = {}
         self.schedule = ""
         self.is_complete = False
@@ -112,6 +113,7 @@ class History:
         """Add the next older page."""
         self.data_source_ids += page.data_source_ids
         self.creating_ids += page.creating_ids
+        self.inactive_ids += page.inactive_ids
         self.names.update(page.names)
         self.schedule = page.schedule
         self.is_complete = page.is_last
@@ -279,5 +281,6 @@ class Page:
     is_last: bool
     data_source_ids: list[str] = field(default_factory=list)
     creating_ids: list[str] = field(default_factory=list)
+    inactive_ids: list[str] = field(default_factory=list)  # those being created too
     names: Mapping[str, str] = field(default_factory=dict)  # of data sources, by id
     schedule: str = ""

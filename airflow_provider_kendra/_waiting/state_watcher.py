@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_kendra import _clock
 from airflow_provider_kendra._decisions import Failed
 from airflow_provider_kendra._text import plain, with_names
-from airflow_provider_kendra._waiting.index import Index, Members
+from airflow_provider_kendra._waiting.index import Index, Listing, Members
 from airflow_provider_kendra._waiting.poller import FOREVER, Connect, Log, Subscriber, Subscription
 from airflow_provider_kendra._waiting.schedules import ReadsSchedule, Scheduled, Schedules
 from airflow_provider_kendra._waiting.states import (
@@ -86,6 +86,7 @@ class _StateWatcher(Subscriber):
     """The subscriptions of a watcher, and what it has reported."""
 
     __slots__ = (
+        "_absent_since",
         "_failing_since",
         "_index",
         "_is_first",
@@ -103,10 +104,11 @@ class _StateWatcher(Subscriber):
         self._limits = limits
         self._known = dict(known)
         self._failing_since: dict[str, datetime] = {}
+        self._absent_since: dict[str, datetime] = {}  # from the list of the index's data sources
         self._judged_by: dict[str, str] = {}  # the schedule of each data source
         self._next: datetime | None = None
         self._is_first = True
-        self._members = Members(self, index, self._condition, ends_with=())
+        self._members = Members(self, index, self._condition, ends_with=(), known=self._known)
         self._schedules = Schedules(self, index, lambda _: ReadsSchedule(), ends_with=())
 
     def _condition(self, data_source_id: str) -> AcceptableSince:
@@ -123,13 +125,28 @@ class _StateWatcher(Subscriber):
             return None
         before, self._is_first, self._next = dict(self._known), False, None
         changes = [change for key, member in members.items() for change in self._changes(key, member, now)]
-        # What is known of a data source that is gone is kept: it may only be inactive for a while.
         for key in self._failing_since.keys() - members.keys():
             del self._failing_since[key]
+        self._forget_deleted(now)
         if not changes and self._known == before:
             return None
         changes.sort(key=lambda change: change.at)
         return Changed(tuple(changes), dict(self._known))
+
+    def _forget_deleted(self, now: datetime) -> None:
+        """Forget data sources that have not been listed for three intervals. Those that are inactive are listed."""
+        listed = None if self._members.lister is None else self._members.lister.state
+        if not isinstance(listed, Listing):
+            return
+        absent = self._known.keys() - {*listed.usable, *listed.inactive}
+        self._absent_since = {key: self._absent_since.get(key, now) for key in absent}
+        for key, since in self._absent_since.items():
+            deleted_at = since + timedelta(seconds=UNKNOWN_AFTER * self.interval)
+            if now < deleted_at:
+                self._wake_at(deleted_at)
+            else:
+                del self._known[key]
+                self._judged_by.pop(key, None)
 
     def _changes(self, key: str, member: Subscription[Ended], now: datetime) -> Iterable[Change]:
         known, ended, limits = self._known.get(key), member.decision, self._limits_of(key)

@@ -471,12 +471,54 @@ class TestWatcher:
             watching = watched(custom_data_source, ids=None)
             await asyncio.sleep(90)
             kendra.set_data_source_status(*ids, "FAILED")
-            await asyncio.sleep(180)
-            custom_data_source.show([item(6), item(-20)])
+            await asyncio.sleep(600)
+            custom_data_source.show([item(11), item(-20)])
             kendra.set_data_source_status(*ids, "ACTIVE")
             await asyncio.sleep(180)
-            assert watching.changes == [("stale", None, -10), ("fresh", "stale", 7)]
+            assert watching.changes == [("stale", None, -10), ("fresh", "stale", 12)]
             await watching.cancel()
+
+        run(main)
+
+    def test_a_data_source_that_was_deleted_is_forgotten_after_three_intervals(self, custom_data_source):
+        kendra, index_id = custom_data_source.kendra, custom_data_source.index_id
+        deleted = kendra.create_custom_data_source(index_id)
+
+        async def main() -> None:
+            watching = watched(custom_data_source, ids=None)
+            await asyncio.sleep(30)
+            custom_data_source.client.delete_data_source(IndexId=index_id, Id=deleted)
+            await asyncio.sleep(150)
+            assert watching.stored["states"].keys() == {custom_data_source.data_source_id, deleted}
+            await asyncio.sleep(150)
+            assert watching.stored["states"].keys() == {custom_data_source.data_source_id}
+            assert [each[:2] for each in watching.changes] == [("stale", None)] * 2
+            await watching.cancel()
+
+        run(main)
+
+    @pytest.mark.parametrize(("is_readable", "states"), [(False, ["unknown"]), (True, ["aging", "stale"])])
+    def test_after_a_restart_data_sources_that_cannot_be_listed_are_watched_as_before(
+        self, custom_data_source, is_readable, states
+    ):
+        kendra = custom_data_source.kendra
+
+        async def main() -> None:
+            custom_data_source.show([item(-1)])
+            first = watched(custom_data_source, ids=None)
+            await asyncio.sleep(30)
+            await first.cancel()
+            kendra.inject("ListDataSources", error="AccessDeniedException")
+            if not is_readable:
+                kendra.inject(LIST, error="AccessDeniedException")
+            calls = kendra.call_count(LIST)
+            second = watched(custom_data_source, ids=None, stored=first.stored)
+            await asyncio.sleep(150)
+            assert second.changes == []
+            await asyncio.sleep(1050)
+            assert [each[0] for each in second.changes] == states
+            assert kendra.call_count(LIST) - calls <= 21
+            await second.cancel()
 
         run(main)
 
