@@ -209,8 +209,6 @@ def read_index(
     :raises ValueError: if warn_age is not less than the age at which a data source is stale.
     """
 
-    check_warn_age(warn_age, condition.max_age)
-
     def read_data_source(summary: dict[str, Any]) -> Reading:
         reading: dict[str, Any] = {
             key: storable(str(summary.get(member) or ""), 1_000) for key, member in _MEMBERS.items()
@@ -228,6 +226,7 @@ def read_index(
         except Exception as error:
             return Reading(**reading, error=plain(error) or type(error).__name__)
 
+    check_warn_age(warn_age, condition.max_age)
     missing_documents = _MissingDocuments(hook, index_id)
     # Creates the client here, not in several threads at once.
     data_sources = list(hook.list_data_sources(index_id))

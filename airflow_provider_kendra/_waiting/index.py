@@ -155,4 +155,6 @@ class _Listed:
     def decide(self, history: History, now: datetime) -> Listing | NeedsOlder:
         if not history.is_complete:
             return NeedsOlder()
-        return Listing(tuple(history.data_source_ids), tuple(history.creating_ids), history.names, tuple(history.inactive_ids))
+        ids = history.data_source_ids, history.creating_ids, history.inactive_ids
+        usable, creating, inactive = map(tuple, ids)
+        return Listing(usable, creating, history.names, inactive)
