@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kendra._clock import later
 from airflow_provider_kendra._decisions import NeedsOlder
-from airflow_provider_kendra._schedule import stale_at, translate
+from airflow_provider_kendra._schedule import previous_run, stale_at, translate
 from airflow_provider_kendra._validation import check_time
 from airflow_provider_kendra._waiting.history import age
 from airflow_provider_kendra.sync_job import Acceptance, SyncJob
@@ -63,6 +63,11 @@ class Limits:
         """When a job no longer keeps its data source fresh."""
         measured = _measured(job, self.measured_by)
         return stale_at(measured, max_age=self.max_age, grace=self.grace, schedule=self.schedule)
+
+    def cutoff(self, now: datetime) -> datetime:
+        """Return a time before which any job would be stale."""
+        run = None if self.grace is None else previous_run(self.schedule, now - self.grace)
+        return run or now - (self.max_age or timedelta(days=366))
 
     def crossings(self, job: SyncJob) -> list[tuple[datetime, State]]:
         """Return when the state changes because of a job, in order, if no other follows."""
@@ -223,9 +228,7 @@ class AcceptableSince:
                 jobs.append(job)
                 if _ended(job) <= since:
                     return Ended(tuple(jobs), newest)
-        # A job before this time would be stale in any case.
-        cutoff = min(since, now) - (self.limits.max_age or timedelta(days=366))
-        if history.reaches(cutoff, self.limits.measured_by):
+        if history.reaches(self.limits.cutoff(min(since, now)), self.limits.measured_by):
             return Ended(tuple(jobs), newest)
         return NeedsOlder()
 

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_kendra._connection import AwsParameters
+from airflow_provider_kendra._decisions import NeedsOlder
 from airflow_provider_kendra._waiting import poller
 from airflow_provider_kendra._waiting.conditions import Fresh
 from airflow_provider_kendra._waiting.history import History, Page
@@ -206,6 +207,20 @@ class TestChanges:
             assert isinstance(ended, Ended), hour
             found, known = changes_of("source", ended, limits(), known, at(hour + 0.6))
             assert (found, len(ended.jobs) <= 2) == ([], True)
+
+    @pytest.mark.parametrize(("schedule", "pages"), [("cron(0 * * * ? *)", 1), ("cron(0 12 * * ? *)", 2)])
+    def test_no_more_syncs_are_read_than_can_count_by_the_schedule(self, schedule, pages):
+        scheduled = limits(None, None, grace=timedelta(hours=1)).with_schedule(schedule)
+        history = History()
+        for page in range(pages):
+            assert isinstance(AcceptableSince(scheduled, None).decide(history, at(30.5)), NeedsOlder)
+            jobs = [job(30 - page * 10 - number, status="FAILED") for number in range(10)]
+            history.add_page(Page(jobs, is_last=False))
+        assert AcceptableSince(scheduled, None).decide(history, at(30.5)) == Ended((), job(30, status="FAILED"))
+
+    def test_before_the_first_run_of_a_schedule_syncs_of_a_year_are_read(self):
+        scheduled = limits(None, None, grace=timedelta(hours=1)).with_schedule("cron(0 0 1 1 ? 2030)")
+        assert scheduled.cutoff(at(0)) == BEGIN - timedelta(days=366)
 
     @pytest.mark.parametrize("measured_by", ["start_time", "end_time"])
     def test_a_sync_without_the_time_that_counts_is_left_out(self, measured_by):
@@ -565,6 +580,34 @@ class TestWatcher:
             assert kendra.call_count("DescribeDataSource") <= 5
             await asyncio.sleep(2 * 3600)
             assert watching.changes == [("stale", "fresh", 2.5 * 60)]
+            await watching.cancel()
+
+        run(main)
+
+    def test_a_data_source_is_read_once_its_schedule_is_known(self, data_source):
+        kendra = data_source.kendra
+        data_source.set_schedule("cron(0 * * * ? *)")
+
+        async def main() -> None:
+            data_source.show([item(-60 * number, "FAILED") for number in range(1, 200)])
+            kendra.inject("DescribeDataSource", error="ThrottlingException", times=1)
+            watching = watched(data_source, Limits(Acceptance(), grace=timedelta(minutes=30)))
+            await asyncio.sleep(30)
+            assert kendra.call_count(LIST) == 0
+            await asyncio.sleep(60)
+            assert [each[:2] for each in watching.changes] == [("stale", None)]
+            assert kendra.call_count(LIST) == 1
+            await watching.cancel()
+
+        run(main)
+
+    def test_a_schedule_that_cannot_be_read_makes_a_data_source_unknown_with_the_reason(self, data_source):
+        async def main() -> None:
+            data_source.kendra.inject("DescribeDataSource", error="AccessDeniedException")
+            watching = watched(data_source, Limits(Acceptance(), grace=timedelta(minutes=30)))
+            await asyncio.sleep(1000)
+            assert [each[:2] for each in watching.changes] == [("unknown", None)]
+            assert "kendra:DescribeDataSource" in watching.lines[0]
             await watching.cancel()
 
         run(main)
