@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_kendra._decisions import NeedsOlder, Satisfied
 from airflow_provider_kendra._text import plain, storable
+from airflow_provider_kendra._validation import check_warn_age
 from airflow_provider_kendra._waiting.conditions import Fresh, freshness_condition
 from airflow_provider_kendra._waiting.history import History, Page
 from airflow_provider_kendra._waiting.sources import INACTIVE_STATUSES
@@ -153,7 +154,7 @@ def assess(
     is_fresh = None if unjudged else newest is not None and condition.is_fresh(newest, now)
     return Freshness(
         is_fresh=is_fresh,
-        is_aging=warn_age is not None and age is not None and age >= warn_age,
+        is_aging=warn_age is not None and age is not None and age > warn_age,
         newest=newest,
         measured_at=measured_at,
         age=age,
@@ -205,6 +206,7 @@ def read_index(
     :param at_least: Read at least this many sync jobs of each, if there are that many.
     :param warn_age: From this age on a data source that is not stale yet is aging; None for never.
     :param with_documents: Also read from Kendra's logs which documents are missing.
+    :raises ValueError: if warn_age is not less than the age at which a data source is stale.
     """
 
     def read_data_source(summary: dict[str, Any]) -> Reading:
@@ -224,6 +226,7 @@ def read_index(
         except Exception as error:
             return Reading(**reading, error=plain(error) or type(error).__name__)
 
+    check_warn_age(warn_age, condition.max_age)
     missing_documents = _MissingDocuments(hook, index_id)
     # Creates the client here, not in several threads at once.
     data_sources = list(hook.list_data_sources(index_id))

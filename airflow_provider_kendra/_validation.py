@@ -162,6 +162,22 @@ def check_max_age(value: object) -> timedelta:
     return timedelta.max if seconds >= _LONGEST_AGE else timedelta(seconds=seconds)
 
 
+def check_warn_age(warn_age: timedelta | None, max_age: timedelta | None) -> timedelta | None:
+    """
+    Check the age from which a data source is aging, and return it.
+
+    :param warn_age: The age; None for never.
+    :param max_age: The age from which it is stale; None if that does not decide.
+    :raises ValueError: if it would be stale before it is aging.
+    """
+    if warn_age is not None and max_age is not None and warn_age >= max_age:
+        raise ValueError(
+            f"warn_age is {warn_age.total_seconds():g} seconds, but must be less than max_age, which is "
+            f"{max_age.total_seconds():g} seconds: a data source is aging before it is stale."
+        )
+    return warn_age
+
+
 def check_interval(name: str, value: object) -> float:
     """
     Validate the time between two polls and return it in seconds.

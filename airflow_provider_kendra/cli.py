@@ -182,7 +182,7 @@ _WARN_AGE = Arg(
     ("--warn-age",),
     metavar="AGE",
     type=duration,
-    help="From this age on a data source that is not stale yet is aging: 4h, 1d (default: none is)",
+    help="From this age on a data source that is not stale yet is aging, less than --max-age: 4h (default: none is)",
 )
 _MEASURED_BY = Arg(
     ("--measured-by",),

@@ -1,8 +1,8 @@
 """
 Notify when a Kendra index becomes stale, and when it has recovered, whoever or whatever syncs it.
 
-Needs Airflow 3 and the connection ``aws_default``. The asset belongs to the DAG's structure, so that the ids come from
-the environment of the DAG processor: ``KENDRA_REGION`` and ``KENDRA_INDEX_ID``. ``LogNotifier`` is in
+Needs Airflow 3 and the connection ``aws_default``. The asset is part of the DAG's structure and cannot be templated, so
+the ids come from the DAG processor's environment: ``KENDRA_REGION`` and ``KENDRA_INDEX_ID``. ``LogNotifier`` is in
 ``kendra_alerts.py``: use the notifier of your chat or pager in its place.
 """
 
@@ -21,6 +21,7 @@ from airflow_provider_kendra.triggers.kendra import KendraDataFreshnessEventTrig
 REGION = os.environ.get("KENDRA_REGION", "us-east-1")
 INDEX_ID = os.environ.get("KENDRA_INDEX_ID", "00000000-0000-0000-0000-000000000000")
 MAX_AGE = timedelta(seconds=float(os.environ.get("KENDRA_MAX_AGE", "21600")))
+POLL_INTERVAL = float(os.environ.get("KENDRA_POLL_INTERVAL", "60"))
 
 
 freshness = Asset(
@@ -29,7 +30,11 @@ freshness = Asset(
         AssetWatcher(
             name="freshness",
             trigger=KendraDataFreshnessEventTrigger(
-                index_id=INDEX_ID, max_age=MAX_AGE, warn_age=MAX_AGE * 0.75, region_name=REGION, poll_interval=5
+                index_id=INDEX_ID,
+                max_age=MAX_AGE,
+                warn_age=MAX_AGE * 0.75,
+                region_name=REGION,
+                poll_interval=POLL_INTERVAL,
             ),
         )
     ],
@@ -46,7 +51,7 @@ with DAG(
 
     @task(on_success_callback=LogNotifier("{{ ti.xcom_pull(task_ids='describe') | join('; ') }}"))
     def describe(triggering_asset_events: dict[Any, list[Any]]) -> list[str]:
-        # An event can come again after a fault: data source, state and time tell.
+        # Events can be delivered twice: data source, state and time identify duplicates.
         changes = {
             (change["data_source_id"], change["state"], change["at"]): change
             for events in triggering_asset_events.values()

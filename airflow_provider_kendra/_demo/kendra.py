@@ -52,6 +52,7 @@ def example_environment(local: LocalKendra) -> dict[str, str]:
         # Seconds.
         "KENDRA_DEADLINE": "7200",
         "KENDRA_MAX_AGE": "21600",
+        "KENDRA_POLL_INTERVAL": "5",
         "KENDRA_TIMEOUT": "21600",
         "AIRFLOW_CONN_AWS_DEFAULT": local.connection_json,
         "AIRFLOW_VAR_KENDRA_INDEX_ID": index_id,

@@ -30,7 +30,7 @@ from airflow_provider_kendra._validation import (
     check_seconds,
     check_time,
 )
-from airflow_provider_kendra._waiting.history import History, Page
+from airflow_provider_kendra._waiting.history import History, Page, age
 from airflow_provider_kendra.sync_job import ANY_END, Acceptance, SyncJob, SyncJobStatus
 
 D_co = TypeVar("D_co", covariant=True)
@@ -217,16 +217,8 @@ class Fresh:
         return time is not None and self.is_recent(time, now)
 
     def age(self, history: History, now: datetime) -> timedelta | None:
-        """
-        The age of the newest acceptable job, for metrics; None if there is none.
-
-        If it is on a page that was not read, the age of the oldest job read: the data source is at least that old.
-        """
-        good = history.latest(self.acceptance, self.measured_by)
-        time = getattr(good, self.measured_by) if good else None
-        if time is None and not history.is_complete:
-            time = history.earliest(self.measured_by)
-        return None if time is None else now - time
+        """The age of the data source, for metrics."""
+        return age(history, self.acceptance, self.measured_by, now)
 
     def decide(self, history: History, now: datetime) -> Decision:
         """Decide from the newest acceptable job."""

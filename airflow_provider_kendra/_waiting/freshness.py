@@ -64,7 +64,7 @@ def poll_all(
     schedules: KeptSchedules | None = None,
 ) -> AllFresh | Failed | Blocked:
     """
-    Read each data source once, several at a time, from a worker; call them by name where the calls tell it.
+    Read each data source once, several at a time, from a worker; use their names where responses include them.
 
     :param hook: Makes the calls.
     :param index: The data sources.

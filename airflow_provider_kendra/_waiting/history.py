@@ -100,6 +100,7 @@ class History:
     def __init__(self, kept: Kept | None = None) -> None:
         self.data_source_ids: list[str] = []
         self.creating_ids: list[str] = []
+        self.inactive_ids: list[str] = []
         self.names: dict[str, str] = {}
         self.schedule = ""
         self.is_complete = False
@@ -112,6 +113,7 @@ class History:
         """Add the next older page."""
         self.data_source_ids += page.data_source_ids
         self.creating_ids += page.creating_ids
+        self.inactive_ids += page.inactive_ids
         self.names.update(page.names)
         self.schedule = page.schedule
         self.is_complete = page.is_last
@@ -237,6 +239,24 @@ class History:
         return self.is_complete or any(part.is_any_before(moment, measured_by) for part in self._parts)
 
 
+def age(history: History, acceptance: Acceptance, measured_by: MeasuredBy, now: datetime) -> timedelta | None:
+    """
+    Return the age of the newest acceptable job, for metrics; None if there is none.
+
+    If it is on a page that was not read, the age of the oldest job read: the data source is at least that old.
+
+    :param history: As far as it was read.
+    :param acceptance: What is acceptable.
+    :param measured_by: Which of a job's times counts.
+    :param now: The time.
+    """
+    good = history.latest(acceptance, measured_by)
+    time: datetime | None = getattr(good, measured_by) if good else None
+    if time is None and not history.is_complete:
+        time = history.earliest(measured_by)
+    return None if time is None else now - time
+
+
 _OVERLAP = 20  # jobs, twice as many as a page has
 
 
@@ -261,5 +281,6 @@ class Page:
     is_last: bool
     data_source_ids: list[str] = field(default_factory=list)
     creating_ids: list[str] = field(default_factory=list)
+    inactive_ids: list[str] = field(default_factory=list)  # those being created too
     names: Mapping[str, str] = field(default_factory=dict)  # of data sources, by id
     schedule: str = ""

@@ -12,7 +12,7 @@ from airflow_provider_kendra._validation import check_identifier, check_identifi
 from airflow_provider_kendra._waiting.sources import Catalogue, DataSource, Schedule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
     from airflow_provider_kendra._connection import AwsParameters
@@ -24,11 +24,19 @@ D = TypeVar("D")
 
 
 class Listing(NamedTuple):
-    """The ids of an index's data sources: those judged for freshness, and those still being created; names by id."""
+    """
+    The ids of an index's data sources, and names by id.
+
+    :param usable: Those judged for freshness.
+    :param creating: Those still being created.
+    :param names: The names, by id.
+    :param inactive: All that are not judged.
+    """
 
     usable: tuple[str, ...]
     creating: tuple[str, ...]
     names: Mapping[str, str] = MappingProxyType({})
+    inactive: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +97,7 @@ class Members(Generic[D]):
     :param index: The data sources.
     :param condition: Returns the condition for a data source; None while it is not known yet.
     :param ends_with: As for :meth:`Subscriber.subscribe`.
+    :param known: The data sources to follow if the index can't be listed from the start.
     """
 
     def __init__(
@@ -97,11 +106,13 @@ class Members(Generic[D]):
         index: Index,
         condition: Callable[[str], Condition[D] | None],
         ends_with: tuple[type, ...] = (Failed,),
+        known: Iterable[str] = (),
     ) -> None:
         self._subscriber = subscriber
         self._ends_with = ends_with
         self._index = index
         self._condition = condition
+        self._known = tuple(known)
         self.ids: tuple[str, ...] = ()
         self.names: Mapping[str, str] = {}  # of the data sources that were last listed
         self.subscriptions: dict[str, Subscription[D]] = {}
@@ -122,8 +133,10 @@ class Members(Generic[D]):
         """Subscribe to the listed data sources, and return the list or why there is none; None if ids are named."""
         listed = self.lister.state if self.lister is not None else None
         if isinstance(listed, Listing):
-            self.names = listed.names
-        self._set(listed.usable if isinstance(listed, Listing) else self.ids)
+            self.names, self.ids, self._known = listed.names, listed.usable, ()
+        elif listed is not None:
+            self.ids = self.ids or self._known
+        self._set(self.ids)
         return listed
 
     def _set(self, ids: Sequence[str]) -> None:
@@ -142,4 +155,6 @@ class _Listed:
     def decide(self, history: History, now: datetime) -> Listing | NeedsOlder:
         if not history.is_complete:
             return NeedsOlder()
-        return Listing(tuple(history.data_source_ids), tuple(history.creating_ids), history.names)
+        ids = history.data_source_ids, history.creating_ids, history.inactive_ids
+        usable, creating, inactive = map(tuple, ids)
+        return Listing(usable, creating, history.names, inactive)

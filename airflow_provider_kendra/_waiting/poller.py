@@ -139,8 +139,10 @@ class Subscription(Generic[D]):
 
     def fail(self, error: str, now: datetime) -> bool:
         """Record a failed poll; return whether the deadline ends the subscription."""
+        is_first = self.error is None
         self.error = error
-        return self._end_or_wake(now, is_change=self._wait.errors.count(error))
+        self._wait.errors.count(error)
+        return self._end_or_wake(now, is_change=is_first)
 
     def expire(self) -> None:
         """End the subscription, whose deadline has passed."""

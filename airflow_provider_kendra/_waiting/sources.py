@@ -59,7 +59,7 @@ class Catalogue:
         return f"the data sources of index {self.index_id}"
 
     def pages(self, hook: KendraSyncJobsHook, before: datetime | None = None) -> Iterator[Page]:
-        """List the data sources to judge, and those still being created, as one page."""
+        """List the data sources, by whether they are judged, as one page."""
         listed = list(hook.list_data_sources(self.index_id))
         found = [(each["Id"], each.get("Status")) for each in listed]
         yield Page(
@@ -67,6 +67,7 @@ class Catalogue:
             is_last=True,
             data_source_ids=[key for key, status in found if status not in INACTIVE_STATUSES],
             creating_ids=[key for key, status in found if status == "CREATING"],
+            inactive_ids=[key for key, status in found if status in INACTIVE_STATUSES],
             names={each["Id"]: name for each in listed if (name := each.get("Name"))},
         )
 

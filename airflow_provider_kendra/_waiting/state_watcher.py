@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_kendra import _clock
 from airflow_provider_kendra._decisions import Failed
 from airflow_provider_kendra._text import plain, with_names
-from airflow_provider_kendra._waiting.index import Index, Members
+from airflow_provider_kendra._waiting.index import Index, Listing, Members
 from airflow_provider_kendra._waiting.poller import FOREVER, Connect, Log, Subscriber, Subscription
 from airflow_provider_kendra._waiting.schedules import ReadsSchedule, Scheduled, Schedules
 from airflow_provider_kendra._waiting.states import (
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from airflow_provider_kendra._waiting.cursor import Cursor
 
 UNKNOWN_AFTER = 3
-"""For how many intervals a data source can't be read before its state is unknown."""
+"""After how many intervals of failed reads a data source is reported as unknown."""
+
+_AFTER = 0.001  # seconds; at the very end of its age a job still counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ class _StateWatcher(Subscriber):
     """The subscriptions of a watcher, and what it has reported."""
 
     __slots__ = (
+        "_absent_since",
         "_failing_since",
         "_index",
         "_is_first",
@@ -101,60 +104,69 @@ class _StateWatcher(Subscriber):
         self._limits = limits
         self._known = dict(known)
         self._failing_since: dict[str, datetime] = {}
+        self._absent_since: dict[str, datetime] = {}  # from the list of the index's data sources
         self._judged_by: dict[str, str] = {}  # the schedule of each data source
         self._next: datetime | None = None
         self._is_first = True
-        self._members = Members(self, index, self._condition, ends_with=())
         self._schedules = Schedules(self, index, lambda _: ReadsSchedule(), ends_with=())
+        self._members = Members(self, index, self._condition, ends_with=(), known=self._known)
 
-    def _condition(self, data_source_id: str) -> AcceptableSince:
-        known = self._known.get(data_source_id)
-        return AcceptableSince(self._limits, known.until if known else None)
+    def _condition(self, data_source_id: str) -> AcceptableSince | None:
+        """Return the condition for a data source; None while its schedule is not known, if that decides."""
+        known, limits = self._known.get(data_source_id), self._limits_of(data_source_id)
+        return AcceptableSince(limits, known.until if known else None) if isinstance(limits, Limits) else None
 
     def update(self, now: datetime) -> Changed | None:
         """Return what has changed; None if nothing has, or if the first polls are still under way."""
         self._members.apply_listing()
-        members = self._members.subscriptions
-        self._follow_schedules(members)
+        members, ids = self._members.subscriptions, self._members.ids
+        self._schedules.keep(ids)
         subscriptions: list[Subscription[Any]] = [*members.values(), *self._schedules.subscriptions.values()]
-        if self._is_first and (not members or not all(map(_is_polled, subscriptions))):
+        if self._is_first and (not ids or not all(map(_is_polled, subscriptions))):
             return None
         before, self._is_first, self._next = dict(self._known), False, None
-        changes = [change for key, member in members.items() for change in self._changes(key, member, now)]
-        # What is known of a data source that is gone is kept: it may only be inactive for a while.
-        for key in self._failing_since.keys() - members.keys():
+        changes = [change for key in ids for change in self._changes(key, members.get(key), now)]
+        for key in self._failing_since.keys() - set(ids):
             del self._failing_since[key]
+        self._forget_deleted(now)
         if not changes and self._known == before:
             return None
         changes.sort(key=lambda change: change.at)
         return Changed(tuple(changes), dict(self._known))
 
-    def _changes(self, key: str, member: Subscription[Ended], now: datetime) -> Iterable[Change]:
-        known, ended, limits = self._known.get(key), member.decision, self._limits_of(key)
+    def _forget_deleted(self, now: datetime) -> None:
+        """Forget data sources that have not been listed for three intervals. Those that are inactive are listed."""
+        listed = None if self._members.lister is None else self._members.lister.state
+        if not isinstance(listed, Listing):
+            return
+        absent = self._known.keys() - {*listed.usable, *listed.inactive}
+        self._absent_since = {key: self._absent_since.get(key, now) for key in absent}
+        for key, since in self._absent_since.items():
+            deleted_at = since + timedelta(seconds=UNKNOWN_AFTER * self.interval)
+            if now < deleted_at:
+                self._wake_at(deleted_at)
+            else:
+                del self._known[key]
+                self._judged_by.pop(key, None)
+
+    def _changes(self, key: str, member: Subscription[Ended] | None, now: datetime) -> Iterable[Change]:
+        known, limits = self._known.get(key), self._limits_of(key)
         if isinstance(limits, str):  # no schedule
             is_news = known is None or known.state is not State.UNKNOWN
             self._known[key] = Known(State.UNKNOWN, known.until if known else now)
             return (Change(key, State.UNKNOWN, known.state if known else None, now),) if is_news else ()
-        if limits is None or _error_of(member):
+        if limits is None or member is None or _error_of(member):
             return self._fail(key, known, now)
         self._failing_since.pop(key, None)
-        if not isinstance(ended, Ended):
+        if not isinstance(ended := member.decision, Ended):
             return ()
         is_new = self._judged_by.get(key, limits.schedule) != limits.schedule
         self._judged_by[key] = limits.schedule
         changes, self._known[key] = changes_of(key, ended, limits, known, now, is_new_schedule=is_new)
-        if self._known[key] != known:
-            member.condition = self._condition(key)
+        if (is_new or self._known[key] != known) and (condition := self._condition(key)):
+            member.condition = condition
         self._wake_at(next_crossing(ended, limits, now))
         return changes
-
-    def _follow_schedules(self, members: Mapping[str, Any]) -> None:
-        """Subscribe to the schedule of each data source, if that decides when it is stale."""
-        if self._limits.grace is None:
-            return
-        self._schedules.keep(members.keys())
-        for key in members:
-            self._schedules.of(key)
 
     def _limits_of(self, key: str) -> Limits | str | None:
         """Return the limits of a data source; why it has none; or None while its schedule could not be read."""
@@ -191,17 +203,21 @@ class _StateWatcher(Subscriber):
 
     def due_in(self, now: datetime) -> float | None:
         """Seconds until a state changes without a poll; None for never."""
-        return None if self._next is None else max((self._next - now).total_seconds(), 0.0)
+        return None if self._next is None else max((self._next - now).total_seconds(), 0.0) + _AFTER
 
     def describe(self, change: Change) -> str:
         """Return the line to log about a change."""
         was = f", was {change.previous}" if change.previous else ""
-        job = f": the last acceptable sync started {change.job.start_time:%Y-%m-%d %H:%M:%S}Z" if change.job else ""
+        measured_by = self._limits.measured_by
+        verb = "started" if measured_by == "start_time" else "ended"
+        moment = getattr(change.job, measured_by, None)
+        job = f": the last acceptable sync {verb} {moment:%Y-%m-%d %H:%M:%S}Z" if moment else ""
         member = self._members.subscriptions.get(change.data_source_id)
-        if change.state is State.UNKNOWN and member is not None:
+        if change.state is State.UNKNOWN:
             limits = self._limits_of(change.data_source_id)
             schedule = self._schedules.subscriptions.get(change.data_source_id)
-            reasons = (limits if isinstance(limits, str) else None, _error_of(member), schedule and _error_of(schedule))
+            errors = (each and _error_of(each) for each in (member, schedule))
+            reasons = (limits if isinstance(limits, str) else None, *errors)
             job = f": {plain(next(filter(None, reasons), 'it could not be read'))}"
         place = f"(data source {change.data_source_id}, index {self._index.index_id})"
         line = f"{change.state.capitalize()} since {change.at:%Y-%m-%d %H:%M:%S}Z{was}{job} {place}"

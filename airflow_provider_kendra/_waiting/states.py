@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kendra._clock import later
 from airflow_provider_kendra._decisions import NeedsOlder
-from airflow_provider_kendra._schedule import stale_at, translate
+from airflow_provider_kendra._schedule import previous_run, stale_at, translate
 from airflow_provider_kendra._validation import check_time
+from airflow_provider_kendra._waiting.history import age
 from airflow_provider_kendra.sync_job import Acceptance, SyncJob
 
 if TYPE_CHECKING:
@@ -63,6 +64,11 @@ class Limits:
         measured = _measured(job, self.measured_by)
         return stale_at(measured, max_age=self.max_age, grace=self.grace, schedule=self.schedule)
 
+    def cutoff(self, now: datetime) -> datetime:
+        """Return a time before which any job would be stale."""
+        run = None if self.grace is None else previous_run(self.schedule, now - self.grace)
+        return run or now - (self.max_age or timedelta(days=366))
+
     def crossings(self, job: SyncJob) -> list[tuple[datetime, State]]:
         """Return when the state changes because of a job, in order, if no other follows."""
         stale_at = self.stale_at(job)
@@ -75,8 +81,14 @@ class Limits:
         found.append((stale_at, State.STALE))
         begins = found[0][0]
         # A job can have been too old already when it ended.
-        passed = [state for at, state in found if at <= begins]
-        return [(begins, passed[-1]), *((at, state) for at, state in found if at > begins)]
+        passed = [state for at, state in found if self.has_begun(at, state, begins)]
+        return [(begins, passed[-1]), *((at, state) for at, state in found if not self.has_begun(at, state, begins))]
+
+    def has_begun(self, at: datetime, state: State, now: datetime) -> bool:
+        """Whether a state that begins at a time has begun."""
+        # At the very end of its age a job still counts, but no longer when its run is overdue.
+        is_by_age = state is State.AGING or (state is State.STALE and self.grace is None)
+        return at < now if is_by_age else at <= now
 
 
 def _measured(job: SyncJob, measured_by: MeasuredBy) -> datetime:
@@ -110,7 +122,8 @@ def crossings(jobs: Sequence[SyncJob], limits: Limits, now: datetime) -> list[Cr
     for number, job in enumerate(counting):
         until = _ended(counting[number + 1]) if number + 1 < len(counting) else now
         for at, state in limits.crossings(job):
-            is_before_next = at < until or (at <= until and number + 1 == len(counting))
+            is_last = number + 1 == len(counting)
+            is_before_next = limits.has_begun(at, state, until) if is_last else at < until
             if is_before_next and (not found or found[-1].state != state):
                 found.append(Crossing(at, state, job))
     return found
@@ -200,9 +213,8 @@ class AcceptableSince:
     subject: str = "changes of freshness"
 
     def age(self, history: History, now: datetime) -> timedelta | None:
-        """The age of the newest acceptable job, for metrics; None if there is none."""
-        job = history.latest(self.limits.acceptance, self.limits.measured_by)
-        return None if job is None else now - _measured(job, self.limits.measured_by)
+        """The age of the data source, for metrics."""
+        return age(history, self.limits.acceptance, self.limits.measured_by, now)
 
     def decide(self, history: History, now: datetime) -> Ended | NeedsOlder:
         """Collect the acceptable jobs."""
@@ -216,9 +228,7 @@ class AcceptableSince:
                 jobs.append(job)
                 if _ended(job) <= since:
                     return Ended(tuple(jobs), newest)
-        # A job before this time would be stale in any case.
-        cutoff = min(since, now) - (self.limits.max_age or timedelta(days=366))
-        if history.reaches(cutoff, self.limits.measured_by):
+        if history.reaches(self.limits.cutoff(min(since, now)), self.limits.measured_by):
             return Ended(tuple(jobs), newest)
         return NeedsOlder()
 
@@ -235,7 +245,8 @@ def changes_of(
     """
     Return the changes of a data source since the last report, in order, and what is known now.
 
-    The first report says only what is not fresh. Changes while nobody watched are reported with their time.
+    The first report says only what is not fresh. Changes while nobody watched are reported with their time. A data
+    source of which no acceptable job was read is stale from the report on: since when is not known.
 
     :param data_source_id: The data source.
     :param ended: What was found.
@@ -246,18 +257,18 @@ def changes_of(
         that is a crossing since: its time may have been reported before.
     """
     if known is not None:  # a clock that was set back changes no state
-        now = max(now, known.until)
+        now = max(now, later(known.until, timedelta.resolution))
     found = crossings(ended.jobs, limits, now)
-    last = found[-1] if found else Crossing(_ended(ended.newest) if ended.newest else now, State.STALE, None)
-    # The next poll need not read jobs before the newest one, however long the data source has been fresh.
-    until = max((last.at, *(ended_at for job in ended.jobs if (ended_at := _ended(job)) <= now)))
+    last = found[-1] if found else Crossing(now, State.STALE, None)
+    until = _reported_until(found, ended, known, now)
+    newest = max(_counting([job for job in ended.jobs if _ended(job) <= now], limits), key=_ended, default=None)
     if known is None:
         is_fresh = last.state is State.FRESH
-        changes = [] if is_fresh else [Change(data_source_id, last.state, None, last.at, last.job)]
+        changes = [] if is_fresh else [Change(data_source_id, last.state, None, last.at, newest)]
         return changes, Known(last.state, until)
     if known.state is State.UNKNOWN:
         at = last.at if last.at > known.until else now
-        return [Change(data_source_id, last.state, State.UNKNOWN, at, last.job)], Known(last.state, until)
+        return [Change(data_source_id, last.state, State.UNKNOWN, at, newest)], Known(last.state, until)
     changes, previous = [], State(known.state)
     for each in [crossing for crossing in found if crossing.at > known.until]:
         if each.state != previous:
@@ -265,14 +276,31 @@ def changes_of(
             previous = each.state
     if previous != last.state:  # a job was listed late, or the schedule has changed
         at = now if is_new_schedule else last.at
-        changes.append(Change(data_source_id, last.state, previous, at, last.job))
+        changes.append(Change(data_source_id, last.state, previous, at, newest))
     return changes, Known(last.state, max(known.until, until))
+
+
+def _reported_until(found: Sequence[Crossing], ended: Ended, known: Known | None, now: datetime) -> datetime:
+    """
+    Return the time of the last crossing, or the end of the newest job if that is later.
+
+    The next poll need not read the jobs before, however long the state lasts. Without a job the time does not move:
+    each time is stored in Airflow's database.
+    """
+    if found:
+        begins = found[-1].at
+    elif ended.newest is not None:
+        begins = _ended(ended.newest)
+    else:
+        begins = known.until if known else now
+    return max((begins, *(ended_at for job in ended.jobs if (ended_at := _ended(job)) <= now)))
 
 
 def next_crossing(ended: Ended, limits: Limits, now: datetime) -> datetime | None:
     """Return when the state changes next if no further job ends; None for never."""
     counting = list(_counting(ended.jobs, limits))
-    coming = [at for at, _ in limits.crossings(counting[-1]) if at > now] if counting else []
+    changes = limits.crossings(counting[-1]) if counting else []
+    coming = [at for at, state in changes if not limits.has_begun(at, state, now)]
     return min(coming, default=None)
 
 

@@ -76,7 +76,8 @@ def render_report(
         Kendra schedule that was due this long ago. One without a schedule, or with one that can't be translated, is
         unknown. Default None: schedules do not count.
     :param max_index_share: Above this share of its capacity the index counts as too full, from 0 to 1. Default 0.9.
-    :raises ValueError: for both ``max_age`` and ``schedule_grace``, or another invalid value.
+    :raises ValueError: for both ``max_age`` and ``schedule_grace``, for a ``warn_age`` that is not less than
+        ``max_age``, or for another invalid value.
     """
     return read_report(
         hook,

@@ -29,6 +29,7 @@ from airflow_provider_kendra._validation import (
     check_measured_by,
     check_seconds,
     check_time,
+    check_warn_age,
 )
 from airflow_provider_kendra._waiting.client import KNOWN_AFTER, Client
 from airflow_provider_kendra._waiting.conditions import Fresh, SyncJobCondition, freshness_condition, sync_job_condition
@@ -621,21 +622,22 @@ class KendraDataFreshnessEventTrigger(_EventTrigger):
     data source has become ``fresh``, ``aging``, ``stale`` or ``unknown``. ``previous`` is None at the first report,
     ``at`` the time of the change (ISO 8601), ``record`` the newest acceptable sync job or None. A data source is
     ``unknown`` when it can't be read for three intervals. States change at their time, not at the next poll, and
-    cost no calls beyond the shared polls.
+    cost no calls beyond the shared polls: a sync that has ended since the last one is not known yet.
 
-    At the first start, what is not fresh is reported once. From Airflow 3.3, no change is missed while no triggerer
+    At the first start, what is not fresh is reported once; where no acceptable sync was found, ``at`` is the time of
+    the report. From Airflow 3.3, no change is missed while no triggerer
     runs: Airflow stores the states for each watched asset, after an event has been persisted. An event can be
     repeated, but none is lost; data source, state and ``at`` identify a repeated change.
 
     :param data_source_ids: One data source, several, or None (default) for all that are ACTIVE or UPDATING, listed
         again at each poll.
-    :param max_age: From this age of its newest acceptable sync on, a data source is stale: a ``timedelta``, or seconds.
+    :param max_age: A data source is stale once its newest acceptable sync is this old: a ``timedelta``, or seconds.
         Exclusive with ``schedule_grace``.
     :param schedule_grace: A data source is stale when a run of its own Kendra schedule is at least this long ago and no
         acceptable sync has started since: a ``timedelta``, or seconds. Schedules are read with DescribeDataSource every
         15 minutes. A data source without a schedule, or with one that can't be translated, is ``unknown``.
-    :param warn_age: From this age on, a data source that is not stale yet is aging: a ``timedelta``, or seconds.
-        Default None: none is.
+    :param warn_age: From this age on, a data source that is not stale yet is aging: a ``timedelta``, or seconds, less
+        than ``max_age``. Default None: none is.
     :param measured_by: ``"start_time"`` (default) or ``"end_time"``: which time of a sync counts.
     :param accepted_statuses: The accepted statuses: any of SUCCEEDED (default), INCOMPLETE, FAILED and ABORTED.
     :param max_documents_failed: Accept INCOMPLETE too, with up to this many failed documents.
@@ -675,7 +677,7 @@ class KendraDataFreshnessEventTrigger(_EventTrigger):
             Acceptance.of(self.accepted_statuses, self.max_documents_failed),
             measured_by=check_measured_by(self.measured_by),
             max_age=_as_timedelta(self.max_age),
-            warn_age=_as_timedelta(self.warn_age),
+            warn_age=check_warn_age(_as_timedelta(self.warn_age), _as_timedelta(self.max_age)),
             grace=_as_timedelta(self.schedule_grace),
         )
 

@@ -282,7 +282,7 @@ def watching(tmp_path: Path, make_home: MakeHome, data_source: DataSource) -> It
 
 @pytest.fixture
 def alerting(tmp_path: Path, make_home: MakeHome, data_source: DataSource) -> Iterator[Watching]:
-    alerting = Watching(make_home(tmp_path), data_source, ALERT, KENDRA_MAX_AGE="8")
+    alerting = Watching(make_home(tmp_path), data_source, ALERT, KENDRA_MAX_AGE="8", KENDRA_POLL_INTERVAL="5")
     yield alerting
     alerting.airflow.stop()
 

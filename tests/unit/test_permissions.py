@@ -242,8 +242,10 @@ SCENARIOS: dict[str, Callable[[Place], None]] = {
     "KendraDataFreshnessEventTrigger without data_source_ids": on_one(
         lambda p: p.fire(KendraDataFreshnessEventTrigger(index_id=p.ids[0], max_age=60))
     ),
-    "KendraDataFreshnessEventTrigger with schedule_grace": on_one(
-        lambda p: p.fire(KendraDataFreshnessEventTrigger(index_id=p.ids[0], schedule_grace=60))
+    "KendraDataFreshnessEventTrigger with schedule_grace": with_schedule(
+        lambda p: p.fire(
+            KendraDataFreshnessEventTrigger(index_id=p.ids[0], data_source_ids=p.ids[1], schedule_grace=60)
+        )
     ),
     **{
         f"KendraSyncJobsHook.{name}": hook(name)

@@ -252,7 +252,7 @@ async def cancel(*waits: asyncio.Task[Any]) -> None:
     await asyncio.gather(*waits, return_exceptions=True)
 
 
-async def wakes_of(subscriber: Subscriber, end: float) -> list[float]:
+async def wakes_of(subscriber: Subscriber, end: float, *, is_logging: bool = True) -> list[float]:
     """When a subscriber, which logs errors when it is woken, is woken until then."""
     times: list[float] = []
     while True:
@@ -260,7 +260,8 @@ async def wakes_of(subscriber: Subscriber, end: float) -> list[float]:
         if now() >= end:
             return times
         times.append(now())
-        subscriber.errors.summary()
+        if is_logging:
+            subscriber.errors.summary()
 
 
 # Whom a poll wakes
@@ -276,6 +277,17 @@ def test_a_subscriber_is_woken_at_its_first_decision_at_changes_and_when_errors_
         assert await wakes_of(subscriber, 850) == [0, 180, 360, 540]
         assert service.times == [0, 60, 120, 180, 240, 300, 360, 420, 540, 600, 660, 720, 780, 840]
         assert (subscription.state, subscription.is_over) == (2, False)
+        subscriber.unsubscribe()
+
+    run(main())
+
+
+def test_of_polls_that_go_on_failing_only_the_first_one_wakes_a_subscriber_that_logs_no_errors(setting, service):
+    async def main() -> None:
+        subscriber = setting.subscriber()
+        subscriber.subscribe(Source(), Says(1))
+        asyncio.get_running_loop().call_at(130, setattr, service, "fails_before", 490)
+        assert await wakes_of(subscriber, 850, is_logging=False) == [0, 180, 600]
         subscriber.unsubscribe()
 
     run(main())

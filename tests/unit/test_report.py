@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_kendra._overview import Freshness, Reading, condition_for
+from airflow_provider_kendra._overview import Freshness, Reading, condition_for, read_index
+from airflow_provider_kendra._validation import check_warn_age
 from airflow_provider_kendra._waiting.history import Page
 from airflow_provider_kendra.documents import DocumentFailures, FailedDocument
 from airflow_provider_kendra.report import render_report
@@ -737,6 +738,16 @@ class TestBySchedule:
     def test_an_age_and_a_schedule_exclude_each_other(self) -> None:
         with pytest.raises(ValueError, match="max_age and schedule_grace exclude each other"):
             shown(Service(), max_age=timedelta(hours=6), **self.GRACE)
+
+
+@pytest.mark.parametrize("warn_age", [timedelta(hours=6), timedelta(hours=7)])
+def test_an_age_to_warn_that_never_comes_is_refused_before_any_call(warn_age: timedelta) -> None:
+    with pytest.raises(ValueError, match=r"warn_age is 2.* seconds, but must be less than max_age, which is 21600"):
+        read_index(Service(), INDEX, condition_for(max_age=timedelta(hours=6)), lambda: NOW, warn_age=warn_age)
+
+
+def test_without_an_age_any_age_to_warn_will_do() -> None:
+    assert check_warn_age(timedelta(days=365), None) == timedelta(days=365)
 
 
 def test_an_aging_data_source_has_its_own_badge_and_band(monkeypatch: pytest.MonkeyPatch) -> None:

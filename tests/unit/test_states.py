@@ -16,7 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_kendra._connection import AwsParameters
+from airflow_provider_kendra._decisions import NeedsOlder
 from airflow_provider_kendra._waiting import poller
+from airflow_provider_kendra._waiting.conditions import Fresh
 from airflow_provider_kendra._waiting.history import History, Page
 from airflow_provider_kendra._waiting.index import Index
 from airflow_provider_kendra._waiting.state_watcher import Changed, watch_states
@@ -109,6 +111,21 @@ class TestCrossings:
         found = crossings([last], scheduled, datetime(2030, 1, 1, tzinfo=UTC))
         assert [each.state for each in found] == [State.FRESH]
 
+    def test_at_the_very_end_of_its_age_it_is_as_fresh_as_for_a_gate(self):
+        gate = Fresh(Acceptance(), max_age=timedelta(hours=6))
+        for now, state in ((at(6), State.AGING), (at(6) + timedelta.resolution, State.STALE)):
+            assert crossings([job(0)], limits(), now)[-1].state is state
+            assert gate.is_fresh(job(0), now) == (state is State.AGING)
+        assert crossings([job(0)], limits(), at(4))[-1].state is State.FRESH
+        assert shown(crossings([job(0, 6)], limits(), at(24))) == [("aging", 6), ("stale", 6)]
+
+    def test_when_its_run_becomes_overdue_it_is_as_stale_as_for_a_gate(self):
+        grace = timedelta(hours=1)
+        gate = Fresh(Acceptance(), grace=grace).with_schedule("cron(0 18 * * ? *)")
+        scheduled = limits(None, None, grace=grace).with_schedule("cron(0 18 * * ? *)")
+        assert crossings([job(1)], scheduled, at(19))[-1].state is State.STALE
+        assert not gate.is_fresh(job(1), at(19))
+
     def test_an_age_beyond_all_times_never_comes(self):
         found = crossings([job(0)], limits(max_age=24 * 365 * 9000, warn_age=None), at(24))
         assert shown(found) == [("fresh", 0.5)]
@@ -129,6 +146,18 @@ class TestChanges:
     def test_the_first_report_is_silent_about_what_is_fresh(self):
         assert changes([job(0)], None, 1) == ([], Known(State.FRESH, at(0.5)))
 
+    def test_without_any_acceptable_sync_it_is_stale_from_the_report_on_whenever_one_failed(self):
+        failed = Ended((), job(2, status="FAILED"))
+        [change], known = changes_of("source", failed, limits(), None, at(3))
+        assert (change.state, change.at, change.job) == (State.STALE, at(3), None)
+        assert known == Known(State.STALE, at(2.5))
+        [change], _ = changes_of("source", failed, limits(), Known(State.UNKNOWN, at(1)), at(3))
+        assert (change.state, change.at) == (State.STALE, at(3))
+
+    def test_without_any_finished_sync_nothing_new_is_to_be_stored(self):
+        _, known = changes([], None, 3)
+        assert changes([], known, 4) == ([], known)
+
     def test_without_any_acceptable_sync_it_is_stale(self):
         found, _ = changes([], None, 3)
         assert shown(found) == [("stale", 3)]
@@ -146,7 +175,7 @@ class TestChanges:
         assert changes([job(0)], known, 8) == ([], known)
 
     def test_a_sync_that_was_listed_late_is_reported_with_its_time(self):
-        _, known = changes([job(0)], Known(State.AGING, at(4)), 6)
+        _, known = changes([job(0)], Known(State.AGING, at(4)), 6.05)
         found, after = changes([job(5), job(0)], known, 6.1)
         assert shown(found) == [("fresh", 5.5)]
         assert after == Known(State.FRESH, at(6))
@@ -157,8 +186,14 @@ class TestChanges:
         assert found[0].previous is State.UNKNOWN
         assert known == Known(State.FRESH, at(0.5))
 
+    @pytest.mark.parametrize("now", [2.2, 9])
+    def test_what_can_be_read_again_is_reported_with_the_newest_sync_that_has_ended(self, now):
+        jobs = [each for each in (job(8), job(7), job(1), job(0)) if each.end_time <= at(now)]
+        [change], _ = changes(jobs, Known(State.UNKNOWN, at(0.5)), now)
+        assert (change.state, change.job) == (State.FRESH, jobs[0])
+
     def test_a_clock_that_is_set_back_changes_no_state(self):
-        _, known = changes([job(0)], Known(State.AGING, at(4)), 6)
+        _, known = changes([job(0)], Known(State.AGING, at(4)), 6.05)
         assert known.state is State.STALE
         assert changes([job(0)], known, 5.99) == ([], known)
 
@@ -173,6 +208,20 @@ class TestChanges:
             found, known = changes_of("source", ended, limits(), known, at(hour + 0.6))
             assert (found, len(ended.jobs) <= 2) == ([], True)
 
+    @pytest.mark.parametrize(("schedule", "pages"), [("cron(0 * * * ? *)", 1), ("cron(0 12 * * ? *)", 2)])
+    def test_no_more_syncs_are_read_than_can_count_by_the_schedule(self, schedule, pages):
+        scheduled = limits(None, None, grace=timedelta(hours=1)).with_schedule(schedule)
+        history = History()
+        for page in range(pages):
+            assert isinstance(AcceptableSince(scheduled, None).decide(history, at(30.5)), NeedsOlder)
+            jobs = [job(30 - page * 10 - number, status="FAILED") for number in range(10)]
+            history.add_page(Page(jobs, is_last=False))
+        assert AcceptableSince(scheduled, None).decide(history, at(30.5)) == Ended((), job(30, status="FAILED"))
+
+    def test_before_the_first_run_of_a_schedule_syncs_of_a_year_are_read(self):
+        scheduled = limits(None, None, grace=timedelta(hours=1)).with_schedule("cron(0 0 1 1 ? 2030)")
+        assert scheduled.cutoff(at(0)) == BEGIN - timedelta(days=366)
+
     @pytest.mark.parametrize("measured_by", ["start_time", "end_time"])
     def test_a_sync_without_the_time_that_counts_is_left_out(self, measured_by):
         timeless = replace(job(1), **{measured_by: None})
@@ -180,6 +229,14 @@ class TestChanges:
         history.add_page(Page([timeless, job(0)], is_last=True))
         found = AcceptableSince(limits(measured_by=measured_by), None).decide(history, at(2))
         assert found == Ended((job(0),), job(0))
+
+    @pytest.mark.parametrize("condition", [AcceptableSince(limits(), None), Fresh(Acceptance(), max_age=timedelta(1))])
+    def test_if_no_acceptable_sync_was_read_the_oldest_one_read_tells_the_age(self, condition):
+        history = History()
+        history.add_page(Page([job(2, status="FAILED"), job(1, status="FAILED")], is_last=False))
+        assert condition.age(history, at(9)) == timedelta(hours=8)
+        history.add_page(Page([], is_last=True))
+        assert condition.age(history, at(9)) is None
 
     def test_a_change_is_in_json_types(self):
         [change], _ = changes([job(0)], None, 9)
@@ -221,7 +278,8 @@ def _start_of(jobs: list[SyncJob], number: int) -> datetime:
 
 def test_the_next_change_is_when_the_newest_job_ages():
     assert next_crossing(Ended((job(1), job(0)), None), limits(), at(2)) == at(5)
-    assert next_crossing(Ended((job(1),), None), limits(), at(5)) == at(7)
+    assert next_crossing(Ended((job(1),), None), limits(), at(5.1)) == at(7)
+    assert next_crossing(Ended((job(1),), None), limits(), at(7)) == at(7)
     assert next_crossing(Ended((job(1),), None), limits(), at(9)) is None
     assert next_crossing(Ended((), None), limits(), at(9)) is None
 
@@ -342,6 +400,30 @@ class TestWatcher:
 
         run(main)
 
+    def test_a_sync_without_a_start_time_can_be_measured_by_its_end(self, custom_data_source):
+        async def main() -> None:
+            custom_data_source.show([listed("job", StartTime=None, EndTime=BEGIN - timedelta(minutes=7))])
+            watching = watched(custom_data_source, replace(SHORT, measured_by="end_time"))
+            await asyncio.sleep(30)
+            assert watching.changes == [("aging", None, -2)]
+            assert "Z: the last acceptable sync ended 2026-01-30 23:53:00Z (data source" in watching.lines[0]
+            await watching.cancel()
+
+        run(main)
+
+    def test_a_data_source_without_syncs_is_reported_and_stored_once(self, custom_data_source):
+        async def main() -> None:
+            watching = watched(custom_data_source)
+            await asyncio.sleep(30)
+            other = watched(custom_data_source, interval=5)
+            custom_data_source.kendra.inject(LIST, error="ThrottlingException", times=1)
+            await asyncio.sleep(300)
+            assert [(len(each.found), each.changes[0][0]) for each in (watching, other)] == [(1, "stale")] * 2
+            for each in (watching, other):
+                await each.cancel()
+
+        run(main)
+
     def test_over_a_restart_no_change_is_lost(self, custom_data_source):
         async def main() -> None:
             custom_data_source.show([item(-1)])
@@ -404,12 +486,54 @@ class TestWatcher:
             watching = watched(custom_data_source, ids=None)
             await asyncio.sleep(90)
             kendra.set_data_source_status(*ids, "FAILED")
-            await asyncio.sleep(180)
-            custom_data_source.show([item(6), item(-20)])
+            await asyncio.sleep(600)
+            custom_data_source.show([item(11), item(-20)])
             kendra.set_data_source_status(*ids, "ACTIVE")
             await asyncio.sleep(180)
-            assert watching.changes == [("stale", None, -10), ("fresh", "stale", 7)]
+            assert watching.changes == [("stale", None, -10), ("fresh", "stale", 12)]
             await watching.cancel()
+
+        run(main)
+
+    def test_a_data_source_that_was_deleted_is_forgotten_after_three_intervals(self, custom_data_source):
+        kendra, index_id = custom_data_source.kendra, custom_data_source.index_id
+        deleted = kendra.create_custom_data_source(index_id)
+
+        async def main() -> None:
+            watching = watched(custom_data_source, ids=None)
+            await asyncio.sleep(30)
+            custom_data_source.client.delete_data_source(IndexId=index_id, Id=deleted)
+            await asyncio.sleep(150)
+            assert watching.stored["states"].keys() == {custom_data_source.data_source_id, deleted}
+            await asyncio.sleep(150)
+            assert watching.stored["states"].keys() == {custom_data_source.data_source_id}
+            assert [each[:2] for each in watching.changes] == [("stale", None)] * 2
+            await watching.cancel()
+
+        run(main)
+
+    @pytest.mark.parametrize(("is_readable", "states"), [(False, ["unknown"]), (True, ["aging", "stale"])])
+    def test_after_a_restart_data_sources_that_cannot_be_listed_are_watched_as_before(
+        self, custom_data_source, is_readable, states
+    ):
+        kendra = custom_data_source.kendra
+
+        async def main() -> None:
+            custom_data_source.show([item(-1)])
+            first = watched(custom_data_source, ids=None)
+            await asyncio.sleep(30)
+            await first.cancel()
+            kendra.inject("ListDataSources", error="AccessDeniedException")
+            if not is_readable:
+                kendra.inject(LIST, error="AccessDeniedException")
+            calls = kendra.call_count(LIST)
+            second = watched(custom_data_source, ids=None, stored=first.stored)
+            await asyncio.sleep(150)
+            assert second.changes == []
+            await asyncio.sleep(1050)
+            assert [each[0] for each in second.changes] == states
+            assert kendra.call_count(LIST) - calls <= 21
+            await second.cancel()
 
         run(main)
 
@@ -460,6 +584,34 @@ class TestWatcher:
 
         run(main)
 
+    def test_a_data_source_is_read_once_its_schedule_is_known(self, data_source):
+        kendra = data_source.kendra
+        data_source.set_schedule("cron(0 * * * ? *)")
+
+        async def main() -> None:
+            data_source.show([item(-60 * number, "FAILED") for number in range(1, 200)])
+            kendra.inject("DescribeDataSource", error="ThrottlingException", times=1)
+            watching = watched(data_source, Limits(Acceptance(), grace=timedelta(minutes=30)))
+            await asyncio.sleep(30)
+            assert kendra.call_count(LIST) == 0
+            await asyncio.sleep(60)
+            assert [each[:2] for each in watching.changes] == [("stale", None)]
+            assert kendra.call_count(LIST) == 1
+            await watching.cancel()
+
+        run(main)
+
+    def test_a_schedule_that_cannot_be_read_makes_a_data_source_unknown_with_the_reason(self, data_source):
+        async def main() -> None:
+            data_source.kendra.inject("DescribeDataSource", error="AccessDeniedException")
+            watching = watched(data_source, Limits(Acceptance(), grace=timedelta(minutes=30)))
+            await asyncio.sleep(1000)
+            assert [each[:2] for each in watching.changes] == [("unknown", None)]
+            assert "kendra:DescribeDataSource" in watching.lines[0]
+            await watching.cancel()
+
+        run(main)
+
     def test_what_a_new_schedule_changes_is_reported_with_the_time_at_which_it_counts(self, data_source):
         data_source.set_schedule("cron(0/5 * * * ? *)")
 
@@ -502,6 +654,7 @@ class TestTrigger:
             ({"max_age": 60, "schedule_grace": 60}, "max_age and schedule_grace"),
             ({"max_age": 0}, "max_age"),
             ({"max_age": 60, "warn_age": -1}, "warn_age"),
+            ({"max_age": 60, "warn_age": 60}, "warn_age is 60 seconds, but must be less than max_age, which is 60 s"),
             ({"max_age": 60, "measured_by": "middle"}, "measured_by"),
             ({"max_age": 60, "accepted_statuses": ["DONE"]}, "DONE"),
             ({"max_age": 60, "data_source_ids": []}, "data_source_ids"),
