@@ -152,11 +152,11 @@ def unzip(body: bytes) -> bytes:
     try:
         content = decompressor.decompress(body, MAX_BODY + 1)
     except zlib.error:
-        raise Refusal(400, "SerializationException", "The request body is not valid gzip") from None
+        raise Refusal(400, "Serialization", "The request body is not valid gzip") from None
     if len(content) > MAX_BODY:
         raise _too_large()
     if not decompressor.eof:
-        raise Refusal(400, "SerializationException", "The request body is not valid gzip")
+        raise Refusal(400, "Serialization", "The request body is not valid gzip")
     return content
 
 
