@@ -460,10 +460,10 @@ class KendraBackend(BaseBackend):
     def _start(self, source: DataSource, at: float, *, scheduled: bool) -> SyncJob:
         job = SyncJob(source.documents, at=at, crawls=not source.is_custom, scheduled=scheduled)
         job.unlisted_responses = self.settings.unlisted_responses
-        job.outcome = source.script.take_outcome()
-        source.add_job(job)
         if job.crawls:
             self._plan_crawl(source, job)
+        job.outcome = source.script.take_outcome() or job.outcome
+        source.add_job(job)
         return job
 
     def _plan_crawl(self, source: DataSource, job: SyncJob) -> None:
