@@ -492,6 +492,11 @@ def test_filters_on_user_and_groups_are_access_too(secrets):
     assert secrets.ids(AttributeFilter=of("bob", ["staff"])) == ["public"]
 
 
+def test_a_filter_can_name_several_users(secrets):
+    either = {"OrAllFilters": [equals("_user_id", "zoe"), equals("_user_id", "ann")]}
+    assert secrets.ids(AttributeFilter=either) == ["public", "ann"]
+
+
 def test_a_group_of_one_data_source_may_read_only_its_documents():
     access = [{"Name": "staff", "Type": "GROUP", "Access": "ALLOW"}]
     library = [(source_id, Document(id=source_id, access=access)) for source_id in ("wiki", "crm")]
@@ -521,3 +526,22 @@ def test_an_index_has_the_reserved_fields(library):
         "_version": "STRING_VALUE",
         "_view_count": "LONG_VALUE",
     }
+
+
+def test_an_update_of_a_field_keeps_the_flags_that_it_does_not_name(library):
+    library.update_field("color", Facetable=True, Displayable=True)
+    library.update_field("color", Sortable=True)
+    index = library.client.describe_index(Id=library.index_id)
+    (field,) = [each for each in index["DocumentMetadataConfigurations"] if each["Name"] == "color"]
+    assert field["Search"] == {"Facetable": True, "Displayable": True, "Sortable": True}
+
+
+def test_a_facet_has_only_one_nested_facet(library):
+    facet = {"DocumentAttributeKey": "_category"}
+    once = {**facet, "Facets": [facet]}
+    library.update_field("_category", Facetable=True)
+    library.put("a", _category="x")
+    assert library.query(Facets=[once])["FacetResults"]
+    for nested in ([once], [facet, facet]):
+        with refused("A facet can have only one nested facet"):
+            library.query(Facets=[{**facet, "Facets": nested}])

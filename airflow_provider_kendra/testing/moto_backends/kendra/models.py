@@ -228,7 +228,10 @@ class Index(Resource):
     def update(self, changes: dict[str, Any], *, takes: float) -> None:
         super().update(changes, takes=takes)
         for each in changes.get("DocumentMetadataConfigurationUpdates", []):
-            self.metadata[each["Name"]] = self.metadata.get(each["Name"], {}) | each
+            known = self.metadata.get(each["Name"], {})
+            # The reference does not say what happens to a member that was not sent; here it stays.
+            merged = {name: known.get(name, {}) | each[name] for name in ("Relevance", "Search") if name in each}
+            self.metadata[each["Name"]] = known | each | merged
 
     @property
     def stores(self) -> list[DocumentStore]:

@@ -218,6 +218,9 @@ def _check_flag(key: str, flag: str, fields: Fields) -> None:
 def _facet(facet: dict[str, Any], candidates: list[Candidate], fields: Fields) -> dict[str, Any]:
     """Count the documents that have each value of an attribute, the most frequent first."""
     key = facet.get("DocumentAttributeKey")
+    nested = facet.get("Facets", [])
+    if len(nested) > 1 or any(inner.get("Facets") for inner in nested):
+        raise ValidationException("A facet can have only one nested facet")
     if key is None:
         raise ValidationException("DocumentAttributeKey is required in Facets")
     _check_flag(key, "Facetable", fields)
@@ -230,8 +233,8 @@ def _facet(facet: dict[str, Any], candidates: list[Candidate], fields: Fields) -
     pairs = []
     for (kind, value), count in counts.most_common(facet.get("MaxResults", MAX_FACET_VALUES)):
         pair: dict[str, Any] = {"DocumentAttributeValue": {kind: value}, "Count": count}
-        if facet.get("Facets"):
-            pair["FacetResults"] = [_facet(each, having[kind, value], fields) for each in facet["Facets"]]
+        if nested:
+            pair["FacetResults"] = [_facet(each, having[kind, value], fields) for each in nested]
         pairs.append(pair)
     return {
         "DocumentAttributeKey": key,
