@@ -369,14 +369,37 @@ def test_past_the_capacity_each_document_fails_and_past_its_size_the_request(any
     assert put(source, {"Id": "c", "Blob": b"text"}) == []
 
 
+def test_in_a_full_index_documents_can_be_replaced_by_others_of_their_size(anywhere, custom_source):
+    source = custom_source(anywhere)
+    anywhere.set_quotas(documents=2, text_bytes=8)
+    documents = [{"Id": name, "Blob": b"text"} for name in "ab"]
+    for _ in range(2):
+        response = source.client.batch_put_document(IndexId=source.ids[0], Documents=documents)
+        assert response["FailedDocuments"] == []
+    grown = [{"Id": "a", "Blob": b"texts"}, {"Id": "b", "Blob": b"text"}]
+    with pytest.raises(ClientError, match="ServiceQuotaExceededException"):
+        source.client.batch_put_document(IndexId=source.ids[0], Documents=grown)
+
+
+def test_documents_that_fail_take_no_room_from_those_put_with_them(anywhere, custom_source):
+    source = custom_source(anywhere)
+    anywhere.set_quotas(documents=1)
+    anywhere.fail_documents(*source.ids, ["a"], stage="index")
+    missing = {"Id": "missing", "S3Path": {"Bucket": "bucket", "Key": "key"}}
+    execution_id = source.start()
+    documents = [missing, *(source.document(name, execution_id) for name in "ab")]
+    response = source.client.batch_put_document(IndexId=source.ids[0], Documents=documents)
+    assert response["FailedDocuments"] == []
+    assert source.put(execution_id, "c")[0]["Id"] == "c"
+
+
 def test_quotas_of_indexes_and_data_sources_hold_when_set(anywhere):
     anywhere.set_quotas(indexes=1, data_sources=1)
     index_id = anywhere.create_index()
-    client = anywhere.client()
-    with pytest.raises(client.exceptions.ServiceQuotaExceededException):
+    with pytest.raises(ClientError, match="This account already has 1 indexes; the limit is 1"):
         anywhere.create_index()
     anywhere.create_custom_data_source(index_id)
-    with pytest.raises(client.exceptions.ServiceQuotaExceededException):
+    with pytest.raises(ClientError, match="This index already has 1 data sources; the limit is 1"):
         anywhere.create_custom_data_source(index_id)
 
 

@@ -57,7 +57,7 @@ CONFIGURATIONS = {
     "TEMPLATE": "TemplateConfiguration",
 }
 
-#: How many scheduled runs that have fallen due since the last request are caught up on.
+#: The most missed scheduled runs to catch up on at once.
 MAX_MISSED_RUNS = 1_000
 
 #: Held while a backend is read or changed. It is global because moto's reset empties every backend.
@@ -266,6 +266,12 @@ class Index(Resource):
                 seen |= store.indexed.keys()
         return documents, text_bytes
 
+    def growth(self, document: Document) -> int:
+        """Return by how many bytes of text the index grows with a document, which can replace another."""
+        owner = self.owner_of(document.id)
+        replaced = owner.indexed.get(document.id) if owner else None
+        return document.text_bytes - (replaced.text_bytes if replaced else 0)
+
     def to_summary(self) -> dict[str, Any]:
         return {name: self.configured[name] for name in ("Name", "Edition")} | self._state()
 
@@ -336,7 +342,9 @@ class KendraBackend(BaseBackend):
             return known
         limit = self.settings.max_indexes
         if limit is not None and len(self.indexes) >= limit:
-            raise ServiceQuotaExceededException(f"This account can have {limit} indexes and has them already")
+            raise ServiceQuotaExceededException(
+                f"This account already has {len(self.indexes)} indexes; the limit is {limit}"
+            )
         index = Index(configured, takes=self.settings.creating_seconds)
         self.indexes[index.id] = index
         if client_token:
@@ -380,7 +388,7 @@ class KendraBackend(BaseBackend):
         limit = self.settings.max_data_sources
         if limit is not None and len(index.data_sources) >= limit:
             raise ServiceQuotaExceededException(
-                f"An index can have {limit} data sources, and this one has them already"
+                f"This index already has {len(index.data_sources)} data sources; the limit is {limit}"
             )
         source = DataSource(index.id, configured, takes=self.settings.creating_seconds)
         index.data_sources[source.id] = source
@@ -530,7 +538,7 @@ class KendraBackend(BaseBackend):
         return paginate(wanted, max_results or 10, next_token, data_source_id)
 
     def settle(self) -> None:
-        """Apply all that is due by now. Otherwise that happens when a data source is looked at."""
+        """Apply everything due by now in all data sources; a request does so only for those it reads."""
         for index in self.indexes.values():
             for source in index.data_sources.values():
                 if source.running or source.configured.get("Schedule"):
@@ -571,17 +579,19 @@ class KendraBackend(BaseBackend):
         puts = [read_put(each, self.account_id, self.partition) for each in documents]
         index = self.describe_index(index_id=index_id)
         index.check_ready("put documents into")
-        if sum(put.document.text_bytes for put in puts) > Room(index, self.settings).text_bytes:
+        room = Room(index, self.settings)
+        newest = {put.document.id: put.document for put in puts}
+        if sum(index.growth(document) for document in newest.values()) > room.text_bytes:
             raise ServiceQuotaExceededException("The documents exceed the capacity of the index for extracted text")
         failed = []
         for put in puts:
             try:
-                self._put(index, put)
+                self._put(index, room, put)
             except InvalidDocument as refused:
                 failed.append(failure(put.document.id, put.data_source_id, refused))
         return failed
 
-    def _put(self, index: Index, put: Put) -> None:
+    def _put(self, index: Index, room: Room, put: Put) -> None:
         if put.objection:
             raise InvalidDocument(put.objection)
         source, job = self._batch_of(index, put)
@@ -592,10 +602,11 @@ class KendraBackend(BaseBackend):
         problem = source.script.problem_of(document.id, is_put=True) if source else None
         if problem:
             raise InvalidDocument(problem.message, problem.code)
-        problem = Room(index, self.settings).take(document, store.indexed.get(document.id))
+        later = (source.script.problem_of(document.id, is_put=False) if source else None) or document.problem
+        problem = None if later else room.take(document, store.indexed.get(document.id))
         if problem:
             raise InvalidDocument(problem.message)
-        if source is None or job is None:
+        if job is None:
             change = store.compare(document)
             store.apply(change)
             if change.problem:
@@ -603,7 +614,6 @@ class KendraBackend(BaseBackend):
                     self, index, change, at=now(), available_at=now() + self.settings.log_delay
                 )
             return
-        later = source.script.problem_of(document.id, is_put=False) or document.problem
         job.put(replace(document, execution_id=job.execution_id, problem=later))
 
     def _batch_of(self, index: Index, put: Put) -> tuple[DataSource | None, SyncJob | None]:
