@@ -206,7 +206,7 @@ class Controls(ABC):
 
         :param index_id: The index.
         :param data_source_id: The data source.
-        :raises ValueError: if none is running, or the data source is CUSTOM.
+        :raises ValueError: if none is running, or it is the sync of a CUSTOM data source and was not stopped yet.
         """
         return str(self._control("advance", index_id=index_id, data_source_id=data_source_id))
 
@@ -435,8 +435,10 @@ class LocalKendra(Controls):
         Start the server's process and wait until it listens; entering the context does so too.
 
         :raises ImportError: if the extra ``local`` is not installed.
-        :raises RuntimeError: if the server does not start.
+        :raises RuntimeError: if the server does not start, or is running already.
         """
+        if self._url is not None:
+            raise RuntimeError(f"This LocalKendra is running already, at {self._url}")
         _extra.check()
         # Without the developer's AWS settings, and with this very package importable.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
