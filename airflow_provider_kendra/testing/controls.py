@@ -86,7 +86,7 @@ def reset() -> None:
 
 
 def set_sync_duration(seconds: float | None, indexing: float | None = None) -> None:
-    """Set how long crawling and then indexing take; `None`: until advanced."""
+    """Set how long crawling takes, `None`: until advanced, and then indexing, `None`: half as long."""
     for name, value in (("seconds", seconds), ("indexing", indexing)):
         if value is not None:
             check_number(name, value, instead="None for a sync that waits until it is advanced")

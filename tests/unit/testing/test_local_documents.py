@@ -506,3 +506,13 @@ def test_a_document_that_failed_in_one_data_source_can_come_from_another(anywher
     other.start()
     asked = {"IndexId": index_id, "DocumentInfoList": [{"DocumentId": "s3://documents/0"}]}
     assert other.client.batch_get_document_status(**asked)["DocumentStatusList"][0]["DocumentStatus"] == "INDEXED"
+
+
+def test_a_version_of_a_document_is_identified_by_the_attributes_of_the_reference_only(anywhere, custom_source):
+    source = custom_source(anywhere)
+    put(source, {"Id": "a", "Blob": b"text"})
+    for key, failed in (("version", []), ("_category", ["a"])):
+        attribute = {"Key": key, "Value": {"StringValue": "1"}}
+        asked = {"DocumentId": "a", "Attributes": [attribute]}
+        answer = source.client.batch_get_document_status(IndexId=source.ids[0], DocumentInfoList=[asked])
+        assert [each["DocumentId"] for each in answer["Errors"]] == failed

@@ -57,6 +57,9 @@ CONFIGURATIONS = {
     "TEMPLATE": "TemplateConfiguration",
 }
 
+#: What identifies a version of a document in BatchGetDocumentStatus.
+STATUS_ATTRIBUTES = ("version", "datasourceId", "jobExecutionId")
+
 #: The most missed scheduled runs to catch up on at once.
 MAX_MISSED_RUNS = 1_000
 
@@ -663,16 +666,23 @@ class KendraBackend(BaseBackend):
         for document in documents:
             document_id = document["DocumentId"]
             said = {each["Key"]: each["Value"].get("StringValue") for each in document.get("Attributes", [])}
-            source_id = said.get("datasourceId")
-            if len({"datasourceId", "jobExecutionId"} & set(said)) == 1:
-                message = "The attributes datasourceId and jobExecutionId must be given together"
-                errors.append({"DocumentId": document_id, "ErrorCode": "InvalidRequest", "ErrorMessage": message})
-            elif source_id is not None and source_id not in index.data_sources:
-                message = f"The data source '{source_id}' does not exist in the index"
-                errors.append({"DocumentId": document_id, "ErrorCode": "InvalidRequest", "ErrorMessage": message})
+            if objection := self._objection_to(index, said):
+                errors.append({"DocumentId": document_id, "ErrorCode": "InvalidRequest", "ErrorMessage": objection})
             else:
-                statuses.append(self._status_of(index, document_id, source_id))
+                statuses.append(self._status_of(index, document_id, said.get("datasourceId")))
         return statuses, errors
+
+    @staticmethod
+    def _objection_to(index: Index, said: dict[str, str | None]) -> str | None:
+        """Return why the attributes in a request for the status of a document can't be used."""
+        if unknown := [key for key in said if key not in STATUS_ATTRIBUTES]:
+            return f"The attributes can only be {', '.join(STATUS_ATTRIBUTES)}, not {', '.join(unknown)}"
+        if len({"datasourceId", "jobExecutionId"} & set(said)) == 1:
+            return "The attributes datasourceId and jobExecutionId must be given together"
+        source_id = said.get("datasourceId")
+        if source_id is not None and source_id not in index.data_sources:
+            return f"The data source '{source_id}' does not exist in the index"
+        return None
 
     @staticmethod
     def _status_of(index: Index, document_id: str, source_id: str | None) -> dict[str, str]:
