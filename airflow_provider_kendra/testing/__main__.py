@@ -20,9 +20,8 @@ passwords. It still serves no web pages, and no host names but those of loopback
 def main() -> None:
     """Serve until SIGINT or SIGTERM."""
     signals = {signal.SIGINT, signal.SIGTERM}
-    for (
-        each
-    ) in signals:  # no traceback if they interrupt an import; otherwise a background job of a shell ignores Ctrl-C
+    # No traceback if they interrupt an import; otherwise a background job of a shell ignores Ctrl-C.
+    for each in signals:
         signal.signal(each, signal.SIG_DFL)
     arguments = _parse_arguments()
     is_child = arguments.until_stdin_closes

@@ -46,14 +46,14 @@ def check_names(name: str, values: Iterable[str], known: Collection[str]) -> Non
 def check_text(name: str, value: Any, *, instead: str = "") -> None:
     """Check a text, which can be empty."""
     if not isinstance(value, str):
-        raise ValueError(f"{name} must be a text, but is {value!r}{f'; pass {instead}' if instead else ''}")
+        raise ValueError(f"{name} must be a string, but is {value!r}{f'; pass {instead}' if instead else ''}")
 
 
 def check_texts(name: str, values: Any) -> None:
     """Check a list of texts; a single text would be taken for a list of its characters."""
     is_list = isinstance(values, Collection) and not isinstance(values, str)
     if not is_list or not all(isinstance(each, str) and each for each in values):
-        raise ValueError(f"{name} must be a list of texts that are not empty, but is {values!r}")
+        raise ValueError(f"{name} must be a list of non-empty strings, but is {values!r}")
 
 
 def check_mappings(name: str, values: Any) -> None:

@@ -86,7 +86,7 @@ def reset() -> None:
 
 
 def set_sync_duration(seconds: float | None, indexing: float | None = None) -> None:
-    """Set how long crawling and then indexing take; `None`: until advanced."""
+    """Set how long crawling takes, `None`: until advanced, and then indexing, `None`: half as long."""
     for name, value in (("seconds", seconds), ("indexing", indexing)):
         if value is not None:
             check_number(name, value, instead="None for a sync that waits until it is advanced")
@@ -153,7 +153,7 @@ def set_clock(time: datetime | float | None) -> None:
     if seconds is not None:
         check_number("time", seconds, most=LAST_TIME, instead="a datetime, or None for the real time")
     settings = _settings()
-    settings.frozen_at = seconds
+    settings.frozen_at = None if seconds is None else float(seconds)
     settings.clock_offset = 0.0
     if settings.schedules_since is not None:
         settings.schedules_since = min(settings.schedules_since, models.now())
@@ -262,6 +262,9 @@ def fail_documents(
         check_number("times", times, least=0, whole=True, instead="None for always")
     with models.lock:
         source = _data_source(index_id, data_source_id)
+        if stage == "put" and not source.is_custom:
+            sentence = f"The documents of a data source of type {source.type} are not put"
+            raise ValueError(f"{sentence}: they can fail in the stage crawl, sync or index")
         problem = documents.Problem(reason, stage or ("put" if source.is_custom else "crawl"), error_code)
         for document_id in document_ids:
             count = float("inf") if times is None else times
@@ -365,14 +368,14 @@ def call_count(operation: str | None = None) -> int:
 
 
 def settle() -> None:
-    """Let all happen that is due by now: a scheduled sync is to find the documents of its time."""
+    """Apply everything due by now, before a request changes what a scheduled sync would have crawled."""
     with models.lock:
         for backend in _backends():
             backend.settle()
 
 
 def _settings() -> Settings:
-    """Return the settings, after all that is due has happened with what they were."""
+    """Apply everything due under the current settings, then return them."""
     settle()
     return models.kendra_backends[DEFAULT_ACCOUNT_ID]["us-east-1"].settings
 

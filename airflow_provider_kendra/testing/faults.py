@@ -105,9 +105,10 @@ class Fault:
         """Return the response with the damage of this fault."""
         if self.next_token and answer.status == 200:
             content = json.loads(answer.body or b"{}")
-            repeated = parameters.get("NextToken") or content.get("NextToken", "")
-            content["NextToken"] = repeated if self.next_token == "repeated" else "bm90IGEgdG9rZW4="
-            answer.body = json.dumps({name: value for name, value in content.items() if value}).encode()
+            asked = parameters.get("NextToken") if isinstance(parameters, dict) else None
+            repeated = asked or content.get("NextToken")
+            token = repeated if self.next_token == "repeated" else "bm90IGEgdG9rZW4="
+            answer.body = json.dumps(content | ({"NextToken": token} if token else {})).encode()
         if self.body == "not-json":
             answer.body = b"<html><body>It works!</body></html>"
         elif self.body == "empty":

@@ -77,7 +77,9 @@ def check(headers: Message, allowed: re.Pattern[str] | None = None) -> None:
     hosts = [host.strip() for host in headers.get_all("Host", [])]
     if len(hosts) != 1 or not (LOOPBACK.fullmatch(hosts[0]) or (allowed and allowed.fullmatch(hosts[0]))):
         raise Refusal(
-            403, "AccessDenied", "The local Kendra only serves the host names of loopback and of --allow-host."
+            403,
+            "AccessDenied",
+            "The local Kendra only serves the names of loopback, --host and --allow-host, and names below them.",
         )
     own_origin = f"http://{hosts[0]}".lower()
     is_foreign = any(origin.lower() != own_origin for origin in headers.get_all("Origin", []))
@@ -94,7 +96,7 @@ def control_refusal(environ: dict[str, Any]) -> str | None:
         return "The local Kendra accepts controls by POST only."
     media_type = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
     if media_type in PAGE_TYPES:
-        return "The local Kendra accepts controls as application/json only."
+        return f"The local Kendra accepts no controls as {media_type}: send them as application/json."
     return None
 
 
@@ -152,11 +154,11 @@ def unzip(body: bytes) -> bytes:
     try:
         content = decompressor.decompress(body, MAX_BODY + 1)
     except zlib.error:
-        raise Refusal(400, "SerializationException", "The request body is not valid gzip") from None
+        raise Refusal(400, "Serialization", "The request body is not valid gzip") from None
     if len(content) > MAX_BODY:
         raise _too_large()
     if not decompressor.eof:
-        raise Refusal(400, "SerializationException", "The request body is not valid gzip")
+        raise Refusal(400, "Serialization", "The request body is not valid gzip")
     return content
 
 

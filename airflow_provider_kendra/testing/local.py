@@ -106,7 +106,7 @@ class Controls(ABC):
         Set how long syncs take that are started or stopped from now on. Initially 2 and 1 seconds.
 
         :param seconds: For crawling; None: until :meth:`advance` or :meth:`finish_sync_job`.
-        :param indexing: Seconds for indexing. Default: half as long as the crawl.
+        :param indexing: Seconds for indexing. Default: half as long as the crawl; until advanced if it is None.
         """
         self._control("set_sync_duration", seconds=seconds, indexing=indexing)
 
@@ -202,11 +202,11 @@ class Controls(ABC):
 
     def advance(self, index_id: str, data_source_id: str) -> str:
         """
-        Advance the running sync to its next status and return it.
+        Advance the running sync to its next status and return it; that of a CUSTOM data source once it is stopped.
 
         :param index_id: The index.
         :param data_source_id: The data source.
-        :raises ValueError: if none is running, or the data source is CUSTOM.
+        :raises ValueError: if none is running, or it is a CUSTOM data source's and was not stopped.
         """
         return str(self._control("advance", index_id=index_id, data_source_id=data_source_id))
 
@@ -435,8 +435,10 @@ class LocalKendra(Controls):
         Start the server's process and wait until it listens; entering the context does so too.
 
         :raises ImportError: if the extra ``local`` is not installed.
-        :raises RuntimeError: if the server does not start.
+        :raises RuntimeError: if the server does not start, or is running already.
         """
+        if self._url is not None:
+            raise RuntimeError(f"This LocalKendra is running already, at {self._url}")
         _extra.check()
         # Without the developer's AWS settings, and with this very package importable.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}

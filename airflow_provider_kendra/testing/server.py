@@ -144,7 +144,7 @@ class Application:
             try:
                 body = guard.unzip(body)
             except guard.Refusal as refusal:
-                return refuse(refusal.status, refusal.code, str(refusal))
+                return refuse(refusal.status, f"{refusal.code}Exception", str(refusal))
             environ.pop("HTTP_CONTENT_ENCODING")
             environ |= {"wsgi.input": BytesIO(body), "CONTENT_LENGTH": str(len(body))}
         return traffic.current().exchange(

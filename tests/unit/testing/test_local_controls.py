@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import json
 import math
 from datetime import date, datetime, timedelta
 
@@ -11,6 +12,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError
 
 from airflow_provider_kendra.testing import MockedKendra, mock_kendra
+from airflow_provider_kendra.testing.faults import Answer, Fault
 from airflow_provider_kendra.testing.local import Controls
 
 LIST = "ListDataSourceSyncJobs"
@@ -33,8 +35,8 @@ ONCE = Config(retries={"total_max_attempts": 1})
         ({"delay": math.inf}, "delay must be a number from 0 to 3600, but is inf"),
         ({"status": 42}, "status must be a whole number from 200 to 599, but is 42"),
         ({"reset": "sometimes"}, "reset must be one of None, before, after, but is 'sometimes'"),
-        ({"error": 5}, "error must be a text, but is 5"),
-        ({"message": 5}, "message must be a text, but is 5"),
+        ({"error": 5}, "error must be a string, but is 5"),
+        ({"message": 5}, "message must be a string, but is 5"),
         ({"seed": [1]}, "seed must be a whole number, but is [1]"),
     ],
 )  # fmt: skip
@@ -61,7 +63,7 @@ def test_a_fault_that_can_not_be_meant_is_refused(anywhere, fault, sentence):
         ("advance_clock", [1e18], "seconds must be a number from 0 to"),
         ("set_clock", [date(2026, 1, 1)], "datetime.date(2026, 1, 1)"),
         ("advance_clock", [timedelta(1)], "datetime.timedelta(days=1)"),
-        ("inject", [None], "operation must be a text, but is None"),
+        ("inject", [None], "operation must be a string, but is None"),
     ],
 )
 def test_a_setting_that_can_not_be_meant_is_refused(anywhere, control, arguments, sentence):
@@ -85,11 +87,11 @@ def test_a_negative_quota_is_refused(anywhere, quota):
         ("set_next_outcome", [], {"metrics": {"Failed": 1}}, "metrics has 'Failed', but can only have Doc"),
         ("fail_documents", [["a"]], {"stage": "read"}, "stage must be one of None, crawl, sync, index, put, but is "),
         ("fail_documents", [["a"]], {"times": -1}, "times must be a whole number of 0 or more, but is -1"),
-        ("fail_documents", [[""]], {}, "document_ids must be a list of texts that are not empty"),
+        ("fail_documents", [[""]], {}, "document_ids must be a list of non-empty strings"),
         ("set_documents", [[{"id": "a", "body": "b"}]], {}, "A document has 'body', but can only have id, title, "),
         ("set_documents", [[{"id": "a"}]], {}, "A CUSTOM data source finds no documents: add them with BatchPut"),
-        ("set_documents", [[{"text": "b"}]], {}, "The id of a document must be a list of texts that are not empty"),
-        ("set_documents", [[{"id": "a", "text": 5}]], {}, "The text of a document must be a text, but is 5"),
+        ("set_documents", [[{"text": "b"}]], {}, "The id of a document must be a list of non-empty strings"),
+        ("set_documents", [[{"id": "a", "text": 5}]], {}, "The text of a document must be a string, but is 5"),
         ("set_documents", [[{"id": "a", "attributes": ["n"]}]], {}, "The attributes of a document must be a mapping"),
         ("set_documents", [[{"id": "a", "attributes": {"n": 5}}]], {}, "The attributes of a document must be a list"),
         ("set_documents", [[{"id": "a", "access": ["bob"]}]], {}, "The access of a document must be a list of mapp"),
@@ -97,14 +99,14 @@ def test_a_negative_quota_is_refused(anywhere, quota):
         ("set_documents", [[{"id": "a"}, {"id": "a"}]], {}, "documents has 'a' more than once"),
         ("set_documents", [{"id": "a"}], {}, "documents must be a list of mappings, but is {'id': 'a'}"),
         ("set_documents", [[{"id": "a"}]], {}, "A CUSTOM data source finds no documents: add them with Batch"),
-        ("fail_documents", ["s3://b/a"], {}, "document_ids must be a list of texts that are not empty, but is 's3://"),
-        ("fail_documents", [None], {}, "document_ids must be a list of texts that are not empty, but is None"),
-        ("fail_documents", [["a"]], {"reason": 5}, "reason must be a text, but is 5"),
-        ("fail_documents", [["a"]], {"error_code": None}, "error_code must be a text, but is None"),
+        ("fail_documents", ["s3://b/a"], {}, "document_ids must be a list of non-empty strings, but is 's3://"),
+        ("fail_documents", [None], {}, "document_ids must be a list of non-empty strings, but is None"),
+        ("fail_documents", [["a"]], {"reason": 5}, "reason must be a string, but is 5"),
+        ("fail_documents", [["a"]], {"error_code": None}, "error_code must be a string, but is None"),
         ("finish_sync_job", ["SYNCING"], {}, "status must be one that a sync ends with, but is 'SYNCING'"),
         ("set_next_outcome", [], {"metrics": {"DocumentsFailed": "many"}}, "DocumentsFailed in metrics must be a who"),
         ("set_next_outcome", [], {"metrics": {"DocumentsFailed": -1}}, "DocumentsFailed in metrics must be a whole n"),
-        ("set_next_outcome", [], {"error_code": 42}, "error_code must be a text, but is 42"),
+        ("set_next_outcome", [], {"error_code": 42}, "error_code must be a string, but is 42"),
         ("set_history", [{"Status": "FAILED"}], {}, "A history must be a list of mappings, but is {'Status'"),
         ("set_history", [["one"]], {}, "A history must be a list of mappings, but is ['one']"),
         ("set_history", [[{"State": "FAILED"}]], {}, "An item of a history has 'State', but can only have Execution"),
@@ -222,3 +224,26 @@ def test_faults_meet_plain_boto3_clients_and_only_kendra():
 @pytest.mark.parametrize("options", [{"use_fips_endpoint": True}, {"use_dualstack_endpoint": True}])
 def test_the_mock_serves_each_form_of_kendras_host_name(in_process, options):
     assert in_process.client(config=Config(**options)).list_indices()["IndexConfigurationSummaryItems"] == []
+
+
+def test_a_token_can_be_changed_where_the_answer_has_empty_members(anywhere, custom_source):
+    source = custom_source(anywhere)
+    anywhere.inject(LIST, next_token="invalid")
+    assert source.page()["History"] == []
+    anywhere.clear_faults()
+    anywhere.inject(LIST, next_token="repeated")
+    page = source.page()
+    assert (page["History"], "NextToken" in page) == ([], False)
+
+
+def test_a_token_can_be_changed_whatever_the_parameters_were_logged_as():
+    fault = Fault(LIST, next_token="repeated")
+    answer = Answer(200, {}, b'{"History": [], "NextToken": "t"}')
+    assert json.loads(fault.corrupt(answer, "a text").body) == {"History": [], "NextToken": "t"}
+
+
+def test_only_documents_of_a_custom_data_source_can_fail_when_they_are_put(anywhere, s3_source):
+    source = s3_source(anywhere)
+    sentence = "The documents of a data source of type S3 are not put: they can fail in the stage crawl, sync or index"
+    with pytest.raises(ValueError, match=f"^{sentence}$"):
+        anywhere.fail_documents(*source.ids, ["s3://documents/a"], stage="put")

@@ -6,6 +6,8 @@ import json
 from collections import Counter
 
 import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -585,3 +587,67 @@ def test_documents_that_a_test_gives_replace_those_of_the_bucket_until_they_are_
     assert source.sync() == (1, 0, 0, 0, 1)
     in_process.set_documents(*source.ids, None)
     assert source.sync() == (1, 0, 1, 0, 1)
+
+
+ONCE = Config(retries={"total_max_attempts": 1})
+
+
+def test_a_sync_that_could_not_start_does_not_run(crawl, in_process, monkeypatch):
+    source = crawl({"a.txt": b"text"})
+    source.client = in_process.client(config=ONCE)
+    with monkeypatch.context() as broken:
+        broken.setattr(module("crawler"), "crawl", lambda *_: {}["x"])
+        with pytest.raises(ClientError, match="KeyError"):
+            source.start()
+    assert source.jobs() == []
+    assert source.sync() == (1, 0, 0, 0, 1)
+
+
+def meanwhile(monkeypatch, name, act):
+    """Do something at the first read of an object's content, as another client can."""
+    key = importlib.import_module("moto.s3.models").FakeKey
+    value, done = key.value, []
+
+    def read(self):
+        if self.name == name and not done:
+            done.append(name)
+            act()
+        return value.fget(self)
+
+    monkeypatch.setattr(key, "value", property(read, value.fset))
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.metadata.json", "access.json"])
+def test_an_object_that_is_overwritten_while_it_is_read_is_read_again(crawl, in_process, monkeypatch, name):
+    objects = {"a.txt": b"old", "a.txt.metadata.json": {"Title": "old"}, "access.json": []}
+    source = crawl(objects, AccessControlListConfiguration={"KeyPath": "access.json"})
+    source.client = in_process.client(config=ONCE)
+    assert source.sync() == (1, 0, 0, 0, 1)
+    source.put({"a.txt": b"text"})
+    entry = {"Name": "ann", "Type": "USER", "Access": "ALLOW"}
+    newest = {
+        "a.txt": b"new",
+        "a.txt.metadata.json": {"Title": "new"},
+        "access.json": [{"keyPrefix": f"s3://{BUCKET}/", "aclEntries": [entry]}],
+    }
+    meanwhile(monkeypatch, name, lambda: source.put({name: newest[name]}))
+    assert source.sync() == (0, 1, 0, 0, 1)
+    document = source.indexed["a.txt"]
+    seen = {"a.txt": document.text, "a.txt.metadata.json": document.title, "access.json": document.access}
+    assert seen[name] == {"a.txt": "new", "a.txt.metadata.json": "new", "access.json": [entry]}[name]
+
+
+def test_an_object_that_is_deleted_while_it_is_read_is_a_deleted_document(crawl, monkeypatch):
+    source = crawl({"a.txt": b"text", "b.txt": b"text"})
+    meanwhile(monkeypatch, "a.txt", lambda: source.delete("a.txt"))
+    assert source.sync() == (1, 0, 0, 0, 1)
+
+
+def test_a_document_at_a_path_that_is_overwritten_while_it_is_read_is_read_again(crawl, in_process, monkeypatch):
+    source = crawl({"a.txt": b"old"})
+    source.client = in_process.client(config=ONCE)
+    meanwhile(monkeypatch, "a.txt", lambda: source.put({"a.txt": b"new"}))
+    document = {"Id": "a", "S3Path": {"Bucket": BUCKET, "Key": "a.txt"}}
+    assert source.client.batch_put_document(IndexId=source.ids[0], Documents=[document])["FailedDocuments"] == []
+    (item,) = source.client.query(IndexId=source.ids[0], QueryText="new")["ResultItems"]
+    assert item["DocumentId"] == "a"

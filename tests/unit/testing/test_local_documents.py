@@ -369,14 +369,37 @@ def test_past_the_capacity_each_document_fails_and_past_its_size_the_request(any
     assert put(source, {"Id": "c", "Blob": b"text"}) == []
 
 
+def test_in_a_full_index_documents_can_be_replaced_by_others_of_their_size(anywhere, custom_source):
+    source = custom_source(anywhere)
+    anywhere.set_quotas(documents=2, text_bytes=8)
+    documents = [{"Id": name, "Blob": b"text"} for name in "ab"]
+    for _ in range(2):
+        response = source.client.batch_put_document(IndexId=source.ids[0], Documents=documents)
+        assert response["FailedDocuments"] == []
+    grown = [{"Id": "a", "Blob": b"texts"}, {"Id": "b", "Blob": b"text"}]
+    with pytest.raises(ClientError, match="ServiceQuotaExceededException"):
+        source.client.batch_put_document(IndexId=source.ids[0], Documents=grown)
+
+
+def test_documents_that_fail_take_no_room_from_those_put_with_them(anywhere, custom_source):
+    source = custom_source(anywhere)
+    anywhere.set_quotas(documents=1)
+    anywhere.fail_documents(*source.ids, ["a"], stage="index")
+    missing = {"Id": "missing", "S3Path": {"Bucket": "bucket", "Key": "key"}}
+    execution_id = source.start()
+    documents = [missing, *(source.document(name, execution_id) for name in "ab")]
+    response = source.client.batch_put_document(IndexId=source.ids[0], Documents=documents)
+    assert response["FailedDocuments"] == []
+    assert source.put(execution_id, "c")[0]["Id"] == "c"
+
+
 def test_quotas_of_indexes_and_data_sources_hold_when_set(anywhere):
     anywhere.set_quotas(indexes=1, data_sources=1)
     index_id = anywhere.create_index()
-    client = anywhere.client()
-    with pytest.raises(client.exceptions.ServiceQuotaExceededException):
+    with pytest.raises(ClientError, match="This account already has 1 indexes; the limit is 1"):
         anywhere.create_index()
     anywhere.create_custom_data_source(index_id)
-    with pytest.raises(client.exceptions.ServiceQuotaExceededException):
+    with pytest.raises(ClientError, match="This index already has 1 data sources; the limit is 1"):
         anywhere.create_custom_data_source(index_id)
 
 
@@ -483,3 +506,13 @@ def test_a_document_that_failed_in_one_data_source_can_come_from_another(anywher
     other.start()
     asked = {"IndexId": index_id, "DocumentInfoList": [{"DocumentId": "s3://documents/0"}]}
     assert other.client.batch_get_document_status(**asked)["DocumentStatusList"][0]["DocumentStatus"] == "INDEXED"
+
+
+def test_a_version_of_a_document_is_identified_by_the_attributes_of_the_reference_only(anywhere, custom_source):
+    source = custom_source(anywhere)
+    put(source, {"Id": "a", "Blob": b"text"})
+    for key, failed in (("version", []), ("_category", ["a"])):
+        attribute = {"Key": key, "Value": {"StringValue": "1"}}
+        asked = {"DocumentId": "a", "Attributes": [attribute]}
+        answer = source.client.batch_get_document_status(IndexId=source.ids[0], DocumentInfoList=[asked])
+        assert [each["DocumentId"] for each in answer["Errors"]] == failed

@@ -74,3 +74,15 @@ def test_pages_stay_within_the_history_that_the_look_showed(anywhere, custom_sou
     anywhere.set_history(*source.ids, *([{"ExecutionId": name}] * 3 for name in "ab"))
     first, second = source.jobs(MaxResults=1), source.jobs(MaxResults=1)
     assert [job["ExecutionId"] for job in first + second] == ["a"] * 3 + ["b"] * 3
+
+
+def test_pages_follow_each_other_on_a_clock_of_whole_seconds(anywhere, custom_source):
+    anywhere.set_clock(1_700_000_000)
+    anywhere.set_sync_duration(0)
+    source = custom_source(anywhere)
+    started = []
+    for _ in range(2):
+        started.append(source.start())
+        source.stop()
+        anywhere.advance_clock(1)
+    assert [job["ExecutionId"] for job in source.jobs(MaxResults=1)] == started[::-1]

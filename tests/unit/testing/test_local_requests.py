@@ -12,6 +12,9 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from airflow_provider_kendra.testing import MockedKendra
+from tests.unit.testing.wire import InProcessWire, Wire
+
 UNCHECKED = Config(parameter_validation=False, retries={"total_max_attempts": 1})
 SOME_ID = str(uuid.UUID(int=1))
 ROLE = "arn:aws:iam::123456789012:role/kendra"
@@ -277,7 +280,9 @@ def test_gzip_is_served_and_what_is_none_is_refused(kendra):
 
 
 def test_gzip_that_unpacks_to_more_than_the_limit_is_refused(kendra):
-    assert_refused(raw(kendra, gzip.compress(b"a" * 90_000_000, 1), Content_Encoding="gzip"), "EntityTooLarge", 413)
+    assert_refused(
+        raw(kendra, gzip.compress(b"a" * 90_000_000, 1), Content_Encoding="gzip"), "EntityTooLargeException", 413
+    )
 
 
 def test_of_a_key_that_is_given_twice_the_last_counts(kendra):
@@ -344,3 +349,40 @@ def test_a_reset_of_moto_resets_the_controls_too(kendra, custom_source):
     urllib.request.urlopen(urllib.request.Request(f"{kendra.url}/moto-api/reset", b""))
     assert kendra.call_count() == 0
     kendra.create_index()
+
+
+def wire_to(kendra):
+    """Sends JSON as it is: boto3 refuses null and members that the model does not have."""
+    return InProcessWire(kendra.client()) if isinstance(kendra, MockedKendra) else Wire(kendra.url)
+
+
+def test_a_member_that_is_null_is_one_that_was_not_sent(anywhere):
+    wire, index_id = wire_to(anywhere), anywhere.create_index()
+    anywhere.client("s3").create_bucket(Bucket="documents")
+    document = {"Id": "a", "Blob": None, "S3Path": None, "AccessControlList": None, "Attributes": None}
+    (failed,) = wire.call("BatchPutDocument", IndexId=index_id, Documents=[document])["FailedDocuments"]
+    assert failed["ErrorMessage"] == "A document must have either Blob or S3Path"
+    attribute = {"Key": "_category", "Value": {"StringValue": "a", "LongValue": None}}
+    document |= {"Blob": "dGV4dA==", "Attributes": [attribute]}
+    assert wire.call("BatchPutDocument", IndexId=index_id, Documents=[document]) == {"FailedDocuments": []}
+    found = wire.call(
+        "Query", IndexId=index_id, QueryText="text", AttributeFilter={"EqualsTo": attribute, "NotFilter": None},
+        UserContext={"UserId": "ann", "Groups": None}, Facets=None,
+    )  # fmt: skip
+    assert [each["DocumentId"] for each in found["ResultItems"]] == ["a"]
+
+
+def test_a_configuration_keeps_what_the_model_has_and_a_template_is_kept_whole(anywhere):
+    wire, index_id, client = wire_to(anywhere), anywhere.create_index(), anywhere.client()
+    anywhere.client("s3").create_bucket(Bucket="documents")
+    anywhere.set_sync_duration(0)
+    s3 = {"BucketName": "documents", "InclusionPrefixes": None, "Unknown": 1, "DocumentsMetadataConfiguration": None}
+    template = {"type": "S3", "note": None}
+    for kind, given, kept in (
+        ("S3", {"S3Configuration": s3, "SlackConfiguration": None}, {"S3Configuration": {"BucketName": "documents"}}),
+        ("TEMPLATE", *[{"TemplateConfiguration": {"Template": template}}] * 2),
+    ):
+        request = {"IndexId": index_id, "Name": "s", "Type": kind, "RoleArn": ROLE, "Configuration": given}
+        key = {"IndexId": index_id, "Id": wire.call("CreateDataSource", **request)["Id"]}
+        assert wire.call("DescribeDataSource", **key)["Configuration"] == kept
+        client.start_data_source_sync_job(**key)

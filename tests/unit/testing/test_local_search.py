@@ -19,6 +19,8 @@ HANDBOOK = {
     "handbook/travel.txt": "Trains come first, planes where there are no trains.",
 }
 
+IN_A_NEW_INDEX = {"fields": {each["Name"]: each for each in search.default_metadata()}, "languages": {}}
+
 
 class Library:
     """An index that documents are put into directly."""
@@ -211,7 +213,9 @@ def documents(*texts):
 
 
 def found(documents, text):
-    return [item["DocumentId"] for item in search.query(documents, {"QueryText": text})["ResultItems"]]
+    return [
+        item["DocumentId"] for item in search.query(documents, {"QueryText": text}, **IN_A_NEW_INDEX)["ResultItems"]
+    ]
 
 
 @settings(deadline=None, max_examples=examples(200))
@@ -226,8 +230,8 @@ def found(documents, text):
 @example(" ".join(map(str, range(500))))
 def test_any_text_can_be_asked_and_does_not_hide_the_words_in_it(noise):
     library = documents("needle", noise, "hay")
-    json.dumps(search.query(library, {"QueryText": noise}))
-    json.dumps(search.retrieve(library, {"QueryText": noise}))
+    json.dumps(search.query(library, {"QueryText": noise}, **IN_A_NEW_INDEX))
+    json.dumps(search.retrieve(library, {"QueryText": noise}, **IN_A_NEW_INDEX))
     assert "0" in found(library, f"needle {noise}")
 
 
@@ -238,7 +242,7 @@ def test_any_text_can_be_asked_and_does_not_hide_the_words_in_it(noise):
 )
 def test_highlights_are_the_words_that_match(text, word):
     library = documents(f"{text} needle {text}")
-    for item in search.query(library, {"QueryText": f"{word} needle"})["ResultItems"]:
+    for item in search.query(library, {"QueryText": f"{word} needle"}, **IN_A_NEW_INDEX)["ResultItems"]:
         shown = item["DocumentExcerpt"]["Text"]
         marked = [shown[each["BeginOffset"] : each["EndOffset"]] for each in item["DocumentExcerpt"]["Highlights"]]
         assert "needle" in marked
@@ -274,13 +278,15 @@ def test_pages_follow_each_other_and_end_at_a_hundred_results():
 
     def page(number, size=None):
         request = {"QueryText": "needle", "PageNumber": number} | ({"PageSize": size} if size else {})
-        return search.query(library, request)
+        return search.query(library, request, **IN_A_NEW_INDEX)
 
     assert [item["DocumentId"] for item in page(2)["ResultItems"]] == [str(number) for number in range(10, 20)]
     assert [len(page(number, 40)["ResultItems"]) for number in (1, 2, 3, 4)] == [40, 40, 20, 0]
     assert len(page(1, 500)["ResultItems"]) == 100
     assert page(4, 40)["TotalNumberOfResults"] == 130
-    assert len(search.retrieve(library, {"QueryText": "needle", "PageSize": 500})["ResultItems"]) == 100
+    assert (
+        len(search.retrieve(library, {"QueryText": "needle", "PageSize": 500}, **IN_A_NEW_INDEX)["ResultItems"]) == 100
+    )
 
 
 @pytest.mark.parametrize("name", ["PageNumber", "PageSize"])
@@ -301,7 +307,9 @@ def test_filters_combine():
     def passing(attribute_filter):
         values = [Document(id=f"{a}{b}", attributes={"_category": {"StringValue": a}, "_version": {"StringValue": b}})
                   for a in "xy" for b in "12"]  # fmt: skip
-        response = search.query([(None, each) for each in values], {"AttributeFilter": attribute_filter})
+        response = search.query(
+            [(None, each) for each in values], {"AttributeFilter": attribute_filter}, **IN_A_NEW_INDEX
+        )
         return [item["DocumentId"] for item in response["ResultItems"]]
 
     x, one = equals("_category", "x"), equals("_version", "1")
@@ -492,11 +500,16 @@ def test_filters_on_user_and_groups_are_access_too(secrets):
     assert secrets.ids(AttributeFilter=of("bob", ["staff"])) == ["public"]
 
 
+def test_a_filter_can_name_several_users(secrets):
+    either = {"OrAllFilters": [equals("_user_id", "zoe"), equals("_user_id", "ann")]}
+    assert secrets.ids(AttributeFilter=either) == ["public", "ann"]
+
+
 def test_a_group_of_one_data_source_may_read_only_its_documents():
     access = [{"Name": "staff", "Type": "GROUP", "Access": "ALLOW"}]
     library = [(source_id, Document(id=source_id, access=access)) for source_id in ("wiki", "crm")]
     context = {"DataSourceGroups": [{"GroupId": "staff", "DataSourceId": "crm"}]}
-    (item,) = search.query(library, {"UserContext": context})["ResultItems"]
+    (item,) = search.query(library, {"UserContext": context}, **IN_A_NEW_INDEX)["ResultItems"]
     assert item["DocumentId"] == "crm"
 
 
@@ -521,3 +534,22 @@ def test_an_index_has_the_reserved_fields(library):
         "_version": "STRING_VALUE",
         "_view_count": "LONG_VALUE",
     }
+
+
+def test_an_update_of_a_field_keeps_the_flags_that_it_does_not_name(library):
+    library.update_field("color", Facetable=True, Displayable=True)
+    library.update_field("color", Sortable=True)
+    index = library.client.describe_index(Id=library.index_id)
+    (field,) = [each for each in index["DocumentMetadataConfigurations"] if each["Name"] == "color"]
+    assert field["Search"] == {"Facetable": True, "Displayable": True, "Sortable": True}
+
+
+def test_a_facet_has_only_one_nested_facet(library):
+    facet = {"DocumentAttributeKey": "_category"}
+    once = {**facet, "Facets": [facet]}
+    library.update_field("_category", Facetable=True)
+    library.put("a", _category="x")
+    assert library.query(Facets=[once])["FacetResults"]
+    for nested in ([once], [facet, facet]):
+        with refused("A facet can have only one nested facet"):
+            library.query(Facets=[{**facet, "Facets": nested}])

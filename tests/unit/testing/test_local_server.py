@@ -355,3 +355,9 @@ def test_a_server_that_cannot_start_says_so(kendra, capfd):
     taken = int(kendra.url.rpartition(":")[2])
     with pytest.raises(RuntimeError, match="ended with code 1 before it listened"):
         LocalKendra(port=taken).start()
+
+
+def test_a_local_kendra_that_runs_is_not_started_again(kendra):
+    for running in (kendra, LocalKendra.attach(kendra.url)):
+        with pytest.raises(RuntimeError, match=f"^This LocalKendra is running already, at {kendra.url}$"):
+            running.start()

@@ -3,9 +3,10 @@
 import hashlib
 import json
 import posixpath
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from .documents import MARKUP_TYPES, MAX_DOCUMENT_BYTES, MAX_TEXT_BYTES, PLAIN_TYPES, Document, Problem, extract_text
 from .globs import compiled, matches
@@ -23,8 +24,15 @@ CONTENT_TYPES = {
     ".xsl": "XSLT", ".xslt": "XSLT",
 }  # fmt: skip
 
+#: How often, and after which pause in seconds, to read an object whose file moto has closed: it does so just before it
+#: replaces or removes the object.
+MAX_READS = 50
+READ_PAUSE = 0.001
+
 Messages = list[dict[str, Any]]
 AccessLists = list[tuple[str, list[dict[str, Any]]]]
+
+T = TypeVar("T")
 
 
 class CrawlError(Exception):
@@ -87,21 +95,14 @@ def crawl(account_id: str, partition: str, configuration: dict[str, Any], messag
     bucket = _bucket(account_id, partition, scope.bucket)
     access = _access_lists(bucket, scope)
     found: dict[str, tuple[str, Document]] = {}
-    for key in _objects(bucket, scope):
-        try:
-            document = _document(bucket, scope, key, access, messages)
-        except ValueError:
-            if key.disposed:  # moto has closed its file: the object was deleted since the crawl began
-                continue
-            raise
+    for key in filter(scope.includes, sorted(bucket.keys)):
+        document = _document(bucket, scope, key, access, messages)
         if document is not None:
             earlier, _ = found.pop(document.id, ("", None))
             if earlier:
-                message = (
-                    f"Replaced {scope.bucket}/{earlier} by {scope.bucket}/{key.name}, which has the same DocumentId."
-                )
+                message = f"Replaced {scope.bucket}/{earlier} by {scope.bucket}/{key}, which has the same DocumentId."
                 messages.append({"DocumentId": document.id, "Message": message})
-            found[document.id] = key.name, document
+            found[document.id] = key, document
     return [document for _, document in found.values()]
 
 
@@ -111,10 +112,9 @@ def read_object(account_id: str, partition: str, bucket: str, key: str) -> bytes
 
     :raises CrawlError: if there is none.
     """
-    found = _object(_bucket(account_id, partition, bucket), key)
-    if found is None:
+    content = _read(_bucket(account_id, partition, bucket), key, _content)
+    if content is None:
         raise CrawlError(f"Amazon Kendra could not read the object '{key}' of the S3 bucket '{bucket}'")
-    content: bytes = found.value
     return content
 
 
@@ -211,10 +211,23 @@ def _object(bucket: Any, key: str) -> Any | None:
     return found if isinstance(found, FakeKey) else None
 
 
-def _objects(bucket: Any, scope: Scope) -> Iterator[Any]:
-    for name in sorted(bucket.keys):
-        if scope.includes(name) and (found := _object(bucket, name)) is not None:
-            yield found
+def _read(bucket: Any, key: str, read: Callable[[Any], T]) -> T | None:
+    """Read the newest version of an object, again if it is overwritten meanwhile; return `None` if it is deleted."""
+    reads = 0
+    while (found := _object(bucket, key)) is not None:
+        try:
+            return read(found)
+        except ValueError:  # moto has closed its file
+            reads += 1
+            if reads == MAX_READS:
+                raise
+            time.sleep(READ_PAUSE)
+    return None
+
+
+def _content(found: Any) -> bytes:
+    content: bytes = found.value
+    return content
 
 
 def _access_lists(bucket: Any, scope: Scope) -> AccessLists:
@@ -226,36 +239,42 @@ def _access_lists(bucket: Any, scope: Scope) -> AccessLists:
     """
     if not scope.access_path:
         return []
-    found = _object(bucket, scope.access_path)
+    content = _read(bucket, scope.access_path, _content)
     shown = f"the access control file '{scope.access_path}' of the S3 bucket '{scope.bucket}'"
-    if found is None:
+    if content is None:
         raise CrawlError(f"Amazon Kendra could not read {shown}: it does not exist")
     try:
-        return read_access(found.value)
+        return read_access(content)
     except InvalidFile as error:
         raise CrawlError(f"Amazon Kendra could not read {shown}: {error}") from None
 
 
-def _document(bucket: Any, scope: Scope, key: Any, access: AccessLists, messages: Messages) -> Document | None:
-    """Read an object and its metadata file, or return `None` for a type that Kendra does not support."""
-    uri = f"s3://{scope.bucket}/{key.name}"
-    metadata_file = _object(bucket, scope.metadata_key(key.name))
-    metadata, problem = _metadata(scope, metadata_file, messages)
-    content_type = metadata.content_type or CONTENT_TYPES.get(posixpath.splitext(key.name)[1].lower())
+def _document(bucket: Any, scope: Scope, key: str, access: AccessLists, messages: Messages) -> Document | None:
+    """Read an object and its metadata file; return `None` for a type that Kendra does not support, or if deleted."""
+    if _object(bucket, key) is None:
+        return None
+    uri = f"s3://{scope.bucket}/{key}"
+    metadata_key = scope.metadata_key(key)
+    metadata_file = _read(bucket, metadata_key, lambda found: (_content(found), found.etag))
+    metadata, invalid = _metadata(f"{scope.bucket}/{metadata_key}", metadata_file and metadata_file[0], messages)
+    content_type = metadata.content_type or CONTENT_TYPES.get(posixpath.splitext(key)[1].lower())
     if content_type is None:
-        message = f"Skipped {scope.bucket}/{key.name}: Amazon Kendra does not support files of this type."
+        message = f"Skipped {scope.bucket}/{key}: Amazon Kendra does not support files of this type."
         messages.append({"DocumentId": uri, "S3Path": uri, "Message": message})
         return None
-    text = ""
-    if problem is None:
-        text, problem = _text(scope, key.size, content_type, lambda: key.value)
+    read = _read(
+        bucket, key, lambda found: (found.etag, ("", invalid) if invalid else _text(scope, found, content_type))
+    )
+    if read is None:
+        return None
+    etag, (text, problem) = read
     allowed = [entry for prefix, entries in access if uri.startswith(prefix) for entry in entries]
     # Results link to this address. Source: DocumentURI in published responses of Query.
-    address = f"https://s3.{bucket.region_name}.amazonaws.com/{scope.bucket}/{key.name}"
+    address = f"https://s3.{bucket.region_name}.amazonaws.com/{scope.bucket}/{key}"
     return Document(
         id=metadata.document_id or uri,
-        version=None if scope.is_forced else _version(key, metadata_file, allowed),
-        title=metadata.title or posixpath.basename(key.name),
+        version=None if scope.is_forced else _version(etag, metadata_file and metadata_file[1], allowed),
+        title=metadata.title or posixpath.basename(key),
         source_uri=metadata.attributes.get("_source_uri", {}).get("StringValue") or address,
         content_type=content_type,
         text=text,
@@ -265,34 +284,35 @@ def _document(bucket: Any, scope: Scope, key: Any, access: AccessLists, messages
     )
 
 
-def _metadata(scope: Scope, file: Any | None, messages: Messages) -> tuple[Metadata, Problem | None]:
+def _metadata(path: str, content: bytes | None, messages: Messages) -> tuple[Metadata, Problem | None]:
     """
     Read a document's metadata file. A document with an invalid one fails.
 
     The developer guide names invalid metadata as the first cause of an INCOMPLETE sync of an S3 data source.
     """
-    if file is None:
+    if content is None:
         return Metadata(), None
     try:
-        return read_metadata(file.value), None
+        return read_metadata(content), None
     except InvalidFile as error:
-        messages.append({"Message": f"Found invalid metadata file {scope.bucket}/{file.name}."})
-        problem = Problem(f"Invalid metadata file {scope.bucket}/{file.name}: {error}", "crawl")
+        messages.append({"Message": f"Found invalid metadata file {path}."})
+        problem = Problem(f"Invalid metadata file {path}: {error}", "crawl")
         return Metadata(document_id=error.document_id), problem
 
 
-def _text(scope: Scope, size: int, content_type: str, read: Callable[[], bytes]) -> tuple[str, Problem | None]:
+def _text(scope: Scope, found: Any, content_type: str) -> tuple[str, Problem | None]:
     """Return the text of an object, or why it can't be indexed. Content without text, or too large, is not read."""
+    size = found.size
     if size > scope.max_bytes:
         return "", Problem(f"The document has {size} bytes, more than the limit of {scope.max_bytes}", "crawl")
     too_long = Problem(f"The document has more than {MAX_TEXT_BYTES} bytes of text")
     if content_type in PLAIN_TYPES and size > MAX_TEXT_BYTES:
         return "", too_long
-    text = extract_text(read(), content_type) if content_type in (*PLAIN_TYPES, *MARKUP_TYPES) else ""
+    text = extract_text(_content(found), content_type) if content_type in (*PLAIN_TYPES, *MARKUP_TYPES) else ""
     return ("", too_long) if len(text.encode()) > MAX_TEXT_BYTES else (text, None)
 
 
-def _version(key: Any, metadata_file: Any | None, allowed: list[dict[str, Any]]) -> str:
+def _version(etag: str, metadata_etag: str | None, allowed: list[dict[str, Any]]) -> str:
     """Return what changes with the object, its metadata file and its entries in the access control file."""
-    parts = [key.etag, metadata_file.etag if metadata_file is not None else None, allowed]
+    parts = [etag, metadata_etag, allowed]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -50,9 +50,9 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Principals:
-    """A user and the groups that this user belongs to."""
+    """A user, or several in an attribute filter, and the groups that this user belongs to."""
 
-    user: str | None
+    users: frozenset[str]
     groups: frozenset[str]
     source_groups: frozenset[tuple[str, str]] = frozenset()
 
@@ -64,7 +64,7 @@ class Principals:
     def _are(self, principal: dict[str, Any], source_id: str | None) -> bool:
         name = principal["Name"]
         if principal["Type"] == "USER":
-            return bool(name == self.user)
+            return name in self.users
         return name in self.groups or (name, principal.get("DataSourceId", source_id)) in self.source_groups
 
 
@@ -82,7 +82,7 @@ def principals_of_context(context: dict[str, Any]) -> Principals | None:
             raise ValidationException(f"UserContext can't have both Token and {others[0]}")
         raise ValidationException("The local Kendra can't read a Token: give UserId and Groups in UserContext instead")
     return Principals(
-        context.get("UserId"),
+        frozenset([context["UserId"]] if context.get("UserId") else ()),
         frozenset(context.get("Groups") or ()),
         frozenset((each["GroupId"], each["DataSourceId"]) for each in context.get("DataSourceGroups") or ()),
     )
@@ -100,7 +100,7 @@ def matcher(attribute_filter: dict[str, Any], fields: Iterable[str]) -> Callable
     tests = list(_tests(attribute_filter))
     named = [each["Value"] for _, each in tests if each["Key"] in ("_user_id", "_group_ids")]
     principals = Principals(
-        next((each["StringValue"] for each in named if "StringValue" in each), None),
+        frozenset(each["StringValue"] for each in named if "StringValue" in each),
         frozenset(group for each in named for group in each.get("StringListValue", ())),
     )
     for name, attribute in tests:
@@ -129,7 +129,7 @@ def _tests(attribute_filter: dict[str, Any], depth: int = 0) -> Iterator[tuple[s
 
 
 def _operator(attribute_filter: dict[str, Any]) -> tuple[str, Any]:
-    given = [(name, attribute_filter[name]) for name in OPERATORS if attribute_filter.get(name) is not None]
+    given = [(name, attribute_filter[name]) for name in OPERATORS if name in attribute_filter]
     if len(given) != 1:
         # The wording of the real service.
         raise ValidationException(f"AttributeFilter cannot have {len(given)} operators. It must have one and only one.")
@@ -137,7 +137,7 @@ def _operator(attribute_filter: dict[str, Any]) -> tuple[str, Any]:
 
 
 def _check(name: str, attribute: dict[str, Any], fields: Iterable[str]) -> None:
-    key, kinds = attribute["Key"], [kind for kind, value in attribute["Value"].items() if value is not None]
+    key, kinds = attribute["Key"], list(attribute["Value"])
     if len(kinds) != 1:
         raise ValidationException(f"The value of '{key}' in AttributeFilter must have exactly one type")
     if kinds[0] not in TESTS[name][0]:

@@ -13,7 +13,7 @@ _lock = Lock()
 
 class DelayedLogStream(LogStream):
     """
-    Has no events before a time of Kendra's clock, and creates them when it is first read after that.
+    Stays empty until a given time on Kendra's clock; the first read after that creates its events.
 
     :param events: The time in epoch milliseconds and the message of each, oldest first.
     :param created_at: When the stream was created, in epoch seconds.

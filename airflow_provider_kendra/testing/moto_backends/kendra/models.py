@@ -57,7 +57,10 @@ CONFIGURATIONS = {
     "TEMPLATE": "TemplateConfiguration",
 }
 
-#: How many scheduled runs that have fallen due since the last request are caught up on.
+#: What identifies a version of a document in BatchGetDocumentStatus.
+STATUS_ATTRIBUTES = ("version", "datasourceId", "jobExecutionId")
+
+#: The most missed scheduled runs to catch up on at once.
 MAX_MISSED_RUNS = 1_000
 
 #: Held while a backend is read or changed. It is global because moto's reset empties every backend.
@@ -228,7 +231,10 @@ class Index(Resource):
     def update(self, changes: dict[str, Any], *, takes: float) -> None:
         super().update(changes, takes=takes)
         for each in changes.get("DocumentMetadataConfigurationUpdates", []):
-            self.metadata[each["Name"]] = self.metadata.get(each["Name"], {}) | each
+            known = self.metadata.get(each["Name"], {})
+            # The reference does not say what happens to a member that was not sent; here it stays.
+            merged = {name: known.get(name, {}) | each[name] for name in ("Relevance", "Search") if name in each}
+            self.metadata[each["Name"]] = known | each | merged
 
     @property
     def stores(self) -> list[DocumentStore]:
@@ -262,6 +268,12 @@ class Index(Resource):
             if store is not stores[-1]:
                 seen |= store.indexed.keys()
         return documents, text_bytes
+
+    def growth(self, document: Document) -> int:
+        """Return by how many bytes of text the index grows with a document, which can replace another."""
+        owner = self.owner_of(document.id)
+        replaced = owner.indexed.get(document.id) if owner else None
+        return document.text_bytes - (replaced.text_bytes if replaced else 0)
 
     def to_summary(self) -> dict[str, Any]:
         return {name: self.configured[name] for name in ("Name", "Edition")} | self._state()
@@ -333,7 +345,9 @@ class KendraBackend(BaseBackend):
             return known
         limit = self.settings.max_indexes
         if limit is not None and len(self.indexes) >= limit:
-            raise ServiceQuotaExceededException(f"This account can have {limit} indexes and has them already")
+            raise ServiceQuotaExceededException(
+                f"This account already has {len(self.indexes)} indexes; the limit is {limit}"
+            )
         index = Index(configured, takes=self.settings.creating_seconds)
         self.indexes[index.id] = index
         if client_token:
@@ -377,7 +391,7 @@ class KendraBackend(BaseBackend):
         limit = self.settings.max_data_sources
         if limit is not None and len(index.data_sources) >= limit:
             raise ServiceQuotaExceededException(
-                f"An index can have {limit} data sources, and this one has them already"
+                f"This index already has {len(index.data_sources)} data sources; the limit is {limit}"
             )
         source = DataSource(index.id, configured, takes=self.settings.creating_seconds)
         index.data_sources[source.id] = source
@@ -460,10 +474,10 @@ class KendraBackend(BaseBackend):
     def _start(self, source: DataSource, at: float, *, scheduled: bool) -> SyncJob:
         job = SyncJob(source.documents, at=at, crawls=not source.is_custom, scheduled=scheduled)
         job.unlisted_responses = self.settings.unlisted_responses
-        job.outcome = source.script.take_outcome()
-        source.add_job(job)
         if job.crawls:
             self._plan_crawl(source, job)
+        job.outcome = source.script.take_outcome() or job.outcome
+        source.add_job(job)
         return job
 
     def _plan_crawl(self, source: DataSource, job: SyncJob) -> None:
@@ -527,7 +541,7 @@ class KendraBackend(BaseBackend):
         return paginate(wanted, max_results or 10, next_token, data_source_id)
 
     def settle(self) -> None:
-        """Apply all that is due by now. Otherwise that happens when a data source is looked at."""
+        """Apply everything due by now in all data sources; a request does so only for those it reads."""
         for index in self.indexes.values():
             for source in index.data_sources.values():
                 if source.running or source.configured.get("Schedule"):
@@ -568,17 +582,19 @@ class KendraBackend(BaseBackend):
         puts = [read_put(each, self.account_id, self.partition) for each in documents]
         index = self.describe_index(index_id=index_id)
         index.check_ready("put documents into")
-        if sum(put.document.text_bytes for put in puts) > Room(index, self.settings).text_bytes:
+        room = Room(index, self.settings)
+        newest = {put.document.id: put.document for put in puts}
+        if sum(index.growth(document) for document in newest.values()) > room.text_bytes:
             raise ServiceQuotaExceededException("The documents exceed the capacity of the index for extracted text")
         failed = []
         for put in puts:
             try:
-                self._put(index, put)
+                self._put(index, room, put)
             except InvalidDocument as refused:
                 failed.append(failure(put.document.id, put.data_source_id, refused))
         return failed
 
-    def _put(self, index: Index, put: Put) -> None:
+    def _put(self, index: Index, room: Room, put: Put) -> None:
         if put.objection:
             raise InvalidDocument(put.objection)
         source, job = self._batch_of(index, put)
@@ -589,10 +605,11 @@ class KendraBackend(BaseBackend):
         problem = source.script.problem_of(document.id, is_put=True) if source else None
         if problem:
             raise InvalidDocument(problem.message, problem.code)
-        problem = Room(index, self.settings).take(document, store.indexed.get(document.id))
+        later = (source.script.problem_of(document.id, is_put=False) if source else None) or document.problem
+        problem = None if later else room.take(document, store.indexed.get(document.id))
         if problem:
             raise InvalidDocument(problem.message)
-        if source is None or job is None:
+        if job is None:
             change = store.compare(document)
             store.apply(change)
             if change.problem:
@@ -600,7 +617,6 @@ class KendraBackend(BaseBackend):
                     self, index, change, at=now(), available_at=now() + self.settings.log_delay
                 )
             return
-        later = source.script.problem_of(document.id, is_put=False) or document.problem
         job.put(replace(document, execution_id=job.execution_id, problem=later))
 
     def _batch_of(self, index: Index, put: Put) -> tuple[DataSource | None, SyncJob | None]:
@@ -650,16 +666,23 @@ class KendraBackend(BaseBackend):
         for document in documents:
             document_id = document["DocumentId"]
             said = {each["Key"]: each["Value"].get("StringValue") for each in document.get("Attributes", [])}
-            source_id = said.get("datasourceId")
-            if len({"datasourceId", "jobExecutionId"} & set(said)) == 1:
-                message = "The attributes datasourceId and jobExecutionId must be given together"
-                errors.append({"DocumentId": document_id, "ErrorCode": "InvalidRequest", "ErrorMessage": message})
-            elif source_id is not None and source_id not in index.data_sources:
-                message = f"The data source '{source_id}' does not exist in the index"
-                errors.append({"DocumentId": document_id, "ErrorCode": "InvalidRequest", "ErrorMessage": message})
+            if objection := self._objection_to(index, said):
+                errors.append({"DocumentId": document_id, "ErrorCode": "InvalidRequest", "ErrorMessage": objection})
             else:
-                statuses.append(self._status_of(index, document_id, source_id))
+                statuses.append(self._status_of(index, document_id, said.get("datasourceId")))
         return statuses, errors
+
+    @staticmethod
+    def _objection_to(index: Index, said: dict[str, str | None]) -> str | None:
+        """Return why the attributes in a request for the status of a document can't be used."""
+        if unknown := [key for key in said if key not in STATUS_ATTRIBUTES]:
+            return f"The attributes can only be {', '.join(STATUS_ATTRIBUTES)}, not {', '.join(unknown)}"
+        if len({"datasourceId", "jobExecutionId"} & set(said)) == 1:
+            return "The attributes datasourceId and jobExecutionId must be given together"
+        source_id = said.get("datasourceId")
+        if source_id is not None and source_id not in index.data_sources:
+            return f"The data source '{source_id}' does not exist in the index"
+        return None
 
     @staticmethod
     def _status_of(index: Index, document_id: str, source_id: str | None) -> dict[str, str]:

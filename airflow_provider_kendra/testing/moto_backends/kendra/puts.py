@@ -72,8 +72,8 @@ def failure(document_id: str, data_source_id: str | None, refused: InvalidDocume
 def _attributes(request: dict[str, Any]) -> dict[str, dict[str, Any]]:
     attributes = {}
     for attribute in request.get("Attributes", []):
-        value = {name: each for name, each in attribute["Value"].items() if each is not None}
-        if len(value) != 1 or not set(value) <= set(VALUES):
+        value = attribute["Value"]
+        if len(value) != 1:
             raise ValidationException(
                 f"The attribute '{attribute['Key']}' of document '{request['Id']}' must have exactly one of "
                 f"{', '.join(VALUES)}"

@@ -84,28 +84,21 @@ def _field(
     return {"Name": name, "Type": kind, "Relevance": {"Importance": importance} | relevance, "Search": flags}
 
 
-def query(
-    documents: Found,
-    request: dict[str, Any],
-    *,
-    fields: Fields | None = None,
-    languages: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
+def query(documents: Found, request: dict[str, Any], *, fields: Fields, languages: Mapping[str, str]) -> dict[str, Any]:
     """
     Answer Query with the best passage of each document that matches.
 
     Without `QueryText` all documents match. As in the real service, only English documents do unless the filter has
     `_language_code`.
 
-    :param fields: The fields of the index by name; by default those that every index has.
+    :param fields: The fields of the index by name.
     :param languages: The language of the documents of a data source that have no `_language_code` (English).
     """
-    fields = fields if fields is not None else {each["Name"]: each for each in default_metadata()}
     if request.get("CollapseConfiguration"):
         raise ValidationException("The local Kendra does not support CollapseConfiguration")
     sort_keys = _sort_keys(request, fields)
     page = _page(request)
-    candidates = _candidates(documents, request, fields, languages or {})
+    candidates = _candidates(documents, request, fields, languages)
     if request.get("QueryResultTypeFilter", "DOCUMENT") != "DOCUMENT":
         candidates = []
     texts = [(each.document.title, each.document.text) for each in candidates]
@@ -128,16 +121,11 @@ def query(
 
 
 def retrieve(
-    documents: Found,
-    request: dict[str, Any],
-    *,
-    fields: Fields | None = None,
-    languages: Mapping[str, str] | None = None,
+    documents: Found, request: dict[str, Any], *, fields: Fields, languages: Mapping[str, str]
 ) -> dict[str, Any]:
     """Answer Retrieve with the passages that match, which can be several of one document. See :func:`query`."""
-    fields = fields if fields is not None else {each["Name"]: each for each in default_metadata()}
     page = _page(request)
-    candidates = _candidates(documents, request, fields, languages or {})
+    candidates = _candidates(documents, request, fields, languages)
     texts = [(each.document.title, each.document.text) for each in candidates]
     hits = [hit for hit in ranking.find(texts, request["QueryText"], words_per_passage=RETRIEVE_WORDS) if hit.text]
     query_id = str(mock_random.uuid4())
@@ -218,6 +206,9 @@ def _check_flag(key: str, flag: str, fields: Fields) -> None:
 def _facet(facet: dict[str, Any], candidates: list[Candidate], fields: Fields) -> dict[str, Any]:
     """Count the documents that have each value of an attribute, the most frequent first."""
     key = facet.get("DocumentAttributeKey")
+    nested = facet.get("Facets", [])
+    if len(nested) > 1 or any(inner.get("Facets") for inner in nested):
+        raise ValidationException("A facet can have only one nested facet")
     if key is None:
         raise ValidationException("DocumentAttributeKey is required in Facets")
     _check_flag(key, "Facetable", fields)
@@ -230,8 +221,8 @@ def _facet(facet: dict[str, Any], candidates: list[Candidate], fields: Fields) -
     pairs = []
     for (kind, value), count in counts.most_common(facet.get("MaxResults", MAX_FACET_VALUES)):
         pair: dict[str, Any] = {"DocumentAttributeValue": {kind: value}, "Count": count}
-        if facet.get("Facets"):
-            pair["FacetResults"] = [_facet(each, having[kind, value], fields) for each in facet["Facets"]]
+        if nested:
+            pair["FacetResults"] = [_facet(each, having[kind, value], fields) for each in nested]
         pairs.append(pair)
     return {
         "DocumentAttributeKey": key,

@@ -66,8 +66,8 @@ class SyncJob(BaseModel):
         self.steps = [Step(crawl_seconds, "SYNCING_INDEXING"), Step(indexing_seconds, None)]
 
     def fail(self, message: str, crawl_seconds: float | None) -> None:
-        """Plan a crawl that fails, unless a test has set the outcome."""
-        self.outcome = self.outcome or Outcome("FAILED", error_code="InvalidRequest", error_message=message)
+        """Plan a crawl that fails."""
+        self.outcome = Outcome("FAILED", error_code="InvalidRequest", error_message=message)
         self.steps = [Step(crawl_seconds, None)]
 
     def settle(self, now: float) -> None:

@@ -45,13 +45,15 @@ def _service_model() -> ServiceModel:
 
 
 def parse_request(operation: str, body: bytes) -> dict[str, Any]:
-    """Parse and validate the parameters of a request."""
+    """Parse and validate the parameters of a request; return those that the model has and that are not null."""
     model = _service_model()
     if operation not in model.operation_names:
         raise UnknownOperationException(f"There is no operation {operation!r}")
     try:
         request = json.loads(body.decode() or "{}", parse_constant=_refuse_constant)
-        problems = list(_problems(model.operation_model(operation).input_shape, request, ""))
+        shape = model.operation_model(operation).input_shape
+        problems = list(_problems(shape, request, ""))
+        modelled: dict[str, Any] = _modelled(shape, request)
     except ValueError:  # UnicodeDecodeError and JSONDecodeError are among them
         raise SerializationException("The request body is not valid JSON in UTF-8") from None
     except RecursionError:
@@ -59,7 +61,7 @@ def parse_request(operation: str, body: bytes) -> dict[str, Any]:
     if problems:
         count = f"{len(problems)} validation error{'s' if len(problems) > 1 else ''} detected: "
         raise ValidationException(count + "; ".join(problems))
-    return {name: value for name, value in request.items() if value is not None}
+    return modelled
 
 
 def _refuse_constant(name: str) -> None:
@@ -87,6 +89,18 @@ def _problems(shape: Shape, value: Any, path: str) -> Iterator[str]:
             yield from _problems(shape.value, item, f"{path}.{key}.value")
 
 
+def _modelled(shape: Shape, value: Any) -> Any:
+    """Return a value without what is null or not in the model; a document type as it is."""
+    if isinstance(shape, StructureShape) and not shape.is_document_type:
+        said = {name: value[name] for name in value if name in shape.members and value[name] is not None}
+        return {name: _modelled(shape.members[name], each) for name, each in said.items()}
+    if isinstance(shape, ListShape):
+        return [_modelled(shape.member, item) for item in value]
+    if isinstance(shape, MapShape):
+        return {key: _modelled(shape.value, item) for key, item in value.items()}
+    return value
+
+
 def _check_type(shape: Shape, value: Any, path: str) -> None:
     if type(value) not in JSON_TYPES[shape.type_name]:
         raise SerializationException(f"Unexpected type at '{path}': expected {shape.type_name}")
@@ -96,7 +110,7 @@ def _check_type(shape: Shape, value: Any, path: str) -> None:
     if least is not None and not least <= value <= greatest:
         raise SerializationException(f"The number at '{path}' is out of the range of {shape.type_name}")
     if isinstance(value, str) and not _is_text(value):
-        raise SerializationException(f"The string at '{path}' has half of a surrogate pair")
+        raise SerializationException(f"The string at '{path}' has an unpaired surrogate")
     if getattr(shape, "is_document_type", False) and _is_deeper(value, MAX_LEVELS):
         raise SerializationException(f"The document at '{path}' has more than {MAX_LEVELS} levels")
 
