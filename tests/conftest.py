@@ -7,6 +7,7 @@ import inspect
 import os
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,11 +15,13 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
+from weakref import WeakSet
 
 import hypothesis
 import pytest
 from botocore.client import BaseClient
 
+from airflow_provider_kendra._waiting.threads import DaemonThreads
 from airflow_provider_kendra.testing import LocalKendra
 from tests.quick_clients import clients_are_made_quickly, templates_are_compiled_once
 
@@ -143,6 +146,21 @@ def _pauses_take_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
     clock = SimpleNamespace(sleep=sleep, monotonic=lambda: time.monotonic() + jumped)
     monkeypatch.setattr("airflow_provider_kendra.hooks.kendra.time", clock)
+
+
+@pytest.fixture(autouse=True)
+def _no_call_outlasts_its_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A call in a thread of polls that ended later would count as one of the next test's."""
+    calls: WeakSet[Future[Any]] = WeakSet()
+    submit = DaemonThreads.submit
+
+    def submit_and_record(threads: DaemonThreads, *args: Any, **kwargs: Any) -> Future[Any]:
+        calls.add(call := submit(threads, *args, **kwargs))
+        return call
+
+    monkeypatch.setattr(DaemonThreads, "submit", submit_and_record)
+    yield
+    assert not wait(list(calls), timeout=60).not_done
 
 
 @pytest.fixture(scope="session")
