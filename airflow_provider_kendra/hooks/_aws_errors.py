@@ -28,15 +28,30 @@ if TYPE_CHECKING:
     from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
 
 
+# The codes that botocore retries; its own lists are internal to it. A test compares them.
 THROTTLING_CODES = frozenset(
     {
+        "BandwidthLimitExceeded",
+        "EC2ThrottledException",
         "LimitExceededException",
+        "PriorRequestNotComplete",
+        "ProvisionedThroughputExceededException",
         "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "SlowDown",
+        "ThrottledException",
         "Throttling",
         "ThrottlingException",
         "TooManyRequestsException",
+        "TransactionInProgressException",
     }
 )
+_TRANSIENT_CODES = THROTTLING_CODES | {
+    "IDPCommunicationError",  # STS could not reach the identity provider
+    "RequestTimeout",
+    "RequestTimeoutException",
+}
 _ALREADY_RUNNING_CODES = frozenset({"ResourceInUseException", "ConflictException"})
 _CREDENTIAL_CODES = frozenset(
     {
@@ -88,7 +103,7 @@ def _classify_answer(error: aws.ClientError) -> ErrorKind:
     if code in _CREDENTIAL_CODES:
         return ErrorKind.CREDENTIALS
     # Without a code, the response may come from a proxy or load balancer and says nothing about the request.
-    if not code or code in THROTTLING_CODES or not 400 <= status < 500 or status in (408, 429):
+    if not code or code in _TRANSIENT_CODES or not 400 <= status < 500 or status in (408, 429):
         return ErrorKind.TRANSIENT
     return ErrorKind.PERMANENT
 

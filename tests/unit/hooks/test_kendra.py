@@ -4,7 +4,7 @@ import itertools
 import json
 from datetime import datetime, timedelta, timezone
 from functools import cache
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
 
 import botocore.session
 import certifi
@@ -16,6 +16,7 @@ from botocore import exceptions as aws
 from botocore.config import Config
 from botocore.httpsession import URLLib3Session
 from botocore.parsers import ResponseParserError
+from botocore.retries import standard
 from botocore.stub import Stubber
 
 from airflow_provider_kendra.exceptions import (
@@ -24,7 +25,13 @@ from airflow_provider_kendra.exceptions import (
     KendraSyncJobAlreadyRunningError,
     KendraSyncJobNotFoundError,
 )
-from airflow_provider_kendra.hooks.kendra import ErrorKind, KendraSyncJobsHook, classify_error, refusal
+from airflow_provider_kendra.hooks.kendra import (
+    ErrorKind,
+    KendraSyncJobsHook,
+    _certainly_had_no_effect,
+    classify_error,
+    refusal,
+)
 from airflow_provider_kendra.operators.kendra import KendraListSyncJobsOperator
 from airflow_provider_kendra.sync_job import SyncJobStatus
 from tests.conftest import NEWEST_START, counts, listed, pages_without_jobs_first
@@ -864,6 +871,34 @@ OF_THE_MODEL = {
 }
 
 
+def codes_that_botocore_retries():
+    """The codes of each of botocore's retry modes, for the services that calls and their credentials need."""
+    modern = (
+        standard.TransientRetryableChecker._TRANSIENT_ERROR_CODES,
+        standard.ThrottledRetryableChecker._THROTTLED_ERROR_CODES,
+    )
+    session = botocore.session.get_session()
+    retries = session.get_component("data_loader").load_data("_retry")
+    policies = [retries["definitions"]]
+    policies += [retries["retry"].get(name, {}).get("__default__", {}).get("policies", {}) for name in SERVICES]
+    legacy = [
+        policy.get("applies_when", {}).get("response", {}).get("service_error_code")
+        for each in policies
+        for policy in each.values()
+    ]
+    modelled = [
+        shape.error_code
+        for name in SERVICES
+        for shape in session.get_service_model(name).error_shapes
+        if "retryable" in shape.metadata
+    ]
+    return set(filter(None, (*chain(*modern), *legacy, *modelled)))
+
+
+SERVICES = ("kendra", "logs", "sts", "sso", "sso-oidc")
+CODES_THAT_BOTOCORE_RETRIES = codes_that_botocore_retries()
+
+
 class TestErrors:
     def test_the_table_has_every_error_that_the_model_declares(self):
         model = botocore.session.get_session().get_service_model("kendra")
@@ -908,6 +943,20 @@ class TestErrors:
     )
     def test_other_responses_are_classified_by_code_or_http_status(self, code, status, kind):
         assert classify_error(client_error(code, status)) is kind
+
+    @pytest.mark.parametrize("code", sorted(CODES_THAT_BOTOCORE_RETRIES))
+    def test_each_code_that_botocore_retries_is_transient(self, code):
+        assert classify_error(client_error(code, 400)) is ErrorKind.TRANSIENT
+        assert classify_error(client_error(code, 403)) is ErrorKind.TRANSIENT
+
+    @pytest.mark.parametrize("code", sorted(standard.ThrottledRetryableChecker._THROTTLED_ERROR_CODES))
+    def test_each_code_of_throttling_means_that_a_start_had_no_effect(self, code):
+        assert _certainly_had_no_effect(client_error(code, 400))
+
+    @pytest.mark.parametrize("code", sorted(standard.TransientRetryableChecker._TRANSIENT_ERROR_CODES))
+    def test_a_start_that_timed_out_in_the_service_may_have_had_an_effect(self, code):
+        is_refused = code in standard.ThrottledRetryableChecker._THROTTLED_ERROR_CODES
+        assert _certainly_had_no_effect(client_error(code, 400)) is is_refused
 
     @pytest.mark.parametrize(
         ("error", "kind"),
