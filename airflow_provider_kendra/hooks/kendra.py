@@ -331,7 +331,7 @@ class KendraSyncJobsHook(AwsBaseHook):
     @cached_property
     def _single_attempt_client(self) -> KendraClient:
         # botocore's retries would repeat a start after a lost response, and then report our own sync job as "already
-        # running".
+        # running". They would stop a CUSTOM data source twice.
         config = self.config.merge(Config(retries={"total_max_attempts": 1}))
         client: KendraClient = self.get_client_type(self.region_name, config=config)
         return client
@@ -556,8 +556,9 @@ class KendraSyncJobsHook(AwsBaseHook):
         """
         Use short timeouts from now on, for calls made while the task is being killed.
 
-        Airflow 3 sends SIGKILL 5 seconds after SIGTERM; reading the history and sending the stop take at most 4.
-        Airflow 2 waits 60 (``[core] killed_task_cleanup_time``).
+        Airflow 3 sends SIGKILL 5 seconds after SIGTERM. The stop is sent within 4: 1 to connect, 2 to read the history,
+        1 to connect again. Its response can take 2 more, and is lost if the task is killed before; the sync is stopped
+        nevertheless. Airflow 2 waits 60 seconds (``[core] killed_task_cleanup_time``).
         """
         connect, read = (1, 2) if AIRFLOW_V_3_0_PLUS else (3, 5)
         quick = Config(connect_timeout=connect, read_timeout=read, retries={"total_max_attempts": 1})
@@ -570,12 +571,20 @@ class KendraSyncJobsHook(AwsBaseHook):
         Stop the running sync job, whichever it is: Kendra's call takes no execution id. On a CUSTOM data source it ends
         the batch.
 
+        The request is sent once. If its response is lost, or it was throttled, the history decides whether it is sent
+        again, for up to a minute: a CUSTOM data source must not be stopped twice. This needs the permission to read it.
+
         :param index_id: The index.
         :param data_source_id: The data source.
         """
-        self._invoke(
-            "StopDataSourceSyncJob", self._kendra.stop_data_source_sync_job, **self._ids(index_id, data_source_id)
-        )
+        calls = self._calls_on(index_id, data_source_id)
+        try:
+            calls.send_stop()
+        except Exception as error:
+            if classify_error(error) is not ErrorKind.TRANSIENT:
+                raise
+            self.log.warning("The stop may not have been sent: %s; reading the history.", describe_error(error))
+            advance_stop(calls, Stopper())
 
     def describe_data_source(self, index_id: str, data_source_id: str) -> dict[str, Any]:
         """

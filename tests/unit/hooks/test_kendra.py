@@ -38,6 +38,7 @@ from tests.conftest import NEWEST_START, counts, listed, pages_without_jobs_firs
 
 LIST = "ListDataSourceSyncJobs"
 START = "StartDataSourceSyncJob"
+STOP = "StopDataSourceSyncJob"
 INDEX_ID = "0a1b2c3d-4e5f-6789-abcd-ef0123456789"
 URL = {"endpoint_url": "https://kendra", "error": "It broke."}
 
@@ -352,6 +353,53 @@ class TestDataSources:
         data_source.start()
         hook.stop_sync_job(*data_source.ids)
         assert hook.get_latest_sync_job(*data_source.ids).status == "STOPPING"
+
+
+class TestStop:
+    def test_a_batch_whose_stop_lost_its_response_is_not_stopped_twice(self, hook, custom_data_source, clock):
+        custom_data_source.kendra.set_sync_duration(None)
+        execution_id = custom_data_source.start()
+        custom_data_source.kendra.inject(STOP, times=1, reset="after")
+        hook.stop_sync_job(*custom_data_source.ids)
+        assert custom_data_source.kendra.call_count(STOP) == 1
+        assert hook.get_sync_job(*custom_data_source.ids, execution_id).status == "SYNCING_INDEXING"
+
+    @pytest.mark.parametrize(
+        ("fault", "sent"),
+        [({"reset": "after"}, 1), ({"reset": "before"}, 2), ({"status": 503}, 2), ({"error": "ThrottlingException"}, 2)],
+        ids=str,
+    )
+    def test_a_stop_is_sent_again_only_while_the_sync_runs_on(self, hook, data_source, clock, fault, sent):
+        data_source.start()
+        data_source.kendra.inject(STOP, times=1, **fault)
+        hook.stop_sync_job(*data_source.ids)
+        assert data_source.kendra.call_count(STOP) == sent
+        assert hook.get_latest_sync_job(*data_source.ids).status == "STOPPING"
+
+    def test_a_stop_that_lost_its_response_after_the_sync_had_ended_is_over(self, hook, data_source, clock):
+        data_source.show([listed("job")])
+        data_source.kendra.inject(STOP, times=1, reset="before")
+        hook.stop_sync_job(*data_source.ids)
+        assert data_source.kendra.call_count(STOP) == 1
+
+    def test_a_stop_that_never_succeeds_is_given_up_within_a_bounded_time(self, hook, data_source, clock):
+        data_source.start()
+        data_source.kendra.inject(STOP, reset="before")
+        with pytest.raises(aws.HTTPClientError):
+            hook.stop_sync_job(*data_source.ids)
+        assert clock.now < 1000 + 90
+
+    def test_a_stop_that_is_denied_is_an_error_at_once(self, hook, data_source, clock):
+        data_source.start()
+        data_source.kendra.inject(STOP, error="AccessDeniedException")
+        with pytest.raises(aws.ClientError):
+            hook.stop_sync_job(*data_source.ids)
+        assert (data_source.kendra.call_count(STOP), data_source.kendra.call_count(LIST)) == (1, 0)
+
+    def test_a_stop_that_succeeds_reads_no_history(self, hook, data_source):
+        data_source.start()
+        hook.stop_sync_job(*data_source.ids)
+        assert (data_source.kendra.call_count(STOP), data_source.kendra.call_count(LIST)) == (1, 0)
 
 
 class TestConnection:

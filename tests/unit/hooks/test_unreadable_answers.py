@@ -13,6 +13,7 @@ import pytest
 from airflow_provider_kendra.exceptions import KendraError
 from airflow_provider_kendra.hooks._aws_errors import ErrorKind, classify_error
 from airflow_provider_kendra.hooks.kendra import MAX_EMPTY_PAGES, KendraSyncJobsHook
+from tests.task_runs import Clock
 
 INDEX, SOURCE = "i" * 36, "source"
 
@@ -73,8 +74,9 @@ CALLS: dict[str, Callable[[KendraSyncJobsHook], Any]] = {
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("body", [b"<html>Please log in</html>", b"[]", b'"text"', b"null", b"{"])
 def test_a_page_of_a_proxy_with_status_200_is_an_error_that_may_pass(
-    serve: Callable[..., Service], call: str, body: bytes
+    serve: Callable[..., Service], call: str, body: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("airflow_provider_kendra.hooks.kendra.time", Clock())
     serve(body)
     with pytest.raises(KendraError, match="could not be read") as error:
         CALLS[call](KendraSyncJobsHook())
