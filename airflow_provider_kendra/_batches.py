@@ -33,7 +33,8 @@ def check_documents(documents: object) -> Iterable[object]:
     if isinstance(documents, Mapping):
         raise ValueError("documents is a single document, but must be a list of documents: pass [document].")
     if isinstance(documents, str | bytes | bytearray) or not isinstance(documents, Iterable):
-        raise ValueError(f"documents is {documents!r:.40}, but must be a list, or other iterable, of mappings.")
+        kind = type(documents).__name__
+        raise ValueError(f"documents is of type {kind}, but must be a list, or other iterable, of mappings.")
     return documents
 
 
@@ -54,7 +55,7 @@ def prepare(documents: Iterable[object], attributes: Mapping[str, str]) -> Itera
         if document_id in (None, ""):
             raise ValueError(f"{name} has no Id. Give each document the Id that it has in the index.")
         if not isinstance(document_id, str):
-            raise ValueError(f"{name} has the Id {document_id!r:.40}, but it must be text.")
+            raise ValueError(f"{name} has an Id of type {type(document_id).__name__}, but it must be text.")
         if document.get("Blob") is not None and not isinstance(document["Blob"], bytes | bytearray | str):
             raise ValueError(f"{name} has a Blob of type {type(document['Blob']).__name__}, but it must be bytes.")
         given = document.get("Attributes") or ()
@@ -142,7 +143,7 @@ def batches_of(documents: Iterable[Document]) -> Iterator[list[Document]]:
 def _size(document: Document) -> int:
     blob = document.get("Blob") or b""
     if isinstance(blob, str):
-        return len(blob.encode())
+        return len(blob.encode(errors="surrogatepass"))  # botocore rejects surrogates
     # botocore rejects other types with its own message.
     return len(blob) if isinstance(blob, bytes | bytearray) else 0
 

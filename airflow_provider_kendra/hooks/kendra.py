@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import re
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -95,6 +94,7 @@ from airflow_provider_kendra.hooks._aws_errors import (
     secrets_of,
     without_response_logs,
 )
+from airflow_provider_kendra.hooks._contents import contents_hidden, values_hidden, was_raised_in
 from airflow_provider_kendra.sync_job import ANY_END, SyncJob, SyncJobStatus, as_execution_id, check_status
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS
 
@@ -839,8 +839,9 @@ class KendraSyncJobsHook(AwsBaseHook):
 
         def put(batch: list[dict[str, Any]]) -> Mapping[str, Any]:
             request: Any = {"IndexId": index_id, "Documents": batch}
-            with _contents_hidden():
-                return self._invoke("BatchPutDocument", self._kendra.batch_put_document, **request)
+            shape = self._kendra.meta.service_model.operation_model("BatchPutDocument").input_shape
+            with contents_hidden(shape, request):
+                return self._invoke("BatchPutDocument", values_hidden(self._kendra.batch_put_document), **request)
 
         self._send_batches(
             batches_of(prepare(check_documents(documents), tie)), put, "Putting documents failed", "put", where
@@ -970,7 +971,10 @@ class KendraSyncJobsHook(AwsBaseHook):
         except ResponseParserError as error:
             raise _unreadable(operation, str(error)) from error
         except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-            raise _unreadable(operation, f"{type(error).__name__}: {error}") from error
+            reason = f"{type(error).__name__}: {error}"
+            if was_raised_in(error, "botocore.parsers"):
+                raise _unreadable(operation, reason) from error
+            raise KendraError(f"The call {operation} failed: {reason.removesuffix('.')}. Try again.") from error
         shape = self._kendra.meta.service_model.operation_model(operation).output_shape
         if shape is not None:
             members: Any = answer
@@ -1035,15 +1039,6 @@ def _no_such_job(index_id: str, data_source_id: str, execution_id: str) -> Kendr
         "No such sync job in the history of the data source. Check the three ids, the connection and the region (sync "
         f"job {execution_id}, data source {data_source_id}, index {index_id})."
     )
-
-
-@contextmanager
-def _contents_hidden() -> Iterator[None]:
-    """Keep documents out of errors: botocore quotes each value that it rejects."""
-    try:
-        yield
-    except aws.ParamValidationError as error:
-        raise ValueError(re.sub(r"\bvalue: .*?, (?=type: |valid )", "", plain(error), flags=re.DOTALL)) from None
 
 
 def _check_connection_id(conn_id: object) -> None:

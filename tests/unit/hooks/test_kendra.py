@@ -366,7 +366,12 @@ class TestStop:
 
     @pytest.mark.parametrize(
         ("fault", "sent"),
-        [({"reset": "after"}, 1), ({"reset": "before"}, 2), ({"status": 503}, 2), ({"error": "ThrottlingException"}, 2)],
+        [
+            ({"reset": "after"}, 1),
+            ({"reset": "before"}, 2),
+            ({"status": 503}, 2),
+            ({"error": "SlowDown"}, 2),
+        ],
         ids=str,
     )
     def test_a_stop_is_sent_again_only_while_the_sync_runs_on(self, hook, data_source, clock, fault, sent):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import io
+import logging
 import traceback
 from collections.abc import Iterator
 from itertools import chain, pairwise
@@ -11,13 +13,13 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 from botocore.exceptions import ClientError
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_kendra._batches import BYTES_IN_BATCH, DOCUMENTS_IN_BATCH, batches_of, sort_failures
-from airflow_provider_kendra.exceptions import KendraDocumentsError, KendraRequestError
+from airflow_provider_kendra.exceptions import KendraDocumentsError, KendraError, KendraRequestError
 from airflow_provider_kendra.hooks.kendra import PUT_ATTEMPTS, KendraSyncJobsHook
-from tests.conftest import DataSource
+from tests.conftest import DataSource, examples
 from tests.task_runs import Clock
 
 PUT = "BatchPutDocument"
@@ -326,15 +328,15 @@ def test_an_error_raises_as_it_is_when_no_document_has_failed(batch):
     ("wrong", "sentence"),
     [
         ({"Id": "a", "Blob": b"text"}, r"documents is a single document.*\[document\]"),
-        ("a", "documents is 'a', but must be a list"),
-        (b"a", "documents is b'a', but must be a list"),
-        (None, "documents is None, but must be a list"),
-        (7, "documents is 7, but must be a list"),
+        ("a", "documents is of type str, but must be a list"),
+        (b"a", "documents is of type bytes, but must be a list"),
+        (None, "documents is of type NoneType, but must be a list"),
+        (7, "documents is of type int, but must be a list"),
         (["a"], r"documents\[0\] is of type str, but must be a mapping"),
         ([{"Id": "a"}, None], r"documents\[1\] is of type NoneType, but must be a mapping"),
         ([{"Blob": b"text"}], r"documents\[0\] has no Id"),
         ([{"Id": "", "Blob": b"text"}], r"documents\[0\] has no Id"),
-        ([{"Id": 7, "Blob": b"text"}], r"documents\[0\] has the Id 7, but it must be text"),
+        ([{"Id": 7, "Blob": b"text"}], r"documents\[0\] has an Id of type int, but it must be text"),
         ([{"Id": "a", "Attributes": {"_category": "news"}}], r"documents\[0\] has Attributes that are not a list"),
         ([{"Id": "a", "Attributes": ["news"]}], r"documents\[0\] has Attributes that are not a list"),
     ],
@@ -351,18 +353,157 @@ def test_the_secret_contents_of_a_wrong_document_are_not_shown(batch):
     assert "secret" not in str(raised.value)
 
 
+def shown(error: BaseException) -> str:
+    """What a log can show of an error: its traceback, and the arguments of the whole chain."""
+    seen: list[BaseException] = [error]
+    for each in seen:
+        inner = each.__cause__ or (None if each.__suppress_context__ else each.__context__)
+        seen += [inner] if inner is not None and inner not in seen else []
+    return "".join((*traceback.format_exception(error), *(repr((each.args, vars(each))) for each in seen)))
+
+
 @pytest.mark.parametrize(
-    "document",
+    ("document", "said"),
     [
-        {"Id": "a", "Title": ["planted"]},
-        {"Id": "a", "Blob": b"", "Attributes": [{"Key": "k", "Value": {"StringValue": {"planted": 1}}}]},
-        "planted",
+        ({"Id": "a", "Title": ["planted"]}, "Documents[0].Title is of type list, but must be str"),
+        ({"Id": ["planted"]}, "documents[0] has an Id of type list, but it must be text"),
+        ("planted", "documents[0] is of type str"),
+        (
+            {"Id": "a", "AccessControlList": {f"planted-{n}@example.com": "ALLOW" for n in range(80)}},
+            "Documents[0].AccessControlList is of type dict, but must be list or tuple",
+        ),
+        (
+            {"Id": "a", "Attributes": [{"Key": "k", "Value": {"StringListValue": "Dear Bob, valid planted 42"}}]},
+            "Documents[0].Attributes[0].Value.StringListValue is of type str, but must be list or tuple",
+        ),
+        (
+            {"Id": "a", "Attributes": [{"Key": "k", "Value": {"StringValue": {"planted": 1}}}]},
+            "Documents[0].Attributes[0].Value.StringValue is of type dict, but must be str",
+        ),
+        (
+            {"Id": "a", "Attributes": [{"Key": "k", "Value": {"planted": 1}}]},
+            "Documents[0].Attributes[0].Value has an unknown member, known are: StringValue, ",
+        ),
+        ({"Id": "a", "Attributes": [{"Key": "planted"}]}, "Documents[0].Attributes[0] has no Value"),
+        (
+            {"Id": "a", "Title": "planted", "S3Path": {"Bucket": "", "Key": "planted"}},
+            "S3Path.Bucket is shorter than 3",
+        ),
+        ({"Id": "a", "Attributes": [{"Key": "k", "Value": {"LongValue": "planted"}}]}, "LongValue is of type str"),
+        ({"Id": "a", "Attributes": [{"Key": "k", "Value": {"DateValue": "planted"}}]}, "DateValue is of type str"),
+        ({"Id": "a", "Attributes": [{"Key": "k", "Value": {"DateValue": float("inf")}}]}, "a value can't be read ("),
+        ({"Id": "a", "Title": ["planted"], **{f"planted-{n}": n for n in range(9)}}, "and 5 more"),
+        ({"Id": "a", "Blob": "planted\ud800"}, "a value can't be read (UnicodeEncodeError)"),
     ],
 )
-def test_no_error_shows_what_is_in_a_document(batch, document):
-    with pytest.raises(ValueError) as raised:  # noqa: PT011 - whichever it is
+def test_an_error_says_which_part_of_a_document_is_wrong_but_not_what_is_in_it(batch, document, said):
+    with pytest.raises((ValueError, KendraError)) as raised:
         batch.put([document])
-    assert "planted" not in "".join(traceback.format_exception(raised.value))
+    assert said in str(raised.value)
+    assert "planted" not in shown(raised.value)
+
+
+def test_what_is_no_list_of_documents_is_not_shown_either(batch):
+    text = "planted"
+    with pytest.raises(ValueError, match="documents is of type str") as raised:
+        batch.put(text)
+    assert "planted" not in shown(raised.value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["planted" * 400, "planted' at 'documents' failed to satisfy constraint: planted" * 40, "planted\n\0" * 300],
+    ids=["long", "like a message", "control characters"],
+)
+def test_a_value_that_kendra_rejects_is_not_shown(batch, value):
+    with pytest.raises(ClientError, match="failed to satisfy constraint: Member must have length") as raised:
+        batch.put([{"Id": "a", "Attributes": [attribute("k", value)]}])
+    assert "'documents.1.member.attributes.1.member.value.stringValue'" in str(raised.value)
+    assert "planted" not in shown(raised.value)
+
+
+def test_several_values_that_kendra_rejects_are_not_shown(batch):
+    values = ["planted" * n for n in (300, 400, 500)]
+    with pytest.raises(ClientError, match="failed to satisfy constraint") as raised:
+        batch.put([{"Id": "a", "Attributes": [attribute("k", value) for value in values]}])
+    assert "planted" not in shown(raised.value)
+
+
+@pytest.mark.parametrize("validates", [True, False])
+def test_a_rejected_document_after_a_failed_one_is_not_shown(batch, validates):
+    batch.hook = KendraSyncJobsHook(config={"parameter_validation": validates})
+    batch.refuse("document-3", error_code="InvalidRequest")
+    wrong = {"Id": "a", "Title": {"planted": "planted"}}
+    with pytest.raises((KendraDocumentsError, ClientError)) as raised:
+        batch.put([*documents(10), wrong])
+    assert "planted" not in shown(raised.value)
+
+
+class Odd:
+    """A value of no type that Kendra takes, whose text is secret."""
+
+    def __repr__(self) -> str:
+        return "planted"
+
+
+PLANTED = st.sampled_from(
+    [
+        "planted",
+        "planted, type: <class 'str'>, valid types: planted",
+        'planted", must be one of: planted',
+        "planted\nInvalid type for parameter planted, value: planted",
+        "planted' at 'planted' failed to satisfy constraint: Member must planted",
+        "planted" * 400,
+        "\ud800planted\0",
+    ]
+)
+ODD = st.recursive(
+    PLANTED | st.integers() | st.floats() | st.booleans() | st.none() | st.just(b"planted") | st.builds(Odd),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(PLANTED, inner, max_size=2),
+    max_leaves=4,
+)
+KEYS = st.sampled_from(["Key", "k", "Name", "Type", "Access"]) | PLANTED
+MEMBERS = st.dictionaries(
+    KEYS | st.sampled_from(["Value", "StringListValue", "DateValue", "LongValue"]), ODD, max_size=3
+)
+VALUES = st.dictionaries(st.sampled_from(["StringValue", "StringListValue", "LongValue", "DateValue"]), ODD, max_size=1)
+ATTRIBUTES = st.builds(lambda key, value: {"Key": key, "Value": value}, KEYS, VALUES | ODD)
+PRINCIPALS = st.builds(
+    lambda name, kind, access: {"Name": name, "Type": kind, "Access": access},
+    PLANTED | ODD,
+    st.just("USER") | ODD,
+    st.just("ALLOW") | ODD,
+)
+DOCUMENTS = st.fixed_dictionaries(
+    {"Id": st.just("a") | ODD.filter(lambda value: not isinstance(value, str))},
+    optional={
+        "Title": ODD,
+        "Blob": ODD,
+        "ContentType": ODD,
+        "Attributes": st.lists(ATTRIBUTES | MEMBERS, max_size=2) | ODD,
+        "AccessControlList": st.lists(PRINCIPALS | MEMBERS, max_size=2) | ODD,
+        "HierarchicalAccessControlList": st.lists(st.builds(lambda p: {"PrincipalList": [p]}, PRINCIPALS)) | ODD,
+        "S3Path": MEMBERS | ODD,
+        "AccessControlConfigurationId": ODD,
+        "planted": ODD,
+    },
+) | ODD.filter(lambda value: not isinstance(value, dict) or not isinstance(value.get("Id"), str))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(400))
+@given(put=st.lists(DOCUMENTS, min_size=1, max_size=2))
+def test_whatever_is_wrong_with_documents_no_error_or_log_line_shows_what_is_in_them(batch, put):
+    lines = io.StringIO()
+    handler = logging.StreamHandler(lines)
+    logging.getLogger().addHandler(handler)
+    raised = ""
+    try:
+        batch.put(put)
+    except Exception as error:
+        raised = shown(error)
+    finally:
+        logging.getLogger().removeHandler(handler)
+    assert "planted" not in raised + lines.getvalue()
 
 
 def sized(*sizes: int) -> list[dict[str, Any]]:

@@ -83,6 +83,21 @@ def test_a_page_of_a_proxy_with_status_200_is_an_error_that_may_pass(
     assert classify_error(error.value) is ErrorKind.TRANSIENT
 
 
+def test_a_request_that_was_not_sent_is_not_reported_as_an_answer(serve: Callable[..., Service]) -> None:
+    service = serve(b"{}")
+    hook = KendraSyncJobsHook()
+
+    def fail(**_: object) -> None:
+        raise ValueError("the source of the credentials is broken.")
+
+    hook.conn.meta.events.register("before-sign.kendra", fail)
+    said = r"The call DescribeDataSource failed: ValueError: the source of the credentials is broken\. Try again\."
+    with pytest.raises(KendraError, match=said) as error:
+        hook.describe_data_source(INDEX, SOURCE)
+    assert service.calls == 0
+    assert classify_error(error.value) is ErrorKind.TRANSIENT
+
+
 def test_an_answer_without_a_length_is_read(serve: Callable[..., Service]) -> None:
     serve(b'{"History": [{"ExecutionId": "job-1", "Status": "SUCCEEDED"}]}')
     (job,) = KendraSyncJobsHook().list_sync_jobs(INDEX, SOURCE)
