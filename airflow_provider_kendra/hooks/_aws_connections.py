@@ -36,6 +36,7 @@ def fault_of(connection: Connection) -> str | None:
         _fault_of_role(extra)
         or _fault_of_names(extra)
         or _fault_of_credentials(connection, extra)
+        or _fault_of_characters(connection, extra)
         or _fault_of_urls(extra)
     )
 
@@ -132,6 +133,19 @@ def _fault_of_credentials(connection: Connection, extra: Mapping[str, Any]) -> s
             "has no login, but part of one seems to be in its host, port or schema. Its URI must be percent-encoded: / "
             "in a password is %2F."
         )
+    return None
+
+
+def _fault_of_characters(connection: Connection, extra: Mapping[str, Any]) -> str | None:
+    """Find a credential that can't be one; the error of a header with a line break shows all of it."""
+    session = extra.get("session_kwargs")
+    # A login without a password is not used.
+    given = [("login", connection.login), ("password", connection.password)] if connection.password else []
+    places = [extra, session if isinstance(session, Mapping) else {}]
+    given += [(name, place.get(name)) for place in places for name in (*_PAIR, "aws_session_token")]
+    for name, value in given:
+        if isinstance(value, str) and re.fullmatch(r"[!-~]*", value) is None:
+            return f"has whitespace, or another character that credentials do not have, in its {name}. Correct it."
     return None
 
 

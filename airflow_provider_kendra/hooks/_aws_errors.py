@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import socket
@@ -10,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, quote_plus
 from urllib.request import getproxies
 
 from botocore import exceptions as aws
@@ -263,8 +265,9 @@ def judge_poll_error(error: Exception, contents: str, discard_client: Callable[[
 def _is_of_configuration(error: BaseException) -> bool:
     """Whether the cause is a wrong value that only urllib3 checks; botocore reports it as a network error."""
     causes = list(_causes(error))
-    if type(error) is aws.HTTPClientError and isinstance(
-        causes[-1], TypeError | LocationValueError | aws.InvalidProxiesConfigError
+    if type(error) is aws.HTTPClientError and (
+        isinstance(causes[-1], TypeError | LocationValueError | aws.InvalidProxiesConfigError)
+        or str(causes[-1]).startswith("Invalid header ")
     ):
         return True
     return any(
@@ -331,6 +334,8 @@ def _without_credentials(text: str) -> str:
 _WORD = re.compile(r"[^\s'\"]+")
 # AWS quotes the canonical request when a signature does not match.
 _SESSION_TOKEN = re.compile(r"(x-amz-security-token:)\s*[^\s'\"]+", re.IGNORECASE)
+# http.client quotes a header with a line break, such as one with credentials.
+_HEADER = re.compile(r"(Invalid header (?:name|value)) b?['\"].*", re.DOTALL)
 
 
 def without_secrets(text: str, secrets: Collection[str] = ()) -> str:
@@ -342,6 +347,7 @@ def without_secrets(text: str, secrets: Collection[str] = ()) -> str:
     """
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "***")
+    text = _HEADER.sub(r"\1 ***: do the credentials contain a line break?", text)
     return _SESSION_TOKEN.sub(r"\1***", _WORD.sub(_without_user_information, text))
 
 
@@ -357,7 +363,7 @@ def _without_user_information(word: re.Match[str]) -> str:
 
 def hide_secrets(error: BaseException, secrets: Collection[str] = ()) -> None:
     """
-    Mask secrets in an error and its causes: Airflow logs the whole chain.
+    Mask secrets in an error and its causes, and values of requests: Airflow logs the whole chain.
 
     :param error: The error; changed in place, since callers depend on its class.
     :param secrets: Secrets besides the user information of URLs.
@@ -374,6 +380,9 @@ def hide_secrets(error: BaseException, secrets: Collection[str] = ()) -> None:
         if id(each) in done:
             continue
         done.add(id(each))
+        if isinstance(each, aws.ParamValidationError):
+            each.kwargs = {"report": _without_values(str(each.kwargs.get("report", "")))}
+            each.args = (each.fmt.format(**each.kwargs),)
         each.args = tuple(map(cleaned, each.args))
         if isinstance(each, OSError):  # str() shows this, not args
             each.strerror = cleaned(each.strerror)
@@ -385,9 +394,17 @@ def hide_secrets(error: BaseException, secrets: Collection[str] = ()) -> None:
         pending += [inner for inner in wrapped if inner is not None]
 
 
+def _without_values(report: str) -> str:
+    """Remove the values that botocore quotes in its report on parameters, such as the external id of a role."""
+    head, is_quoted, rest = report.partition(", value: ")
+    _, limit, allowed = rest.rpartition(", valid ")
+    # With several faults, it is not certain where a value ends and the next fault begins.
+    return head if is_quoted and "\n" in rest else f"{head}{limit}{allowed}" if limit else head
+
+
 def secrets_of(connection: AwsConnectionWrapper | None, config: Config | None) -> set[str]:
     """
-    Collect the secrets that a client's errors must not show, except those too short to be masked.
+    Collect the secrets that a client's errors must not show, in each form, except those too short to be masked.
 
     :param connection: The values of the connection, if they are known.
     :param config: The author's botocore configuration.
@@ -406,10 +423,24 @@ def secrets_of(connection: AwsConnectionWrapper | None, config: Config | None) -
     for url in urls:
         # urllib3 and urllib quote only the part in front of a # or a /.
         found += re.split(r"[#/?:]", url.rpartition("@")[0].partition("//")[2]) if isinstance(url, str) else []
-    return {each for each in found if isinstance(each, str) and len(each) >= _SHORTEST_SECRET}
+    forms = {form for each in found if isinstance(each, str) for form in _forms_of(each)}
+    return {form for form in forms if len(form) >= _SHORTEST_SECRET}
+
+
+def _forms_of(secret: str) -> Iterator[str]:
+    """Yield a secret as errors show it: as it is, escaped, and quoted for a URL."""
+    for text in {secret, secret.strip()}:
+        yield from (text, repr(text)[1:-1], plain(text), json.dumps(text)[1:-1])
+        yield from (repr(text.encode(coding, "replace"))[2:-1] for coding in ("utf-8", "latin-1"))
+        yield from (each(text, safe, errors="replace") for each in (quote, quote_plus) for safe in ("", "/"))
+    if not _UNESCAPED.fullmatch(secret):
+        # There are more forms, such as an escape of an escape. They leave parts of it as they are.
+        yield from _UNESCAPED.findall(secret)
+        yield from (secret[start : start + _SHORTEST_SECRET] for start in range(len(secret)))
 
 
 _SHORTEST_SECRET = 8
+_UNESCAPED = re.compile(r"[!#-&(-\[\]-~]+")
 
 
 def make_config(given: Config | Mapping[str, Any] | None) -> Config | None:

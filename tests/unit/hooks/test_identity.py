@@ -71,6 +71,30 @@ REFUSED = {
         encoded(extra={"session_kwargs": {"aws_access_key_id": "AKIAPLANTED"}}),
         "aws_access_key_id without aws_secret_access_key",
     ),
+    **{
+        f"{name} with {odd!r} at its {end}": (
+            encoded(**{**PAIR, name: odd + PAIR[name] if end == "start" else PAIR[name] + odd}),
+            f"another character that credentials do not have, in its {name}",
+        )
+        for name in PAIR
+        for odd in ("\n", " ", "\0", "\u200b", "€")
+        for end in ("start", "end")
+    },
+    **{
+        f"{name} with a line break": (
+            encoded(**PAIR, extra={name: f"{SECRET}\n"}),
+            f"another character that credentials do not have, in its {name}",
+        )
+        for name in ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+    },
+    "a session token with a line break in session_kwargs": (
+        encoded(**PAIR, extra={"session_kwargs": {"aws_session_token": f"{SECRET}\n"}}),
+        "another character that credentials do not have, in its aws_session_token",
+    ),
+    "a session token in a URI whose + is not percent-encoded": (
+        f"aws://AKIAPLANTED:{SECRET}@/?aws_session_token={SECRET}+x",
+        "another character that credentials do not have, in its aws_session_token",
+    ),
     "a session token alone": (encoded(extra={"aws_session_token": SECRET}), "aws_session_token without"),
     **{
         f"{name} that is {value!r}": (encoded(**PAIR, extra={name: value}), name)
@@ -310,7 +334,7 @@ ACCEPTED = {
     "a URI without anything": "aws://",
     "credentials in the extra": encoded(extra={"aws_access_key_id": "AKIAPLANTED", "aws_secret_access_key": SECRET}),
     "a login that is a note, credentials in the extra": encoded(
-        login="note", extra={"aws_access_key_id": "AKIAPLANTED", "aws_secret_access_key": SECRET}
+        login="a note", extra={"aws_access_key_id": "AKIAPLANTED", "aws_secret_access_key": SECRET}
     ),
     "members that are null": encoded(**PAIR, extra={"role_arn": None, "profile_name": None}),
     "an extra that is blank": encoded(**PAIR, extra=" "),
