@@ -808,7 +808,7 @@ class KendraSyncJobMetricsOperator(ListsFailedDocuments, KendraOperator):
     def _find_capacity(self) -> IndexCapacity | None:
         if self.max_index_share is None:
             return None
-        with _aws_errors_explained(self, "AWS will not describe the index", "DescribeIndex"):
+        with _aws_errors_explained(self, "Could not describe the index", "DescribeIndex"):
             return self.hook.get_index_capacity(self.index_id)
 
     def _is_update(self, job: SyncJob) -> bool:

@@ -77,6 +77,16 @@ def test_a_denied_start_or_stop_names_its_permission(data_source, name, call):
         run_on(data_source, name)
 
 
+@pytest.mark.parametrize("code", ["AccessDeniedException", "ThrottlingException"])
+def test_an_index_that_could_not_be_described_is_not_said_to_be_denied(data_source, code):
+    data_source.start()
+    data_source.finish()
+    data_source.kendra.inject("DescribeIndex", error=code, message="No")
+    with pytest.raises(KendraError, match=rf"^Could not describe the index: {code}: No") as raised:
+        run_on(data_source, "metrics", max_index_share=0.9)
+    assert isinstance(raised.value, KendraRequestError) is (code == "AccessDeniedException")
+
+
 def failing_calls(error: Exception) -> Any:
     return patch.object(BaseClient, "_make_api_call", side_effect=error)
 
