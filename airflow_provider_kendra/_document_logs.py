@@ -391,8 +391,8 @@ def _note_on_unnamed(jobs: Iterable[SyncJob] | None, named: Mapping[str, int]) -
     number = f"{unnamed} of the last {counted(len(finished), 'sync')} report{'s' if unnamed == 1 else ''}"
     return (
         f"{number} documents that failed, but Kendra's logs do not name all of them. They may be late, or have been "
-        "deleted by the retention of the log group, or Kendra writes no reports for this data source, as may be for "
-        "CUSTOM ones."
+        "deleted by the retention of the log group, or Kendra writes no reports for this data source (possible for "
+        "CUSTOM ones)."
     )
 
 

@@ -115,7 +115,7 @@ def serve(environment: dict[str, str], address: str, output: TextIO) -> None:
             time.sleep(0.5)
         interrupts.check()
         if process.poll() is None:
-            say("Airflow", f"{address} (no login needed): trigger example_kendra_sync. Ctrl-C ends it all")
+            say("Airflow", f"{address} (no login needed): trigger example_kendra_sync. Ctrl-C stops everything")
         process.wait()
     except KeyboardInterrupt:
         say("Airflow", "is stopping")

@@ -214,9 +214,12 @@ def explain_logs_error(error: Exception, group: str) -> tuple[str, bool]:
     """
     code = error_code(error) if isinstance(error, aws.ClientError) else ""
     if code == "ResourceNotFoundException":
-        return f"Kendra's log group {group} does not exist, so nothing is known about single documents.", False
+        return f"Kendra's log group {group} does not exist, so nothing is known about individual documents.", False
     if code in ("AccessDeniedException", "AccessDenied", "UnauthorizedOperation"):
-        return f"The connection may not read Kendra's logs: grant logs:FilterLogEvents on log-group:{group}:*.", False
+        return (
+            f"The connection is not allowed to read Kendra's logs: grant logs:FilterLogEvents on log-group:{group}:*.",
+            False,
+        )
     if code in THROTTLING_CODES:
         return f"CloudWatch Logs throttled the requests for {group}; read it later.", True
     is_transient = isinstance(error, TimeoutError) or (

@@ -154,7 +154,7 @@ class StopMemory(_Memory):
     _KEY = "kendra_stop"
     _ACTION = "stopped"
     _REMEDY = "pass execution_id"
-    _DELETE_FAILED = "Could not delete which sync was stopped; a retry would target the same one"
+    _DELETE_FAILED = "Could not delete the record of which sync was stopped; a retry would target the same one"
 
     def recall(self) -> str | None:
         """

@@ -302,7 +302,7 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
         remembered = self._memory(context).recall()
         if remembered is not None:
             which = remembered.get("execution_id")
-            of = f"sync job {plain(which)}" if which else "which got no response to its start"
+            of = f"sync job {plain(which)}" if which else "its start request got no response"
             self.log.info("Looking for the sync of an earlier attempt first (%s).", of)
         return self._advance(context, remembered, self._deadline(context))
 
@@ -808,7 +808,7 @@ class KendraSyncJobMetricsOperator(ListsFailedDocuments, KendraOperator):
     def _find_capacity(self) -> IndexCapacity | None:
         if self.max_index_share is None:
             return None
-        with _aws_errors_explained(self, "AWS will not describe the index", "DescribeIndex"):
+        with _aws_errors_explained(self, "Could not describe the index", "DescribeIndex"):
             return self.hook.get_index_capacity(self.index_id)
 
     def _is_update(self, job: SyncJob) -> bool:

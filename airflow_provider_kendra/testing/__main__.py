@@ -14,7 +14,8 @@ from airflow_provider_kendra.testing.local import LocalKendra
 
 HOST_HELP = """the address to listen on. Default: %(default)s, for this machine only. With another one, such as 0.0.0.0
 in a container, everyone who reaches the address can read and change what is there: the local Kendra checks no
-passwords. It still serves no web pages, and no host names but those of loopback, this one and those of --allow-host"""
+passwords. It still rejects requests from web pages, and requests for host names other than loopback, this address and
+those of --allow-host"""
 
 
 def main() -> None:

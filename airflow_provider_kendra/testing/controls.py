@@ -263,7 +263,7 @@ def fail_documents(
     with models.lock:
         source = _data_source(index_id, data_source_id)
         if stage == "put" and not source.is_custom:
-            sentence = f"The documents of a data source of type {source.type} are not put"
+            sentence = f"Documents of a data source of type {source.type} are not put with BatchPutDocument"
             raise ValueError(f"{sentence}: they can fail in the stage crawl, sync or index")
         problem = documents.Problem(reason, stage or ("put" if source.is_custom else "crawl"), error_code)
         for document_id in document_ids:

@@ -545,7 +545,7 @@ def test_the_page_has_a_largest_size_and_says_what_it_leaves_out(monkeypatch: py
 
     assert len(page.encode()) < 300_000 + 20_000
     assert all(f"name of {name}" in page for name in service.histories)
-    assert page.count("Its syncs are left out, since the page would be too large. Ask for fewer.") > 0
+    assert "Its syncs are left out, since the page would be too large. Choose a smaller number of syncs." in page
     assert Shown(page).with_class("chart") >= 4
 
 
@@ -596,7 +596,8 @@ def test_an_index_that_is_too_full_says_so_in_words_and_color(limit: dict[str, f
 
 def test_what_holds_for_several_data_sources_is_said_once_at_the_top() -> None:
     service = Service(**{f"source-{number}": [job(1)] for number in range(50)})
-    note = "The connection may not read Kendra's logs: grant logs:FilterLogEvents on log-group:/aws/kendra/index:*."
+    grant = "grant logs:FilterLogEvents on log-group:/aws/kendra/index:*."
+    note = f"The connection is not allowed to read Kendra's logs: {grant}"
     service.missing = DocumentFailures(is_complete=False, note=note)
     page = shown(service)
     assert page.text.count("FilterLogEvents") == 1

@@ -244,6 +244,6 @@ def test_a_token_can_be_changed_whatever_the_parameters_were_logged_as():
 
 def test_only_documents_of_a_custom_data_source_can_fail_when_they_are_put(anywhere, s3_source):
     source = s3_source(anywhere)
-    sentence = "The documents of a data source of type S3 are not put: they can fail in the stage crawl, sync or index"
-    with pytest.raises(ValueError, match=f"^{sentence}$"):
+    sentence = "Documents of a data source of type S3 are not put with BatchPutDocument"
+    with pytest.raises(ValueError, match=f"^{sentence}: they can fail in the stage crawl, sync or index$"):
         anywhere.fail_documents(*source.ids, ["s3://documents/a"], stage="put")
