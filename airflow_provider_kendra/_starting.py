@@ -101,7 +101,7 @@ class Starter:
     Decides what to do next, after each read of the history and each start request.
 
     :param if_running: What to do if a sync job is already running.
-    :param acceptance: How a job that an earlier try started must have ended to be the result.
+    :param acceptance: Whether a finished job that an earlier try started is acceptable as the result.
     :param memory: The :attr:`memory` of an earlier try, if any.
     :param is_outdated: Whether the memory is too old for a finished job to be the result.
     :param needs_open_batch: Whether the result must be an open batch of a CUSTOM data source, which still takes
@@ -181,7 +181,7 @@ class Starter:
         if job is not running:
             self._forget()
             return Return(job)
-        # A job that is being stopped is useless, unless any end is accepted.
+        # A job that is being stopped is useless, unless ABORTED is accepted.
         is_stopping = self._is_stopped or job.status == SyncJobStatus.STOPPING
         if is_stopping and SyncJobStatus.ABORTED not in self._acceptance.statuses:
             self._forget()

@@ -470,7 +470,7 @@ def _wrapped_example(line: str, width: int) -> str:
 
 
 def _usage(prog: str, command: ActionCommand) -> str:
-    """Name what a command needs; argparse would list all options, beside a long name and so in too many columns."""
+    """Name what a command needs; argparse would list every option, indented past the long program name."""
     names = {arg: arg.kwargs.get("metavar", "") for arg in command.args}
     options = [f"{arg.flags[0]} {name}" for arg, name in names.items() if arg.kwargs.get("required")]
     arguments = [

@@ -181,7 +181,7 @@ class _StateWatcher(Subscriber):
             return str(error)
 
     def _fail(self, key: str, known: Known | None, now: datetime) -> Iterable[Change]:
-        """Report a data source as unknown once it could not be read for three intervals."""
+        """Report a data source as unknown after three intervals in which it could not be read."""
         since = self._failing_since.setdefault(key, now)
         unknown_at = since + timedelta(seconds=UNKNOWN_AFTER * self.interval)
         if known is not None and known.state is State.UNKNOWN:

@@ -161,7 +161,7 @@ def plain_errors() -> Iterator[None]:
             error.response["Error"] = {
                 key: plain(value) if isinstance(value, str) else value for key, value in answer.items()
             }
-            # botocore adds its own retries to the text, of which most calls have none: the callers retry.
+            # botocore appends its retry count, which is 0 for most calls, because the callers retry.
             error.args = tuple(_RETRIES.sub("", arg, count=1) if isinstance(arg, str) else arg for arg in error.args)
         make_plain(error)
         raise
@@ -207,7 +207,7 @@ def refusal(error: BaseException, contents: str) -> str:
 
 def explain_logs_error(error: Exception, group: str) -> tuple[str, bool]:
     """
-    Return why events of a log group can't be read, as a sentence with what to do, and whether a repetition can help.
+    Return why events of a log group can't be read, as a sentence with what to do, and whether a retry can help.
 
     :param error: Raised by FilterLogEvents, or while creating its client.
     :param group: The log group.

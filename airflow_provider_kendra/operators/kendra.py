@@ -248,8 +248,8 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
         Default True.
     :param durable: Store the job, and resume it in the next try if this one is lost (Airflow 3.3+; before,
         ``if_running`` applies). A job that has ended is returned only until the deadline of the try that started it,
-        and for 15 minutes if the response to its start was lost. With ``wait_for_completion=False`` and a CUSTOM data
-        source, a batch that is still open is returned again. Default True.
+        and for at most 15 minutes if the response to its start was lost. With ``wait_for_completion=False`` and a
+        CUSTOM data source, a batch that is still open is returned again. Default True.
     :raises KendraSyncJobFailedError: if the job ended, but not acceptably.
     :raises KendraSyncJobAlreadyRunningError: if a sync job is running and ``if_running`` is ``"fail"``, or the
         data source is in use though no job is listed.
@@ -465,7 +465,7 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
         if failure is Failure.TIMED_OUT and stoppable is not None and self._stop_if_running(self.hook, stoppable):
             memory.note_stop(stoppable)
         elif failure not in (Failure.REFUSED, Failure.NOT_FOUND, Failure.TIMED_OUT):
-            # Otherwise the job may still be running, and a later try resumes it. After any end, it starts anew.
+            # After those three failures the job may still be running, and a later try resumes it; else it starts anew.
             memory.forget()
         return self._result(context, outcome)
 
@@ -652,7 +652,7 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
             return job.has_updated_index
         try:
             described = self.hook.describe_data_source(self.index_id, self.data_source_id)
-        except Exception as error:  # the sync has been stopped: failing now would stop the next one
+        except Exception as error:  # stopped already: failing now would make the retry stop the next one
             self.log.warning(
                 "Could not find out the type of the data source: %s (data source %s)",
                 describe_error(error),

@@ -69,9 +69,9 @@ def render_report(
         ``schedule_grace``.
     :param measured_by: Which time of a sync counts: ``start_time`` (default) or ``end_time``.
     :param max_documents_failed: Accept INCOMPLETE too, with up to this many failed documents.
-    :param syncs: How many of the newest syncs to show for each data source, at most 500. Default 20; every 10 take a
-        call.
-    :param warn_age: From this age on a data source that is not stale yet is aging. Default None: none is.
+    :param syncs: How many of the newest syncs to show for each data source, at most 500. Default 20; each 10 need
+        one call.
+    :param warn_age: A data source that is not stale yet is aging from this age on. Default None: never.
     :param schedule_grace: A data source is stale when no acceptable sync has started since the last run of its own
         Kendra schedule that was due this long ago. One without a schedule, or with one that can't be translated, is
         unknown. Default None: schedules do not count.

@@ -246,7 +246,7 @@ def _frame(
 
 
 def _end_of_axis(starts: Sequence[datetime], now: datetime) -> datetime:
-    """Return now, or an earlier end where silence would take more than half of the axis."""
+    """Return now, or an earlier time if the period without syncs would take more than half of the axis."""
     if not starts:
         return now
     length = min(max(starts[-1] - starts[0], _SHORTEST_AXIS), _LONGEST_AXIS)

@@ -21,7 +21,8 @@ those of --allow-host"""
 def main() -> None:
     """Serve until SIGINT or SIGTERM."""
     signals = {signal.SIGINT, signal.SIGTERM}
-    # No traceback if they interrupt an import; otherwise a background job of a shell ignores Ctrl-C.
+    # The default action prints no traceback during an import. Besides, a background job of a shell would otherwise
+    # inherit an ignored SIGINT.
     for each in signals:
         signal.signal(each, signal.SIG_DFL)
     arguments = _parse_arguments()
@@ -70,7 +71,7 @@ def _parse_arguments() -> argparse.Namespace:
 
 
 def _host(text: str) -> str:
-    # An empty one, such as that of an unset variable, would mean every address, and every name that ends with a dot.
+    # An empty name, as from an unset variable, would allow every address and every name that ends with a dot.
     if not re.fullmatch(r"[A-Za-z0-9._:%-]+", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not an address or host name")
     return text
