@@ -340,7 +340,7 @@ class TestOlderEntriesThatSeemToRun:
         decision = read(SyncedSince(hours_ago(5), Acceptance()), Pages([*jobs, ended]), NOW)
         assert (decision.failure, decision.job) == (Failure.NOT_ACCEPTABLE, ended)
 
-    def test_one_is_not_what_a_wait_names_as_running(self):
+    def test_a_wait_does_not_name_one_as_the_running_job(self):
         jobs = [job("old", "SUCCEEDED", 6), job("odd", "SYNCING", 7)]
         assert read(SyncedSince(hours_ago(5), Acceptance()), Pages(jobs), NOW) == Waiting()
 
@@ -430,7 +430,7 @@ class TestFromParameters:
         with pytest.raises(ValueError, match="Exactly one of execution_id and started_after must be given"):
             sync_job_condition(**self.PARAMETERS | both)
 
-    def test_that_neither_is_refused_is_explained(self):
+    def test_the_error_for_neither_says_why_one_is_required(self):
         with pytest.raises(ValueError, match=WHY_ONE_IS_REQUIRED):
             sync_job_condition(**self.PARAMETERS)
 

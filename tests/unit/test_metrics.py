@@ -323,7 +323,7 @@ def even(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(poller.random, "uniform", lambda low, high: high)
 
 
-def test_waits_that_share_polls_report_one_age_a_poll_the_highest_that_any_of_them_judges_by(data_source, stats, even):
+def test_waits_that_share_polls_report_one_age_per_poll_the_highest_among_them(data_source, stats, even):
     async def main() -> None:
         hours = {"INCOMPLETE": 2, "SUCCEEDED": 8}
         data_source.show(

@@ -660,7 +660,7 @@ def test_a_sync_in_time_keeps_a_source_fresh() -> None:
     assert spans_of(job(1), job(6), job(10))[1:] == [("fresh", 9.5, 0)]
 
 
-def test_before_the_syncs_that_were_read_nothing_is_known_until_an_older_one_would_be_too_old() -> None:
+def test_the_state_is_unread_until_any_sync_older_than_those_read_would_be_too_old() -> None:
     assert spans_of(job(20, "FAILED")) == [("unread", 20, 14), ("stale", 14, 0)]
 
 

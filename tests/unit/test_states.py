@@ -77,7 +77,7 @@ class TestCrossings:
         found = crossings([job(0), job(5, 2)], limits(), at(24))
         assert shown(found) == [("fresh", 0.5), ("aging", 4), ("stale", 6), ("fresh", 7), ("aging", 9), ("stale", 11)]
 
-    def test_a_sync_that_ends_before_the_old_one_is_stale_lets_it_not_become_stale(self):
+    def test_a_new_sync_that_ends_in_time_keeps_it_from_becoming_stale(self):
         assert shown(crossings([job(0), job(5, 0.5)], limits(), at(6))) == [
             ("fresh", 0.5),
             ("aging", 4),
@@ -146,7 +146,7 @@ class TestChanges:
     def test_the_first_report_is_silent_about_what_is_fresh(self):
         assert changes([job(0)], None, 1) == ([], Known(State.FRESH, at(0.5)))
 
-    def test_without_any_acceptable_sync_it_is_stale_from_the_report_on_whenever_one_failed(self):
+    def test_without_an_acceptable_sync_it_is_stale_from_the_report_not_from_a_failure(self):
         failed = Ended((), job(2, status="FAILED"))
         [change], known = changes_of("source", failed, limits(), None, at(3))
         assert (change.state, change.at, change.job) == (State.STALE, at(3), None)

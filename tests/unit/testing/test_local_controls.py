@@ -40,7 +40,7 @@ ONCE = Config(retries={"total_max_attempts": 1})
         ({"seed": [1]}, "seed must be a whole number, but is [1]"),
     ],
 )  # fmt: skip
-def test_a_fault_that_can_not_be_meant_is_refused(anywhere, fault, sentence):
+def test_an_invalid_fault_is_refused(anywhere, fault, sentence):
     with pytest.raises(ValueError, match=r"^[^\n]+$") as caught:
         anywhere.inject(LIST, **({"error": "ThrottlingException"} | fault))
     assert str(caught.value).startswith(sentence)
@@ -66,7 +66,7 @@ def test_a_fault_that_can_not_be_meant_is_refused(anywhere, fault, sentence):
         ("inject", [None], "operation must be a string, but is None"),
     ],
 )
-def test_a_setting_that_can_not_be_meant_is_refused(anywhere, control, arguments, sentence):
+def test_an_invalid_setting_is_refused(anywhere, control, arguments, sentence):
     with pytest.raises(ValueError, match=r"^[^\n]+$") as caught:
         getattr(anywhere, control)(*arguments)
     assert sentence in str(caught.value)
