@@ -645,13 +645,14 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
 
     def _is_update(self, job: SyncJob) -> bool:
         """A stopped sync may not have updated the index, but a stopped CUSTOM batch has."""
+        from airflow_provider_kendra._starting import read_type
         from airflow_provider_kendra.hooks._aws_errors import describe_error
         from airflow_provider_kendra.sync_job import SyncJobStatus
 
         if job.status != SyncJobStatus.ABORTED:
             return job.has_updated_index
         try:
-            described = self.hook.describe_data_source(self.index_id, self.data_source_id)
+            return read_type(self.hook._calls_on(self.index_id, self.data_source_id)) == "CUSTOM"
         except Exception as error:  # stopped already: failing now would make the retry stop the next one
             self.log.warning(
                 "Could not find out the type of the data source: %s (data source %s)",
@@ -659,7 +660,6 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
                 self.data_source_id,
             )
             return False
-        return described.get("Type") == "CUSTOM"
 
 
 # Seconds that a kill may take on a worker. Airflow 2 sends SIGKILL after 60 s, and Airflow 3 after 5 s if a user ended

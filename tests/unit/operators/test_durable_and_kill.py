@@ -785,6 +785,12 @@ class TestKillOnAWorker:
         self.kill_in_the_wait(task)
         assert (task.syncs, task.stops) == (1, 0)
 
+    def test_stops_our_sync_though_the_reading_of_the_type_was_throttled_at_first(self, data_source):
+        data_source.kendra.inject("DescribeDataSource", error="ThrottlingException", times=3)
+        task = Task(data_source, botocore_config={"retries": {"total_max_attempts": 1}})
+        self.kill_in_the_wait(task)
+        assert task.stops == 1
+
     def test_does_not_stop_without_stop_on_kill(self, data_source):
         task = Task(data_source, stop_on_kill=False)
         self.kill_in_the_wait(task)
