@@ -211,15 +211,15 @@ class _SyncJobWaiter(RecordTask, KendraOperator):
             outcome, message=f"execution_timeout ({self.execution_timeout}) is about to end the task. {outcome.message}"
         )
 
-    def _result(self, context: Context, outcome: Outcome) -> dict[str, Any]:
-        """Count the job that the task ends with, and turn the outcome into the task's result or exception."""
+    def _count(self, outcome: Outcome) -> None:
+        """Count the job that the task ends with."""
         from airflow_provider_kendra._metrics import count_sync_job
 
         if self.wait_for_completion and outcome.job is not None and outcome.job.is_finished:
             count_sync_job(outcome.job)
-        return self._record(self._publish_outcome(context, outcome))
 
     def _record(self, outcome: Outcome) -> dict[str, Any]:
+        """Turn the outcome into the task's result or exception."""
         from airflow_provider_kendra.outcomes import Satisfied
 
         if isinstance(outcome, Satisfied):
@@ -444,11 +444,11 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
         self.log.info("%s (sync job %s, data source %s).", how, plain(step.execution_id), self.data_source_id)
         if not self.wait_for_completion:
             record = self._read_started_job(step.execution_id).to_dict()
-            if not self._leaves_batch_open(source_type):  # else a retry would wait for its own batch
-                memory.forget()
             self._show_links(context, step.execution_id)
             self._publish_jobs(context)
             self._push_keys(context, record)
+            if not self._leaves_batch_open(source_type):  # else a retry would wait for its own batch
+                memory.forget()
             return record
         self._show_links(context, step.execution_id)
         self._is_waiting = True
@@ -464,10 +464,13 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
         failure = outcome.failure if isinstance(outcome, Failed) else None
         if failure is Failure.TIMED_OUT and stoppable is not None and self._stop_if_running(self.hook, stoppable):
             memory.note_stop(stoppable)
-        elif failure not in (Failure.REFUSED, Failure.NOT_FOUND, Failure.TIMED_OUT):
+        outcome = self._publish_outcome(context, outcome)
+        if failure not in (Failure.REFUSED, Failure.NOT_FOUND, Failure.TIMED_OUT):
             # After those three failures the job may still be running, and a later try resumes it; else it starts anew.
+            # Deleted last: if this try is lost before, or an XCom can't be pushed, the next one returns the job.
             memory.forget()
-        return self._result(context, outcome)
+        self._count(outcome)
+        return self._record(outcome)
 
     def _prepare_kill(self, memory: StartMemory, starter: Starter) -> None:
         """Create the client for a kill in advance, since the signal handler must not look up connections."""
@@ -606,8 +609,8 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
         if stopped.is_ending and self.wait_for_completion:
             return self._end(context, self._wait(job.execution_id, ANY_END, self._deadline(context)))
         self._push_keys(context, job.to_dict())
-        memory.forget()
         self._publish_jobs(context, job)
+        memory.forget()
         return job.to_dict()
 
     def execute_complete(self, context: Context, event: Any = None, **state: Any) -> Any:
@@ -619,7 +622,9 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
     def _end(self, context: Context, outcome: Outcome) -> dict[str, Any]:
         from airflow_provider_kendra.outcomes import at_any_end
 
-        record = self._result(context, at_any_end(outcome))
+        ended = at_any_end(outcome)
+        self._count(ended)  # the next try would not count a job that has ended
+        record = self._record(self._publish_outcome(context, ended))
         self._memory(context).forget()  # a try that failed keeps it for the next one
         return record
 

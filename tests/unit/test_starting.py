@@ -569,7 +569,7 @@ def test_an_error_that_ends_with_a_full_stop_is_quoted_with_only_one():
 @pytest.mark.parametrize("error", [NO_EFFECT, ANSWER_LOST, EXPIRED_CREDENTIALS])
 def test_a_custom_data_source_is_recognised_although_its_type_cannot_be_read_at_first(error: Exception):
     calls = Calls(types=[error, error, "CUSTOM"])
-    with pytest.raises(KendraRequestError, match="^The data source is CUSTOM: "):
+    with pytest.raises(KendraRequestError, match=r"^The data source is CUSTOM: "):
         find_out_type(calls, instead_of_waiting="Stop it.", warn=pytest.fail)
     renewed = ["discard clients"] if error is EXPIRED_CREDENTIALS else []
     assert calls.done == [*("describe", *renewed, "sleep 2") * 2, "describe"]

@@ -438,6 +438,19 @@ class TestRetryWithMemory:
         assert task.run()["execution_id"] == execution_id
         assert stops(data_source) == 1
 
+    @pytest.mark.parametrize("waits", [True, False])
+    def test_leaves_the_next_sync_alone_if_a_try_was_lost_while_it_published_its_record(self, data_source, waits):
+        execution_id = data_source.start()
+        task = StopRun(data_source, wait_for_completion=waits)
+        task.clock.at(50, lambda: data_source.finish("ABORTED"))
+        with patch.object(KendraStopSyncJobOperator, "_publish_jobs", side_effect=Lost), pytest.raises(Lost):
+            task.run()
+        task.clock.move_to(60)
+        data_source.start()
+        task.retry()
+        assert task.run()["execution_id"] == execution_id
+        assert (stops(data_source), status_of(data_source)) == (1, "SYNCING")
+
     def test_a_task_that_is_cleared_after_its_success_stops_what_runs_then(self, data_source, is_deferrable):
         data_source.start()
         task = StopRun(data_source, deferrable=is_deferrable)
