@@ -223,7 +223,8 @@ class _SyncJobWaiter(RecordTask, KendraOperator):
         from airflow_provider_kendra.outcomes import Satisfied
 
         if isinstance(outcome, Satisfied):
-            self._log_end(outcome.job, getattr(self, "max_documents_failed", None))
+            if outcome.job.is_finished:
+                self._log_end(outcome.job, getattr(self, "max_documents_failed", None))
             return outcome.job.to_dict()
         raise _error_of(outcome)
 
@@ -412,7 +413,9 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
             raise KendraSyncJobTimeoutError(f"{outcome.message}{advice}", job=outcome.job)
         ended = at_any_end(outcome)
         if isinstance(ended, Satisfied):
-            self.log.info("The other sync is over. %s%s %s.", ended.job.end, ended.job.said, ended.job.ids)
+            job = ended.job
+            how = outcome.message if isinstance(outcome, Failed) else f"{job.end}{job.said} {job.ids}."
+            self.log.info("The other sync is over. %s", how)
         elif ended.failure is not Failure.NOT_FOUND:
             raise _error_of(ended)
         if _clock.utcnow() >= deadline:
@@ -620,9 +623,11 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
         return self._end(context, outcome)
 
     def _end(self, context: Context, outcome: Outcome) -> dict[str, Any]:
-        from airflow_provider_kendra.outcomes import at_any_end
+        from airflow_provider_kendra.outcomes import Failed, Satisfied, at_any_end
 
         ended = at_any_end(outcome)
+        if isinstance(outcome, Failed) and isinstance(ended, Satisfied):
+            self.log.info("%s", outcome.message)  # the sync will not finish, since a newer one has started
         self._count(ended)  # the next try would not count a job that has ended
         record = self._record(self._publish_outcome(context, ended))
         self._memory(context).forget()  # a try that failed keeps it for the next one
