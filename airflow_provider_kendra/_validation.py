@@ -129,7 +129,7 @@ MAX_SECONDS = 1e9  # about 30 years, which can be added to and subtracted from t
 
 def check_seconds(name: str, value: object, *, is_zero_allowed: bool = True, at_most: float = MAX_SECONDS) -> float:
     """
-    Validate a duration and return it in seconds; used for every duration in the package.
+    Validate a duration and return it in seconds.
 
     :param name: Which parameter it is.
     :param value: Seconds as a number, or a ``timedelta``.
