@@ -1,4 +1,4 @@
-"""Splits documents into BatchPutDocument calls, and selects those to send again."""
+"""Splits documents into BatchPutDocument and BatchDeleteDocument calls, and selects those to send again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from airflow_provider_kendra._text import plain
 
 DOCUMENTS_IN_BATCH = 10
-"""The most documents that BatchPutDocument takes in one call."""
+"""The most documents that BatchPutDocument and BatchDeleteDocument take in one call."""
 
 BYTES_IN_BATCH = 50_000_000
 """

@@ -32,7 +32,8 @@ class SyncJobLineageMixin:
     """
     For operators and sensors that handle sync jobs; comes before Airflow's class in the bases.
 
-    Nothing here calls AWS, and nothing here can fail a task.
+    A link or an asset event never fails a task, and needs no call to AWS; only a stop may read the type of its data
+    source. An XCom that can't be pushed fails the task, for the next try to push it.
     """
 
     operator_extra_links: Any = (KendraIndexLink(), KendraSyncJobLogsLink())

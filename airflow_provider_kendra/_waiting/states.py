@@ -210,7 +210,6 @@ class AcceptableSince:
 
     limits: Limits
     since: datetime | None
-    subject: str = "changes of freshness"
 
     def age(self, history: History, now: datetime) -> timedelta | None:
         """The age of the data source, for metrics."""

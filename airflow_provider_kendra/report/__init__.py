@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_kendra import _clock
 from airflow_provider_kendra._overview import Reading, condition_for, read_index, shared_notes
+from airflow_provider_kendra._validation import check_limit, check_seconds, check_share
 
 if TYPE_CHECKING:
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
@@ -107,9 +108,10 @@ def read_report(
     """Render the page and return it with the readings; the parameters are those of :func:`render_report`."""
     from airflow_provider_kendra.report import _index, _page  # imported lazily: the page needs jinja2
 
-    if syncs < 1:
-        raise ValueError(f"syncs is {syncs!r}, but must be 1 or more.")
-    syncs = min(syncs, _MOST_SYNCS)
+    syncs = min(check_limit("syncs", syncs, at_least=1), _MOST_SYNCS)
+    check_share("max_index_share", max_index_share)
+    if warn_age is not None:
+        warn_age = timedelta(seconds=check_seconds("warn_age", warn_age, is_zero_allowed=False))
     condition = condition_for(
         max_age=max_age,
         measured_by=measured_by,

@@ -9,6 +9,7 @@ from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import airflow.triggers.base
@@ -472,7 +473,7 @@ class _EventTrigger(_KendraTrigger, BaseEventTrigger):
     @property
     @abstractmethod
     def _watched(self) -> dict[str, Any]:
-        """What is watched, as the key of the stored cursor."""
+        """What is watched, which identifies the stored cursor."""
 
     @property
     @abstractmethod
@@ -500,7 +501,7 @@ class _EventTrigger(_KendraTrigger, BaseEventTrigger):
 
     @property
     def stream_key(self) -> str:
-        """The key of the stored cursor."""
+        """The key of the stored cursor; watchers of 1.0.0 have stored theirs under it."""
         return f"{self._stream_name}:{json.dumps(self._watched, sort_keys=True)}"
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -683,9 +684,21 @@ class KendraDataFreshnessEventTrigger(_EventTrigger):
 
     @property
     def _watched(self) -> dict[str, Any]:
-        names = ("max_age", "schedule_grace", "warn_age", "measured_by", "accepted_statuses", "max_documents_failed")
-        ids = {"index_id": self.index_id, "data_source_ids": self.data_source_ids}
-        return ids | {name: getattr(self, name) for name in names}
+        ids = None if self.data_source_ids is None else sorted(self.data_source_ids)
+        durations = {name: getattr(self, name) for name in ("max_age", "schedule_grace", "warn_age")}
+        others = ("measured_by", "accepted_statuses", "max_documents_failed")
+        return {
+            "index_id": self.index_id,
+            "data_source_ids": ids,
+            **{name: None if seconds is None else float(seconds) for name, seconds in durations.items()},
+            **{name: getattr(self, name) for name in others},
+        }
+
+    @property
+    def stream_key(self) -> str:
+        """The key of the stored states: a hash, since Airflow's column holds 512 characters, too few for many ids."""
+        watched = json.dumps(self._watched, sort_keys=True)
+        return f"{self._stream_name}:{sha256(watched.encode()).hexdigest()}"
 
     @property
     def place(self) -> str:

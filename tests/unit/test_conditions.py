@@ -641,11 +641,14 @@ class TestWaitLog:
         errors.count(THROTTLING)
         assert log.report(SYNCING, at(60)).startswith("The last poll failed (ThrottlingException); retrying. SYNCING")
 
-    def test_a_poll_that_fails_is_news_until_a_summary_has_said_so_and_a_poll_that_succeeds_is_none(self):
+    def test_a_poll_that_fails_is_news_until_a_summary_has_said_so(self):
         errors = PollErrors()
-        assert [errors.count(each) for each in (None, THROTTLING, None, THROTTLING)] == [False, True, False, True]
+        for error, is_new in ((None, False), (THROTTLING, True), (None, True)):
+            errors.count(error)
+            assert errors.is_new is is_new
         assert errors.summary()
-        assert [errors.count(each) for each in (THROTTLING, None)] == [False, False]
+        errors.count(THROTTLING)
+        assert not errors.is_new
 
     def test_the_interval_is_five_minutes(self):
         assert PROGRESS_INTERVAL == 300

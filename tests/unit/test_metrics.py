@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowSkipException, Context
@@ -207,6 +208,20 @@ def test_a_job_whose_first_try_was_lost_before_it_could_count_is_counted_by_the_
     task.clock.move_to(1_000)
     task.run()
     assert task.syncs == 1
+    assert stats.statuses == ["SUCCEEDED"]
+
+
+@pytest.mark.parametrize("make", [Task, stop_on], ids=["start", "stop"])
+def test_a_job_whose_record_could_not_be_published_is_counted_once(data_source, stats, is_deferrable, make):
+    task = make(data_source, deferrable=is_deferrable)
+    if make is stop_on:
+        data_source.start()
+    task.clock.at(100, data_source.finish)
+    with patch.object(task.xcoms, "xcom_push", side_effect=RuntimeError), pytest.raises(RuntimeError):
+        task.run()
+    if make is Task and not AIRFLOW_V_3_3_PLUS:
+        task.clock.at(300, data_source.finish)  # the retry starts another
+    task.run()
     assert stats.statuses == ["SUCCEEDED"]
 
 
