@@ -1,4 +1,4 @@
-"""Splits documents into BatchPutDocument calls, and selects those to send again."""
+"""Splits documents into BatchPutDocument and BatchDeleteDocument calls, and selects those to send again."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 from airflow_provider_kendra._text import plain
 
 DOCUMENTS_IN_BATCH = 10
-"""The most documents that BatchPutDocument takes in one call."""
+"""The most documents that BatchPutDocument and BatchDeleteDocument take in one call."""
 
 BYTES_IN_BATCH = 50_000_000
 """
 The most bytes of ``Blob`` in one call. Kendra states a limit of 50 MB for a document and none for a call, so a larger
-document is sent alone, and Kendra decides.
+document is sent in a call of its own, for Kendra to accept or reject.
 """
 
 LONGEST_DOCUMENT_ID = 2_048
@@ -71,7 +71,7 @@ def check_document_ids(document_ids: object) -> Iterator[Document]:
     Check ids when they are read, and return each as a document with only an ``Id``.
 
     :param document_ids: What the DAG author passed.
-    :raises ValueError: if it is not a list or other iterable of ids, or naming the position of one that is none.
+    :raises ValueError: if it is not an iterable of ids, or if one is not a valid id; the error names its position.
     """
     if isinstance(document_ids, str | bytes | bytearray | Mapping) or not isinstance(document_ids, Iterable):
         raise ValueError(f"document_ids is {document_ids!r:.40}, but must be a list, or other iterable, of ids.")
@@ -152,8 +152,8 @@ def sort_failures(batch: Sequence[Document], failed: Iterable[Failure]) -> tuple
     """
     Return the documents to send again, and the failures that are final.
 
-    ``InternalError`` is worth a retry. Without an Id it can mean any document of the batch. Then all without another
-    error are sent again, which is harmless: a document replaces the one with the same Id.
+    ``InternalError`` is worth a retry. Without an Id it can mean any document of the batch. Then all documents without
+    another error are sent again, which is harmless: a document replaces the one with the same Id.
 
     :param batch: The documents that were sent.
     :param failed: ``FailedDocuments`` of the response.

@@ -1,4 +1,4 @@
-"""The hook's calls that starts and stops use, and the kinds of errors, without botocore."""
+"""The hook methods that starting and stopping use, and the kinds of errors; imports no botocore."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Log(Protocol):
 
 
 class SyncJobCalls(Protocol):
-    """The calls that both starts and stops use, for one data source."""
+    """The calls that both starting and stopping use, for one data source."""
 
     @property
     def log(self) -> Log: ...

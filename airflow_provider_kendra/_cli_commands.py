@@ -211,7 +211,7 @@ _LONGEST_REASON = 300
 
 
 def _summary(readings: Sequence[Reading]) -> tuple[int, str]:
-    """Return the exit status of ``freshness``, and what to look at: the names in each state but fresh, worst first."""
+    """Return the exit status of ``freshness``, and a message that names what is not fresh, by state, worst first."""
     shared = Counter(reading.name for reading in readings)
     total = _how_many(len(readings), "data source")
     sentences = []
@@ -312,7 +312,7 @@ def documents(args: Namespace) -> None:
     ]
     message = " ".join(text for _, text in verdicts if text)
     if statuses := {status for status, _ in verdicts if status}:
-        raise _Exit(min(statuses), message)  # what is known to be wrong counts more than what is not known
+        raise _Exit(min(statuses), message)  # a definite failure takes precedence over an unknown result
     _print_message(message)
 
 

@@ -23,10 +23,10 @@ LATEST = datetime.max.replace(tzinfo=UTC)
 
 def later(moment: datetime, by: timedelta) -> datetime:
     """
-    Return a time so much later, or the end of time if that is too far away.
+    Add a duration to a time; return ``LATEST`` if the result is out of range.
 
     :param moment: The time.
-    :param by: How much later.
+    :param by: The duration.
     """
     try:
         return moment + by
@@ -36,7 +36,7 @@ def later(moment: datetime, by: timedelta) -> datetime:
 
 def in_words(duration: timedelta | float | None) -> str:
     """
-    Format a duration in its two largest units; a negative one, which only clocks that differ can give, as 0 s.
+    Format a duration in its two largest units; a negative one, from clock skew, as 0 s.
 
     :param duration: A ``timedelta`` or seconds; None gives an empty text.
     """

@@ -89,7 +89,7 @@ class Waiting:
     :param job: The job that is waited for, if one is known.
     :param error: Why the last poll failed, if it did.
     :param stale: The newest acceptable job among those read, if it is too old; for the log.
-    :param reason: What became of the sync that its schedule asks for, in words, if the schedule decides.
+    :param reason: If the data source is judged by its schedule: what became of the scheduled sync, in words.
     """
 
     job: SyncJob | None = None
@@ -271,5 +271,5 @@ _LONGEST_REASON = 150  # characters of a line in the log
 
 
 def _age(job: SyncJob, measured_by: MeasuredBy, now: datetime) -> timedelta:
-    """How long ago a job started or ended, in whole seconds; 0 if that is still to come by this clock."""
+    """How long ago a job started or ended, in whole seconds; 0 if that is in the future by this clock."""
     return timedelta(seconds=max(int((now - getattr(job, measured_by)).total_seconds()), 0))

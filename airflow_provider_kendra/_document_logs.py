@@ -52,7 +52,7 @@ class LogCalls:
     FilterLogEvents on the log group of an index, with a limit of calls and of time.
 
     :param filter_events: Makes the call; raises the errors of botocore.
-    :param explain: Returns the reason that a note gives for an error, and whether a repetition can help.
+    :param explain: Returns the reason that a note gives for an error, and whether a retry can help.
     :param group: The log group.
     :param calls: The most calls.
     :param seconds: After this time no call is made, and ``filter_events`` is to end the one that is under way.
@@ -78,7 +78,7 @@ class LogCalls:
         self._sleep = sleep
         self._ends_at = monotonic() + seconds
         self._limit = f"{calls} calls and {seconds:g} s"
-        #: Why not everything was read, in one of all searches; None if it was.
+        #: The first reason why a search could not read everything; None if every search did.
         self.note: str | None = None
 
     def events(self, prefix: str, pattern: str, since: datetime, until: datetime) -> Iterator[Event]:
@@ -123,7 +123,7 @@ class LogCalls:
                 raise  # the configuration can't work
             except Exception as error:
                 if isinstance(error, TimeoutError) and self._monotonic() >= self._ends_at:
-                    break  # it was ended since all the time is over, which says nothing about the service
+                    break  # our own time limit ended the call, which says nothing about the service
                 note, is_worth_a_retry = self._explain(error, self._group)
             else:
                 return response
@@ -176,7 +176,7 @@ MANY_FAILURES = 10
 """A full index is suspected from this many failed documents."""
 
 ALMOST_FULL = 0.99
-"""The share from which an index counts as full: a document that does not fit is rejected below 1."""
+"""An index counts as full from this share: a document that does not fit is rejected before 1 is reached."""
 
 
 def may_be_of_a_full_index(job: SyncJob) -> bool:
@@ -236,7 +236,9 @@ def failed_documents(calls: LogCalls, job: SyncJob, *, limit: int, now: datetime
 
 def _failures(events: Iterator[Event], execution_id: str) -> list[DocumentEvent]:
     """
-    Return the last event of each document, if it is a failure; those that fit by time only if there is no other.
+    Return each document's last event, if it is a failure.
+
+    Events matched only by time count for documents without an event of this job.
 
     Messages are not kept: many of them need much memory, and they hold personal data.
     """
@@ -366,7 +368,7 @@ def missing_documents(
 
 
 def _mended_by(known: DocumentEvent, missing: Mapping[str, _Missing]) -> Iterator[_Missing]:
-    """Yield the failures that an event ends; documents can share a URI, so it counts only for those without an id."""
+    """Yield the failures that an event ends; by a URI, which documents can share, only those without an id."""
     for key in known.keys if known.is_mended else ():
         failed = missing.get(key)
         if failed is not None and (key == known.key or not failed.event.document.document_id):
@@ -375,7 +377,7 @@ def _mended_by(known: DocumentEvent, missing: Mapping[str, _Missing]) -> Iterato
 
 def _note_on_unnamed(jobs: Iterable[SyncJob] | None, named: Mapping[str, int]) -> str | None:
     """
-    Return a note unless the logs name as many documents of each job as failed.
+    Return a note if the logs name fewer documents of a job than failed.
 
     :param jobs: The sync jobs; None if they could not be read.
     :param named: How many documents the logs name, by job.
@@ -391,8 +393,8 @@ def _note_on_unnamed(jobs: Iterable[SyncJob] | None, named: Mapping[str, int]) -
     number = f"{unnamed} of the last {counted(len(finished), 'sync')} report{'s' if unnamed == 1 else ''}"
     return (
         f"{number} documents that failed, but Kendra's logs do not name all of them. They may be late, or have been "
-        "deleted by the retention of the log group, or Kendra writes no reports for this data source, as may be for "
-        "CUSTOM ones."
+        "deleted by the retention of the log group, or Kendra writes no reports for this data source (possible for "
+        "CUSTOM ones)."
     )
 
 

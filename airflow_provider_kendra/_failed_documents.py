@@ -30,7 +30,7 @@ MOST_LISTED = 1_000
 
 def insert_details(message: str, job: SyncJob, details: str) -> str:
     """
-    Insert sentences before the ids that end a message, cut where the ids would be.
+    Insert sentences before the ids that end a message, truncated so that the ids still fit.
 
     :param message: The message; one of an older version has its ids elsewhere.
     :param job: The sync job.
@@ -88,9 +88,10 @@ class ListsFailedDocuments(RecordTask):
 
     def _read_failed_documents(self, context: Context, job: SyncJob) -> Callable[..., str]:
         """
-        Push the failed documents of a finished job; return what describes them.
+        Push the failed documents of a finished job; return a function that describes them.
 
-        Its arguments are the number of characters, and optionally the message before, which may have counted them.
+        It takes the most characters to return and, optionally, the message it will follow, which may already count the
+        documents.
         """
         if not self.list_failed_documents or not job.is_finished:
             return _nothing

@@ -32,7 +32,8 @@ class SyncJobLineageMixin:
     """
     For operators and sensors that handle sync jobs; comes before Airflow's class in the bases.
 
-    Nothing here calls AWS, and nothing here can fail a task.
+    A link or an asset event never fails a task, and needs no call to AWS; only a stop may read the type of its data
+    source. An XCom that can't be pushed fails the task, for the next try to push it.
     """
 
     operator_extra_links: Any = (KendraIndexLink(), KendraSyncJobLogsLink())
@@ -184,7 +185,7 @@ class SyncJobLineageMixin:
             )
 
     def _is_update(self, job: SyncJob) -> bool:
-        """Whether this finished job updated its data source; always True where other jobs fail the task."""
+        """Whether this finished job updated its data source. True here: any other job failed the task."""
         return True
 
     def _is_of(self, uri: KendraUri, job: SyncJob) -> bool:
@@ -268,7 +269,7 @@ def check_no_kendra_outlets(task: Any) -> None:
     """
     if task.wait_for_completion or not task.outlets:
         return
-    from airflow_provider_kendra.assets.kendra import is_kendra_asset  # which a DAG with outlets has imported
+    from airflow_provider_kendra.assets.kendra import is_kendra_asset  # already imported by a DAG with Kendra outlets
 
     if any(map(is_kendra_asset, task.outlets)):
         raise ValueError(
@@ -301,7 +302,7 @@ def _region_in(extra: Mapping[str, Any] | None) -> str | None:
 
 
 def _endpoint_in(extra: Mapping[str, Any] | None) -> object:
-    """The endpoint of Kendra that a client with this extra would use, as far as boto3's configuration files allow."""
+    """The endpoint of Kendra that a client with this extra would use, ignoring boto3's configuration files."""
     services = (extra or {}).get("service_config")
     of_kendra = services.get("kendra") if isinstance(services, Mapping) else None
     own = of_kendra.get("endpoint_url") if isinstance(of_kendra, Mapping) else None

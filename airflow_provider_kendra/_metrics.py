@@ -51,7 +51,7 @@ def _milliseconds(seconds: float) -> float:
 
 
 def _tags_of(subject: Source | SyncJob) -> dict[str, str]:
-    """The ids; the list of an index's data sources has no data source."""
+    """The ids; polls that list an index's data sources have no ``data_source_id``."""
     names = ("index_id", "data_source_id")
     return {name: getattr(subject, name) for name in names if hasattr(subject, name)}
 

@@ -22,8 +22,8 @@ def find_data_source(hook: KendraSyncJobsHook, index_id: str, text: str, warn: C
     """
     Return the id of a data source; a text that looks like an id, or cannot be a name, is returned without a call.
 
-    Another text is searched for among the data sources of the index, and an id is preferred to a name. Without the
-    permission to list them it is taken as an id.
+    Other texts are looked up among the data sources of the index, first by id, then by name. Without permission to list
+    them, the text is taken as an id.
 
     :param hook: Makes the calls.
     :param index_id: The index.

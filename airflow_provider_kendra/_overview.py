@@ -76,7 +76,8 @@ class Reading:
         ``CREATING``, ``DELETING`` or ``FAILED``.
     :param error: Why it could not be read.
     :param missing: The documents that failed in an earlier sync and are still missing; None if they were not read.
-    :param condition: What makes it fresh, with its schedule if that decides; None if it is that of all.
+    :param condition: What makes it fresh, with its schedule if it is judged by one; None if the common condition
+        applies.
     """
 
     data_source_id: str
@@ -248,7 +249,7 @@ def _with_schedule(
 
 
 class _MissingDocuments:
-    """Reads the missing documents of data sources, and begins no more after a minute: each can take as long."""
+    """Reads the missing documents of data sources; starts no search after a minute, since each can take that long."""
 
     def __init__(self, hook: KendraSyncJobsHook, index_id: str) -> None:
         self._hook = hook

@@ -63,7 +63,9 @@ def without_addresses(text: str, mask: str = HIDDEN) -> str:
 
 def shortened(text: str) -> str:
     """
-    Return an error message without the members of objects in it, such as JSON, and without a word that is cut.
+    Return an error message with each embedded object, such as JSON, replaced by its message.
+
+    A longer text is truncated, without a part of a word at its end.
 
     :param text: The message.
     """
@@ -119,7 +121,7 @@ def _without_user_information(text: str) -> str:
     return _LOGIN.sub("", _USER_INFORMATION.sub(r"\1", head))
 
 
-# A password may contain "/". What follows a colon is then no port.
+# A password may contain "/". What follows a colon is taken for one unless it can be a port.
 _BEFORE_HOST = r"((?:[a-z][a-z0-9+.-]{0,19}:)?//)(?:[^/?#\s]*|[^/?#\s@:\[\]]*:(?![0-9]*(?:[/?#\s]|\Z))[^\s?#]*)"
 _USER_INFORMATION = re.compile(rf"{_BEFORE_HOST}@", re.IGNORECASE)
 _CUT_USER_INFORMATION = re.compile(rf"{_BEFORE_HOST}\Z", re.IGNORECASE)

@@ -21,9 +21,8 @@ class Cron(NamedTuple):
     """
     A schedule as croniter reads it.
 
-    ``parts`` are expressions that have its runs together, since croniter 6.0 misses runs of several days of the month
-    where one is beyond the end of the month. ``years`` are its years, which croniter would read as seconds; None for
-    any.
+    ``parts`` together cover all runs: croniter 6.0 misses runs if one of several days of the month does not exist in
+    that month. ``years`` are its years, which croniter would read as seconds; None for any.
     """
 
     expression: str
@@ -69,7 +68,7 @@ def translate(schedule: str) -> Cron:
 
 
 def _day_parts(field: str) -> list[str]:
-    """Return days of the month as the days that each month has, and those beyond the 28th one by one."""
+    """Split days of the month into those that every month has and, one by one, those after the 28th."""
     others: list[str] = []
     numbers: set[int] = set()
     for part in field.split(","):

@@ -101,7 +101,7 @@ class Starter:
     Decides what to do next, after each read of the history and each start request.
 
     :param if_running: What to do if a sync job is already running.
-    :param acceptance: How a job that an earlier try started must have ended to be the result.
+    :param acceptance: Whether a finished job that an earlier try started is acceptable as the result.
     :param memory: The :attr:`memory` of an earlier try, if any.
     :param is_outdated: Whether the memory is too old for a finished job to be the result.
     :param needs_open_batch: Whether the result must be an open batch of a CUSTOM data source, which still takes
@@ -181,7 +181,7 @@ class Starter:
         if job is not running:
             self._forget()
             return Return(job)
-        # A job that is being stopped is useless, unless any end is accepted.
+        # A job that is being stopped is useless, unless ABORTED is accepted.
         is_stopping = self._is_stopped or job.status == SyncJobStatus.STOPPING
         if is_stopping and SyncJobStatus.ABORTED not in self._acceptance.statuses:
             self._forget()
@@ -385,14 +385,8 @@ class _StartLoop:
             self._starter.response_lost(self._calls.monotonic())
 
     def _tolerate(self, error: Exception) -> None:
-        """Log a transient error; re-raise others."""
-        kind = self._calls.classify_error(error)
-        if kind is ErrorKind.PERMANENT:
-            raise error
+        _tolerate(error, self._calls, "start a sync")
         self.last_error = error
-        if kind is ErrorKind.CREDENTIALS:
-            self._calls.discard_clients()
-        self._calls.log.warning("Could not start a sync yet: %s; trying again.", self._calls.describe_error(error))
 
     def final_error(self) -> KendraError:
         """Return the error to raise after giving up."""
@@ -401,6 +395,16 @@ class _StartLoop:
             f"No sync could be started within {START_GRACE:.0f} s: {error} (data source {self._calls.data_source_id}, "
             f"index {self._calls.index_id})."
         )
+
+
+def _tolerate(error: Exception, calls: StartCalls, action: str) -> None:
+    """Log a transient error; re-raise others."""
+    kind = calls.classify_error(error)
+    if kind is ErrorKind.PERMANENT:
+        raise error
+    if kind is ErrorKind.CREDENTIALS:
+        calls.discard_clients()
+    calls.log.warning("Could not %s yet: %s; trying again.", action, calls.describe_error(error))
 
 
 def check_memory(memory: object) -> dict[str, Any]:
@@ -462,12 +466,30 @@ def already_running(index_id: str, data_source_id: str, job: SyncJob | None) -> 
     return KendraSyncJobAlreadyRunningError(f"{cause}. {advice} {where}.", job=job)
 
 
+def read_type(calls: StartCalls) -> str | None:
+    """
+    Read the type of the data source; after a transient error again, for as long as a start is retried.
+
+    :param calls: The hook's calls on the data source.
+    :raises Exception: the error of the last reading, if it is permanent or the time is over.
+    """
+    give_up_at = calls.monotonic() + START_GRACE
+    while True:
+        try:
+            return calls.get_data_source_type()
+        except Exception as error:
+            if calls.monotonic() >= give_up_at:
+                raise
+            _tolerate(error, calls, "read the type of the data source")
+        calls.sleep(PAUSE)
+
+
 def find_out_type(calls: StartCalls, *, instead_of_waiting: str | None, warn: Callable[[str], object]) -> str | None:
     """
     Return the type of the data source before a start; raise if the caller would wait for a sync that does not end by
     itself.
 
-    Reading the type requires a different permission than a start, so a failure is only a warning.
+    Reading the type requires a different permission than a start, so a failure that lasts is only a warning.
 
     :param calls: The hook's calls on the data source.
     :param instead_of_waiting: What to do with a CUSTOM data source, as a sentence; None if its sync is not waited for.
@@ -477,7 +499,7 @@ def find_out_type(calls: StartCalls, *, instead_of_waiting: str | None, warn: Ca
         work.
     """
     try:
-        source_type = calls.get_data_source_type()
+        source_type = read_type(calls)
     except (KendraRequestError, ValueError):
         raise
     except Exception as error:

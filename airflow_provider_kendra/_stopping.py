@@ -81,7 +81,7 @@ class Stopper:
         self._refusal: Exception | None = None
 
     def depends_on_type(self, jobs: Sequence[SyncJob]) -> bool:
-        """Whether the decision depends on the type: on a CUSTOM data source, an indexing job has been stopped."""
+        """Whether the type decides: on a CUSTOM data source, a SYNCING_INDEXING job has already been stopped."""
         is_indexing = bool(jobs) and jobs[0].status == SyncJobStatus.SYNCING_INDEXING
         return is_indexing and self.is_custom is None and self.execution_id in (None, jobs[0].execution_id)
 
@@ -233,8 +233,8 @@ def may_follow_a_stopped_job(running: SyncJob, previous: SyncJob | None, began: 
     """
     Whether an earlier try of the task may have stopped a job other than the running one.
 
-    A job that an earlier try stopped ended after the DAG run began. If the job before the running one had ended by
-    then, an earlier try can only have stopped the running one.
+    A job stopped by an earlier try must have ended after the DAG run began. If the job before the running one had ended
+    by then, an earlier try can only have stopped the running one.
 
     :param running: The running job.
     :param previous: The job before it, if there is one.

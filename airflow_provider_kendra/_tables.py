@@ -1,4 +1,4 @@
-"""Prints the results of commands: by the width of a terminal, and elsewhere as Airflow's own commands do."""
+"""Prints the results of commands: fitted to a terminal's width, otherwise as Airflow's own commands do."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def column_widths(rows: Sequence[dict[str, str]], width: int) -> list[int] | Non
 
 
 def _words(cell: str) -> list[str]:
-    """Split a text where it may be wrapped: not in a short one, such as a time or a duration."""
+    """Split a text into the words between which it may wrap; a short one, such as a time, stays whole."""
     return [cell] if len(cell) <= _UNBROKEN else cell.split() or [""]
 
 

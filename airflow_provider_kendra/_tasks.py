@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflow_provider_kendra.sync_job import SyncJob
 
 DEFERRAL_MARGIN = timedelta(seconds=_clock.OVERRUN + 60)
-"""How much later than the trigger's own time-out Airflow ends a deferral, since the trigger's error says more."""
+"""How long after the trigger's own time-out Airflow ends a deferral, so that the trigger's error comes first."""
 
 
 # A subclass of BaseOperator, since Airflow reads only the __init__ of such classes for default_args and partial().

@@ -49,7 +49,7 @@ def violations(
 
 def _too_many_missing(missing: DocumentFailures, limit: int) -> list[str]:
     if missing.found > limit:
-        return [f"{are_missing(missing.found)} since an earlier sync (max_missing_documents={limit})"]
+        return [f"{are_missing(missing.found)} after failing in an earlier sync (max_missing_documents={limit})"]
     if not missing.is_complete:
         return [f"it is not known which documents are missing (max_missing_documents={limit})"]
     return []

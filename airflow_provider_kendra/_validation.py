@@ -129,7 +129,7 @@ MAX_SECONDS = 1e9  # about 30 years, which can be added to and subtracted from t
 
 def check_seconds(name: str, value: object, *, is_zero_allowed: bool = True, at_most: float = MAX_SECONDS) -> float:
     """
-    Validate a duration and return it in seconds; used for every duration in the package.
+    Validate a duration and return it in seconds.
 
     :param name: Which parameter it is.
     :param value: Seconds as a number, or a ``timedelta``.
@@ -216,19 +216,34 @@ def check_measured_by(value: object) -> MeasuredBy:
     raise ValueError(f"measured_by must be start_time or end_time, got {value!r}.")
 
 
-def check_limit(name: str, value: object, *, at_most: int | None = None) -> int:
+def check_limit(name: str, value: object, *, at_least: int = 0, at_most: int | None = None) -> int:
     """
     Validate how many items to name and return it.
 
     :param name: The parameter.
-    :param value: A whole number of 0 or more.
+    :param value: A whole number.
+    :param at_least: The smallest number allowed.
     :param at_most: The largest number allowed. Default None: any.
     :raises ValueError: for anything else, such as 2.0 or the text 2.
     """
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0 and (at_most is None or value <= at_most):
+    most = float("inf") if at_most is None else at_most
+    if isinstance(value, int) and not isinstance(value, bool) and at_least <= value <= most:
         return value
-    allowed = "of 0 or more" if at_most is None else f"from 0 to {at_most:,}"
+    allowed = f"of {at_least} or more" if at_most is None else f"from {at_least} to {at_most:,}"
     raise ValueError(f"{name} is {shown(value)}, but must be a whole number {allowed}.")
+
+
+def check_share(name: str, value: object) -> float:
+    """
+    Validate a share and return it.
+
+    :param name: The parameter.
+    :param value: A number from 0 to 1.
+    :raises ValueError: for anything else, such as 90 or the text 0.9.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
+        return value
+    raise ValueError(f"{name} is {shown(value)}, but must be a share from 0 to 1, such as 0.9 for 90 %.")
 
 
 def check_lookback(name: str, value: object) -> timedelta:

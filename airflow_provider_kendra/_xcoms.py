@@ -30,7 +30,7 @@ class RecordTask(Documented, BaseOperator):
     Base class of the operators and sensors that return the record of a sync; must be the first base.
 
     :param data_source_id: The data source (templated).
-    :param multiple_outputs: Which keys of the record to push also as separate XComs: None (default) for
+    :param multiple_outputs: Which keys of the record to also push as separate XComs: None (default) for
         ``execution_id``, ``status`` and ``documents_failed``, True for all, False for none.
     """
 

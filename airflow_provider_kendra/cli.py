@@ -182,7 +182,7 @@ _WARN_AGE = Arg(
     ("--warn-age",),
     metavar="AGE",
     type=duration,
-    help="From this age on a data source that is not stale yet is aging, less than --max-age: 4h (default: none is)",
+    help="The age from which a data source counts as aging until it is stale, less than --max-age: 4h (default: never)",
 )
 _MEASURED_BY = Arg(
     ("--measured-by",),
@@ -244,7 +244,7 @@ COMMANDS = (
                 ("--since",),
                 metavar="TIME",
                 type=moment,
-                help="Only jobs that started since: 24h, or 2026-01-31T06:00:00Z",
+                help="Only jobs that started at or after this time: 24h (ago), or 2026-01-31T06:00:00Z",
             ),
             Arg(
                 ("--limit",),
@@ -263,8 +263,8 @@ COMMANDS = (
         "Show how fresh each active data source of an index is",
         (_INDEX, _MAX_AGE, _SCHEDULE_GRACE, _WARN_AGE, _MAX_DOCUMENTS_FAILED, _MEASURED_BY, *_OUTPUT),
         details="Shows for each data source its newest acceptable sync and its age, the progress of a running sync, "
-        "and the error of the last sync since. A data source without an acceptable sync is stale. With "
-        "--schedule-grace, one without a schedule in Kendra is unknown.",
+        "and the error of a later sync that was not acceptable. A data source without an acceptable sync is stale. "
+        "With --schedule-grace, one without a schedule in Kendra is unknown.",
         example="freshness 01234567-89ab-cdef-0123-456789abcdef --max-age 6h",
         status_1_if="a data source is stale",
     ),
@@ -318,7 +318,7 @@ COMMANDS = (
                 ("--started-after",),
                 metavar="TIME",
                 type=moment,
-                help="Wait for any sync that started since: 1h, or 2026-01-31T06:00:00Z",
+                help="Wait for any sync that started at or after this time: 1h (ago), or 2026-01-31T06:00:00Z",
             ),
             _TIMEOUT,
             _MAX_DOCUMENTS_FAILED,
@@ -470,7 +470,7 @@ def _wrapped_example(line: str, width: int) -> str:
 
 
 def _usage(prog: str, command: ActionCommand) -> str:
-    """Name what a command needs; argparse would list all options, beside a long name and so in too many columns."""
+    """Name what a command needs; argparse would list every option, indented past the long program name."""
     names = {arg: arg.kwargs.get("metavar", "") for arg in command.args}
     options = [f"{arg.flags[0]} {name}" for arg, name in names.items() if arg.kwargs.get("required")]
     arguments = [

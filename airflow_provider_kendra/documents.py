@@ -76,8 +76,8 @@ class DocumentFailures:
     :param expected: How many the sync job reports as failed (``documents_failed``); None if that is not known.
     :param reasons: How many failed for each reason, the most frequent first, as mappings with ``stage``, ``reason`` and
         ``count``. Ids, URIs and numbers in a reason are masked, so that documents with the same cause count together.
-    :param is_complete: Whether all that Kendra has logged was read, and it names as many documents as the sync jobs
-        report, and the sync job of each.
+    :param is_complete: Whether everything Kendra logged was read, the logs name as many documents as the sync jobs
+        report, and the sync job of each document is known.
     :param source: Where they were found: ``report`` (the sync run history report), ``log`` or None.
     :param note: Why the result is incomplete or missing, and what to do; None if it is complete.
     """
@@ -99,8 +99,8 @@ class DocumentFailures:
         Return one or more sentences for a message; empty if there is nothing to say.
 
         :param start: How the list of documents begins, such as ``Missing``. Default None: with how many failed.
-        :param longest: About how many characters to return: of the documents and of the reasons, as many are named as
-            fit, but always the first. The rest is counted.
+        :param longest: About how many characters to return. As many documents and reasons are named as fit, always at
+            least the first of each; the rest is counted.
         :param more_in: What holds the documents that are not named, in words. Default None: nothing.
         """
         rest = [self._totals()] if self.found > len(self.documents[:1]) else []
@@ -127,7 +127,7 @@ _LONGEST_TOTALS = 1_000
 """The most characters of the totals in a message."""
 
 _LONGEST_REMAINDER = 80
-"""The most characters that count the documents that are not named."""
+"""The most characters of the clause that counts the unnamed documents."""
 
 
 def _fitting(texts: Sequence[str], separator: str, longest: int) -> Sequence[str]:
@@ -232,7 +232,7 @@ class DocumentEvent:
 
     @property
     def key(self) -> str:
-        """Tells documents apart: the id, or else the URI, since documents can share one."""
+        """Identifies a document: its id, or its URI if it has none (documents can share a URI)."""
         return self.keys[0]
 
 
@@ -286,7 +286,7 @@ def _parsed(message: str) -> Mapping[str, Any] | None:
 
 
 def _failed_stage(event: Mapping[str, Any]) -> str | None:
-    """Return the first stage that failed, ``unknown`` if the document failed in none of them, None if it did not."""
+    """Return the first stage that failed, ``unknown`` if it failed in no known stage, None if it did not fail."""
     for stage in STAGES:
         if _status(event.get(f"{stage.capitalize()}Status")) == "FAILED":
             return stage

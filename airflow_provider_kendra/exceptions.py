@@ -85,7 +85,7 @@ class KendraSyncJobMetricsError(KendraError, AirflowFailException):
 
 class KendraDocumentsError(KendraError):
     """
-    Kendra rejected some of the documents that were put. Airflow retries the task.
+    Kendra rejected some of the documents that were put or deleted. Airflow retries the task.
 
     :param message: How many, and the first few of them.
     :param failures: ``FailedDocuments`` of the response: ``Id``, ``ErrorCode``, ``ErrorMessage`` each.

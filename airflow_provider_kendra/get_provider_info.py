@@ -25,7 +25,7 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-provider-kendra",
         "name": INTEGRATION,
-        # Airflow's pages show a link in reStructuredText well only at the end of the text.
+        # Airflow's UI renders a reStructuredText link correctly only at the end of the text.
         "description": "Start, wait for, stop and check data source syncs of "
         "`Amazon Kendra <https://aws.amazon.com/kendra/>`__.",
         "integrations": [

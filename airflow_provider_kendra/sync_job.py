@@ -190,7 +190,7 @@ class SyncJob:
 
     @property
     def running(self) -> str:
-        """The status, since when it runs, and the counts of a running job, for messages."""
+        """The status, start time and counts of a running job, for messages."""
         since = f" since {self.start_time:%Y-%m-%d %H:%M:%S}Z" if self.start_time else ""
         return f"{plain(self.status, _LONGEST_ID) or 'without a status'}{since} ({self.counts})"
 

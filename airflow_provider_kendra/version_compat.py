@@ -1,4 +1,4 @@
-"""Which Airflow this is, where it makes a difference."""
+"""Flags for the installed Airflow version."""
 
 from __future__ import annotations
 

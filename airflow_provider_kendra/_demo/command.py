@@ -79,7 +79,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _make_home(directory: str | None) -> Path:
-    """Make the directory of this demo, or take that of an earlier one. Never one with someone's airflow.cfg."""
+    """Create the demo's directory, or reuse that of an earlier demo; never one with someone's airflow.cfg."""
     if not directory:
         return Path(tempfile.mkdtemp(prefix="kendra-demo-")).resolve()
     home = Path(directory).resolve()

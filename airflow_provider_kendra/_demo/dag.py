@@ -43,7 +43,7 @@ def run(home: Path) -> int:
             stdout=output,
             stderr=output,
             pass_fds=[writer],
-            start_new_session=True,  # Ctrl-C ends it through us
+            start_new_session=True,  # this process stops it on Ctrl-C
             text=True,
         )
     os.close(writer)

@@ -1,4 +1,4 @@
-"""Ctrl-C and similar signals, which end the demo once and in order."""
+"""Handles Ctrl-C and similar signals: the first one shuts the demo down, later ones are ignored."""
 
 from __future__ import annotations
 

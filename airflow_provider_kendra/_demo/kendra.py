@@ -47,7 +47,7 @@ def example_environment(local: LocalKendra) -> dict[str, str]:
         "KENDRA_REGION": REGION,
         "KENDRA_INDEX_ID": index_id,
         "KENDRA_DATA_SOURCE_ID": data_source_id,
-        # One that no watcher watches: a second definition of the asset, without the watcher, would remove it.
+        # A data source without a watcher: a second definition of the watched asset would remove its watcher.
         "KENDRA_DATA_SOURCES": json.dumps({"wiki": local.create_s3_data_source(index_id, BUCKET)}),
         # Seconds.
         "KENDRA_DEADLINE": "7200",

@@ -8,8 +8,8 @@ from typing import Any
 HELP = "Run an example DAG in a real Airflow against the local Kendra"
 DETAILS = (
     "Puts documents into S3, syncs them into Kendra, checks the metrics, publishes, and asks the index a question. "
-    "Needs the extra 'local' and no AWS account. Airflow runs in a directory of its own and ignores your settings and "
-    "credentials of Airflow and AWS."
+    "Needs the extra 'local' and no AWS account. Airflow runs in a directory of its own and ignores your own "
+    "Airflow and AWS settings and credentials."
 )
 
 

@@ -37,7 +37,7 @@ def ui_environment(examples: dict[str, str], port: int) -> dict[str, str]:
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         # On a busy machine the API server needs longer than the 5 s after which Airflow fails a task that starts.
         "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
-        # Nobody has to log in, so nobody else may reach it.
+        # The UI needs no login, so only this machine may reach it.
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(port),
@@ -115,7 +115,7 @@ def serve(environment: dict[str, str], address: str, output: TextIO) -> None:
             time.sleep(0.5)
         interrupts.check()
         if process.poll() is None:
-            say("Airflow", f"{address} (no login needed): trigger example_kendra_sync. Ctrl-C ends it all")
+            say("Airflow", f"{address} (no login needed): trigger example_kendra_sync. Ctrl-C stops everything")
         process.wait()
     except KeyboardInterrupt:
         say("Airflow", "is stopping")

@@ -163,7 +163,7 @@ class Fresh:
     A data source has an acceptable job that is recent enough.
 
     :param acceptance: How the job must have ended.
-    :param fresh_since: The cutoff, inclusive; exclusive with ``max_age`` and ``grace``.
+    :param fresh_since: The cutoff, inclusive. Mutually exclusive with ``max_age`` and ``grace``.
     :param max_age: The cutoff as an age; it moves with the clock.
     :param measured_by: Which of the job's times counts.
     :param fail_fast: Fail when the newest job since the cutoff ended unacceptably and none is running.
@@ -201,14 +201,14 @@ class Fresh:
         return replace(self, schedule=schedule)
 
     def stale_at(self, measured: datetime) -> datetime:
-        """When a job that started (or ended) then is too old."""
+        """When a job that started (or ended) at ``measured`` becomes too old."""
         return stale_at(measured, max_age=self.max_age, grace=self.grace, schedule=self.schedule)
 
     def is_recent(self, time: datetime, now: datetime) -> bool:
-        """Whether a job that started (or ended) then is recent enough."""
+        """Whether a job that started (or ended) at ``time`` is recent enough."""
         if self.fresh_since is not None:
             return time >= self.fresh_since
-        # At the very end of its age a job still counts, but no longer when its run is overdue.
+        # A job exactly ``max_age`` old still counts; by a schedule, a job stops counting once a run is overdue.
         return self.stale_at(time) > now if self.grace is not None else self.stale_at(time) >= now
 
     def is_fresh(self, job: SyncJob, now: datetime) -> bool:
@@ -240,7 +240,7 @@ class Fresh:
 
     def missed_sync(self, history: History, now: datetime) -> str | None:
         """
-        Say what became of the sync that the schedule asks for; None without a schedule.
+        Say what became of the scheduled sync; None unless a schedule decides.
 
         :param history: Of a data source that is not fresh.
         :param now: The time.
@@ -256,7 +256,7 @@ class Fresh:
             running = history.running
             other = f"; the one of {_utc(started)} is still {running.status}" if running and started else ""
             return f"the scheduled sync of {_utc(due)} did not start{other}"
-        # It can be that of a later run, which is not overdue yet.
+        # The newest job can belong to a later run that is not overdue yet.
         run = previous_run(self.schedule, _minute(started)) or due
         sync = f"the scheduled sync of {_utc(run)}"
         if started - run > _PUNCTUAL:
@@ -362,7 +362,7 @@ _PUNCTUAL = timedelta(minutes=15)
 
 
 def _minute(moment: datetime) -> datetime:
-    """The minute of a time: schedules have no seconds, and what is asked again in the same minute is cached."""
+    """Truncate to the minute: schedules have no seconds, and repeated calls within a minute hit the cache."""
     return moment.replace(second=0, microsecond=0)
 
 

@@ -38,7 +38,7 @@ S = TypeVar("S", DataSource, Schedule)
 
 
 class KeptSchedules:
-    """The condition with the schedule of each data source, as a worker has read it, kept for 15 minutes; and names."""
+    """The condition of each data source with its schedule, kept for 15 minutes, and its name; for waits in a worker."""
 
     def __init__(self) -> None:
         self.conditions: dict[str, Fresh] = {}
@@ -177,7 +177,7 @@ def _read_schedules(
     schedules: KeptSchedules,
     give_up: float,
 ) -> dict[str, Outcome | Waiting | None]:
-    """Read the schedules that are not kept; return the decisions on data sources that have none to go by."""
+    """Read the schedules that are not kept; return the decisions on those without a usable schedule."""
     now = _clock.utcnow()
     due = {key: index.schedule(key) for key in ids if schedules.is_due(key, now)}
     found = _poll_each(hook, due, lambda source: next(source.pages(hook)), before, give_up)
@@ -202,7 +202,7 @@ def _poll_each(
     before: Mapping[str, Outcome | Waiting | None],
     give_up: float,
 ) -> dict[str, R | Failed | Waiting | None]:
-    """Poll several sources at a time; an error becomes a decision, as does no response in time."""
+    """Poll several sources at a time; errors and missing responses become decisions."""
     results = _results(hook, sources, poll, give_up)
     is_out_of_time = len(results) < len(sources) and time.monotonic() >= give_up
     decisions: dict[str, R | Failed | Waiting | None] = {}

@@ -27,9 +27,9 @@ class PollErrors:
         self._kind = ""
         self._is_reported = False
 
-    def count(self, error: str | None) -> bool:
+    def count(self, error: str | None) -> None:
         """
-        Count a poll; return whether it has failed and no summary has mentioned a failure yet.
+        Count a poll.
 
         :param error: Why it failed, or None.
         """
@@ -37,7 +37,6 @@ class PollErrors:
         if error is not None:
             self._failed += 1
             self._kind = _kind_of_error(error)
-        return error is not None and self.is_new
 
     @property
     def is_new(self) -> bool:

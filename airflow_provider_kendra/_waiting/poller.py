@@ -125,6 +125,11 @@ class Subscription(Generic[D]):
             return self.decision
         return Waiting.after_error(self.error, self.decision)
 
+    @property
+    def problem(self) -> str | None:
+        """Why the last poll failed; None if it did not."""
+        return self.decision.message if isinstance(self.decision, Failed) else self.error
+
     def deliver(self, decision: D | Failed, now: datetime) -> bool:
         """Record a decision; return whether it ends the subscription."""
         log_key = log_key_of(decision)

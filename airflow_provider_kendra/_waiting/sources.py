@@ -1,4 +1,4 @@
-"""What polls read: the history of a data source, or the list of an index's data sources."""
+"""What polls read: a data source's history or schedule, or the list of an index's data sources."""
 
 from __future__ import annotations
 

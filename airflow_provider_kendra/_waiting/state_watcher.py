@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kendra import _clock
-from airflow_provider_kendra._decisions import Failed
 from airflow_provider_kendra._text import plain, with_names
 from airflow_provider_kendra._waiting.index import Index, Listing, Members
 from airflow_provider_kendra._waiting.poller import FOREVER, Connect, Log, Subscriber, Subscription
@@ -155,7 +154,7 @@ class _StateWatcher(Subscriber):
             is_news = known is None or known.state is not State.UNKNOWN
             self._known[key] = Known(State.UNKNOWN, known.until if known else now)
             return (Change(key, State.UNKNOWN, known.state if known else None, now),) if is_news else ()
-        if limits is None or member is None or _error_of(member):
+        if limits is None or member is None or member.problem:
             return self._fail(key, known, now)
         self._failing_since.pop(key, None)
         if not isinstance(ended := member.decision, Ended):
@@ -174,14 +173,14 @@ class _StateWatcher(Subscriber):
             return self._limits
         found = self._schedules.of(key).decision
         if not isinstance(found, Scheduled):
-            return None  # one that was read before stays in use while reading it again fails
+            return None  # none was read yet, or AWS denies it now; after transient errors the last one stays in use
         try:
             return self._limits.with_schedule(found.schedule)
         except ValueError as error:
             return str(error)
 
     def _fail(self, key: str, known: Known | None, now: datetime) -> Iterable[Change]:
-        """Report a data source as unknown once it could not be read for three intervals."""
+        """Report a data source as unknown after three intervals in which it could not be read."""
         since = self._failing_since.setdefault(key, now)
         unknown_at = since + timedelta(seconds=UNKNOWN_AFTER * self.interval)
         if known is not None and known.state is State.UNKNOWN:
@@ -199,7 +198,7 @@ class _StateWatcher(Subscriber):
     @property
     def listing_error(self) -> str | None:
         """Why the data sources of the index can't be listed; None if they can, or are named."""
-        return None if self._members.lister is None else _error_of(self._members.lister)
+        return None if self._members.lister is None else self._members.lister.problem
 
     def due_in(self, now: datetime) -> float | None:
         """Seconds until a state changes without a poll; None for never."""
@@ -216,17 +215,12 @@ class _StateWatcher(Subscriber):
         if change.state is State.UNKNOWN:
             limits = self._limits_of(change.data_source_id)
             schedule = self._schedules.subscriptions.get(change.data_source_id)
-            errors = (each and _error_of(each) for each in (member, schedule))
+            errors = (each and each.problem for each in (member, schedule))
             reasons = (limits if isinstance(limits, str) else None, *errors)
             job = f": {plain(next(filter(None, reasons), 'it could not be read'))}"
         place = f"(data source {change.data_source_id}, index {self._index.index_id})"
         line = f"{change.state.capitalize()} since {change.at:%Y-%m-%d %H:%M:%S}Z{was}{job} {place}"
         return with_names(line, {**self._schedules.names, **self._members.names})
-
-
-def _error_of(subscription: Subscription[Any]) -> str | None:
-    refused = subscription.decision
-    return refused.message if isinstance(refused, Failed) else subscription.error
 
 
 def _is_polled(member: Subscription[Any]) -> bool:

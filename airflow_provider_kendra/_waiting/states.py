@@ -39,7 +39,7 @@ class Limits:
     :param measured_by: Which of its times counts.
     :param max_age: From this age on it is stale.
     :param warn_age: From this age on it is aging; None for never.
-    :param grace: It is stale this long after the first run of the schedule that follows it.
+    :param grace: A data source is stale this long after the first scheduled run that follows the job.
     :param schedule: The data source's own schedule; "" for none.
     """
 
@@ -86,7 +86,7 @@ class Limits:
 
     def has_begun(self, at: datetime, state: State, now: datetime) -> bool:
         """Whether a state that begins at a time has begun."""
-        # At the very end of its age a job still counts, but no longer when its run is overdue.
+        # A job exactly ``max_age`` old still counts; by a schedule, a job stops counting once a run is overdue.
         is_by_age = state is State.AGING or (state is State.STALE and self.grace is None)
         return at < now if is_by_age else at <= now
 
@@ -210,7 +210,6 @@ class AcceptableSince:
 
     limits: Limits
     since: datetime | None
-    subject: str = "changes of freshness"
 
     def age(self, history: History, now: datetime) -> timedelta | None:
         """The age of the data source, for metrics."""
@@ -245,16 +244,17 @@ def changes_of(
     """
     Return the changes of a data source since the last report, in order, and what is known now.
 
-    The first report says only what is not fresh. Changes while nobody watched are reported with their time. A data
-    source of which no acceptable job was read is stale from the report on: since when is not known.
+    The first report says only what is not fresh. Changes that happened while no watcher ran are reported with the time
+    at which they happened. If no acceptable job was read, the data source is reported as stale from the time of the
+    report, because it is not known when it became stale.
 
     :param data_source_id: The data source.
     :param ended: What was found.
     :param limits: What keeps it fresh.
     :param known: The last report; None for the first one.
     :param now: The time.
-    :param is_new_schedule: Whether the schedule has changed since the last report. The state then changes now, unless
-        that is a crossing since: its time may have been reported before.
+    :param is_new_schedule: Whether the schedule has changed since the last report. A change without a crossing since
+        then is dated ``now``, because its crossing may lie in a period that was already reported.
     """
     if known is not None:  # a clock that was set back changes no state
         now = max(now, later(known.until, timedelta.resolution))
@@ -284,8 +284,8 @@ def _reported_until(found: Sequence[Crossing], ended: Ended, known: Known | None
     """
     Return the time of the last crossing, or the end of the newest job if that is later.
 
-    The next poll need not read the jobs before, however long the state lasts. Without a job the time does not move:
-    each time is stored in Airflow's database.
+    The next poll need not read the jobs before, however long the state lasts. Without a finished job the time stays the
+    same, because each new value is written to Airflow's database.
     """
     if found:
         begins = found[-1].at

@@ -91,11 +91,12 @@ def call_within(seconds: float, call: Callable[[], T]) -> T:
     """
     Make a call in a daemon thread, and give it up after some seconds.
 
-    A time-out of botocore ends only a pause of a response, so a slow one can take any time.
+    botocore's read time-out limits only the gap between two reads, so a slow response can take any length of time.
 
     :param seconds: The time.
     :param call: The call.
-    :raises TimeoutError: after that time. The call goes on until it ends by itself; without any time it is not begun.
+    :raises TimeoutError: after that time. The call itself runs on until it ends; if ``seconds`` is 0 or less, it is not
+        started.
     """
     if seconds <= 0:
         raise TimeoutError

@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from airflow_provider_kendra._decisions import Failed, NeedsOlder
+from airflow_provider_kendra._decisions import NeedsOlder
 from airflow_provider_kendra._text import plain
 from airflow_provider_kendra._waiting.cursor import Cursor, start_time_of
 from airflow_provider_kendra._waiting.history import History
 from airflow_provider_kendra._waiting.log import PROGRESS_INTERVAL
-from airflow_provider_kendra._waiting.poller import FOREVER, Connect, Log, Subscriber, Subscription
+from airflow_provider_kendra._waiting.poller import FOREVER, Connect, Log, Subscriber
 from airflow_provider_kendra._waiting.sources import DataSource
 from airflow_provider_kendra.sync_job import TERMINAL_STATUSES, SyncJob
 
@@ -45,9 +45,9 @@ async def watch(
     logged, quiet_until = None, time()
     try:
         while True:
-            is_to_log = (logged is None) != (_error_of(subscription) is None)
+            is_to_log = (logged is None) != (subscription.problem is None)
             await watcher.wait_for_change(quiet_until if is_to_log else FOREVER)
-            error = _error_of(subscription)
+            error = subscription.problem
             if (logged is None) != (error is None) and time() >= quiet_until:
                 text = "Polls succeed again" if error is None else f"Poll failed, retrying: {error}"
                 await log(f"{plain(text)} (data source {source.data_source_id})")
@@ -59,11 +59,6 @@ async def watch(
                 yield finished
     finally:
         watcher.unsubscribe()
-
-
-def _error_of(subscription: Subscription[Finished]) -> str | None:
-    refused = subscription.decision
-    return refused.message if isinstance(refused, Failed) else subscription.error
 
 
 MAX_JOBS = 100
@@ -96,7 +91,6 @@ class FinishedSince:
 
     cursor: Cursor | None
     statuses: Collection[str] = TERMINAL_STATUSES
-    subject: str = "sync jobs that finish"
     _start_time: datetime | None = field(init=False)
     _handled: frozenset[str] = field(init=False)
 

@@ -178,7 +178,7 @@ def plain_errors() -> Iterator[None]:
             error.response["Error"] = {
                 key: plain(value) if isinstance(value, str) else value for key, value in answer.items()
             }
-            # botocore adds its own retries to the text, of which most calls have none: the callers retry.
+            # botocore appends its retry count, which is 0 for most calls, because the callers retry.
             error.args = tuple(_RETRIES.sub("", arg, count=1) if isinstance(arg, str) else arg for arg in error.args)
         make_plain(error)
         raise
@@ -224,16 +224,19 @@ def refusal(error: BaseException, contents: str) -> str:
 
 def explain_logs_error(error: Exception, group: str) -> tuple[str, bool]:
     """
-    Return why events of a log group can't be read, as a sentence with what to do, and whether a repetition can help.
+    Return why events of a log group can't be read, as a sentence with what to do, and whether a retry can help.
 
     :param error: Raised by FilterLogEvents, or while creating its client.
     :param group: The log group.
     """
     code = error_code(error) if isinstance(error, aws.ClientError) else ""
     if code == "ResourceNotFoundException":
-        return f"Kendra's log group {group} does not exist, so nothing is known about single documents.", False
+        return f"Kendra's log group {group} does not exist, so nothing is known about individual documents.", False
     if code in ("AccessDeniedException", "AccessDenied", "UnauthorizedOperation"):
-        return f"The connection may not read Kendra's logs: grant logs:FilterLogEvents on log-group:{group}:*.", False
+        return (
+            f"The connection is not allowed to read Kendra's logs: grant logs:FilterLogEvents on log-group:{group}:*.",
+            False,
+        )
     if code in THROTTLING_CODES:
         return f"CloudWatch Logs throttled the requests for {group}; read it later.", True
     is_transient = isinstance(error, TimeoutError) or (

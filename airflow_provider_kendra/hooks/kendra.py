@@ -124,11 +124,11 @@ PUT_ATTEMPTS = 5
 # A call must end before its caller times out; botocore's default is 60 s for each of these two.
 _TIMEOUTS = Config(connect_timeout=10, read_timeout=30)
 
-# The poller retries by itself; a second or a long attempt would only block a shared thread.
+# The poller retries by itself; a retry here or a long attempt would only block a shared thread.
 _POLLING = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 1})
 
 _LOGS_CALL_SECONDS = 10.0
-"""The longest that a call of CloudWatch Logs may take, with all that creating its client takes."""
+"""The longest that a call of CloudWatch Logs may take, including the creation of its client."""
 
 FAILED_DOCUMENTS_CALLS = 5
 FAILED_DOCUMENTS_SECONDS = 20.0
@@ -141,7 +141,7 @@ _MISSING_DOCUMENTS_CALLS = 20
 """The most calls of a search for missing documents."""
 
 _HISTORY_CALLS = 5
-"""The most of them that compare the sync jobs with what the logs name; each returns ten jobs."""
+"""The most of those calls that read the sync history, to compare it with the logs; each returns ten jobs."""
 
 # Reading logs must not delay a task that has its result.
 _LOGS = Config(connect_timeout=3, read_timeout=7, retries={"total_max_attempts": 1})
@@ -635,7 +635,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         :param document_ids: A list, or other iterable, of ids.
         :param data_source_id: The data source, together with ``execution_id``. Default None: not given.
         :param execution_id: The sync job that put the documents, together with ``data_source_id``.
-        :return: For each id a mapping with ``status``, ``failure_code`` and ``failure_reason``, the latter two or None.
+        :return: For each id its ``status``, ``failure_code`` and ``failure_reason``; the last two can be None.
         :raises ValueError: if ``document_ids`` is not a list of ids, or only one of the other two is given.
         """
         check_identifier("index_id", index_id)
@@ -690,7 +690,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         return failed_documents(log_calls, job, limit=limit, now=_clock.utcnow())
 
     def _describe_failed_documents(self, job: SyncJob, *, limit: int) -> tuple[DocumentFailures, str]:
-        """Get the documents that failed in a job, and advice if the index is full, with all calls in one limit."""
+        """Get the documents that failed in a job, and advice if the index is full; one limit holds for all calls."""
         ends_at = time.monotonic() + FAILED_DOCUMENTS_SECONDS
         # One call is left to read the capacity of the index.
         calls = FAILED_DOCUMENTS_CALLS - may_be_of_a_full_index(job)
@@ -712,8 +712,8 @@ class KendraSyncJobsHook(AwsBaseHook):
         SUCCEEDED while documents are missing from the index. Kendra's CloudWatch logs are read in two passes, with at
         most 20 calls within 60 seconds: what failed in the look-back, then what was indexed or deleted since. A
         document is missing until the logs say otherwise. If one of the last 50 sync jobs reports more documents that
-        failed than the logs name, or the history can't be read, the result is not complete. What raises nothing, and
-        permissions, are as in :meth:`get_failed_documents`.
+        failed than the logs name, or the history can't be read, the result is not complete. Permissions, and the
+        faults that set ``note`` instead of raising, are as in :meth:`get_failed_documents`.
 
         :param index_id: The index.
         :param data_source_id: The data source. Whether Kendra logs reports for CUSTOM ones is not documented.
@@ -1106,7 +1106,7 @@ _PYTHON_TYPES = {"list": list, "map": dict, "string": str, "structure": dict, "t
 
 
 def _type_mismatch(value: Any, shape: Any) -> str | None:
-    """Return the first value in a response whose type does not match the API's model; None if all do."""
+    """Describe the first value in a response whose type does not match the API's model; None if all match."""
     if not isinstance(value, _PYTHON_TYPES.get(shape.type_name, object)):
         return f"{value!r:.40} is not of type {shape.name}"
     parts: Iterable[tuple[Any, Any]] = ()

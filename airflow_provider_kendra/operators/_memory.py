@@ -114,7 +114,7 @@ class StartMemory(_Memory):
         """
         Whether the sync job still belongs to this try, and not to a later one; always True without a store.
 
-        Each try has another id in Airflow, and only the latest id gives access to the store.
+        Each try has a different id in Airflow, and only the latest id gives access to the store.
         """
         if self._store is None:
             return True
@@ -154,7 +154,7 @@ class StopMemory(_Memory):
     _KEY = "kendra_stop"
     _ACTION = "stopped"
     _REMEDY = "pass execution_id"
-    _DELETE_FAILED = "Could not delete which sync was stopped; a retry would target the same one"
+    _DELETE_FAILED = "Could not delete the record of which sync was stopped; a retry would target the same one"
 
     def recall(self) -> str | None:
         """

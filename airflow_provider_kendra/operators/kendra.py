@@ -211,19 +211,20 @@ class _SyncJobWaiter(RecordTask, KendraOperator):
             outcome, message=f"execution_timeout ({self.execution_timeout}) is about to end the task. {outcome.message}"
         )
 
-    def _result(self, context: Context, outcome: Outcome) -> dict[str, Any]:
-        """Count the job that the task ends with, and turn the outcome into the task's result or exception."""
+    def _count(self, outcome: Outcome) -> None:
+        """Count the job that the task ends with."""
         from airflow_provider_kendra._metrics import count_sync_job
 
         if self.wait_for_completion and outcome.job is not None and outcome.job.is_finished:
             count_sync_job(outcome.job)
-        return self._record(self._publish_outcome(context, outcome))
 
     def _record(self, outcome: Outcome) -> dict[str, Any]:
+        """Turn the outcome into the task's result or exception."""
         from airflow_provider_kendra.outcomes import Satisfied
 
         if isinstance(outcome, Satisfied):
-            self._log_end(outcome.job, getattr(self, "max_documents_failed", None))
+            if outcome.job.is_finished:
+                self._log_end(outcome.job, getattr(self, "max_documents_failed", None))
             return outcome.job.to_dict()
         raise _error_of(outcome)
 
@@ -248,8 +249,8 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
         Default True.
     :param durable: Store the job, and resume it in the next try if this one is lost (Airflow 3.3+; before,
         ``if_running`` applies). A job that has ended is returned only until the deadline of the try that started it,
-        and for 15 minutes if the response to its start was lost. With ``wait_for_completion=False`` and a CUSTOM data
-        source, a batch that is still open is returned again. Default True.
+        and for at most 15 minutes if the response to its start was lost. With ``wait_for_completion=False`` and a
+        CUSTOM data source, a batch that is still open is returned again. Default True.
     :raises KendraSyncJobFailedError: if the job ended, but not acceptably.
     :raises KendraSyncJobAlreadyRunningError: if a sync job is running and ``if_running`` is ``"fail"``, or the
         data source is in use though no job is listed.
@@ -302,7 +303,7 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
         remembered = self._memory(context).recall()
         if remembered is not None:
             which = remembered.get("execution_id")
-            of = f"sync job {plain(which)}" if which else "which got no response to its start"
+            of = f"sync job {plain(which)}" if which else "its start request got no response"
             self.log.info("Looking for the sync of an earlier attempt first (%s).", of)
         return self._advance(context, remembered, self._deadline(context))
 
@@ -412,7 +413,9 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
             raise KendraSyncJobTimeoutError(f"{outcome.message}{advice}", job=outcome.job)
         ended = at_any_end(outcome)
         if isinstance(ended, Satisfied):
-            self.log.info("The other sync is over. %s%s %s.", ended.job.end, ended.job.said, ended.job.ids)
+            job = ended.job
+            how = outcome.message if isinstance(outcome, Failed) else f"{job.end}{job.said} {job.ids}."
+            self.log.info("The other sync is over. %s", how)
         elif ended.failure is not Failure.NOT_FOUND:
             raise _error_of(ended)
         if _clock.utcnow() >= deadline:
@@ -444,11 +447,11 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
         self.log.info("%s (sync job %s, data source %s).", how, plain(step.execution_id), self.data_source_id)
         if not self.wait_for_completion:
             record = self._read_started_job(step.execution_id).to_dict()
-            if not self._leaves_batch_open(source_type):  # else a retry would wait for its own batch
-                memory.forget()
             self._show_links(context, step.execution_id)
             self._publish_jobs(context)
             self._push_keys(context, record)
+            if not self._leaves_batch_open(source_type):  # else a retry would wait for its own batch
+                memory.forget()
             return record
         self._show_links(context, step.execution_id)
         self._is_waiting = True
@@ -464,10 +467,13 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
         failure = outcome.failure if isinstance(outcome, Failed) else None
         if failure is Failure.TIMED_OUT and stoppable is not None and self._stop_if_running(self.hook, stoppable):
             memory.note_stop(stoppable)
-        elif failure not in (Failure.REFUSED, Failure.NOT_FOUND, Failure.TIMED_OUT):
-            # Otherwise the job may still be running, and a later try resumes it. After any end, it starts anew.
+        outcome = self._publish_outcome(context, outcome)
+        if failure not in (Failure.REFUSED, Failure.NOT_FOUND, Failure.TIMED_OUT):
+            # After those three failures the job may still be running, and a later try resumes it; else it starts anew.
+            # Deleted last: if this try is lost before, or an XCom can't be pushed, the next one returns the job.
             memory.forget()
-        return self._result(context, outcome)
+        self._count(outcome)
+        return self._record(outcome)
 
     def _prepare_kill(self, memory: StartMemory, starter: Starter) -> None:
         """Create the client for a kill in advance, since the signal handler must not look up connections."""
@@ -606,8 +612,8 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
         if stopped.is_ending and self.wait_for_completion:
             return self._end(context, self._wait(job.execution_id, ANY_END, self._deadline(context)))
         self._push_keys(context, job.to_dict())
-        memory.forget()
         self._publish_jobs(context, job)
+        memory.forget()
         return job.to_dict()
 
     def execute_complete(self, context: Context, event: Any = None, **state: Any) -> Any:
@@ -617,9 +623,13 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
         return self._end(context, outcome)
 
     def _end(self, context: Context, outcome: Outcome) -> dict[str, Any]:
-        from airflow_provider_kendra.outcomes import at_any_end
+        from airflow_provider_kendra.outcomes import Failed, Satisfied, at_any_end
 
-        record = self._result(context, at_any_end(outcome))
+        ended = at_any_end(outcome)
+        if isinstance(outcome, Failed) and isinstance(ended, Satisfied):
+            self.log.info("%s", outcome.message)  # the sync will not finish, since a newer one has started
+        self._count(ended)  # the next try would not count a job that has ended
+        record = self._record(self._publish_outcome(context, ended))
         self._memory(context).forget()  # a try that failed keeps it for the next one
         return record
 
@@ -645,21 +655,21 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
 
     def _is_update(self, job: SyncJob) -> bool:
         """A stopped sync may not have updated the index, but a stopped CUSTOM batch has."""
+        from airflow_provider_kendra._starting import read_type
         from airflow_provider_kendra.hooks._aws_errors import describe_error
         from airflow_provider_kendra.sync_job import SyncJobStatus
 
         if job.status != SyncJobStatus.ABORTED:
             return job.has_updated_index
         try:
-            described = self.hook.describe_data_source(self.index_id, self.data_source_id)
-        except Exception as error:  # the sync has been stopped: failing now would stop the next one
+            return read_type(self.hook._calls_on(self.index_id, self.data_source_id)) == "CUSTOM"
+        except Exception as error:  # stopped already: failing now would make the retry stop the next one
             self.log.warning(
                 "Could not find out the type of the data source: %s (data source %s)",
                 describe_error(error),
                 self.data_source_id,
             )
             return False
-        return described.get("Type") == "CUSTOM"
 
 
 # Seconds that a kill may take on a worker. Airflow 2 sends SIGKILL after 60 s, and Airflow 3 after 5 s if a user ended

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_kendra import _clock
 from airflow_provider_kendra._overview import Reading, condition_for, read_index, shared_notes
+from airflow_provider_kendra._validation import check_limit, check_seconds, check_share
 
 if TYPE_CHECKING:
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
@@ -69,9 +70,9 @@ def render_report(
         ``schedule_grace``.
     :param measured_by: Which time of a sync counts: ``start_time`` (default) or ``end_time``.
     :param max_documents_failed: Accept INCOMPLETE too, with up to this many failed documents.
-    :param syncs: How many of the newest syncs to show for each data source, at most 500. Default 20; every 10 take a
-        call.
-    :param warn_age: From this age on a data source that is not stale yet is aging. Default None: none is.
+    :param syncs: How many of the newest syncs to show for each data source, at most 500. Default 20; each 10 need
+        one call.
+    :param warn_age: A data source that is not stale yet is aging from this age on. Default None: never.
     :param schedule_grace: A data source is stale when no acceptable sync has started since the last run of its own
         Kendra schedule that was due this long ago. One without a schedule, or with one that can't be translated, is
         unknown. Default None: schedules do not count.
@@ -107,9 +108,10 @@ def read_report(
     """Render the page and return it with the readings; the parameters are those of :func:`render_report`."""
     from airflow_provider_kendra.report import _index, _page  # imported lazily: the page needs jinja2
 
-    if syncs < 1:
-        raise ValueError(f"syncs is {syncs!r}, but must be 1 or more.")
-    syncs = min(syncs, _MOST_SYNCS)
+    syncs = min(check_limit("syncs", syncs, at_least=1), _MOST_SYNCS)
+    check_share("max_index_share", max_index_share)
+    if warn_age is not None:
+        warn_age = timedelta(seconds=check_seconds("warn_age", warn_age, is_zero_allowed=False))
     condition = condition_for(
         max_age=max_age,
         measured_by=measured_by,

@@ -179,7 +179,7 @@ def durations(jobs: Sequence[SyncJob], now: datetime) -> Chart:
     :param jobs: Newest first.
     :param now: The time of the report.
     """
-    dated = _dated(jobs, now)
+    dated = _dated(jobs)
     seconds = [_seconds(job, now) for job in dated]
     finished = [value for job, value in zip(dated, seconds, strict=True) if job.is_finished]
     top, chart = _frame(dated, now, finished if any(finished) else seconds, _ROUND_SECONDS, in_words)
@@ -203,7 +203,7 @@ def documents(jobs: Sequence[SyncJob], now: datetime) -> Chart:
     :param jobs: Newest first.
     :param now: The time of the report.
     """
-    dated = _dated(jobs, now)
+    dated = _dated(jobs)
     stacks = [[count if count and is_plausible(count) else 0 for count in counts_of(job)] for job in dated]
     top, chart = _frame(dated, now, [sum(stack) for stack in stacks], _ROUND_COUNTS, "{:,.0f}".format)
     for job, stack in zip(dated, stacks, strict=True):
@@ -224,7 +224,7 @@ def _start(job: SyncJob) -> datetime:
     return job.start_time or datetime.min.replace(tzinfo=UTC)
 
 
-def _dated(jobs: Sequence[SyncJob], now: datetime) -> list[SyncJob]:
+def _dated(jobs: Sequence[SyncJob]) -> list[SyncJob]:
     """Return the syncs that have a place on a time axis, oldest first."""
     return sorted((job for job in jobs if job.start_time), key=_start)
 
@@ -246,7 +246,7 @@ def _frame(
 
 
 def _end_of_axis(starts: Sequence[datetime], now: datetime) -> datetime:
-    """Return now, or an earlier end where silence would take more than half of the axis."""
+    """Return now, or an earlier time if the period without syncs would take more than half of the axis."""
     if not starts:
         return now
     length = min(max(starts[-1] - starts[0], _SHORTEST_AXIS), _LONGEST_AXIS)
@@ -372,7 +372,7 @@ def lane(reading: Reading, axis: Axis, condition: Fresh, syncs: int, warn_age: t
     :param syncs: How many syncs are shown.
     :param warn_age: From this age on it is aging.
     """
-    dated = _dated(reading.jobs[:syncs], axis.end)
+    dated = _dated(reading.jobs[:syncs])
     in_view = [job for job in dated if (_end(job, axis.end)) >= axis.start]
     return Lane(
         bands=[_band(axis, span) for span in spans(reading, condition, axis.end, warn_age) if span.end > axis.start],

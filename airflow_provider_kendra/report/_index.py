@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexFacts:
     """
-    What is known about an index without a call of its own.
+    What the report shows about an index.
 
     :param index_id: The index.
     :param capacity: How full it is, or why that is not known, in words.

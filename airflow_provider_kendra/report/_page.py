@@ -43,7 +43,7 @@ def render_page(
     """
     Render the page; its data sources take no more than ``largest`` bytes.
 
-    Notes that hold for several data sources stand at the top, with their number.
+    Notes shared by several data sources appear once at the top, with the number of data sources.
     """
     axis = _charts.timeline_axis(readings, now, syncs)
     values = {"index": index, "condition": condition, "now": now, "syncs": syncs, "axis": axis, "warn_age": warn_age}

@@ -307,7 +307,8 @@ class KendraSyncJobSensor(ListsFailedDocuments, _KendraSensor):
         if _is_in_mapped_task_group(self):
             raise ValueError(f"{self.task_id}: {_NOT_MAPPED}")
         try:
-            # Checks values that are not templates: the trigger calls AWS before a worker does. It checks ids itself.
+            # Checks values that are not templates: the trigger calls AWS before a worker does. Ids are checked by the
+            # trigger.
             self.check_templates(self.aws_template_fields)
         except ValueError as error:
             raise ValueError(f"{self.task_id}: {error}") from error

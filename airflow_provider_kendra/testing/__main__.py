@@ -14,13 +14,15 @@ from airflow_provider_kendra.testing.local import LocalKendra
 
 HOST_HELP = """the address to listen on. Default: %(default)s, for this machine only. With another one, such as 0.0.0.0
 in a container, everyone who reaches the address can read and change what is there: the local Kendra checks no
-passwords. It still serves no web pages, and no host names but those of loopback, this one and those of --allow-host"""
+passwords. It still rejects requests from web pages, and requests for host names other than loopback, this address and
+those of --allow-host"""
 
 
 def main() -> None:
     """Serve until SIGINT or SIGTERM."""
     signals = {signal.SIGINT, signal.SIGTERM}
-    # No traceback if they interrupt an import; otherwise a background job of a shell ignores Ctrl-C.
+    # The default action prints no traceback during an import. Besides, a background job of a shell would otherwise
+    # inherit an ignored SIGINT.
     for each in signals:
         signal.signal(each, signal.SIG_DFL)
     arguments = _parse_arguments()
@@ -69,7 +71,7 @@ def _parse_arguments() -> argparse.Namespace:
 
 
 def _host(text: str) -> str:
-    # An empty one, such as that of an unset variable, would mean every address, and every name that ends with a dot.
+    # An empty name, as from an unset variable, would allow every address and every name that ends with a dot.
     if not re.fullmatch(r"[A-Za-z0-9._:%-]+", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not an address or host name")
     return text

@@ -86,7 +86,7 @@ def reset() -> None:
 
 
 def set_sync_duration(seconds: float | None, indexing: float | None = None) -> None:
-    """Set how long crawling takes, `None`: until advanced, and then indexing, `None`: half as long."""
+    """Set how long crawling (`None`: until advanced) and then indexing (`None`: half as long as crawling) take."""
     for name, value in (("seconds", seconds), ("indexing", indexing)):
         if value is not None:
             check_number(name, value, instead="None for a sync that waits until it is advanced")
@@ -97,7 +97,7 @@ def set_sync_duration(seconds: float | None, indexing: float | None = None) -> N
 
 
 def set_listing_delay(looks: int) -> None:
-    """Set from how many list responses a new job is missing."""
+    """Set how many list responses omit a new job."""
     check_number("looks", looks, whole=True)
     _settings().unlisted_responses = looks
 
@@ -263,7 +263,7 @@ def fail_documents(
     with models.lock:
         source = _data_source(index_id, data_source_id)
         if stage == "put" and not source.is_custom:
-            sentence = f"The documents of a data source of type {source.type} are not put"
+            sentence = f"Documents of a data source of type {source.type} are not put with BatchPutDocument"
             raise ValueError(f"{sentence}: they can fail in the stage crawl, sync or index")
         problem = documents.Problem(reason, stage or ("put" if source.is_custom else "crawl"), error_code)
         for document_id in document_ids:

@@ -79,7 +79,7 @@ def check(headers: Message, allowed: re.Pattern[str] | None = None) -> None:
         raise Refusal(
             403,
             "AccessDenied",
-            "The local Kendra only serves the names of loopback, --host and --allow-host, and names below them.",
+            "The local Kendra accepts only loopback names, the names of --host and --allow-host, and their subdomains.",
         )
     own_origin = f"http://{hosts[0]}".lower()
     is_foreign = any(origin.lower() != own_origin for origin in headers.get_all("Origin", []))

@@ -103,7 +103,7 @@ class Controls(ABC):
 
     def set_sync_duration(self, seconds: float | None, indexing: float | None = None) -> None:
         """
-        Set how long syncs take that are started or stopped from now on. Initially 2 and 1 seconds.
+        Set how long syncs that start or are stopped from now on take. Initially 2 and 1 seconds.
 
         :param seconds: For crawling; None: until :meth:`advance` or :meth:`finish_sync_job`.
         :param indexing: Seconds for indexing. Default: half as long as the crawl; until advanced if it is None.
@@ -114,7 +114,7 @@ class Controls(ABC):
         """
         Omit each new job from the first list responses after its start, as stale reads do.
 
-        :param looks: From how many list responses; initially 0.
+        :param looks: How many list responses omit it; initially 0.
         """
         self._control("set_listing_delay", looks=looks)
 
@@ -202,7 +202,9 @@ class Controls(ABC):
 
     def advance(self, index_id: str, data_source_id: str) -> str:
         """
-        Advance the running sync to its next status and return it; that of a CUSTOM data source once it is stopped.
+        Advance the running sync to its next status and return that status.
+
+        The sync of a CUSTOM data source can be advanced only after a stop.
 
         :param index_id: The index.
         :param data_source_id: The data source.
@@ -541,11 +543,11 @@ class MockedKendra(Controls):
     """
     The Kendra of `mock_kendra`, in this process, while the mock is active.
 
-    Faults happen as over HTTP, with one exception: a ``delay`` delays the call, but exceeds no read time-out.
+    Faults happen as over HTTP, with one exception: a ``delay`` delays the call, but never triggers a read time-out.
 
     :raises ImportError: if the extra ``local`` is not installed.
-    :raises RuntimeError: if the installed moto has a Kendra of its own, or, for all methods but ``client``, if no mock
-        is active: it would begin without what they had set.
+    :raises RuntimeError: if the installed moto has a Kendra of its own, or if any method but ``client`` is called while
+        no mock is active: the next mock would discard what it set.
     """
 
     def __init__(self) -> None:

@@ -34,7 +34,7 @@ def local_kendra(_local_kendra_server: "LocalKendra", monkeypatch: pytest.Monkey
 
 @pytest.fixture(scope="module")
 def local_kendra_module(_local_kendra_module_server: "LocalKendra") -> "Iterator[LocalKendra]":
-    """A server of its own for the tests of a module together, empty at the start of the first one."""
+    """A separate server shared by the tests of a module, emptied before the first one."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         yield _prepare(_local_kendra_module_server, monkeypatch)
 

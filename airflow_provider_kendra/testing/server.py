@@ -179,7 +179,7 @@ def _body(environ: Environ) -> bytes:
 
 
 def _reset(environ: Environ) -> ConnectionResetError:
-    """Make the close that follows a TCP reset instead of an orderly one."""
+    """Make the next close send a TCP reset instead of closing the connection cleanly."""
     connection: socket.socket = environ["werkzeug.socket"]
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     return ConnectionResetError()

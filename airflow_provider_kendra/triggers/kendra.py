@@ -1,4 +1,4 @@
-"""Triggers: the deferred waits of operators and sensors, and a watcher for assets."""
+"""Triggers: the deferred waits of operators and sensors, and the watchers for assets."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import airflow.triggers.base
@@ -472,7 +473,7 @@ class _EventTrigger(_KendraTrigger, BaseEventTrigger):
     @property
     @abstractmethod
     def _watched(self) -> dict[str, Any]:
-        """What is watched, as the key of the stored cursor."""
+        """What is watched, which identifies the stored cursor."""
 
     @property
     @abstractmethod
@@ -496,11 +497,11 @@ class _EventTrigger(_KendraTrigger, BaseEventTrigger):
     @staticmethod
     @abstractmethod
     def oldest(cursors: Iterable[Cursor]) -> Cursor | None:
-        """Return the cursor from which nothing is missed that any of these would report; None if there is none."""
+        """Return the cursor that is furthest behind, so that nothing is missed; None if there is none."""
 
     @property
     def stream_key(self) -> str:
-        """The key of the stored cursor."""
+        """The key of the stored cursor; watchers of 1.0.0 have stored theirs under it."""
         return f"{self._stream_name}:{json.dumps(self._watched, sort_keys=True)}"
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -621,13 +622,13 @@ class KendraDataFreshnessEventTrigger(_EventTrigger):
     Fires with the payload ``{"changes": [{"data_source_id", "state", "previous", "at", "record"}]}``, in order, when a
     data source has become ``fresh``, ``aging``, ``stale`` or ``unknown``. ``previous`` is None at the first report,
     ``at`` the time of the change (ISO 8601), ``record`` the newest acceptable sync job or None. A data source is
-    ``unknown`` when it can't be read for three intervals. States change at their time, not at the next poll, and
-    cost no calls beyond the shared polls: a sync that has ended since the last one is not known yet.
+    ``unknown`` when it can't be read for three intervals. A data source becomes aging or stale at the exact time, not
+    at the next poll, without calls beyond the shared polls. A sync that ended after the last poll is not known yet.
 
     At the first start, what is not fresh is reported once; where no acceptable sync was found, ``at`` is the time of
-    the report. From Airflow 3.3, no change is missed while no triggerer
-    runs: Airflow stores the states for each watched asset, after an event has been persisted. An event can be
-    repeated, but none is lost; data source, state and ``at`` identify a repeated change.
+    the report. From Airflow 3.3, no change is missed while no triggerer runs: Airflow stores the states for each
+    watched asset, after an event has been persisted. An event can be repeated, but none is lost; data source, state
+    and ``at`` identify a repeated change.
 
     :param data_source_ids: One data source, several, or None (default) for all that are ACTIVE or UPDATING, listed
         again at each poll.
@@ -636,8 +637,8 @@ class KendraDataFreshnessEventTrigger(_EventTrigger):
     :param schedule_grace: A data source is stale when a run of its own Kendra schedule is at least this long ago and no
         acceptable sync has started since: a ``timedelta``, or seconds. Schedules are read with DescribeDataSource every
         15 minutes. A data source without a schedule, or with one that can't be translated, is ``unknown``.
-    :param warn_age: From this age on, a data source that is not stale yet is aging: a ``timedelta``, or seconds, less
-        than ``max_age``. Default None: none is.
+    :param warn_age: A data source that is not stale yet is aging from this age on: a ``timedelta``, or seconds, less
+        than ``max_age``. Default None: never.
     :param measured_by: ``"start_time"`` (default) or ``"end_time"``: which time of a sync counts.
     :param accepted_statuses: The accepted statuses: any of SUCCEEDED (default), INCOMPLETE, FAILED and ABORTED.
     :param max_documents_failed: Accept INCOMPLETE too, with up to this many failed documents.
@@ -683,9 +684,21 @@ class KendraDataFreshnessEventTrigger(_EventTrigger):
 
     @property
     def _watched(self) -> dict[str, Any]:
-        names = ("max_age", "schedule_grace", "warn_age", "measured_by", "accepted_statuses", "max_documents_failed")
-        ids = {"index_id": self.index_id, "data_source_ids": self.data_source_ids}
-        return ids | {name: getattr(self, name) for name in names}
+        ids = None if self.data_source_ids is None else sorted(self.data_source_ids)
+        durations = {name: getattr(self, name) for name in ("max_age", "schedule_grace", "warn_age")}
+        others = ("measured_by", "accepted_statuses", "max_documents_failed")
+        return {
+            "index_id": self.index_id,
+            "data_source_ids": ids,
+            **{name: None if seconds is None else float(seconds) for name, seconds in durations.items()},
+            **{name: getattr(self, name) for name in others},
+        }
+
+    @property
+    def stream_key(self) -> str:
+        """The key of the stored states: a hash, since Airflow's column holds 512 characters, too few for many ids."""
+        watched = json.dumps(self._watched, sort_keys=True)
+        return f"{self._stream_name}:{sha256(watched.encode()).hexdigest()}"
 
     @property
     def place(self) -> str:

@@ -340,7 +340,7 @@ class TestOlderEntriesThatSeemToRun:
         decision = read(SyncedSince(hours_ago(5), Acceptance()), Pages([*jobs, ended]), NOW)
         assert (decision.failure, decision.job) == (Failure.NOT_ACCEPTABLE, ended)
 
-    def test_one_is_not_what_a_wait_names_as_running(self):
+    def test_a_wait_does_not_name_one_as_the_running_job(self):
         jobs = [job("old", "SUCCEEDED", 6), job("odd", "SYNCING", 7)]
         assert read(SyncedSince(hours_ago(5), Acceptance()), Pages(jobs), NOW) == Waiting()
 
@@ -430,7 +430,7 @@ class TestFromParameters:
         with pytest.raises(ValueError, match="Exactly one of execution_id and started_after must be given"):
             sync_job_condition(**self.PARAMETERS | both)
 
-    def test_that_neither_is_refused_is_explained(self):
+    def test_the_error_for_neither_says_why_one_is_required(self):
         with pytest.raises(ValueError, match=WHY_ONE_IS_REQUIRED):
             sync_job_condition(**self.PARAMETERS)
 
@@ -641,11 +641,14 @@ class TestWaitLog:
         errors.count(THROTTLING)
         assert log.report(SYNCING, at(60)).startswith("The last poll failed (ThrottlingException); retrying. SYNCING")
 
-    def test_a_poll_that_fails_is_news_until_a_summary_has_said_so_and_a_poll_that_succeeds_is_none(self):
+    def test_a_poll_that_fails_is_news_until_a_summary_has_said_so(self):
         errors = PollErrors()
-        assert [errors.count(each) for each in (None, THROTTLING, None, THROTTLING)] == [False, True, False, True]
+        for error, is_new in ((None, False), (THROTTLING, True), (None, True)):
+            errors.count(error)
+            assert errors.is_new is is_new
         assert errors.summary()
-        assert [errors.count(each) for each in (THROTTLING, None)] == [False, False]
+        errors.count(THROTTLING)
+        assert not errors.is_new
 
     def test_the_interval_is_five_minutes(self):
         assert PROGRESS_INTERVAL == 300

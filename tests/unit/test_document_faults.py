@@ -264,7 +264,7 @@ def test_a_gate_on_missing_documents_is_not_met_while_it_is_not_known_which_are_
     ended = run(gate(source), fault)
     assert isinstance(ended.result, KendraSyncJobMetricsError)
     unknown = "it is not known which documents are missing (max_missing_documents=0)"
-    many = f"{documents} documents are missing since an earlier sync (max_missing_documents=0)"
+    many = f"{documents} documents are missing after failing in an earlier sync (max_missing_documents=0)"
     assert ended.result.violations == [many if documents else unknown]
     assert (note or "").removesuffix(".") in str(ended.result)
     assert (ended.calls, ended.calls <= 20, ended.seconds <= 60) == (calls, True, True)

@@ -145,7 +145,8 @@ class TestHook:
         nights.kendra.client("logs").delete_log_group(logGroupName=group)
         found = hook.get_failed_documents(*nights.source.ids, execution_id)
         assert (found.found, found.is_complete) == (0, False)
-        assert found.note == f"Kendra's log group {group} does not exist, so nothing is known about single documents."
+        unknown = "so nothing is known about individual documents."
+        assert found.note == f"Kendra's log group {group} does not exist, {unknown}"
 
     def test_a_late_report_is_a_note(self, nights, hook):
         nights.kendra.set_log_delay(3600)
@@ -359,8 +360,9 @@ class TestGates:
         nights.sync()
         with pytest.raises(KendraSyncJobMetricsError) as caught:
             gate(nights, max_missing_documents=0).execute({"ti": ti})
-        assert caught.value.violations == ["3 documents are missing since an earlier sync (max_missing_documents=0)"]
-        assert str(caught.value)[:60] == "Thresholds not met: 3 documents are missing since an earlier"
+        violation = "3 documents are missing after failing in an earlier sync (max_missing_documents=0)"
+        assert caught.value.violations == [violation]
+        assert str(caught.value)[:60] == "Thresholds not met: 3 documents are missing after failing in"
         named = "; ".join(f"{name} (crawl: Access Denied)" for name in ("a", "b", "c"))
         assert f"(max_missing_documents=0). Missing: {named}. By reason: 3 × " in str(caught.value)
 
@@ -377,8 +379,8 @@ class TestGates:
             gate(nights, max_documents_failed=0, max_missing_documents=0).execute({"ti": ti})
         message = str(caught.value)
         assert message.startswith(
-            "Thresholds not met: 1 document failed (max_documents_failed=0); 4 documents are missing since an earlier "
-            "sync (max_missing_documents=0). Missing: d (crawl: Access Denied); "
+            "Thresholds not met: 1 document failed (max_documents_failed=0); 4 documents are missing after failing in "
+            "an earlier sync (max_missing_documents=0). Missing: d (crawl: Access Denied); "
         )
         assert ". Failed: d (crawl: Access Denied) (sync job" in message
         assert (message.count("document failed"), message.count("documents are missing")) == (1, 1)
@@ -621,7 +623,7 @@ class TestFaultsOfTheLogs:
     def test_one_missing_document_is_a_singular(self, nights, ti):
         nights.write("a")
         nights.sync("a")
-        with pytest.raises(KendraSyncJobMetricsError, match=r"1 document is missing since .*\)\. Missing: a \(cr"):
+        with pytest.raises(KendraSyncJobMetricsError, match=r"1 document is missing after .*\)\. Missing: a \(cr"):
             gate(nights, max_missing_documents=0).execute({"ti": ti})
 
     def test_with_endless_pages_and_a_full_index_a_task_makes_five_calls(self, nights, ti, monkeypatch):

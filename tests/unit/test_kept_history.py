@@ -251,7 +251,7 @@ def read_on(kept: Kept, *pages: list[SyncJob]) -> History:
     return history
 
 
-def test_a_job_that_a_new_one_of_the_same_time_precedes_is_not_enough_to_read_no_further():
+def test_a_known_job_does_not_end_the_reading_if_a_new_job_started_at_the_same_time():
     kept = Kept(Jobs([*at_noon(5), *failed(3, 2)]), is_complete=True)
     pages = [[*failed(800), *at_noon(5)], [*at_noon(6), *failed(3, 2)]]
     assert read_on(kept, *pages).jobs == [each for page in pages for each in page]

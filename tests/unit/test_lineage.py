@@ -294,6 +294,22 @@ class TestAssetEvents:
         assert stop.execute(run.context)["status"] == "ABORTED"
         assert stop.outlets == []
 
+    def test_a_stopped_batch_makes_an_event_though_the_reading_of_the_type_is_throttled_at_first(
+        self, run: Run, custom_data_source: DataSource
+    ) -> None:
+        custom_data_source.show([listed("mine", "ABORTED")])
+        custom_data_source.kendra.inject("DescribeDataSource", error="ThrottlingException", times=3)
+        stop = KendraStopSyncJobOperator(
+            task_id="stop",
+            execution_id="mine",
+            botocore_config={"retries": {"total_max_attempts": 1}},
+            **custom_data_source.as_kwargs,
+            **self.outlets(custom_data_source),
+        )
+
+        assert stop.execute(run.context)["status"] == "ABORTED"
+        assert len(run.events) == 1
+
     def test_tasks_that_end_without_a_sync_make_no_event(self, run: Run, data_source: DataSource) -> None:
         arguments = {**data_source.as_kwargs, **self.outlets(data_source)}
         tasks = [

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowSkipException, Context
@@ -210,6 +211,20 @@ def test_a_job_whose_first_try_was_lost_before_it_could_count_is_counted_by_the_
     assert stats.statuses == ["SUCCEEDED"]
 
 
+@pytest.mark.parametrize("make", [Task, stop_on], ids=["start", "stop"])
+def test_a_job_whose_record_could_not_be_published_is_counted_once(data_source, stats, is_deferrable, make):
+    task = make(data_source, deferrable=is_deferrable)
+    if make is stop_on:
+        data_source.start()
+    task.clock.at(100, data_source.finish)
+    with patch.object(task.xcoms, "xcom_push", side_effect=RuntimeError), pytest.raises(RuntimeError):
+        task.run()
+    if make is Task and not AIRFLOW_V_3_3_PLUS:
+        task.clock.at(300, data_source.finish)  # the retry starts another
+    task.run()
+    assert stats.statuses == ["SUCCEEDED"]
+
+
 def test_a_start_forgets_its_job_before_it_counts_it_so_that_no_try_counts_it_again(data_source, stats, is_deferrable):
     task = Task(data_source, deferrable=is_deferrable)
     task.end_each()
@@ -323,7 +338,7 @@ def even(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(poller.random, "uniform", lambda low, high: high)
 
 
-def test_waits_that_share_polls_report_one_age_a_poll_the_highest_that_any_of_them_judges_by(data_source, stats, even):
+def test_waits_that_share_polls_report_one_age_per_poll_the_highest_among_them(data_source, stats, even):
     async def main() -> None:
         hours = {"INCOMPLETE": 2, "SUCCEEDED": 8}
         data_source.show(

@@ -698,7 +698,7 @@ def test_a_wait_that_joins_can_end_with_the_reading_of_others(setting, service):
     run(main())
 
 
-def test_a_subscription_that_ends_with_the_reading_of_others_is_decided_at_its_time_and_never_again(setting, service):
+def test_a_subscription_that_an_earlier_poll_satisfies_is_judged_once_at_the_time_of_that_poll(setting, service):
     condition = Says(Satisfied(job()))
 
     async def main() -> None:

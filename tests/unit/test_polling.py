@@ -892,7 +892,7 @@ def test_a_wait_that_begins_after_its_deadline_outlasts_a_queue_of_polls_that_ha
     run_in_virtual_time(main())
 
 
-def test_a_wait_that_begins_after_its_deadline_gives_its_poll_time_from_when_that_begins(
+def test_a_wait_that_begins_after_its_deadline_counts_the_time_of_its_poll_from_the_start_of_the_poll(
     data_source, even, monkeypatch
 ):
     data_source.show(SUCCEEDED)

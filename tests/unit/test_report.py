@@ -84,6 +84,10 @@ class Service:
             yield Page(history[start : start + 10], is_last=start + 10 >= len(history))
 
 
+class Uncalled:
+    """A hook without any call."""
+
+
 class Shown(HTMLParser):
     """What a browser makes of a page."""
 
@@ -545,7 +549,7 @@ def test_the_page_has_a_largest_size_and_says_what_it_leaves_out(monkeypatch: py
 
     assert len(page.encode()) < 300_000 + 20_000
     assert all(f"name of {name}" in page for name in service.histories)
-    assert page.count("Its syncs are left out, since the page would be too large. Ask for fewer.") > 0
+    assert "Its syncs are left out, since the page would be too large. Choose a smaller number of syncs." in page
     assert Shown(page).with_class("chart") >= 4
 
 
@@ -594,9 +598,34 @@ def test_an_index_that_is_too_full_says_so_in_words_and_color(limit: dict[str, f
     assert ('class="meter bad"' in page) is is_too_full
 
 
+@pytest.mark.parametrize("value", [90, -0.1, 1.01, float("nan"), True, "0.9", None])
+def test_a_limit_of_the_capacity_that_is_no_share_is_refused_before_any_call(value: Any) -> None:
+    message = f"max_index_share is {value!r}, but must be a share from 0 to 1, such as 0.9 for 90 %."
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        render_report(Uncalled(), INDEX, max_index_share=value)
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.5, True, "20", None])
+def test_a_number_of_syncs_that_is_no_whole_number_of_1_or_more_is_refused_before_any_call(value: Any) -> None:
+    message = f"syncs is {value!r}, but must be a whole number of 1 or more."
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        render_report(Uncalled(), INDEX, syncs=value)
+
+
+@pytest.mark.parametrize("limit", [{"max_age": 21600}, {"schedule_grace": 3600}])
+def test_an_age_to_warn_can_be_given_in_seconds_and_anything_else_is_refused(limit: dict[str, Any]) -> None:
+    service = Service(source=[job(5)])
+    service.schedules = {"source": "cron(0 * * * ? *)"}
+    page = render_report(service, INDEX, warn_age=60, **limit)
+    assert page == render_report(service, INDEX, warn_age=timedelta(minutes=1), **limit)
+    with pytest.raises(ValueError, match=r"^warn_age is '1h', but must be a timedelta or a number of seconds"):
+        render_report(Uncalled(), INDEX, warn_age="1h", **limit)
+
+
 def test_what_holds_for_several_data_sources_is_said_once_at_the_top() -> None:
     service = Service(**{f"source-{number}": [job(1)] for number in range(50)})
-    note = "The connection may not read Kendra's logs: grant logs:FilterLogEvents on log-group:/aws/kendra/index:*."
+    grant = "grant logs:FilterLogEvents on log-group:/aws/kendra/index:*."
+    note = f"The connection is not allowed to read Kendra's logs: {grant}"
     service.missing = DocumentFailures(is_complete=False, note=note)
     page = shown(service)
     assert page.text.count("FilterLogEvents") == 1
@@ -651,6 +680,14 @@ def test_a_sync_makes_a_source_fresh_from_its_end_until_its_start_is_too_long_ag
     assert spans_of(job(20), searched_all=True) == [("stale", 20, 19.5), ("fresh", 19.5, 14), ("stale", 14, 0)]
 
 
+def test_a_sync_that_is_exactly_as_old_as_allowed_is_fresh_as_in_the_table() -> None:
+    assert spans_of(job(6), searched_all=True)[1:] == [("fresh", 5.5, 0)]
+    assert spans_of(job(2), searched_all=True, warn_age=timedelta(hours=2))[1:] == [("fresh", 1.5, 0)]
+    page = render_report(Service(source=[job(6)]), INDEX, max_age=timedelta(hours=6))  # type: ignore[arg-type]
+    assert row_of(Shown(page), "name of source").startswith("name of source 6 h of 6 h")
+    assert "✓ Fresh" in Shown(page).texts
+
+
 def test_a_rejected_sync_changes_nothing() -> None:
     assert spans_of(job(16, "FAILED"), job(20), searched_all=True) == spans_of(job(20), searched_all=True)
 
@@ -659,7 +696,7 @@ def test_a_sync_in_time_keeps_a_source_fresh() -> None:
     assert spans_of(job(1), job(6), job(10))[1:] == [("fresh", 9.5, 0)]
 
 
-def test_before_the_syncs_that_were_read_nothing_is_known_until_an_older_one_would_be_too_old() -> None:
+def test_the_state_is_unread_until_any_sync_older_than_those_read_would_be_too_old() -> None:
     assert spans_of(job(20, "FAILED")) == [("unread", 20, 14), ("stale", 14, 0)]
 
 

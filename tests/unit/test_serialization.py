@@ -360,7 +360,7 @@ class TestStartFromTrigger:
             with pytest.raises(ValueError, match="task: start_from_trigger does not work for mapped tasks"):
                 each.expand(execution_id=["a", "b"])
 
-    def test_what_is_known_at_run_time_only_fails_without_retries(self) -> None:
+    def test_mapping_that_is_known_only_at_run_time_fails_without_retries(self) -> None:
         with DAG("dag", schedule=None, start_date=START):
             mapped = self.partial().expand_kwargs(BaseOperator(task_id="find").output)
         with pytest.raises(AirflowFailException, match=r"^task: start_from_trigger does not work for mapped tasks"):

@@ -566,6 +566,29 @@ def test_an_error_that_ends_with_a_full_stop_is_quoted_with_only_one():
     assert warnings == ["Could not find out the type of the data source: It broke."]
 
 
+@pytest.mark.parametrize("error", [NO_EFFECT, ANSWER_LOST, EXPIRED_CREDENTIALS])
+def test_a_custom_data_source_is_recognised_although_its_type_cannot_be_read_at_first(error: Exception):
+    calls = Calls(types=[error, error, "CUSTOM"])
+    with pytest.raises(KendraRequestError, match=r"^The data source is CUSTOM: "):
+        find_out_type(calls, instead_of_waiting="Stop it.", warn=pytest.fail)
+    renewed = ["discard clients"] if error is EXPIRED_CREDENTIALS else []
+    assert calls.done == [*("describe", *renewed, "sleep 2") * 2, "describe"]
+    assert calls.lines == [f"Could not read the type of the data source yet: {error}; trying again."] * 2
+
+
+def test_a_type_that_cannot_be_read_for_a_minute_is_only_a_warning():
+    calls, warnings = Calls(types=[NO_EFFECT]), list[str]()
+    assert find_out_type(calls, instead_of_waiting=None, warn=warnings.append) is None
+    assert warnings == ["Could not find out the type of the data source: it is transient."]
+    assert calls.elapsed - 1000 == START_GRACE
+
+
+def test_a_type_that_may_not_be_read_is_not_read_again():
+    calls = Calls(types=[DENIED])
+    find_out_type(calls, instead_of_waiting=None, warn=[].append)
+    assert calls.done == ["describe"]
+
+
 @pytest.mark.parametrize("error", [ValueError("no id"), KendraRequestError("no connection")])
 def test_reading_the_type_with_invalid_parameters_is_an_error(error: Exception):
     with pytest.raises(type(error), match="no "):

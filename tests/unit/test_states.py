@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
@@ -38,6 +39,7 @@ from airflow_provider_kendra._waiting.states import (
 from airflow_provider_kendra.sync_job import Acceptance, SyncJob
 from airflow_provider_kendra.triggers.kendra import KendraDataFreshnessEventTrigger, connect
 from tests.conftest import DataSource, examples, listed
+from tests.unit.triggers.test_event_trigger import LONGEST_KEY
 from tests.virtual_time import async_log, run_in_virtual_time
 
 BEGIN = datetime(2026, 1, 31, tzinfo=UTC)
@@ -77,7 +79,7 @@ class TestCrossings:
         found = crossings([job(0), job(5, 2)], limits(), at(24))
         assert shown(found) == [("fresh", 0.5), ("aging", 4), ("stale", 6), ("fresh", 7), ("aging", 9), ("stale", 11)]
 
-    def test_a_sync_that_ends_before_the_old_one_is_stale_lets_it_not_become_stale(self):
+    def test_a_new_sync_that_ends_in_time_keeps_it_from_becoming_stale(self):
         assert shown(crossings([job(0), job(5, 0.5)], limits(), at(6))) == [
             ("fresh", 0.5),
             ("aging", 4),
@@ -146,7 +148,7 @@ class TestChanges:
     def test_the_first_report_is_silent_about_what_is_fresh(self):
         assert changes([job(0)], None, 1) == ([], Known(State.FRESH, at(0.5)))
 
-    def test_without_any_acceptable_sync_it_is_stale_from_the_report_on_whenever_one_failed(self):
+    def test_without_an_acceptable_sync_it_is_stale_from_the_report_not_from_a_failure(self):
         failed = Ended((), job(2, status="FAILED"))
         [change], known = changes_of("source", failed, limits(), None, at(3))
         assert (change.state, change.at, change.job) == (State.STALE, at(3), None)
@@ -644,6 +646,11 @@ class TestWatcher:
 
 
 INDEX = "i" * 36
+UUIDS = [str(UUID(int=number)) for number in range(50)]
+
+
+def key_of(**arguments: Any) -> str:
+    return KendraDataFreshnessEventTrigger(**{"index_id": INDEX, "max_age": 3600, **arguments}).stream_key
 
 
 class TestTrigger:
@@ -672,6 +679,32 @@ class TestTrigger:
         _, arguments = trigger.serialize()
         assert (arguments["max_age"], arguments["warn_age"], arguments["data_source_ids"]) == (21600, 14400, ["source"])
         assert KendraDataFreshnessEventTrigger(**arguments).serialize() == trigger.serialize()
+
+    def test_the_key_of_the_stored_states_fits_however_many_data_sources_are_watched(self):
+        assert len(key_of(data_source_ids=UUIDS)) <= LONGEST_KEY
+
+    def test_the_stored_states_of_50_data_sources_are_no_larger_than_airflow_recommends(self):
+        ids = [f"{number:03}{'s' * 97}" for number in range(50)]
+        stored = store_states({key: Known(State.UNKNOWN, at(0.123456)) for key in ids})
+        assert len(json.dumps(stored)) < 65_535  # [state_store] max_value_storage_bytes; MySQL's column has 16 MB
+
+    @pytest.mark.parametrize(
+        "changed",
+        [{"data_source_ids": UUIDS[::-1]}, {"data_source_ids": UUIDS * 2}, {"max_age": timedelta(hours=1)},
+         {"accepted_statuses": ["SUCCEEDED", "INCOMPLETE"]}, {"poll_interval": 5}],
+        ids=["other order", "twice", "timedelta", "other order of statuses", "other interval"],
+    )  # fmt: skip
+    def test_the_stored_states_are_found_again_however_the_same_is_written(self, changed):
+        given = {"data_source_ids": UUIDS, "accepted_statuses": ["INCOMPLETE", "SUCCEEDED"]}
+        assert key_of(**given | changed) == key_of(**given)
+
+    def test_whatever_is_watched_differently_has_stored_states_of_its_own(self):
+        differences = (
+            {}, {"index_id": "j" * 36}, {"data_source_ids": UUIDS}, {"data_source_ids": UUIDS[1:]}, {"max_age": 3601},
+            {"max_age": None, "schedule_grace": 3600}, {"warn_age": 60}, {"measured_by": "end_time"},
+            {"accepted_statuses": ["FAILED"]}, {"max_documents_failed": 1},
+        )  # fmt: skip
+        assert len({key_of(**each) for each in differences}) == len(differences)
 
     def test_it_fires_the_changes(self, custom_data_source):
         async def main() -> None:

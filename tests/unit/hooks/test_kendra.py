@@ -524,7 +524,7 @@ class TestMakingAClient:
          aws.InvalidConfigError(error_msg="no"), NotImplementedError("no")],
         ids=lambda error: type(error).__name__,
     )  # fmt: skip
-    def test_an_error_of_making_is_one_of_the_configuration(self, local_kendra, monkeypatch, error):
+    def test_an_error_while_creating_a_client_is_a_configuration_error(self, local_kendra, monkeypatch, error):
         self.break_sessions(monkeypatch, error)
         with pytest.raises(KendraRequestError, match=type(error).__name__):
             _ = KendraSyncJobsHook().conn
@@ -569,7 +569,7 @@ class TestMakingAClient:
         assert "secret" not in str(caught.value)
         assert caught.value.__suppress_context__
 
-    def test_a_file_that_only_a_call_finds_missing_is_of_the_configuration(self, local_kendra, monkeypatch):
+    def test_a_missing_file_that_only_a_call_discovers_is_a_permanent_error(self, local_kendra, monkeypatch):
         monkeypatch.setenv("AWS_CA_BUNDLE", "/no/such.pem")
         connection = json.loads(local_kendra.connection_json)
         connection["extra"]["endpoint_url"] = connection["extra"]["endpoint_url"].replace("http:", "https:")

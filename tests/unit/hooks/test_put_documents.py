@@ -533,7 +533,7 @@ def test_text_counts_with_the_bytes_that_are_sent(batch, monkeypatch):
     assert batch.sent == [["a"], ["b"]]
 
 
-def test_a_batch_that_is_full_by_bytes_is_sent_before_more_than_one_further_document_is_read(batch, monkeypatch):
+def test_a_batch_at_the_byte_limit_is_sent_after_at_most_one_more_document_is_read(batch, monkeypatch):
     monkeypatch.setattr("airflow_provider_kendra._batches.BYTES_IN_BATCH", 100)
     calls_when_read = []
 

@@ -29,7 +29,7 @@ from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.operators.kendra import KendraStartSyncJobOperator
 from airflow_provider_kendra.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
 from tests.conftest import DataSource, listed
-from tests.task_runs import BEGIN, Store, TaskRun
+from tests.task_runs import BEGIN, Store, TaskRun, XComs
 
 START, STOP, LIST = "StartDataSourceSyncJob", "StopDataSourceSyncJob", "ListDataSourceSyncJobs"
 
@@ -65,10 +65,23 @@ class LossyStore(Store):
         self.happenings.pop(f"after {what} {number}", lambda: None)()
 
 
+class LossyXComs(XComs):
+    """A task instance, of which a push can fail once."""
+
+    happening: Callable[[], object] | None = None
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        happening, self.happening = self.happening, None
+        if happening is not None:
+            happening()
+        super().xcom_push(key, value)
+
+
 class Task(TaskRun):
     """A start on a data source; things can happen around its request."""
 
     store: LossyStore
+    xcoms: LossyXComs
     operator_class: type[KendraStartSyncJobOperator] = KendraStartSyncJobOperator
 
     def __init__(self, source: DataSource, **arguments: Any) -> None:
@@ -78,6 +91,7 @@ class Task(TaskRun):
         self._arguments = {"poll_interval": POLL_INTERVAL, **source.as_kwargs, **arguments}
         super().__init__(self._make)
         self.store = LossyStore()
+        self.xcoms = LossyXComs()
 
     def _make(self) -> KendraStartSyncJobOperator:
         operator = self.operator_class(task_id="start", **self._arguments)
@@ -101,6 +115,9 @@ class Task(TaskRun):
 
     def lose(self, *_: object) -> None:
         raise Lost
+
+    def fail(self, *_: object) -> None:
+        raise RuntimeError("Airflow does not respond")
 
     def kill(self) -> None:
         """What a SIGTERM does: it interrupts, and goes back to what it interrupted."""
@@ -156,6 +173,15 @@ def loses_during_the_wait(task: Task) -> None:
     task.clock.at(70, task.lose)
 
 
+def loses_while_xcoms_are_pushed(task: Task) -> None:
+    task.xcoms.happening = task.lose
+
+
+def fails_to_push_xcoms(task: Task) -> None:
+    task.xcoms.happening = task.fail
+
+
+LOSSES_AFTER_THE_END = [loses_while_xcoms_are_pushed, fails_to_push_xcoms]
 LOSSES_ANYWHERE = [loses_before_the_request, loses_with_the_answer]
 LOSSES_AROUND_THE_STORE = [
     loses_before_the_baseline_is_kept,
@@ -187,6 +213,41 @@ class TestLostTries:
         result = task.run()
         assert data_source.execution_ids() == [result["execution_id"]]
         assert result == record_of(data_source, result["execution_id"])
+
+    @needs_store
+    @pytest.mark.parametrize("loses", LOSSES_AFTER_THE_END)
+    def test_a_sync_whose_record_was_not_published_is_returned_by_the_next_try(self, data_source, loses, is_deferrable):
+        task = Task(data_source, deferrable=is_deferrable)
+        task.end_each()
+        loses(task)
+        with pytest.raises((Lost, RuntimeError)):
+            task.run()
+        assert [task.run()["execution_id"]] == data_source.execution_ids()
+        assert not task.store.kept
+
+    @needs_store
+    @pytest.mark.parametrize("loses", LOSSES_AFTER_THE_END)
+    def test_without_waiting_a_sync_whose_record_was_not_published_is_returned_by_the_next_try(
+        self, data_source, loses
+    ):
+        task = Task(data_source, wait_for_completion=False)
+        loses(task)
+        with pytest.raises((Lost, RuntimeError)):
+            task.run()
+        assert [task.run()["execution_id"]] == data_source.execution_ids()
+        assert not task.store.kept
+
+    @pytest.mark.parametrize(("status", "syncs"), [("INCOMPLETE", 1 if IS_RESUMED else 2), ("FAILED", 2)])
+    def test_a_try_lost_while_it_reads_failed_documents_starts_anew_only_if_the_sync_failed(
+        self, data_source, status, syncs, is_deferrable
+    ):
+        task = Task(data_source, deferrable=is_deferrable, max_documents_failed=5)
+        task.clock.at(50, lambda: data_source.finish(status, metrics={"DocumentsFailed": 1}))
+        with patch.object(KendraSyncJobsHook, "_describe_failed_documents", side_effect=Lost), pytest.raises(Lost):
+            task.run()
+        task.end_each(200)
+        assert task.run()["status"] == ("INCOMPLETE" if syncs == 1 else "SUCCEEDED")
+        assert task.syncs == syncs
 
     @pytest.mark.parametrize("loses", [loses_with_the_answer, loses_during_the_wait])
     def test_before_airflow_3_3_the_sync_of_a_lost_try_is_waited_out(self, data_source, loses):
@@ -784,6 +845,12 @@ class TestKillOnAWorker:
         task = Task(data_source)
         self.kill_in_the_wait(task)
         assert (task.syncs, task.stops) == (1, 0)
+
+    def test_stops_our_sync_though_the_reading_of_the_type_was_throttled_at_first(self, data_source):
+        data_source.kendra.inject("DescribeDataSource", error="ThrottlingException", times=3)
+        task = Task(data_source, botocore_config={"retries": {"total_max_attempts": 1}})
+        self.kill_in_the_wait(task)
+        assert task.stops == 1
 
     def test_does_not_stop_without_stop_on_kill(self, data_source):
         task = Task(data_source, stop_on_kill=False)

@@ -209,6 +209,14 @@ class TestStart:
             make(custom_data_source).execute(context)
         assert custom_data_source.kendra.call_count(START) == 0
 
+    def test_a_custom_data_source_is_refused_though_the_reading_of_its_type_is_throttled_at_first(
+        self, make, custom_data_source, context
+    ):
+        custom_data_source.kendra.inject("DescribeDataSource", error="ThrottlingException", times=3)
+        with pytest.raises(KendraRequestError, match="CUSTOM: its sync ends only when"):
+            make(custom_data_source, botocore_config={"retries": {"total_max_attempts": 1}}).execute(context)
+        assert custom_data_source.kendra.call_count(START) == 0
+
     def test_a_custom_data_source_can_be_started_without_waiting(self, make, custom_data_source, context):
         record = make(custom_data_source, wait_for_completion=False).execute(context)
         assert [record["execution_id"]] == custom_data_source.execution_ids()

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowSkipException
@@ -20,7 +22,7 @@ from airflow_provider_kendra.exceptions import (
 from airflow_provider_kendra.operators.kendra import KendraStartSyncJobOperator
 from airflow_provider_kendra.sync_job import SyncJob
 from airflow_provider_kendra.testing import LocalKendra
-from tests.conftest import DataSource
+from tests.conftest import DataSource, listed
 from tests.task_runs import Clock, TaskRun
 
 START = "StartDataSourceSyncJob"
@@ -266,6 +268,20 @@ def test_a_time_out_never_stops_the_sync_of_others(data_source: DataSource, is_d
     with pytest.raises(KendraSyncJobTimeoutError):
         task.run()
     assert data_source.kendra.call_count("StopDataSourceSyncJob") == 0
+
+
+def test_the_log_says_why_another_sync_that_is_still_listed_as_running_is_over(data_source: DataSource):
+    said: list[str] = []
+    log = SimpleNamespace(info=lambda text, *values: said.append(text % values))
+    theirs = listed("theirs", "SYNCING")
+    data_source.show([theirs])
+    task = TaskRun(lambda: KendraStartSyncJobOperator(task_id="start", timeout=300, **data_source.as_kwargs))
+    task.clock.at(10, lambda: data_source.show([listed("new", "SYNCING"), theirs]))
+    with patch.object(KendraStartSyncJobOperator, "log", log), pytest.raises(KendraSyncJobTimeoutError):
+        task.run()
+    [line] = [line for line in said if line.startswith("The other sync is over. ")]
+    assert "a newer sync has started, so this one is not running" in line
+    assert "Sync SYNCING" not in line
 
 
 def test_the_log_names_the_other_sync_its_start_and_its_progress(local_kendra: LocalKendra, data_source: DataSource):

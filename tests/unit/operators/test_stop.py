@@ -197,6 +197,20 @@ class TestOnlyTheNewestRuns:
         assert (result["execution_id"], result["status"]) == ("old", "SYNCING")
         assert stops(data_source) == 0
 
+    def test_the_log_says_why_a_stopped_sync_that_is_still_listed_as_running_has_ended(
+        self, data_source, is_deferrable
+    ):
+        said: list[str] = []
+        log = SimpleNamespace(info=lambda text, *values: said.append(text % values))
+        data_source.show([listed("ours", "STOPPING")])
+        task = stop_on(data_source, execution_id="ours", deferrable=is_deferrable)
+        task.clock.at(10, lambda: data_source.show([listed("new", "SYNCING"), listed("ours", "STOPPING")]))
+        with patch.object(KendraStopSyncJobOperator, "log", log):
+            assert task.run()["execution_id"] == "ours"
+        why = "The sync will not finish: a newer sync has started, so this one is not running"
+        assert said[-1].startswith(why)
+        assert not [line for line in said if line.startswith("Sync STOPPING")]
+
     def test_an_older_entry_that_still_shows_a_running_status_is_not_running(self, data_source):
         data_source.show([listed("new", "SUCCEEDED"), listed("old", "STRANGE")])
         assert stop_on(data_source).run() is None
@@ -437,6 +451,19 @@ class TestRetryWithMemory:
         task.retry()
         assert task.run()["execution_id"] == execution_id
         assert stops(data_source) == 1
+
+    @pytest.mark.parametrize("waits", [True, False])
+    def test_leaves_the_next_sync_alone_if_a_try_was_lost_while_it_published_its_record(self, data_source, waits):
+        execution_id = data_source.start()
+        task = StopRun(data_source, wait_for_completion=waits)
+        task.clock.at(50, lambda: data_source.finish("ABORTED"))
+        with patch.object(KendraStopSyncJobOperator, "_publish_jobs", side_effect=Lost), pytest.raises(Lost):
+            task.run()
+        task.clock.move_to(60)
+        data_source.start()
+        task.retry()
+        assert task.run()["execution_id"] == execution_id
+        assert (stops(data_source), status_of(data_source)) == (1, "SYNCING")
 
     def test_a_task_that_is_cleared_after_its_success_stops_what_runs_then(self, data_source, is_deferrable):
         data_source.start()

@@ -40,7 +40,7 @@ ONCE = Config(retries={"total_max_attempts": 1})
         ({"seed": [1]}, "seed must be a whole number, but is [1]"),
     ],
 )  # fmt: skip
-def test_a_fault_that_can_not_be_meant_is_refused(anywhere, fault, sentence):
+def test_an_invalid_fault_is_refused(anywhere, fault, sentence):
     with pytest.raises(ValueError, match=r"^[^\n]+$") as caught:
         anywhere.inject(LIST, **({"error": "ThrottlingException"} | fault))
     assert str(caught.value).startswith(sentence)
@@ -66,7 +66,7 @@ def test_a_fault_that_can_not_be_meant_is_refused(anywhere, fault, sentence):
         ("inject", [None], "operation must be a string, but is None"),
     ],
 )
-def test_a_setting_that_can_not_be_meant_is_refused(anywhere, control, arguments, sentence):
+def test_an_invalid_setting_is_refused(anywhere, control, arguments, sentence):
     with pytest.raises(ValueError, match=r"^[^\n]+$") as caught:
         getattr(anywhere, control)(*arguments)
     assert sentence in str(caught.value)
@@ -244,6 +244,6 @@ def test_a_token_can_be_changed_whatever_the_parameters_were_logged_as():
 
 def test_only_documents_of_a_custom_data_source_can_fail_when_they_are_put(anywhere, s3_source):
     source = s3_source(anywhere)
-    sentence = "The documents of a data source of type S3 are not put: they can fail in the stage crawl, sync or index"
-    with pytest.raises(ValueError, match=f"^{sentence}$"):
+    sentence = "Documents of a data source of type S3 are not put with BatchPutDocument"
+    with pytest.raises(ValueError, match=f"^{sentence}: they can fail in the stage crawl, sync or index$"):
         anywhere.fail_documents(*source.ids, ["s3://documents/a"], stage="put")

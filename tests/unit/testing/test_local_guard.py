@@ -100,7 +100,7 @@ def test_a_host_that_was_rebound_to_loopback_is_refused(kendra, host, path):
 
 def test_a_refusal_says_which_names_are_served_and_which_type_controls_have(kendra):
     _, host = ask(kendra, "POST /kendra-local/reset", JSON_TYPE, host="evil.example")
-    assert "only serves the names of loopback, --host and --allow-host, and names below them." in host
+    assert "accepts only loopback names, the names of --host and --allow-host, and their subdomains." in host
     _, content_type = ask(kendra, "POST /kendra-local/reset", "Content-Type: text/plain; charset=utf-8")
     assert "accepts no controls as text/plain: send them as application/json." in content_type
 

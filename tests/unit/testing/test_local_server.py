@@ -344,7 +344,7 @@ def test_the_help_says_what_another_host_means(capsys, monkeypatch):
         ("--port", "-1", "'-1' is not a number from 0 to 65535"),
     ],
 )
-def test_an_address_that_can_not_be_meant_is_refused(capsys, monkeypatch, option, value, sentence):
+def test_an_invalid_host_or_port_is_refused(capsys, monkeypatch, option, value, sentence):
     monkeypatch.setattr(sys, "argv", ["kendra", f"{option}={value}"])
     with pytest.raises(SystemExit, match="2"):
         command.main()

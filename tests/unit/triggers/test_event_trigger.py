@@ -21,6 +21,9 @@ from tests.virtual_time import run_in_virtual_time
 INTERVAL = 60.0
 ACK_TIMEOUT = 300.0
 
+LONGEST_KEY = 512
+"""Airflow's column of a key, in characters; only SQLite stores a longer one."""
+
 with_kept_cursor = pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="a watcher's cursor is kept from Airflow 3.3 on")
 
 
@@ -50,6 +53,7 @@ class Store:
 
     async def aset(self, key: str, value: Any) -> None:
         assert value is not None  # Airflow refuses it
+        assert len(key) <= LONGEST_KEY
         self.kept[key] = json.dumps(value)
 
     @property
@@ -328,6 +332,16 @@ class TestCursor:
             assert len(store.kept) == 3
 
         run_in_virtual_time(main())
+
+    def test_its_key_is_that_of_1_0_0_and_fits_with_the_longest_ids(self) -> None:
+        from airflow.models.asset_state_store import AssetStateStoreModel
+
+        assert AssetStateStoreModel.__table__.c.key.type.length == LONGEST_KEY
+        ids = {"index_id": "i" * 36, "data_source_id": "s" * 100}
+        statuses = ["ABORTED", "FAILED", "INCOMPLETE", "SUCCEEDED"]
+        trigger = KendraSyncJobEventTrigger(**ids, statuses=statuses[::-1])
+        assert trigger.stream_key == f"kendra_sync_jobs:{json.dumps({**ids, 'statuses': statuses}, sort_keys=True)}"
+        assert len(trigger.stream_key) <= LONGEST_KEY
 
     def test_without_a_store_it_fires_all_the_same(self, custom_data_source: DataSource) -> None:
         async def main() -> None:

@@ -90,7 +90,7 @@ def test_without_a_way_to_ask_for_the_state_the_sync_goes_on(data_source):
 
 
 @needs_task_states
-def test_the_state_asked_for_is_that_of_the_very_task(data_source):
+def test_it_asks_for_the_state_of_its_own_task_instance(data_source):
     asked: dict[str, Any] = {}
 
     def answer(**question: Any) -> Any:

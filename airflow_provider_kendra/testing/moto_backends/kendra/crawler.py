@@ -83,7 +83,7 @@ def reads_s3(configured: dict[str, Any]) -> bool:
 
 def crawl(account_id: str, partition: str, configuration: dict[str, Any], messages: Messages) -> list[Document]:
     """
-    Return the documents of a bucket. Those that can't be read have a problem.
+    Return the documents of a bucket. Documents that can't be read have ``problem`` set.
 
     Of several objects with the same document id, the last by key is indexed: they are submitted in this order, and a
     document replaces an earlier one of the same id.

@@ -326,7 +326,7 @@ class KendraBackend(BaseBackend):
     def __init__(self, region_name: str, account_id: str):
         super().__init__(region_name, account_id)
         self.indexes: dict[str, Index] = {}
-        #: Indexes and data sources by client token, and what it is unique in: "index", or the id of an index.
+        #: Indexes and data sources by the scope of their client token ("index", or the id of an index) and the token.
         self.created: dict[tuple[str, str], Index | DataSource] = {}
         self.tagger = TaggingService()
         self._settings = Settings()

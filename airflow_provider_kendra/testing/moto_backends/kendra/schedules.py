@@ -17,7 +17,7 @@ PART = re.compile(r"(?:\*|([A-Z]+|[0-9]+)(?:-([A-Z]+|[0-9]+))?)(?:/0*([1-9][0-9]
 
 @dataclass(frozen=True)
 class Schedule:
-    """A schedule. Which days the fields of days mean depends on the month."""
+    """A schedule. The days that its two day fields select depend on the month."""
 
     minutes: tuple[int, ...]
     hours: tuple[int, ...]
@@ -34,7 +34,7 @@ def due_times(schedule: str, after: float, until: float, limit: int) -> list[flo
 
 
 def _backwards(schedule: Schedule, after: float, until: float) -> Iterator[float]:
-    """Yield the times of a schedule up to a time, the last one first, back to the month of another time."""
+    """Yield the times of a schedule up to ``until``, latest first, back to the month of ``after``."""
     begin, end = (datetime.fromtimestamp(each, timezone.utc) for each in (after, until))
     for number in range(12 * end.year + end.month - 1, 12 * begin.year + begin.month - 2, -1):
         year, month = number // 12, number % 12 + 1
