@@ -182,7 +182,7 @@ _WARN_AGE = Arg(
     ("--warn-age",),
     metavar="AGE",
     type=duration,
-    help="The age from which a data source counts as aging until it is stale, less than --max-age: 4h (default: never)",
+    help="The age from which a data source counts as aging until it is stale: 4h (default: never)",
 )
 _MEASURED_BY = Arg(
     ("--measured-by",),
