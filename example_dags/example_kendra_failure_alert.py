@@ -44,6 +44,7 @@ with DAG(
         deferrable=True,
         poll_interval=5,
         timeout=timedelta(hours=6).total_seconds(),
-        # The message of the exception begins with the status and Kendra's reason.
-        on_failure_callback=LogNotifier("{{ dag.dag_id }}: {{ exception }}"),
+        # The message of the exception begins with the status and Kendra's reason. It is undefined in dag.test() on
+        # Airflow 3.0 to 3.2.
+        on_failure_callback=LogNotifier("{{ dag.dag_id }}: {{ exception | default('the sync failed') }}"),
     )

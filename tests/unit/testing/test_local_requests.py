@@ -321,7 +321,6 @@ def test_an_error_of_the_backend_itself_is_an_internal_server_error(in_process, 
     [
         ("", SIGNED.format("us-east-1", "cloudformation"), "application/x-www-form-urlencoded"),
         ("", SIGNED.format("us-east-1", "apigateway"), "application/json"),
-        ("AWSGlue.GetDatabases", SIGNED.format("us-east-1", "glue"), "application/x-amz-json-1.1"),
         ("AWSCognitoIdentityProviderService.ListUserPools", SIGNED.format("us-east-1", "cognito-idp"), "x"),
         ("", SIGNED.format("us-east-1", "nothing"), "application/json"),
         ("Logs_20140328.ListAnomalies", SIGNED.format("us-east-1", "logs"), "application/x-amz-json-1.1"),
