@@ -55,7 +55,7 @@ class LogCalls:
     :param explain: Returns the reason that a note gives for an error, and whether a retry can help.
     :param group: The log group.
     :param calls: The most calls.
-    :param seconds: After this time no call is made, and ``filter_events`` is to end the one that is under way.
+    :param seconds: After this time no call is made, and ``filter_events`` must abort the call in progress.
     """
 
     def __init__(
@@ -238,9 +238,9 @@ def _failures(events: Iterator[Event], execution_id: str) -> list[DocumentEvent]
     """
     Return each document's last event, if it is a failure.
 
-    Events matched only by time count for documents without an event of this job.
+    An event matched by time alone is used only for a document without an event of this job.
 
-    Messages are not kept: many of them need much memory, and they hold personal data.
+    Messages are not kept, since many messages need much memory, and they contain personal data.
     """
     of_job: dict[str, tuple[int, DocumentEvent]] = {}
     by_time: dict[str, tuple[int, DocumentEvent]] = {}
@@ -276,17 +276,17 @@ def _note_on_number(found: int, job: SyncJob, fault: str | None) -> str | None:
     if fault and (not found or found >= expected):
         return None
     if not found and not expected and job.status == SyncJobStatus.INCOMPLETE:
-        return f"Kendra's logs do not name the documents that failed. They {_MAY_BE_LATE}"
+        return f"Kendra's logs do not name the documents that failed. {_MAY_BE_LATE}"
     if found >= expected:
         return None
     named = f"{found:,} of {counted(expected, 'document')} that failed"
     if fault:
-        return f"What was read names {named}."
+        return f"The log events that were read name {named}."
     if found:
         return f"Kendra's logs name {named}; the rest may be late."
     if expected == 1:
-        return f"Kendra's logs do not name the document that failed. It {_MAY_BE_LATE}"
-    return f"Kendra's logs name none of the {expected:,} documents that failed. They {_MAY_BE_LATE}"
+        return f"Kendra's logs do not name the document that failed. {_MAY_BE_LATE}"
+    return f"Kendra's logs name none of the {expected:,} documents that failed. {_MAY_BE_LATE}"
 
 
 def _note_on_time(found: Iterable[DocumentEvent]) -> str | None:
@@ -300,12 +300,12 @@ def _note_on_time(found: Iterable[DocumentEvent]) -> str | None:
         else "are from streams that do not name this sync job, and were"
     )
     return (
-        f"{by_time:,} of the documents {of_streams} logged at about its time. Its sync run history report names no "
-        "document that failed: it may be late, or not exist."
+        f"{by_time:,} of the documents {of_streams} logged at about the time of the sync. The sync's run history "
+        "report names no document that failed: the report may be late, or not exist."
     )
 
 
-_MAY_BE_LATE = "may be late, or have been deleted by the retention of the log group."
+_MAY_BE_LATE = "The log events may be late, or deleted by the log group's retention."
 
 
 @dataclass(slots=True)
@@ -368,7 +368,7 @@ def missing_documents(
 
 
 def _mended_by(known: DocumentEvent, missing: Mapping[str, _Missing]) -> Iterator[_Missing]:
-    """Yield the failures that an event ends; by a URI, which documents can share, only those without an id."""
+    """Yield the failures that an event resolves. A URI, which documents can share, matches only those without an id."""
     for key in known.keys if known.is_mended else ():
         failed = missing.get(key)
         if failed is not None and (key == known.key or not failed.event.document.document_id):
@@ -392,19 +392,19 @@ def _note_on_unnamed(jobs: Iterable[SyncJob] | None, named: Mapping[str, int]) -
         return None
     number = f"{unnamed} of the last {counted(len(finished), 'sync')} report{'s' if unnamed == 1 else ''}"
     return (
-        f"{number} documents that failed, but Kendra's logs do not name all of them. They may be late, or have been "
-        "deleted by the retention of the log group, or Kendra writes no reports for this data source (possible for "
-        "CUSTOM ones)."
+        f"{number} documents that failed, but Kendra's logs do not name all of them. The log events may be late, or "
+        "deleted by the log group's retention, or Kendra writes no reports for this data source (possible for CUSTOM "
+        "ones)."
     )
 
 
 def _least_failed(job: SyncJob) -> int:
-    """Return how many documents of a job failed at least; one that ended INCOMPLETE need not count them."""
+    """Return the minimum number of failed documents: at least 1 for an INCOMPLETE job, even without a count."""
     return max(job.documents_failed or 0, int(job.status == SyncJobStatus.INCOMPLETE))
 
 
 def _oldest(missing: Iterable[_Missing], since: datetime, now: datetime) -> datetime:
-    """Return when the first document failed, as far as that is within the look-back."""
+    """Return when the first document failed, clamped to the look-back."""
     oldest = min(each.failed_at for each in missing)
     return datetime.fromtimestamp(min(max(oldest, _milliseconds(since)), _milliseconds(now)) / 1000, UTC)
 

@@ -32,8 +32,8 @@ class SyncJobLineageMixin:
     """
     For operators and sensors that handle sync jobs; comes before Airflow's class in the bases.
 
-    A link or an asset event never fails a task, and needs no call to AWS; only a stop may read the type of its data
-    source. An XCom that can't be pushed fails the task, for the next try to push it.
+    Links and asset events never fail a task. They need no AWS call, except that a stop may read its data source's type.
+    A failed push of the record's keys fails the task, so that the next try repeats it.
     """
 
     operator_extra_links: Any = (KendraIndexLink(), KendraSyncJobLogsLink())

@@ -71,7 +71,7 @@ class Reading:
     :param data_source_id: The data source.
     :param name: Its name in Kendra.
     :param status: ``ACTIVE`` or ``UPDATING`` if it can be synced.
-    :param jobs: Its sync jobs, as far as they were read, newest first.
+    :param jobs: Those of its sync jobs that were read, newest first.
     :param freshness: None if the history could not be read, or the data source cannot be synced: while it is
         ``CREATING``, ``DELETING`` or ``FAILED``.
     :param error: Why it could not be read.
@@ -143,7 +143,7 @@ def assess(
     :param history: Read back to the newest acceptable job at least, if there is one.
     :param condition: What makes it fresh.
     :param now: When it was read.
-    :param warn_age: From this age on it is aging; None for never.
+    :param warn_age: Older than this, it is aging; None for never.
     :param unjudged: Why it can't be judged, if it can't.
     """
     found = _newest_acceptable(condition).decide(history, now)
@@ -205,7 +205,7 @@ def read_index(
     :param condition: What makes a data source fresh.
     :param now: The clock.
     :param at_least: Read at least this many sync jobs of each, if there are that many.
-    :param warn_age: From this age on a data source that is not stale yet is aging; None for never.
+    :param warn_age: A data source that is older than this, but not stale yet, is aging; None for never.
     :param with_documents: Also read from Kendra's logs which documents are missing.
     :raises ValueError: if warn_age is not less than the age at which a data source is stale.
     """
@@ -262,13 +262,13 @@ class _MissingDocuments:
         try:
             return self._hook.get_missing_documents(self._index_id, data_source_id)
         except Exception as error:  # the rest of the reading is worth showing
-            return DocumentFailures(is_complete=False, note=f"They could not be read: {plain(error)}")
+            return DocumentFailures(is_complete=False, note=f"The logs could not be read: {plain(error)}")
 
 
 LONGEST_READING = 60.0
 """Seconds after which the logs of no further data source are read."""
 
-_NOT_READ = f"They were not read, since the logs of other data sources took {LONGEST_READING:.0f} s."
+_NOT_READ = f"The logs were not read, since those of other data sources took {LONGEST_READING:.0f} s."
 
 
 def shared_notes(readings: Iterable[Reading]) -> dict[str, int]:

@@ -86,7 +86,7 @@ def _day_parts(field: str) -> list[str]:
 
 
 def _without_single_steps(part: str, last: str) -> str:
-    """Drop the steps from the last value of a field: croniter 6 reads a range of one value as the whole range."""
+    """Drop a step after a field's highest value (59/5): croniter 6 reads a range of one value as the whole range."""
     return re.sub(rf"(?<![-\w])({last})/[0-9]+\b", r"\1", part)
 
 

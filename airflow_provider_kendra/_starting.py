@@ -343,7 +343,7 @@ class _StartLoop:
         self.last_error: Exception | None = None
 
     def read_and_decide(self) -> Step:
-        """Read the history as far as necessary, and decide; after a transient error, read again or give up."""
+        """Read as much of the history as necessary, and decide; after a transient error, read again or give up."""
         try:
             return self._starter.next_step(self._read_history(), self._calls.monotonic())
         except Exception as error:

@@ -101,7 +101,7 @@ def counted(number: int, noun: str) -> str:
 
 def are_missing(number: int) -> str:
     """
-    Return a sentence without its period on how many documents are missing.
+    Return how many documents are missing, as a sentence without the final period.
 
     :param number: The number.
     """

@@ -164,10 +164,10 @@ def check_max_age(value: object) -> timedelta:
 
 def check_warn_age(warn_age: timedelta | None, max_age: timedelta | None) -> timedelta | None:
     """
-    Check the age from which a data source is aging, and return it.
+    Check the age above which a data source is aging, and return it.
 
     :param warn_age: The age; None for never.
-    :param max_age: The age from which it is stale; None if that does not decide.
+    :param max_age: The age above which it is stale; None if it is not judged by age.
     :raises ValueError: if it would be stale before it is aging.
     """
     if warn_age is not None and max_age is not None and warn_age >= max_age:

@@ -175,14 +175,15 @@ _SCHEDULE_GRACE = Arg(
     ("--schedule-grace",),
     metavar="TIME",
     type=duration,
-    help="Judge each data source by its own schedule in Kendra, not by --max-age: it is stale when no acceptable sync "
-    "has started since the last run that was due this long ago: 30m, 2h",
+    help="Judge each data source by its own schedule in Kendra, not by --max-age: it is stale this long after a "
+    "scheduled run, unless an acceptable sync has started (or, with --measured-by end_time, ended) since that run: "
+    "30m, 2h",
 )
 _WARN_AGE = Arg(
     ("--warn-age",),
     metavar="AGE",
     type=duration,
-    help="The age from which a data source counts as aging until it is stale: 4h (default: never)",
+    help="A data source that is older than this, but not stale yet, counts as aging: 4h (default: never)",
 )
 _MEASURED_BY = Arg(
     ("--measured-by",),
@@ -365,7 +366,7 @@ COMMANDS = (
         details="Reads Kendra's CloudWatch logs of the data source, which needs logs:FilterLogEvents. Kendra does not "
         "retry a failed document until it changes, so a later sync can succeed while documents are missing.",
         example="documents 01234567-89ab-cdef-0123-456789abcdef my-data-source --missing",
-        status_1_if="there are any, or if the index is fuller than --max-index-share",
+        status_1_if="documents failed or are missing, or if the index is fuller than --max-index-share",
     ),
     _command(
         "report",

@@ -216,11 +216,11 @@ class DocumentEvent:
     What one event of Kendra's logs says about a document.
 
     :param document: The document.
-    :param keys: Its id and its URI, as far as they are known; ``document_id`` and ``source_uri`` can be cut.
+    :param keys: Its id and its URI, whichever are known; ``document_id`` and ``source_uri`` can be cut.
     :param cause: The reason without what differs from document to document; "" unless it failed.
     :param is_failure: Whether the document failed.
     :param is_mended: Whether it was indexed or deleted.
-    :param is_deletion: Whether it was to be deleted.
+    :param is_deletion: Whether Kendra deleted the document, or tried to.
     """
 
     document: FailedDocument

@@ -62,9 +62,9 @@ class Reporter:
 
 def first(*paths: str) -> Any:
     """
-    Return the first that this version of Airflow has.
+    Return the first of these objects that this Airflow version has.
 
-    :param paths: Where several versions have it.
+    :param paths: Where Airflow versions have it, as import paths.
     """
     for path in paths:
         module, _, name = path.rpartition(".")

@@ -167,7 +167,7 @@ class Fresh:
     :param max_age: The cutoff as an age; it moves with the clock.
     :param measured_by: Which of the job's times counts.
     :param fail_fast: Fail when the newest job since the cutoff ended unacceptably and none is running.
-    :param grace: The cutoff is the last run of the schedule that is at least this long ago.
+    :param grace: The cutoff is the newest run of the schedule that is at least this old.
     :param schedule: The data source's own schedule; "" until it is known.
     """
 
@@ -187,7 +187,8 @@ class Fresh:
             return f"a sync job that {verb} at or after {self.fresh_since.isoformat()}"
         if self.grace is not None:
             return (
-                f"a sync job that {verb} since the last scheduled one that was due at least {in_words(self.grace)} ago"
+                f"a sync job that {verb} at or after the newest scheduled run that is at least "
+                f"{in_words(self.grace)} old"
             )
         return f"a sync job that {verb} at most {in_words(self.max_age)} ago"
 
@@ -208,7 +209,7 @@ class Fresh:
         """Whether a job that started (or ended) at ``time`` is recent enough."""
         if self.fresh_since is not None:
             return time >= self.fresh_since
-        # A job exactly ``max_age`` old still counts; by a schedule, a job stops counting once a run is overdue.
+        # A job exactly ``max_age`` old still counts; with ``grace``, a job stops counting once a run is overdue.
         return self.stale_at(time) > now if self.grace is not None else self.stale_at(time) >= now
 
     def is_fresh(self, job: SyncJob, now: datetime) -> bool:
@@ -240,7 +241,7 @@ class Fresh:
 
     def missed_sync(self, history: History, now: datetime) -> str | None:
         """
-        Say what became of the scheduled sync; None unless a schedule decides.
+        Describe what happened to the scheduled sync; None without ``grace``.
 
         :param history: Of a data source that is not fresh.
         :param now: The time.

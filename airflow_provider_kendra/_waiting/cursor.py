@@ -51,7 +51,7 @@ def start_time_of(cursor: Cursor) -> datetime | None:
 
 
 def oldest(cursors: Iterable[Cursor]) -> Cursor | None:
-    """Return the cursor that has handled the fewest jobs; None if there is none."""
+    """Return the cursor that is furthest behind, by start time; None if there is none."""
     return min(cursors, key=lambda cursor: start_time_of(cursor) or _EARLIEST, default=None)
 
 

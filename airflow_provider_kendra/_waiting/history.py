@@ -275,7 +275,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One response of ListDataSourceSyncJobs, or a list of the data sources of an index, or one's schedule."""
+    """One response of ListDataSourceSyncJobs, or a list of an index's data sources, or a data source's schedule."""
 
     jobs: list[SyncJob]
     is_last: bool

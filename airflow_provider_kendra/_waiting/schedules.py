@@ -48,7 +48,7 @@ class NeedsSchedule:
 
 
 def usable_schedule(source: Schedule, found: History | Page) -> Scheduled | Failed:
-    """Return the schedule that was found, or why a wait can't go by it."""
+    """Return the schedule that was found, or why a wait can't use it."""
     try:
         translate(found.schedule)
     except ValueError as error:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 UNKNOWN_AFTER = 3
 """After how many intervals of failed reads a data source is reported as unknown."""
 
-_AFTER = 0.001  # seconds; at the very end of its age a job still counts
+_AFTER = 0.001  # seconds; a job exactly ``max_age`` old still counts
 
 
 @dataclass(frozen=True, slots=True)

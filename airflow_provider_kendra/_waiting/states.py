@@ -33,12 +33,12 @@ class State(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Limits:
     """
-    Until when the newest acceptable job keeps a data source fresh; exactly one of ``max_age`` and ``grace`` is given.
+    How long the newest acceptable job keeps a data source fresh; exactly one of ``max_age`` and ``grace`` is given.
 
     :param acceptance: How a job must have ended.
     :param measured_by: Which of its times counts.
-    :param max_age: From this age on it is stale.
-    :param warn_age: From this age on it is aging; None for never.
+    :param max_age: Older than this, it is stale.
+    :param warn_age: Older than this, it is aging; None for never.
     :param grace: A data source is stale this long after the first scheduled run that follows the job.
     :param schedule: The data source's own schedule; "" for none.
     """
@@ -85,8 +85,8 @@ class Limits:
         return [(begins, passed[-1]), *((at, state) for at, state in found if not self.has_begun(at, state, begins))]
 
     def has_begun(self, at: datetime, state: State, now: datetime) -> bool:
-        """Whether a state that begins at a time has begun."""
-        # A job exactly ``max_age`` old still counts; by a schedule, a job stops counting once a run is overdue.
+        """Whether a state that begins at ``at`` has begun by ``now``."""
+        # A job exactly ``max_age`` old still counts; with ``grace``, a job stops counting once a run is overdue.
         is_by_age = state is State.AGING or (state is State.STALE and self.grace is None)
         return at < now if is_by_age else at <= now
 

@@ -137,7 +137,11 @@ def _fault_of_credentials(connection: Connection, extra: Mapping[str, Any]) -> s
 
 
 def _fault_of_characters(connection: Connection, extra: Mapping[str, Any]) -> str | None:
-    """Find a credential that can't be one; the error of a header with a line break shows all of it."""
+    """
+    Find a credential with characters that credentials cannot contain.
+
+    With a line break, the header's error would quote the credential in full.
+    """
     session = extra.get("session_kwargs")
     # A login without a password is not used.
     given = [("login", connection.login), ("password", connection.password)] if connection.password else []

@@ -437,7 +437,7 @@ def _forms_of(secret: str) -> Iterator[str]:
         yield from (repr(text.encode(coding, "replace"))[2:-1] for coding in ("utf-8", "latin-1"))
         yield from (each(text, safe, errors="replace") for each in (quote, quote_plus) for safe in ("", "/"))
     if not _UNESCAPED.fullmatch(secret):
-        # There are more forms, such as an escape of an escape. They leave parts of it as they are.
+        # More forms exist, such as double escapes. They still contain unescaped parts of the secret, so mask those too.
         yield from _UNESCAPED.findall(secret)
         yield from (secret[start : start + _SHORTEST_SECRET] for start in range(len(secret)))
 
@@ -451,7 +451,7 @@ def make_config(given: Config | Mapping[str, Any] | None) -> Config | None:
     Build the botocore configuration from a parameter.
 
     :param given: A ``botocore.config.Config``, or a mapping of its parameters.
-    :raises KendraRequestError: if it is invalid. It shows no values, since proxies can contain passwords.
+    :raises KendraRequestError: if it is invalid. The error shows no values, since proxies can contain passwords.
     """
     if given is None or isinstance(given, Config):
         return given

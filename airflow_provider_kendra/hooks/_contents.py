@@ -76,7 +76,7 @@ def _describe(reason: str, path: str, details: Mapping[str, Any]) -> str:
 
 def values_hidden(call: Callable[..., R]) -> Callable[..., R]:
     """
-    Make a call whose errors do not quote values of the request, as AWS does when it rejects one.
+    Wrap a call so that its errors do not quote the request's values; AWS quotes those it rejects.
 
     :param call: The call.
     """
@@ -100,7 +100,7 @@ def _without_values(text: Any) -> Any:
     """
     Remove the values from "Value '…' at 'documents.1.member.title' failed to satisfy constraint: …".
 
-    Values can contain such a text themselves. So all is removed from the first value to the last path.
+    A value can itself contain such a text, so everything from the first value to the last path is removed.
     """
     if not isinstance(text, str):
         return text

@@ -571,8 +571,9 @@ class KendraSyncJobsHook(AwsBaseHook):
         Stop the running sync job, whichever it is: Kendra's call takes no execution id. On a CUSTOM data source it ends
         the batch.
 
-        The request is sent once. If its response is lost, or it was throttled, the history decides whether it is sent
-        again, for up to a minute: a CUSTOM data source must not be stopped twice. This needs the permission to read it.
+        The request is sent once. If its response is lost, or the request was throttled, the history decides whether to
+        send it again, for up to a minute: a CUSTOM data source must not be stopped twice. Reading the history needs
+        ``kendra:ListDataSourceSyncJobs``; stopping a sync in SYNCING_INDEXING then needs ``kendra:DescribeDataSource``.
 
         :param index_id: The index.
         :param data_source_id: The data source.
@@ -583,7 +584,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         except Exception as error:
             if classify_error(error) is not ErrorKind.TRANSIENT:
                 raise
-            self.log.warning("The stop may not have been sent: %s; reading the history.", describe_error(error))
+            self.log.warning("The stop request may have had no effect: %s; reading the history.", describe_error(error))
             advance_stop(calls, Stopper())
 
     def describe_data_source(self, index_id: str, data_source_id: str) -> dict[str, Any]:
@@ -750,7 +751,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         read = partial(self.list_sync_jobs, index_id, data_source_id, started_after=since, limit=PAGE_SIZE * calls)
         try:
             return call_within(ends_at - time.monotonic(), read)
-        except Exception as error:  # the logs were read
+        except Exception as error:  # must not discard what the logs returned
             self.log.warning("The history could not be compared with the logs: %s", describe_error(error))
             return None
 

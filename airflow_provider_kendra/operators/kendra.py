@@ -469,8 +469,8 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
             memory.note_stop(stoppable)
         outcome = self._publish_outcome(context, outcome)
         if failure not in (Failure.REFUSED, Failure.NOT_FOUND, Failure.TIMED_OUT):
-            # After those three failures the job may still be running, and a later try resumes it; else it starts anew.
-            # Deleted last: if this try is lost before, or an XCom can't be pushed, the next one returns the job.
+            # After these failures the job may still be running, so keep the entry for a later try to resume. Otherwise
+            # delete it last: if this try dies or an XCom push fails, the next one returns the job.
             memory.forget()
         self._count(outcome)
         return self._record(outcome)

@@ -72,10 +72,10 @@ def render_report(
     :param max_documents_failed: Accept INCOMPLETE too, with up to this many failed documents.
     :param syncs: How many of the newest syncs to show for each data source, at most 500. Default 20; each 10 need
         one call.
-    :param warn_age: A data source that is not stale yet is aging from this age on. Default None: never.
-    :param schedule_grace: A data source is stale when no acceptable sync has started since the last run of its own
-        Kendra schedule that was due this long ago. One without a schedule, or with one that can't be translated, is
-        unknown. Default None: schedules do not count.
+    :param warn_age: A data source that is older than this, but not stale yet, is aging. Default None: never.
+    :param schedule_grace: A data source is stale this long after a run of its own Kendra schedule, unless an acceptable
+        sync has started (or, by ``measured_by``, ended) since that run. A data source without a schedule, or with one
+        that can't be translated, is unknown. Default None: schedules do not count.
     :param max_index_share: Above this share of its capacity the index counts as too full, from 0 to 1. Default 0.9.
     :raises ValueError: for both ``max_age`` and ``schedule_grace``, for a ``warn_age`` that is not less than
         ``max_age``, or for another invalid value.

@@ -344,8 +344,8 @@ def timeline_axis(readings: Sequence[Reading], now: datetime, syncs: int) -> Axi
     """
     Return a time axis for all data sources.
 
-    It starts where half of the data sources have their oldest sync, so one that is rarely synced does not squeeze the
-    others, but reaches back to each newest sync of the last 7 days.
+    It starts at the median of the data sources' oldest syncs, so a rarely synced one does not squeeze the others;
+    earlier, if needed to show each newest sync of the last 7 days.
 
     :param readings: What was read about each.
     :param now: The time of the report.
@@ -370,7 +370,7 @@ def lane(reading: Reading, axis: Axis, condition: Fresh, syncs: int, warn_age: t
     :param axis: The time axis.
     :param condition: What makes it fresh.
     :param syncs: How many syncs are shown.
-    :param warn_age: From this age on it is aging.
+    :param warn_age: Older than this, it is aging.
     """
     dated = _dated(reading.jobs[:syncs])
     in_view = [job for job in dated if (_end(job, axis.end)) >= axis.start]

@@ -115,7 +115,7 @@ def spans(reading: Reading, condition: Fresh, now: datetime, warn_age: timedelta
     :param reading: What was read about it.
     :param condition: What makes it fresh.
     :param now: The time of the report.
-    :param warn_age: From this age on it is aging.
+    :param warn_age: Older than this, it is aging.
     """
     starts = [job.start_time for job in reading.jobs if job.start_time and job.start_time < now]
     if not starts or reading.freshness is None or reading.freshness.is_fresh is None:

@@ -255,9 +255,9 @@ class KendraSyncJobSensor(ListsFailedDocuments, _KendraSensor):
     :param target_statuses: The accepted statuses: any of SUCCEEDED (default), INCOMPLETE, FAILED and ABORTED.
     :param max_documents_failed: Accept INCOMPLETE too, with up to this many failed documents.
         Default None: only ``target_statuses`` count.
-    :param not_found_timeout: Seconds, or a ``timedelta``, for which every response must lack ``execution_id`` before
-        the wait fails. Default 120 seconds. In reschedule mode, pokes do not know about earlier ones, so the last one
-        repeats its request for this long.
+    :param not_found_timeout: Seconds, or a ``timedelta``, for which the job must be missing from every response before
+        the wait fails. Default 120 seconds. Reschedule mode keeps no state between pokes, so a poke after this time
+        polls for as long again before it fails.
     :param start_from_trigger: Start in the triggerer, without a worker (Airflow 3.3+; before, the task is deferred as
         usual). Not for mapped tasks.
     :raises KendraSyncJobRejectedError: if the job ended, but not acceptably.

@@ -106,7 +106,7 @@ class Controls(ABC):
         Set how long syncs that start or are stopped from now on take. Initially 2 and 1 seconds.
 
         :param seconds: For crawling; None: until :meth:`advance` or :meth:`finish_sync_job`.
-        :param indexing: Seconds for indexing. Default: half as long as the crawl; until advanced if it is None.
+        :param indexing: Seconds for indexing. Default: half of ``seconds``; if that is None too, until :meth:`advance`.
         """
         self._control("set_sync_duration", seconds=seconds, indexing=indexing)
 

@@ -632,13 +632,14 @@ class KendraDataFreshnessEventTrigger(_EventTrigger):
 
     :param data_source_ids: One data source, several, or None (default) for all that are ACTIVE or UPDATING, listed
         again at each poll.
-    :param max_age: A data source is stale once its newest acceptable sync is this old: a ``timedelta``, or seconds.
-        Exclusive with ``schedule_grace``.
-    :param schedule_grace: A data source is stale when a run of its own Kendra schedule is at least this long ago and no
-        acceptable sync has started since: a ``timedelta``, or seconds. Schedules are read with DescribeDataSource every
-        15 minutes. A data source without a schedule, or with one that can't be translated, is ``unknown``.
-    :param warn_age: A data source that is not stale yet is aging from this age on: a ``timedelta``, or seconds, less
-        than ``max_age``. Default None: never.
+    :param max_age: A data source is stale once its newest acceptable sync is older than this: a ``timedelta``, or
+        seconds. Exclusive with ``schedule_grace``.
+    :param schedule_grace: A data source is stale this long after a run of its own Kendra schedule, unless an acceptable
+        sync has started (or, by ``measured_by``, ended) since that run: a ``timedelta``, or seconds. Schedules are read
+        with DescribeDataSource every 15 minutes. A data source without a schedule, or with an untranslatable one, is
+        ``unknown``.
+    :param warn_age: A data source that is older than this, but not stale yet, is aging: a ``timedelta``, or seconds,
+        less than ``max_age``. Default None: never.
     :param measured_by: ``"start_time"`` (default) or ``"end_time"``: which time of a sync counts.
     :param accepted_statuses: The accepted statuses: any of SUCCEEDED (default), INCOMPLETE, FAILED and ABORTED.
     :param max_documents_failed: Accept INCOMPLETE too, with up to this many failed documents.

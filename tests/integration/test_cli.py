@@ -1464,7 +1464,7 @@ def test_documents_of_an_incomplete_sync_without_a_count_are_not_known(data_sour
     data_source.kendra.client("logs").create_log_group(logGroupName=f"/aws/kendra/{data_source.index_id}")
     result = run("documents", *data_source.ids)
     assert (result.status, "It is not known which documents failed." in result.err) == (2, True)
-    assert "Kendra's logs do not name the documents that failed. They may be late" in result.err
+    assert "Kendra's logs do not name the documents that failed. The log events may be late" in result.err
 
 
 def test_one_missing_document_is_a_singular(failing: DataSource, run: Run):

@@ -126,11 +126,11 @@ FAULTS = {
     ),
     "denied on the second page": Fault(
         [page(*ALL[:2], token="1"), refused("AccessDeniedException")],
-        Found(2, 2, "What was read names 2 of 3 documents that failed."),
+        Found(2, 2, "The log events that were read name 2 of 3 documents that failed."),
         Found(2, 3, "grant logs:FilterLogEvents"),
     ),
     "a late report, or one that was deleted": Fault(
-        [page()], Found(0, 2, f"{LATE} the 3 documents that failed. They may be late"), Found(0, 1, NOT_NAMED)
+        [page()], Found(0, 2, f"{LATE} the 3 documents that failed. The log events may be late"), Found(0, 1, NOT_NAMED)
     ),
     "a report that is late in part": Fault(
         [page(*ALL[:2])], Found(2, 1, "name 2 of 3 documents that failed; the rest may be late"), Found(2, 2, NOT_NAMED)

@@ -159,13 +159,17 @@ class TestFailedDocuments:
 
     def test_one_document_is_a_singular(self):
         note = read(Logs(), failed=1).note
-        assert note.startswith("Kendra's logs do not name the document that failed. It may be late, or have been ")
+        assert note.startswith(
+            "Kendra's logs do not name the document that failed. The log events may be late, or deleted "
+        )
 
     def test_none_at_all_says_why_that_can_be(self):
         logs = Logs()
         found = read(logs, failed=130)
         assert (found.found, found.source, found.is_complete) == (0, None, False)
-        assert found.note.startswith("Kendra's logs name none of the 130 documents that failed. They may be late")
+        assert found.note.startswith(
+            "Kendra's logs name none of the 130 documents that failed. The log events may be late"
+        )
         assert len(logs.calls) == 2
 
     @pytest.mark.parametrize("failed", [None, 0])
@@ -173,8 +177,8 @@ class TestFailedDocuments:
         found = read(Logs(), failed=failed)
         assert (found.found, found.is_complete) == (0, False)
         assert found.note == (
-            "Kendra's logs do not name the documents that failed. They may be late, or have been deleted by the "
-            "retention of the log group."
+            "Kendra's logs do not name the documents that failed. The log events may be late, or deleted by the "
+            "log group's retention."
         )
         assert read(Logs(), failed=failed, status="FAILED").is_complete
 
@@ -201,8 +205,9 @@ class TestFailedDocuments:
     def test_two_of_them_are_said_to_fit_by_time_only(self):
         others = [event(name, stream="source/2026-01-31-18/0f0f") for name in "ab"]
         assert read(Logs([page(), page(*others)]), failed=2).note == (
-            "2 of the documents are from streams that do not name this sync job, and were logged at about its time. "
-            "Its sync run history report names no document that failed: it may be late, or not exist."
+            "2 of the documents are from streams that do not name this sync job, and were logged at about the time of "
+            "the sync. The sync's run history report names no document that failed: the report may be late, or not "
+            "exist."
         )
 
     def test_that_they_fit_by_time_only_is_said_together_with_how_many_are_named(self):
@@ -215,7 +220,7 @@ class TestFailedDocuments:
         others = [event(name, stream="source/2026-01-31-18/0f0f") for name in "ab"]
         note = read(Logs([page(), page(*others, token="1"), Denied()]), failed=9).note
         assert note.startswith(
-            "Denied for /aws/kendra/index. What was read names 2 of 9 documents that failed. 2 of the documents are "
+            "Denied for /aws/kendra/index. The log events that were read name 2 of 9 documents that failed. 2 of the "
         )
 
     def test_what_the_stream_of_the_job_says_counts_more_than_what_fits_by_time(self):
@@ -323,8 +328,8 @@ class TestFaults:
         found = read(logs, failed=10_000)
         assert (len(logs.calls), found.found, len(found.documents), found.is_complete) == (5, 5_500, 10, False)
         assert found.note == (
-            "Not all events were read within 5 calls and 20 s. What was read names 5,500 of 10,000 documents that "
-            "failed."
+            "Not all events were read within 5 calls and 20 s. The log events that were read name 5,500 of 10,000 "
+            "documents that failed."
         )
 
     @pytest.mark.parametrize("read_all", [
@@ -440,7 +445,8 @@ class TestMissingDocuments:
         found = missing(nights, read_jobs=lambda: jobs)
         assert (found.found, found.is_complete) == (0, False)
         assert found.note.startswith(
-            "4 of the last 5 syncs report documents that failed, but Kendra's logs do not name all of them. They may "
+            "4 of the last 5 syncs report documents that failed, but Kendra's logs do not name all of them. The "
+            "log events may be late"
         )
         assert missing(nights, read_jobs=lambda: [jobs[3], job(0, "SUCCEEDED")]).is_complete
 

@@ -154,7 +154,7 @@ class TestHook:
         execution_id = nights.sync("a")
         found = hook.get_failed_documents(*nights.source.ids, execution_id)
         assert (found.found, found.expected, found.is_complete) == (0, 1, False)
-        assert found.note.startswith("Kendra's logs do not name the document that failed. It may be late")
+        assert found.note.startswith("Kendra's logs do not name the document that failed. The log events may be late")
 
     def test_an_unknown_sync_job_is_an_error(self, nights, hook):
         with pytest.raises(KendraSyncJobNotFoundError):

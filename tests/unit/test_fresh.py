@@ -402,7 +402,7 @@ class TestBySchedule:
 
     def test_its_subject_says_how_long_ago_the_run_was_due(self) -> None:
         assert self.DAILY.subject == (
-            "a sync job that started since the last scheduled one that was due at least 1 h ago"
+            "a sync job that started at or after the newest scheduled run that is at least 1 h old"
         )
 
     @given(histories(), st.integers(0, 90), MEASURES, st.booleans(), st.integers(1, 10))

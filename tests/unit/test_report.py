@@ -636,7 +636,7 @@ def test_after_a_minute_the_logs_of_no_further_data_source_are_read(monkeypatch:
     service = Service(one=[job(1)], other=[job(1)])
     monkeypatch.setattr("airflow_provider_kendra._overview.LONGEST_READING", -1)
     service.missing = RuntimeError("must not be read")
-    assert "Missing documents of 2 data sources: They were not read, since" in shown(service).text
+    assert "Missing documents of 2 data sources: The logs were not read, since" in shown(service).text
 
 
 def test_when_nothing_is_missing_nothing_is_said_about_documents() -> None:
@@ -648,7 +648,7 @@ def test_what_cannot_be_read_about_documents_and_capacity_leaves_the_rest_of_the
     service = Service(source=[job(1)])
     service.missing, service.index = RuntimeError("no logs"), RuntimeError("no index")
     page = shown(service)
-    assert "Missing documents: They could not be read: no logs" in page.text
+    assert "Missing documents: The logs could not be read: no logs" in page.text
     assert "Capacity: not known: no index." in page.text
     assert "Fresh" in page.text
 

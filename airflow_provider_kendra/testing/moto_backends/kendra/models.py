@@ -131,7 +131,7 @@ class DataSource(Resource):
         self.jobs: list[SyncJob] = []
         self.latest: SyncJob | None = None
         self.script = Script()
-        #: Until when the runs of the schedule have been started.
+        #: Scheduled runs until this time have been started.
         self.scheduled_until = self.created_at
 
     def _check(self, configured: dict[str, Any]) -> dict[str, Any]:

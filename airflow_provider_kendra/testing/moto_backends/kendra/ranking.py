@@ -30,7 +30,7 @@ _BETWEEN_WORDS = re.compile(rf"[\s{re.escape(string.punctuation)}]+")
 
 @dataclass(frozen=True)
 class Hit:
-    """A passage that matches. The title and the text have BEGIN and END around each word that does."""
+    """A passage that matches. BEGIN and END mark each matching word in title and text."""
 
     place: int  # of the document in the list that was searched
     score: float | None  # None: there was no query text
@@ -72,7 +72,7 @@ def find(texts: Sequence[tuple[str, str]], query: str | None, *, words_per_passa
 
 
 def as_expression(query: str) -> str:
-    """Return the query as words of FTS5's syntax, of which any is to match; empty if it has no words."""
+    """Return an FTS5 expression that matches any content word of the query; empty if it has no words."""
     words = dict.fromkeys(word for word in _BETWEEN_WORDS.split(clean(query)) if word)
     content_words = [word for word in words if word.casefold() not in STOP_WORDS] or list(words)
     return " OR ".join(f'"{word}"' for word in content_words[:MAX_QUERY_WORDS])
