@@ -38,7 +38,7 @@ class Freshness:
     How fresh a data source is.
 
     :param is_fresh: Whether its newest acceptable sync job is recent enough; None if it has no schedule to judge by.
-    :param is_aging: Whether it is fresh, but old enough for a warning.
+    :param is_aging: Whether it is older than the warning age, even if it is stale too.
     :param newest: Its newest acceptable sync job; None if none was found.
     :param measured_at: The start or end time of that job, whichever counts.
     :param age: How long ago that was.
@@ -114,7 +114,7 @@ def condition_for(
     :param max_age: How old the newest acceptable sync job may be.
     :param measured_by: ``start_time`` or ``end_time``.
     :param max_documents_failed: Failed documents that are tolerated; if given, INCOMPLETE is accepted too.
-    :param schedule_grace: How long after its time a run of a data source's schedule is overdue.
+    :param schedule_grace: How long after its scheduled time a run counts as overdue.
     :raises ValueError: for both ``max_age`` and ``schedule_grace``.
     """
     if max_age is not None and schedule_grace is not None:

@@ -21,7 +21,7 @@ def violations(
     """
     Return a phrase for each threshold that a job does not meet. A count that is not reported meets none.
 
-    :param job: A finished job. One that ended FAILED or ABORTED meets no threshold.
+    :param job: A finished job. FAILED or ABORTED adds one phrase of its own, if there is any threshold.
     :param max_documents_failed: The most failed documents allowed. Default None: no threshold.
     :param max_failed_ratio: The largest share of failed documents allowed, from 0 to 1. Default None: no threshold.
     :param min_documents_scanned: The fewest scanned documents required. Default None: no threshold.

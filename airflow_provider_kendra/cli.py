@@ -208,7 +208,7 @@ _POLL_INTERVAL = Arg(
 )
 
 _EXIT_STATUS = """\
-Exit status: 0 on success, {status_1}2 if the command is invalid or the request fails, \
+Exit status: 0 on success, {status_1}2 if the command is invalid, a request fails or the result is unknown, \
 130 after Ctrl-C, 141 if the output is a closed pipe."""
 
 

@@ -73,7 +73,7 @@ class ExecutionFinished:
         whatever its status says, as no longer running: a single response can be stale.
     :param since: When this process began to wait; earlier responses do not count against the job.
     :param origin: When the wait began, if that was in another process. A job that this process has never found counts
-        as missing since then, but a second response must confirm it.
+        as missing since then, but later responses must confirm it for up to 20 seconds.
     """
 
     execution_id: str
@@ -277,7 +277,7 @@ def all_fresh(
     :param decisions: The last decision on each; None before the first.
     :param condition: The condition that each must meet.
     :param now: The time at which they must be fresh.
-    :param conditions: The condition with the schedule of each, if that decides.
+    :param conditions: The condition with the schedule of each, if it is judged by schedule.
     """
     conditions = conditions or {}
     jobs: dict[str, SyncJob] = {}
@@ -309,7 +309,7 @@ def freshness_condition(
 
     :param max_age: Age, as a ``timedelta`` or in seconds, or None.
     :param fresh_since: Moment, or None.
-    :param schedule_grace: How long after its time a run of the schedule is overdue, or None.
+    :param schedule_grace: How long after its scheduled time a run counts as overdue, or None.
     :param measured_by: ``"start_time"`` or ``"end_time"``.
     :param accepted_statuses: Statuses that are accepted.
     :param max_documents_failed: Failed documents that are tolerated.

@@ -307,7 +307,7 @@ class _FreshnessWait(Wait[AllFresh, Blocked]):
         return {**self._schedules.names, **self._members.names}
 
     def _condition_of(self, data_source_id: str) -> Fresh | None:
-        """Return the condition for a data source; None until its schedule is known, if that decides."""
+        """Return the condition for a data source; None until its schedule is known, if it is judged by schedule."""
         if self._condition.grace is None:
             return self._condition
         found = self._schedules.of(data_source_id).decision

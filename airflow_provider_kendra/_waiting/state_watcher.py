@@ -111,7 +111,7 @@ class _StateWatcher(Subscriber):
         self._members = Members(self, index, self._condition, ends_with=(), known=self._known)
 
     def _condition(self, data_source_id: str) -> AcceptableSince | None:
-        """Return the condition for a data source; None while its schedule is not known, if that decides."""
+        """Return the condition for a data source; None while its schedule is not known, if it is judged by schedule."""
         known, limits = self._known.get(data_source_id), self._limits_of(data_source_id)
         return AcceptableSince(limits, known.until if known else None) if isinstance(limits, Limits) else None
 
@@ -134,7 +134,7 @@ class _StateWatcher(Subscriber):
         return Changed(tuple(changes), dict(self._known))
 
     def _forget_deleted(self, now: datetime) -> None:
-        """Forget data sources that have not been listed for three intervals. Those that are inactive are listed."""
+        """Forget data sources that have not been listed for three intervals; inactive ones count as listed."""
         listed = None if self._members.lister is None else self._members.lister.state
         if not isinstance(listed, Listing):
             return

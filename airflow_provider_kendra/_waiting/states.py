@@ -70,7 +70,7 @@ class Limits:
         return run or now - (self.max_age or timedelta(days=366))
 
     def crossings(self, job: SyncJob) -> list[tuple[datetime, State]]:
-        """Return when the state changes because of a job, in order, if no other follows."""
+        """Return the state changes that a job causes, with their times and in order, if no other job follows."""
         stale_at = self.stale_at(job)
         found = [(_ended(job), State.FRESH)]
         if (

@@ -23,7 +23,8 @@ def fault_of(connection: Connection) -> str | None:
     """
     Return what is wrong with a connection, as the end of a sentence without credentials; None if nothing is.
 
-    The Amazon provider ignores each of these faults and uses the credentials that boto3 finds on the machine.
+    The Amazon provider ignores most of these faults and uses the credentials that boto3 finds on the machine; with some
+    others, an error message would show a credential or part of it.
 
     :param connection: The connection.
     """

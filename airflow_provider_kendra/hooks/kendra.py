@@ -481,9 +481,8 @@ class KendraSyncJobsHook(AwsBaseHook):
         """
         Start exactly one sync job and return its execution id.
 
-        The request is sent once. If its response is lost, the history decides: a job newer than the newest one before
-        the request is the one that was started. A request that certainly had no effect, such as a throttled one, is
-        repeated for up to a minute.
+        If the response is lost, the history decides: a job newer than the newest one before the request is ours. The
+        request is repeated, for up to a minute, only if it certainly had no effect or 20 seconds show no such job.
 
         :param index_id: The index.
         :param data_source_id: The data source.
@@ -527,7 +526,7 @@ class KendraSyncJobsHook(AwsBaseHook):
 
         A stop is sent only right after the history has shown the job as running. Transient errors are retried for up to
         a minute. The search for a job lasts 20 seconds, since a new one may not be listed at once.
-        The sync of a CUSTOM data source that is indexing has already been stopped.
+        No stop is sent for a CUSTOM data source that is indexing, since its sync has already been stopped.
 
         :param execution_id: Stop only this job. Default None: the running one.
         :param confirm: Called before a request is sent, unless ``execution_id`` is given.
@@ -663,10 +662,10 @@ class KendraSyncJobsHook(AwsBaseHook):
         """
         Get the documents that failed in a sync job, from Kendra's CloudWatch logs.
 
-        No log is read if the job reports that nothing failed. Otherwise at most five calls of ``FilterLogEvents`` are
-        made within 20 seconds. A missing log group or permission, a late report, throttling and time-outs raise
-        nothing: ``note`` of the result says what is missing. The connection needs ``logs:FilterLogEvents`` on the log
-        group ``/aws/kendra/<index id>``.
+        No log is read unless the job reports failed documents or ended FAILED or INCOMPLETE. Then at most five calls of
+        ``FilterLogEvents`` are made within 20 seconds. A missing log group or permission, a late report, throttling and
+        time-outs raise nothing: ``note`` of the result says what is missing. The connection needs
+        ``logs:FilterLogEvents`` on the log group ``/aws/kendra/<index id>``.
 
         :param index_id: The index.
         :param data_source_id: The data source.
@@ -720,7 +719,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         :param data_source_id: The data source. Whether Kendra logs reports for CUSTOM ones is not documented.
         :param lookback: How far back to search for failures. Default: 30 days. The log group's retention limits it too.
         :param limit: The most documents to return; all are counted.
-        :return: ``expected`` is None. Unless ``is_complete``, more documents may be missing, or some may be indexed.
+        :return: ``expected`` is None. If not ``is_complete``, documents may be left out, or have been indexed since.
         :raises ValueError: if ``lookback`` is not positive.
         :raises KendraRequestError: if no call can be made: the connection is not defined, or there is no region.
         """

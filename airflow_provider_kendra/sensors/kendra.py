@@ -250,8 +250,8 @@ class KendraSyncJobSensor(ListsFailedDocuments, _KendraSensor):
     :param execution_id: The sync job to wait for (templated). Passes when it ended acceptably; fails at once
         when it did not.
     :param started_after: Wait for any sync job that started at or after this time, no matter who started it: a
-        ``datetime`` or ISO 8601 text, with a time zone (templated). Passes on the newest acceptable one; fails when the
-        newest one since then was not acceptable and none is running.
+        ``datetime`` or ISO 8601 text, with a time zone (templated). Passes on the newest acceptable one; fails when at
+        least one has ended, none of them acceptably, and none is running.
     :param target_statuses: The accepted statuses: any of SUCCEEDED (default), INCOMPLETE, FAILED and ABORTED.
     :param max_documents_failed: Accept INCOMPLETE too, with up to this many failed documents.
         Default None: only ``target_statuses`` count.
@@ -398,8 +398,8 @@ class KendraDataFreshnessSensor(_KendraSensor):
         again at each poll (templated). All must be fresh at once. While only CREATING ones exist, the sensor waits.
     :param max_age: The cutoff as an age, which moves with the clock: a ``timedelta``, or seconds.
     :param fresh_since: The cutoff as a time: a ``datetime`` or ISO 8601 text, with a time zone (templated).
-    :param schedule_grace: The cutoff by each data source's own schedule in Kendra: its last run that is at least this
-        long ago, a ``timedelta``, or seconds. Allow for the time that a sync takes. Schedules are read with
+    :param schedule_grace: The cutoff is the last run of each data source's own schedule in Kendra that is at least
+        this long ago: a ``timedelta``, or seconds. Allow for the time that a sync takes. Schedules are read with
         DescribeDataSource, and kept for 15 minutes; in reschedule mode, each poke reads them.
     :param measured_by: ``"start_time"`` (default) or ``"end_time"``. A sync that began before the data arrived may
         not include it, whenever it ended.

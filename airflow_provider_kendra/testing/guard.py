@@ -36,7 +36,7 @@ LOOPBACK = re.compile(r"(([a-z0-9_-]+\.)*localhost|127\.0\.0\.1|\[::1\])(:[0-9]{
 #: The addresses of all interfaces, and those under which this machine reaches them.
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
-#: Not application/x-www-form-urlencoded, which curl and urllib send with any POST by default.
+#: What web pages can send without a preflight, but not x-www-form-urlencoded: curl and urllib send it by default.
 PAGE_TYPES = ("text/plain", "multipart/form-data")
 
 

@@ -201,8 +201,8 @@ class KendraSyncJobTrigger(_WaitTrigger):
     :param not_found_timeout: Seconds until a job that is not listed counts as not found.
     :param poll_interval: Seconds between polls.
     :param timeout: Seconds after which the wait gives up; None for never.
-    :param waiting_since: When the wait began, ISO 8601; None for when the trigger first runs. ``timeout`` and
-        ``not_found_timeout`` count from here; a restart of the triggerer does not extend them.
+    :param waiting_since: When the wait began, ISO 8601; None for whenever the trigger starts. ``timeout`` and
+        ``not_found_timeout`` count from here; if given, a restart of the triggerer does not extend them.
     :param deferral_timeout: Airflow's time-out, in seconds, for a task that starts from this trigger. If
         ``waiting_since`` is None, the wait began this long before the time at which Airflow will end the deferral.
     :param stop_on_kill: Stop the sync job ``execution_id`` when a user acts on the deferred task (Airflow 3.3+).
@@ -389,7 +389,8 @@ class KendraDataFreshnessTrigger(_WaitTrigger):
     :param fail_fast: Fail when the newest job since the cutoff ended unacceptably and none is running.
     :param poll_interval: Seconds between polls.
     :param timeout: Seconds after which the wait gives up; None for never.
-    :param waiting_since: When the wait began, ISO 8601; None for when the trigger first runs.
+    :param waiting_since: When the wait began, ISO 8601; None for whenever the trigger starts. ``timeout`` counts
+        from here; if given, a restart of the triggerer does not extend it.
     """
 
     data_source_ids: str | Sequence[str] | None = None

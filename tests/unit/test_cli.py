@@ -159,7 +159,7 @@ def test_help_gives_an_example_that_parses_and_the_exit_statuses(name: str, caps
     assert arguments[0] == name
     assert getattr(parser.parse_args(arguments), "index_id", INDEX) == INDEX
     assert "Exit status: 0" in shown
-    assert "2 if the command is invalid or the request fails" in " ".join(shown.split())
+    assert "2 if the command is invalid, a request fails or the result is unknown" in " ".join(shown.split())
     assert shown.isascii(), "a terminal may know no other characters"
 
 
