@@ -58,7 +58,7 @@ def run_module(make_home: MakeHome) -> RunModule:
             f"tests.integration.{module}", dag_id, str(report), *options,
             env=processes.environment(home, **environment), output=home / f"{dag_id}.log",
         )  # fmt: skip
-        print(done.output[-20_000:])
+        print(done.output)
         assert done.returncode == 0, f"{module} ended with {done.returncode}; its output is above"
         return json.loads(report.read_text())
 

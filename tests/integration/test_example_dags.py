@@ -170,6 +170,8 @@ def test_example_kendra_failure_alert_says_why_the_sync_failed(
 def test_example_kendra_approval_publishes_an_incomplete_sync_only_if_somebody_approves(
     example: Example, status: str, answer: str, approve: str, publish: str
 ) -> None:
+    if answer and not AIRFLOW_V_3_3_PLUS:
+        pytest.skip("dag.test() does not tell the trigger what was answered before Airflow 3.3")
     example.kendra.set_sync_duration(0.1)
     failed = {"metrics": {"DocumentsFailed": 13}} if status == "INCOMPLETE" else {}
     example.kendra.set_next_outcome(example.index_id, example.s3, status, **failed)
