@@ -74,16 +74,19 @@ def check_document_ids(document_ids: object) -> Iterator[Document]:
     :raises ValueError: if it is not an iterable of ids, or if one is not a valid id; the error names its position.
     """
     if isinstance(document_ids, str | bytes | bytearray | Mapping) or not isinstance(document_ids, Iterable):
-        raise ValueError(f"document_ids is {document_ids!r:.40}, but must be a list, or other iterable, of ids.")
+        kind = type(document_ids).__name__
+        raise ValueError(f"document_ids is of type {kind}, but must be a list, or other iterable, of ids.")
     return _each_id(document_ids)
 
 
 def _each_id(document_ids: Iterable[object]) -> Iterator[Document]:
     for position, document_id in enumerate(document_ids):
         if not isinstance(document_id, str) or not 1 <= len(document_id) <= LONGEST_DOCUMENT_ID:
+            # What was passed as an id can be a document, or its text.
+            is_text = isinstance(document_id, str)
+            what = f"text of {len(document_id)} characters" if is_text else f"of type {type(document_id).__name__}"
             raise ValueError(
-                f"document_ids[{position}] is {document_id!r:.40}, but must be text of 1 to {LONGEST_DOCUMENT_ID} "
-                "characters."
+                f"document_ids[{position}] is {what}, but must be text of 1 to {LONGEST_DOCUMENT_ID} characters."
             )
         yield {"Id": document_id}
 
