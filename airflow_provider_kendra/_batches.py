@@ -83,8 +83,8 @@ def _each_id(document_ids: Iterable[object]) -> Iterator[Document]:
     for position, document_id in enumerate(document_ids):
         if not isinstance(document_id, str) or not 1 <= len(document_id) <= LONGEST_DOCUMENT_ID:
             # What was passed as an id can be a document, or its text.
-            is_text = isinstance(document_id, str)
-            what = f"text of {len(document_id)} characters" if is_text else f"of type {type(document_id).__name__}"
+            kind = type(document_id).__name__
+            what = f"text of {len(document_id)} characters" if isinstance(document_id, str) else f"of type {kind}"
             raise ValueError(
                 f"document_ids[{position}] is {what}, but must be text of 1 to {LONGEST_DOCUMENT_ID} characters."
             )

@@ -73,10 +73,9 @@ from airflow_provider_kendra.exceptions import (
     KendraSyncJobNotFoundError,
 )
 from airflow_provider_kendra.hooks._aws_connections import (
-    UNREADABLE_EXTRA,
     endpoint_for_logs,
     fault_of,
-    has_unreadable_extra,
+    fault_of_text,
     is_unreadable,
 )
 from airflow_provider_kendra.hooks._aws_errors import (
@@ -1060,8 +1059,8 @@ def _check_environment(conn_id: str) -> None:
             f"The AWS connection {conn_id!r} cannot be read: the environment variable {name} is neither valid JSON nor "
             "a URI such as aws://. Correct it."
         )
-    if has_unreadable_extra(text):
-        raise KendraRequestError(f"The AWS connection {conn_id!r} {UNREADABLE_EXTRA}")
+    if fault := fault_of_text(text):
+        raise KendraRequestError(f"The AWS connection {conn_id!r} {fault}")
 
 
 def _newest_first(jobs: list[SyncJob]) -> list[SyncJob]:
