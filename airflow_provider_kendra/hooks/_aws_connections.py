@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 _UNREADABLE_EXTRA = "has an extra that is not a valid JSON object. Correct it."
 _UNENCODED = (
-    "has a URI whose password cannot be told from a port. End the password with @. It must be percent-encoded: / in a "
-    "password is %2F, # is %23, ? is %3F."
+    "has a URI whose password is not percent-encoded: / in a password is %2F, # is %23, ? is %3F. Or the @ after the "
+    "password is missing."
 )
 
 _PAIR = ("aws_access_key_id", "aws_secret_access_key")

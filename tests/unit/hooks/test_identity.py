@@ -70,7 +70,7 @@ REFUSED = {
         for start in (f"{SECRET}/", f"{SECRET}#", f"{SECRET}?", "123#", "123?", "123456/", "/", "#", "?", "a:b/")
     },
     "a URI whose password has two slashes": (f"aws://AKIAPLANTED:{SECRET}/a/b@/?region_name=us-east-1", "%2F"),
-    "a URI whose password is not followed by @": (f"aws://AKIAPLANTED:{SECRET}", "End the password with @"),
+    "a URI whose password is not followed by @": (f"aws://AKIAPLANTED:{SECRET}", "the @ after the password is missing"),
     "a host and a port that may be a login and the start of a password": (
         encoded(host="AKIAPLANTED", port=123),
         "leave host, port and schema out",
