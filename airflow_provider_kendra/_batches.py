@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ document is sent in a call of its own, for Kendra to accept or reject.
 
 LONGEST_DOCUMENT_ID = 2_048
 """The most characters of a document's id."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 Document = dict[str, Any]
 Failure = dict[str, Any]
@@ -56,14 +59,30 @@ def prepare(documents: Iterable[object], attributes: Mapping[str, str]) -> Itera
             raise ValueError(f"{name} has no Id. Give each document the Id that it has in the index.")
         if not isinstance(document_id, str):
             raise ValueError(f"{name} has an Id of type {type(document_id).__name__}, but it must be text.")
-        if document.get("Blob") is not None and not isinstance(document["Blob"], bytes | bytearray | str):
-            raise ValueError(f"{name} has a Blob of type {type(document['Blob']).__name__}, but it must be bytes.")
+        if "Blob" in document:
+            _check_blob(name, document["Blob"])
         given = document.get("Attributes") or ()
-        if not isinstance(given, list | tuple) or not all(isinstance(each, Mapping) for each in given):
-            raise ValueError(f"{name} has Attributes that are not a list of {{'Key': …, 'Value': …}}.")
+        _check_attributes(name, given)
         kept = [attribute for attribute in given if attribute.get("Key") not in attributes]
         added = [{"Key": key, "Value": {"StringValue": value}} for key, value in attributes.items()]
         yield {**document, "Attributes": [*kept, *added]}
+
+
+def _check_blob(name: str, blob: object) -> None:
+    if not isinstance(blob, bytes | bytearray | str):
+        raise ValueError(f"{name} has a Blob of type {type(blob).__name__}, but it must be bytes.")
+    if isinstance(blob, str) and _SURROGATE.search(blob):
+        raise ValueError(f"{name} has a Blob with a surrogate, which UTF-8 cannot encode. Pass bytes.")
+
+
+def _check_attributes(name: str, attributes: object) -> None:
+    if not isinstance(attributes, list | tuple) or not all(isinstance(each, Mapping) for each in attributes):
+        raise ValueError(f"{name} has Attributes that are not a list of {{'Key': …, 'Value': …}}.")
+    for position, attribute in enumerate(attributes):
+        key = attribute.get("Key", "")
+        if not isinstance(key, str):
+            kind = type(key).__name__
+            raise ValueError(f"{name}.Attributes[{position}] has a Key of type {kind}, but it must be text.")
 
 
 def check_document_ids(document_ids: object) -> Iterator[Document]:
@@ -74,16 +93,19 @@ def check_document_ids(document_ids: object) -> Iterator[Document]:
     :raises ValueError: if it is not an iterable of ids, or if one is not a valid id; the error names its position.
     """
     if isinstance(document_ids, str | bytes | bytearray | Mapping) or not isinstance(document_ids, Iterable):
-        raise ValueError(f"document_ids is {document_ids!r:.40}, but must be a list, or other iterable, of ids.")
+        kind = type(document_ids).__name__
+        raise ValueError(f"document_ids is of type {kind}, but must be a list, or other iterable, of ids.")
     return _each_id(document_ids)
 
 
 def _each_id(document_ids: Iterable[object]) -> Iterator[Document]:
     for position, document_id in enumerate(document_ids):
         if not isinstance(document_id, str) or not 1 <= len(document_id) <= LONGEST_DOCUMENT_ID:
+            # What was passed as an id can be a document, or its text.
+            kind = type(document_id).__name__
+            what = f"text of {len(document_id)} characters" if isinstance(document_id, str) else f"of type {kind}"
             raise ValueError(
-                f"document_ids[{position}] is {document_id!r:.40}, but must be text of 1 to {LONGEST_DOCUMENT_ID} "
-                "characters."
+                f"document_ids[{position}] is {what}, but must be text of 1 to {LONGEST_DOCUMENT_ID} characters."
             )
         yield {"Id": document_id}
 
@@ -143,8 +165,7 @@ def batches_of(documents: Iterable[Document]) -> Iterator[list[Document]]:
 def _size(document: Document) -> int:
     blob = document.get("Blob") or b""
     if isinstance(blob, str):
-        return len(blob.encode(errors="surrogatepass"))  # botocore rejects surrogates
-    # botocore rejects other types with its own message.
+        return len(blob.encode(errors="surrogatepass"))
     return len(blob) if isinstance(blob, bytes | bytearray) else 0
 
 

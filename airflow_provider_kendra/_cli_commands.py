@@ -112,10 +112,12 @@ _OPTIONS = {
     "execution_id": "EXECUTION_ID",
     "max_documents_failed=": "--max-documents-failed ",
     "max_age": "--max-age",
+    "warn_age": "--warn-age",
     "schedule_grace": "--schedule-grace",
     "Raise timeout": "Raise --timeout",
     "region_name": "--region",
     "raise not_found_timeout": "wait again",
+    " Its template found no value.": "",
 }
 _PARAMETERS = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, _OPTIONS))})(?![a-z])")
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from airflow_provider_kendra._clock import in_words
 from airflow_provider_kendra._text import shown
 
 MeasuredBy = Literal["start_time", "end_time"]
@@ -172,8 +173,8 @@ def check_warn_age(warn_age: timedelta | None, max_age: timedelta | None) -> tim
     """
     if warn_age is not None and max_age is not None and warn_age >= max_age:
         raise ValueError(
-            f"warn_age is {warn_age.total_seconds():g} seconds, but must be less than max_age, which is "
-            f"{max_age.total_seconds():g} seconds: a data source is aging before it is stale."
+            f"warn_age is {in_words(warn_age)}, but must be less than max_age, which is {in_words(max_age)}: a data "
+            "source is aging before it is stale."
         )
     return warn_age
 

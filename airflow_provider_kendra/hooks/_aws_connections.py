@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
     from airflow.providers.common.compat.sdk import Connection
 
-UNREADABLE_EXTRA = "has an extra that is not a valid JSON object. Correct it."
+_UNREADABLE_EXTRA = "has an extra that is not a valid JSON object. Correct it."
+_UNENCODED = (
+    "has a URI whose password is not percent-encoded: / in a password is %2F, # is %23, ? is %3F. Or the @ after the "
+    "password is missing."
+)
 
 _PAIR = ("aws_access_key_id", "aws_secret_access_key")
 
@@ -32,10 +36,11 @@ def fault_of(connection: Connection) -> str | None:
         return fault
     extra = _extra_of(connection.extra)
     if extra is None:
-        return UNREADABLE_EXTRA
+        return _UNREADABLE_EXTRA
     return (
         _fault_of_role(extra)
         or _fault_of_names(extra)
+        or _fault_of_credential_types(connection, extra)
         or _fault_of_credentials(connection, extra)
         or _fault_of_characters(connection, extra)
         or _fault_of_urls(extra)
@@ -54,17 +59,33 @@ def is_unreadable(text: str) -> bool:
     return bool(text) and (re.match(r"[A-Za-z][\w+.-]*://", text) is None or _query_of(text) is None)
 
 
-def has_unreadable_extra(text: str) -> bool:
+def fault_of_text(text: str) -> str | None:
     """
-    Whether the extra of a readable connection is not a JSON object; Airflow 3.1 then reports it as not defined.
+    Return why Airflow may report a readable connection as not defined, as the end of a sentence; None if it does not.
 
     :param text: The value of its environment variable, "" for none.
     """
     text = text.strip()
-    is_json = text.startswith("{")
-    values = _json_object(text) if is_json else _query_of(text)
-    extra = (values or {}).get("extra" if is_json else "__extra__")
-    return bool(extra) and _extra_of(extra) is None
+    if not text.startswith("{"):
+        extra = (_query_of(text) or {}).get("__extra__")
+        return _UNENCODED if _has_unencoded_password(text) else _fault_of_extra(extra)
+    values = _json_object(text) or {}
+    return _fault_of_extra(values.get("extra")) or _fault_of_types("", values, ("login", "password"))
+
+
+def _fault_of_extra(extra: object) -> str | None:
+    return _UNREADABLE_EXTRA if extra and _extra_of(extra) is None else None
+
+
+def _has_unencoded_password(uri: str) -> bool:
+    """Whether a character of the password in a URI ends the part where parsers expect it."""
+    try:
+        parts = urlsplit(uri)
+        _ = parts.port  # Python parses it only now
+    except ValueError:
+        return True
+    _, _, rest = uri.partition(parts.netloc) if parts.netloc else ("", "", "")
+    return ":" in parts.netloc and "@" not in parts.netloc and "@" in rest
 
 
 def _query_of(uri: str) -> Mapping[str, str] | None:
@@ -115,6 +136,25 @@ def _fault_of_names(extra: Mapping[str, Any]) -> str | None:
     return None
 
 
+def _fault_of_credential_types(connection: Connection, extra: Mapping[str, Any]) -> str | None:
+    """Find a credential that is not text: botocore fails on it only later, with an error that seems transient."""
+    session = extra.get("session_kwargs")
+    names = (*_PAIR, "aws_session_token")
+    return (
+        _fault_of_types("", {"login": connection.login, "password": connection.password}, ("login", "password"))
+        or _fault_of_types(" in its extra", extra, names)
+        or _fault_of_types(" in session_kwargs of its extra", session if isinstance(session, Mapping) else {}, names)
+    )
+
+
+def _fault_of_types(place: str, values: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
+    for name in names:
+        value = values.get(name)
+        if value is not None and not isinstance(value, str):
+            return f"has {name}{place} of type {type(value).__name__}, but it must be text. Put it in double quotes."
+    return None
+
+
 def _fault_of_credentials(connection: Connection, extra: Mapping[str, Any]) -> str | None:
     """Find an incomplete pair of credentials, if no other pair is complete."""
     session = extra.get("session_kwargs")
@@ -129,10 +169,12 @@ def _fault_of_credentials(connection: Connection, extra: Mapping[str, Any]) -> s
         for given, missing in (_PAIR, reversed(_PAIR), ("aws_session_token", " and ".join(_PAIR))):
             if place.get(given):
                 return f"has {given} without {missing} in its extra. Add what is missing, or leave both out."
-    if connection.port or "@" in f"{connection.host or ''}{connection.schema or ''}":
+    host = connection.host or ""
+    is_key = re.match(r"A[KS]IA", host, re.IGNORECASE) or (connection.port and re.fullmatch(r"(?!localhost$)\w+", host))
+    if is_key or "@" in f"{host}{connection.schema or ''}":
         return (
             "has no login, but part of one seems to be in its host, port or schema. Its URI must be percent-encoded: / "
-            "in a password is %2F."
+            "in a password is %2F, # is %23, ? is %3F. If no login is meant, leave host, port and schema out."
         )
     return None
 

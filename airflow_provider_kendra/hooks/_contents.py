@@ -19,12 +19,13 @@ _MOST_FAULTS = 5
 
 
 @contextmanager
-def contents_hidden(shape: Any, request: Mapping[str, Any]) -> Iterator[None]:
+def contents_hidden(shape: Any, request: Mapping[str, Any], first: int) -> Iterator[None]:
     """
     Replace errors about a request that can't be sent, since botocore quotes each value that it rejects.
 
     :param shape: The request's shape in the API's model, without maps, whose keys would be shown.
     :param request: The parameters of the request.
+    :param first: The position of its first document in what the caller passed, for the names of documents.
     :raises ValueError: naming the parameters and what they must be, without any value.
     """
     try:
@@ -33,7 +34,7 @@ def contents_hidden(shape: Any, request: Mapping[str, Any]) -> Iterator[None]:
         cause = error.__cause__ or error
         if not was_raised_in(cause, "botocore.validate", "botocore.serialize"):
             raise
-        faults = _faults_of(shape, request) or [f"a value can't be read ({type(cause).__name__})"]
+        faults = _faults_of(shape, request, first) or [f"a value can't be read ({type(cause).__name__})"]
         more = f"; and {len(faults) - _MOST_FAULTS} more" if len(faults) > _MOST_FAULTS else ""
         raise ValueError(f"The request can't be sent: {'; '.join(faults[:_MOST_FAULTS])}{more}.") from None
 
@@ -48,17 +49,24 @@ def was_raised_in(error: BaseException, *modules: str) -> bool:
     return any(frame.f_globals.get("__name__") in modules for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
-def _faults_of(shape: Any, request: Mapping[str, Any]) -> list[str]:
-    """List what botocore rejects in a request; an empty list if it raises, as for a time that can't be read."""
-    try:
-        faults = ParamValidator().validate(request, shape)
-    except Exception:
-        return []
-    return [_describe(*fault) for fault in getattr(faults, "_errors", ())]
+def _faults_of(shape: Any, request: Mapping[str, Any], first: int) -> list[str]:
+    """List what botocore rejects in the documents of a request, by document."""
+    faults = []
+    for position, document in enumerate(request["Documents"], first):
+        try:
+            found = ParamValidator().validate({**request, "Documents": [document]}, shape)
+        except Exception as error:  # as for a time that can't be read
+            faults.append(f"documents[{position}] has a value that can't be read ({type(error).__name__})")
+        else:
+            faults += [
+                _describe(reason, path.removeprefix(".").replace("Documents[0]", f"documents[{position}]", 1), details)
+                for reason, path, details in getattr(found, "_errors", ())
+            ]
+    return faults
 
 
 def _describe(reason: str, path: str, details: Mapping[str, Any]) -> str:
-    name = path.removeprefix(".") or "it"
+    name = path or "it"
     match reason:
         case "missing required field":
             return f"{name} has no {details['required_name']}"

@@ -73,10 +73,9 @@ from airflow_provider_kendra.exceptions import (
     KendraSyncJobNotFoundError,
 )
 from airflow_provider_kendra.hooks._aws_connections import (
-    UNREADABLE_EXTRA,
     endpoint_for_logs,
     fault_of,
-    has_unreadable_extra,
+    fault_of_text,
     is_unreadable,
 )
 from airflow_provider_kendra.hooks._aws_errors import (
@@ -837,10 +836,10 @@ class KendraSyncJobsHook(AwsBaseHook):
         }
         where = f"(sync job {execution_id}, data source {data_source_id}, index {index_id})"
 
-        def put(batch: list[dict[str, Any]]) -> Mapping[str, Any]:
+        def put(batch: list[dict[str, Any]], first: int) -> Mapping[str, Any]:
             request: Any = {"IndexId": index_id, "Documents": batch}
             shape = self._kendra.meta.service_model.operation_model("BatchPutDocument").input_shape
-            with contents_hidden(shape, request):
+            with contents_hidden(shape, request, first):
                 return self._invoke("BatchPutDocument", values_hidden(self._kendra.batch_put_document), **request)
 
         self._send_batches(
@@ -873,7 +872,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         }
         where = f"(sync job {execution_id}, data source {data_source_id}, index {index_id})"
 
-        def delete(batch: list[dict[str, Any]]) -> Mapping[str, Any]:
+        def delete(batch: list[dict[str, Any]], _: int) -> Mapping[str, Any]:
             request: Any = {
                 "IndexId": index_id,
                 "DocumentIdList": [document["Id"] for document in batch],
@@ -888,7 +887,7 @@ class KendraSyncJobsHook(AwsBaseHook):
     def _send_batches(
         self,
         batches: Iterable[list[dict[str, Any]]],
-        send: Callable[[list[dict[str, Any]]], Mapping[str, Any]],
+        send: Callable[[list[dict[str, Any]], int], Mapping[str, Any]],
         failed: str,
         done: str,
         where: str,
@@ -918,16 +917,17 @@ class KendraSyncJobsHook(AwsBaseHook):
     @staticmethod
     def _send_batch(
         batch: list[dict[str, Any]],
-        send: Callable[[list[dict[str, Any]]], Mapping[str, Any]],
+        send: Callable[[list[dict[str, Any]], int], Mapping[str, Any]],
         failures: list[dict[str, Any]],
         sent: list[int],
     ) -> None:
         """Send a batch with retries; add failed documents to ``failures`` and the batch size to ``sent``."""
         size = len(batch)
+        first = sum(sent)
         earlier = list(failures)
         kept: list[dict[str, Any]] = []
         for attempt in itertools.count(1):
-            response = send(batch)
+            response = send(batch, first)
             if attempt == 1:
                 sent.append(size)
             failed = [dict(failure) for failure in response.get("FailedDocuments") or ()]
@@ -1060,8 +1060,8 @@ def _check_environment(conn_id: str) -> None:
             f"The AWS connection {conn_id!r} cannot be read: the environment variable {name} is neither valid JSON nor "
             "a URI such as aws://. Correct it."
         )
-    if has_unreadable_extra(text):
-        raise KendraRequestError(f"The AWS connection {conn_id!r} {UNREADABLE_EXTRA}")
+    if fault := fault_of_text(text):
+        raise KendraRequestError(f"The AWS connection {conn_id!r} {fault}")
 
 
 def _newest_first(jobs: list[SyncJob]) -> list[SyncJob]:

@@ -390,6 +390,21 @@ def test_a_schedule_that_may_not_be_read_makes_a_data_source_unknown(index: Inde
     assert "DescribeDataSource" in result.err
 
 
+def test_an_age_to_warn_that_never_comes_is_rejected_by_the_name_of_its_option(index: Index, run: Run):
+    result = run("freshness", index.index_id, "--warn-age", "7h", "--max-age", "6h")
+
+    assert result.status == 2
+    assert result.err.startswith("--warn-age is 7 h, but must be less than --max-age, which is 6 h: ")
+
+
+def test_an_empty_id_is_rejected_without_a_word_about_templates(index: Index, run: Run):
+    result = run("jobs", index.index_id, "")
+
+    assert result.status == 2
+    assert "DATA_SOURCE is ''" in result.err
+    assert "template" not in result.err
+
+
 def test_an_age_and_a_schedule_exclude_each_other(index: Index, run: Run):
     result = run("freshness", index.index_id, "--schedule-grace", "30m", "--max-age", "6h")
 

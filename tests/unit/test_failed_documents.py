@@ -471,6 +471,26 @@ class TestCustom:
         with pytest.raises(ValueError, match=r"document_ids\[1\] is .* but must be text of 1 to 2048 characters"):
             hook.get_document_status(custom_data_source.index_id, ["a", wrong])
 
+    @pytest.mark.parametrize(
+        ("wrong", "said"),
+        [
+            ({"Blob": b"planted", "Id": "a"}, "document_ids is of type dict, but must be a list"),
+            ("planted", "document_ids is of type str, but must be a list"),
+            (b"planted", "document_ids is of type bytes, but must be a list"),
+            ([{"Blob": b"planted"}], "document_ids[0] is of type dict, but must be text"),
+            (["a", b"planted"], "document_ids[1] is of type bytes, but must be text"),
+            (["planted" * 300], "document_ids[0] is text of 2100 characters, but must be text"),
+        ],
+    )
+    def test_documents_that_are_passed_instead_of_ids_are_not_shown(self, custom_data_source, hook, wrong, said):
+        for use in (
+            lambda: hook.delete_documents(*custom_data_source.ids, "job", wrong),
+            lambda: hook.get_document_status(custom_data_source.index_id, wrong),
+        ):
+            with pytest.raises(ValueError, match=re.escape(said)) as raised:
+                use()
+            assert "planted" not in str(raised.value)
+
     def test_a_status_says_why_a_document_failed(self, custom_data_source, hook):
         kendra, ids = custom_data_source.kendra, custom_data_source.ids
         kendra.set_sync_duration(0)

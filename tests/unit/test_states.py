@@ -661,7 +661,7 @@ class TestTrigger:
             ({"max_age": 60, "schedule_grace": 60}, "max_age and schedule_grace"),
             ({"max_age": 0}, "max_age"),
             ({"max_age": 60, "warn_age": -1}, "warn_age"),
-            ({"max_age": 60, "warn_age": 60}, "warn_age is 60 seconds, but must be less than max_age, which is 60 s"),
+            ({"max_age": 60, "warn_age": 60}, "warn_age is 1 min, but must be less than max_age, which is 1 min"),
             ({"max_age": 60, "measured_by": "middle"}, "measured_by"),
             ({"max_age": 60, "accepted_statuses": ["DONE"]}, "DONE"),
             ({"max_age": 60, "data_source_ids": []}, "data_source_ids"),

@@ -38,6 +38,7 @@ from tests.virtual_time import run_in_virtual_time
 
 SECRET = "planted0secret"
 PAIR = {"login": "AKIAPLANTED", "password": SECRET}
+KEYS = {"aws_access_key_id": "AKIAPLANTED", "aws_secret_access_key": SECRET}
 ROLE = "arn:aws:iam::123456789012:role/kendra"
 
 
@@ -61,6 +62,36 @@ REFUSED = {
     "a URI with half an IPv6 address": (f"aws://AKIAPLANTED:{SECRET}@[bad/", "AIRFLOW_CONN_OTHER"),
     "a URI without its scheme": (f"AKIAPLANTED:{SECRET}@/?region_name=us-east-1", "AIRFLOW_CONN_OTHER"),
     "a URI whose password has a slash": (f"aws://AKIAPLANTED:123/{SECRET}@/?region_name=us-east-1", "percent-encoded"),
+    **{
+        f"a URI whose password begins with {start!r} before an unencoded character": (
+            f"aws://AKIAPLANTED:{start}{SECRET}@/?region_name=us-east-1",
+            "percent-encoded: / in a password is %2F, # is %23, ? is %3F.",
+        )
+        for start in (f"{SECRET}/", f"{SECRET}#", f"{SECRET}?", "123#", "123?", "123456/", "/", "#", "?", "a:b/")
+    },
+    "a URI whose password has two slashes": (f"aws://AKIAPLANTED:{SECRET}/a/b@/?region_name=us-east-1", "%2F"),
+    "a URI whose password is not followed by @": (f"aws://AKIAPLANTED:{SECRET}", "the @ after the password is missing"),
+    "a host and a port that may be a login and the start of a password": (
+        encoded(host="AKIAPLANTED", port=123),
+        "leave host, port and schema out",
+    ),
+    **{
+        f"{name} in the {place} that is {value!r}": (
+            encoded(extra={**KEYS, name: value} if place == "its extra" else {"session_kwargs": {**KEYS, name: value}}),
+            f"has {name} in {place} of type {type(value).__name__}, but it must be text",
+        )
+        for name in ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+        for place in ("its extra", "session_kwargs of its extra")
+        for value in (90125, [SECRET], True)
+    },
+    **{
+        f"{name} that is {value!r}": (
+            encoded(**{**PAIR, name: value}),
+            f"has {name} of type {type(value).__name__}, but it must be text. Put it in double quotes.",
+        )
+        for name in PAIR
+        for value in (90125, [SECRET])
+    },
     "login without password": (encoded(login="AKIAPLANTED"), "login without a password"),
     "password without login": (encoded(password=SECRET), "password without a login"),
     "half a pair in the extra": (
@@ -336,6 +367,10 @@ ACCEPTED = {
     "a login that is a note, credentials in the extra": encoded(
         login="a note", extra={"aws_access_key_id": "AKIAPLANTED", "aws_secret_access_key": SECRET}
     ),
+    "a port without a host": encoded(port=443),
+    "the port of a server, without a login": encoded(host="kendra.us-east-1.amazonaws.com", port=443),
+    "a local port, without a login": "aws://localhost:5005/?region_name=us-east-1",
+    "a port beside credentials in the extra": encoded(port=443, extra=KEYS),
     "members that are null": encoded(**PAIR, extra={"role_arn": None, "profile_name": None}),
     "an extra that is blank": encoded(**PAIR, extra=" "),
     "a URI with a percent-encoded password": f"aws://AKIAPLANTED:12%2F{SECRET}@/?region_name=us-east-1",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import logging
+import re
 import traceback
 from collections.abc import Iterator
 from itertools import chain, pairwise
@@ -365,41 +366,75 @@ def shown(error: BaseException) -> str:
 @pytest.mark.parametrize(
     ("document", "said"),
     [
-        ({"Id": "a", "Title": ["planted"]}, "Documents[0].Title is of type list, but must be str"),
+        ({"Id": "a", "Title": ["planted"]}, "documents[0].Title is of type list, but must be str"),
         ({"Id": ["planted"]}, "documents[0] has an Id of type list, but it must be text"),
         ("planted", "documents[0] is of type str"),
         (
             {"Id": "a", "AccessControlList": {f"planted-{n}@example.com": "ALLOW" for n in range(80)}},
-            "Documents[0].AccessControlList is of type dict, but must be list or tuple",
+            "documents[0].AccessControlList is of type dict, but must be list or tuple",
         ),
         (
             {"Id": "a", "Attributes": [{"Key": "k", "Value": {"StringListValue": "Dear Bob, valid planted 42"}}]},
-            "Documents[0].Attributes[0].Value.StringListValue is of type str, but must be list or tuple",
+            "documents[0].Attributes[0].Value.StringListValue is of type str, but must be list or tuple",
         ),
         (
             {"Id": "a", "Attributes": [{"Key": "k", "Value": {"StringValue": {"planted": 1}}}]},
-            "Documents[0].Attributes[0].Value.StringValue is of type dict, but must be str",
+            "documents[0].Attributes[0].Value.StringValue is of type dict, but must be str",
         ),
         (
             {"Id": "a", "Attributes": [{"Key": "k", "Value": {"planted": 1}}]},
-            "Documents[0].Attributes[0].Value has an unknown member, known are: StringValue, ",
+            "documents[0].Attributes[0].Value has an unknown member, known are: StringValue, ",
         ),
-        ({"Id": "a", "Attributes": [{"Key": "planted"}]}, "Documents[0].Attributes[0] has no Value"),
+        ({"Id": "a", "Attributes": [{"Key": "planted"}]}, "documents[0].Attributes[0] has no Value"),
         (
             {"Id": "a", "Title": "planted", "S3Path": {"Bucket": "", "Key": "planted"}},
             "S3Path.Bucket is shorter than 3",
         ),
         ({"Id": "a", "Attributes": [{"Key": "k", "Value": {"LongValue": "planted"}}]}, "LongValue is of type str"),
         ({"Id": "a", "Attributes": [{"Key": "k", "Value": {"DateValue": "planted"}}]}, "DateValue is of type str"),
-        ({"Id": "a", "Attributes": [{"Key": "k", "Value": {"DateValue": float("inf")}}]}, "a value can't be read ("),
+        (
+            {"Id": "a", "Attributes": [{"Key": "k", "Value": {"DateValue": float("inf")}}]},
+            "documents[0] has a value that can't be read (",
+        ),
         ({"Id": "a", "Title": ["planted"], **{f"planted-{n}": n for n in range(9)}}, "and 5 more"),
-        ({"Id": "a", "Blob": "planted\ud800"}, "a value can't be read (UnicodeEncodeError)"),
+        ({"Id": "a", "Blob": "planted\ud800"}, "documents[0] has a Blob with a surrogate, which UTF-8 cannot encode"),
     ],
 )
 def test_an_error_says_which_part_of_a_document_is_wrong_but_not_what_is_in_it(batch, document, said):
     with pytest.raises((ValueError, KendraError)) as raised:
         batch.put([document])
     assert said in str(raised.value)
+    assert "planted" not in shown(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"Title": 5}, "documents[23].Title is of type int, but must be str"),
+        ({"Blob": 5}, "documents[23] has a Blob of type int, but it must be bytes."),
+        ({"Blob": None}, "documents[23] has a Blob of type NoneType, but it must be bytes."),
+        ({"Blob": io.BytesIO(b"planted")}, "documents[23] has a Blob of type BytesIO, but it must be bytes."),
+        (
+            {"Blob": "planted\ud800"},
+            "documents[23] has a Blob with a surrogate, which UTF-8 cannot encode. Pass bytes.",
+        ),
+        (
+            {"Attributes": [{"Key": "k", "Value": {"DateValue": float("inf")}}]},
+            "documents[23] has a value that can't be read (",
+        ),
+        *(
+            (
+                {"Attributes": [{"Key": "k", "Value": {"StringValue": "v"}}, {"Key": key, "Value": {}}]},
+                f"documents[23].Attributes[1] has a Key of type {type(key).__name__}, but it must be text.",
+            )
+            for key in (["planted"], {"planted": 1}, 5, None)
+        ),
+    ],
+)
+def test_a_wrong_document_is_named_by_its_position_in_what_was_passed(batch, wrong, said):
+    batch.refuse("document-3", error_code="InternalError", times=1)  # its batch is sent twice
+    with pytest.raises(ValueError, match=re.escape(said)) as raised:
+        batch.put([*documents(23), {"Id": "last", **wrong}, {"Id": "after it", "Blob": b""}])
     assert "planted" not in shown(raised.value)
 
 
