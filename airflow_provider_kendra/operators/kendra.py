@@ -355,7 +355,8 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
         from airflow_provider_kendra._starting import Starter, is_outdated
         from airflow_provider_kendra.sync_job import ANY_END
 
-        # Without a wait, any job that was started is the result, whatever its end; but a CUSTOM batch must be open.
+        # Without a wait, any job that was started is the result, whatever its end; but a CUSTOM batch must be open. A job
+        # of an unknown type counts as the result too: to expect an open batch would start a second sync.
         return Starter(
             self.if_running,
             self._acceptance if self.wait_for_completion else ANY_END,
@@ -365,7 +366,7 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
                 is_outdated(remembered, _clock.utcnow(), timedelta(seconds=self.timeout))
                 or self._memory(context).is_of_cleared_task(remembered)
             ),
-            needs_open_batch=self._leaves_batch_open(source_type),
+            needs_open_batch=not self.wait_for_completion and source_type == "CUSTOM",
         )
 
     def _leaves_batch_open(self, source_type: str | None) -> bool:
