@@ -355,8 +355,8 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
         from airflow_provider_kendra._starting import Starter, is_outdated
         from airflow_provider_kendra.sync_job import ANY_END
 
-        # Without a wait, any job that was started is the result, whatever its end; but a CUSTOM batch must be open. A job
-        # of an unknown type counts as the result too: to expect an open batch would start a second sync.
+        # Without a wait, any job that was started is the result, whatever its end; but a CUSTOM batch must be open. If
+        # the type is unknown, the job is the result too: to expect an open batch could start a second sync.
         return Starter(
             self.if_running,
             self._acceptance if self.wait_for_completion else ANY_END,
