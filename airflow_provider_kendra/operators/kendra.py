@@ -387,7 +387,8 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
             return memory.forget()
         if self.timeout and _clock.utcnow() >= deadline:
             raise self._started_too_late(
-                "since requests to Kendra failed or took too long until then. The log contains their errors"
+                "Timed out before a sync could be started, since requests to Kendra failed or took too long. Their "
+                "errors are in the log"
             )
         if may_stop:
             self._prepare_kill(memory, starter)
@@ -424,12 +425,15 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
         elif ended.failure is not Failure.NOT_FOUND:
             raise _error_of(ended)
         if _clock.utcnow() >= deadline:
-            why = "since others were running until then. Raise timeout if they take this long"
-            raise self._started_too_late(why, outcome.job)
+            raise self._started_too_late(
+                "Timed out before a sync could be started, since others were running until then. Raise timeout if they "
+                "take this long",
+                outcome.job,
+            )
 
     def _started_too_late(self, why: str, job: SyncJob | None = None) -> KendraSyncJobTimeoutError:
         where = f"(data source {self.data_source_id}, index {self.index_id})"
-        return KendraSyncJobTimeoutError(f"Timed out before a sync could be started, {why} {where}.", job=job)
+        return KendraSyncJobTimeoutError(f"{why} {where}.", job=job)
 
     def _follow(
         self,
