@@ -466,14 +466,15 @@ def already_running(index_id: str, data_source_id: str, job: SyncJob | None) -> 
     return KendraSyncJobAlreadyRunningError(f"{cause}. {advice} {where}.", job=job)
 
 
-def read_type(calls: StartCalls) -> str | None:
+def read_type(calls: StartCalls, *, patience: float = START_GRACE) -> str | None:
     """
-    Read the type of the data source; after a transient error again, for as long as a start is retried.
+    Read the type of the data source; after a transient error again for a while.
 
     :param calls: The hook's calls on the data source.
+    :param patience: Seconds after which the error is raised. Default: as long as a start is retried.
     :raises Exception: the error of the last reading, if it is permanent or the time is over.
     """
-    give_up_at = calls.monotonic() + START_GRACE
+    give_up_at = calls.monotonic() + patience
     while True:
         try:
             return calls.get_data_source_type()
@@ -484,7 +485,13 @@ def read_type(calls: StartCalls) -> str | None:
         calls.sleep(PAUSE)
 
 
-def find_out_type(calls: StartCalls, *, instead_of_waiting: str | None, warn: Callable[[str], object]) -> str | None:
+def find_out_type(
+    calls: StartCalls,
+    *,
+    instead_of_waiting: str | None,
+    warn: Callable[[str], object],
+    patience: float = START_GRACE,
+) -> str | None:
     """
     Return the type of the data source before a start; raise if the caller would wait for a sync that does not end by
     itself.
@@ -494,12 +501,13 @@ def find_out_type(calls: StartCalls, *, instead_of_waiting: str | None, warn: Ca
     :param calls: The hook's calls on the data source.
     :param instead_of_waiting: What to do with a CUSTOM data source, as a sentence; None if its sync is not waited for.
     :param warn: Takes the warning if the type can't be found out.
+    :param patience: Seconds for which the type is read again after transient errors.
     :return: None if the type can't be found out.
     :raises KendraRequestError: if the data source is CUSTOM and its sync would be waited for, or the connection can't
         work.
     """
     try:
-        source_type = read_type(calls)
+        source_type = read_type(calls, patience=patience)
     except (KendraRequestError, ValueError):
         raise
     except Exception as error:

@@ -165,6 +165,41 @@ def advance_stop(calls: StopCalls, stopper: Stopper, confirm: Confirm | None = N
         calls.sleep(PAUSE)
 
 
+def stop_whichever_runs(calls: StopCalls) -> None:
+    """
+    Send a stop request; after a transient error send it again, but only for the sync that was running before.
+
+    :param calls: The hook's calls on the data source.
+    :raises Exception: the error of the request, unless the history shows that this sync has ended or is being stopped.
+    """
+    running = _find_running(calls)
+    try:
+        calls.send_stop()
+    except Exception as error:
+        if running is None or calls.classify_error(error) is not ErrorKind.TRANSIENT:
+            raise
+        calls.log.warning(
+            "The stop request may have had no effect: %s; reading the history.", calls.describe_error(error)
+        )
+        stopper = Stopper(running.execution_id)
+        stopped = advance_stop(calls, stopper)
+        is_indexing = stopped.job is not None and stopped.job.status == SyncJobStatus.SYNCING_INDEXING
+        is_unclear = stopped.is_ending and is_indexing and stopper.is_custom is None
+        if stopped.job is None or is_unclear:
+            raise
+
+
+def _find_running(calls: StopCalls) -> SyncJob | None:
+    """Return the running sync; None if none is listed, or the history can't be read, which a stop does not require."""
+    try:
+        newest = next(calls.iter_sync_jobs(), None)
+    except Exception as error:
+        reason = calls.describe_error(error).removesuffix(".")
+        calls.log.info("Could not read which sync is running: %s; sending the stop nevertheless.", reason)
+        return None
+    return None if newest is None or newest.is_finished else newest
+
+
 def _read_and_decide(calls: StopCalls, stopper: Stopper) -> SyncJob | Stopped | None:
     try:
         jobs = _read_history(calls, stopper.execution_id)

@@ -52,7 +52,7 @@ from airflow_provider_kendra._starting import (
     advance_start,
     already_running,
 )
-from airflow_provider_kendra._stopping import Confirm, Stopped, Stopper, advance_stop
+from airflow_provider_kendra._stopping import Confirm, Stopped, Stopper, advance_stop, stop_whichever_runs
 from airflow_provider_kendra._text import plain, shown
 from airflow_provider_kendra._validation import (
     check_connection_id,
@@ -569,21 +569,16 @@ class KendraSyncJobsHook(AwsBaseHook):
         Stop the running sync job, whichever it is: Kendra's call takes no execution id. On a CUSTOM data source it ends
         the batch.
 
-        The request is sent once. If its response is lost, or the request was throttled, the history decides whether to
-        send it again, for up to a minute: a CUSTOM data source must not be stopped twice. Reading the history needs
-        ``kendra:ListDataSourceSyncJobs``; stopping a sync in SYNCING_INDEXING then needs ``kendra:DescribeDataSource``.
+        If the response to the request is lost, or the request is throttled, it is sent again, for up to a minute: only
+        while the history shows that the sync that was running before it still runs. No other sync is stopped, and no
+        batch of a CUSTOM data source twice. If this can't be found out, the error of the request is raised. Reading the
+        history needs ``kendra:ListDataSourceSyncJobs``, and for a sync in SYNCING_INDEXING
+        ``kendra:DescribeDataSource``; without them, a stop is sent once.
 
         :param index_id: The index.
         :param data_source_id: The data source.
         """
-        calls = self._calls_on(index_id, data_source_id)
-        try:
-            calls.send_stop()
-        except Exception as error:
-            if classify_error(error) is not ErrorKind.TRANSIENT:
-                raise
-            self.log.warning("The stop request may have had no effect: %s; reading the history.", describe_error(error))
-            advance_stop(calls, Stopper())
+        stop_whichever_runs(self._calls_on(index_id, data_source_id))
 
     def describe_data_source(self, index_id: str, data_source_id: str) -> dict[str, Any]:
         """

@@ -330,7 +330,7 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
         from airflow_provider_kendra._starting import Follow, Refuse, Return, Skip, WaitOut, already_running
         from airflow_provider_kendra.outcomes import Satisfied
 
-        source_type = self._find_out_type()
+        source_type = self._find_out_type(deadline)
         may_stop = self.wait_for_completion and self.stop_on_kill and source_type is not None
         starter = self._make_starter(context, remembered, source_type)
         remember = partial(self._remember, self._memory(context), starter, deadline, may_stop)
@@ -355,7 +355,8 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
         from airflow_provider_kendra._starting import Starter, is_outdated
         from airflow_provider_kendra.sync_job import ANY_END
 
-        # Without a wait, any job that was started is the result, whatever its end; but a CUSTOM batch must be open.
+        # Without a wait, any job that was started is the result, whatever its end; but a CUSTOM batch must be open. If
+        # the type is unknown, the job is the result too: to expect an open batch could start a second sync.
         return Starter(
             self.if_running,
             self._acceptance if self.wait_for_completion else ANY_END,
@@ -365,7 +366,7 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
                 is_outdated(remembered, _clock.utcnow(), timedelta(seconds=self.timeout))
                 or self._memory(context).is_of_cleared_task(remembered)
             ),
-            needs_open_batch=self._leaves_batch_open(source_type),
+            needs_open_batch=not self.wait_for_completion and source_type == "CUSTOM",
         )
 
     def _leaves_batch_open(self, source_type: str | None) -> bool:
@@ -384,6 +385,11 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
         """Store the state before a start request; with None, delete it after a request without effect."""
         if known is None:
             return memory.forget()
+        if self.timeout and _clock.utcnow() >= deadline:
+            raise self._started_too_late(
+                "Timed out before a sync could be started, since requests to Kendra failed or took too long. Their "
+                "errors are in the log"
+            )
         if may_stop:
             self._prepare_kill(memory, starter)
         memory.keep(known, deadline)
@@ -419,11 +425,15 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
         elif ended.failure is not Failure.NOT_FOUND:
             raise _error_of(ended)
         if _clock.utcnow() >= deadline:
-            raise KendraSyncJobTimeoutError(
-                "Timed out before a sync could be started, since others were running until then. Raise timeout if "
-                f"they take this long (data source {self.data_source_id}, index {self.index_id}).",
-                job=outcome.job,
+            raise self._started_too_late(
+                "Timed out before a sync could be started, since others were running until then. Raise timeout if they "
+                "take this long",
+                outcome.job,
             )
+
+    def _started_too_late(self, why: str, job: SyncJob | None = None) -> KendraSyncJobTimeoutError:
+        where = f"(data source {self.data_source_id}, index {self.index_id})"
+        return KendraSyncJobTimeoutError(f"{why} {where}.", job=job)
 
     def _follow(
         self,
@@ -528,8 +538,8 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
         stopping.start()
         stopping.join(_KILL_TIMEOUT)
 
-    def _find_out_type(self) -> str | None:
-        from airflow_provider_kendra._starting import find_out_type
+    def _find_out_type(self, deadline: datetime) -> str | None:
+        from airflow_provider_kendra._starting import START_GRACE, find_out_type
 
         advice = (
             "Start it with wait_for_completion=False, put the documents, stop it, then wait with KendraSyncJobSensor."
@@ -538,6 +548,7 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
             self.hook._calls_on(self.index_id, self.data_source_id),
             instead_of_waiting=advice if self.wait_for_completion else None,
             warn=self._warn_of_unknown_type,
+            patience=min(START_GRACE, (deadline - _clock.utcnow()).total_seconds()),
         )
 
     def _warn_of_unknown_type(self, warning: str) -> None:

@@ -583,6 +583,13 @@ def test_a_type_that_cannot_be_read_for_a_minute_is_only_a_warning():
     assert calls.elapsed - 1000 == START_GRACE
 
 
+@pytest.mark.parametrize(("patience", "took"), [(10, 10), (0, 0), (-5, 0)])
+def test_the_type_is_read_no_longer_than_the_caller_has_time(patience: float, took: float):
+    calls = Calls(types=[NO_EFFECT])
+    assert find_out_type(calls, instead_of_waiting=None, warn=[].append, patience=patience) is None
+    assert calls.elapsed - 1000 == took
+
+
 def test_a_type_that_may_not_be_read_is_not_read_again():
     calls = Calls(types=[DENIED])
     find_out_type(calls, instead_of_waiting=None, warn=[].append)

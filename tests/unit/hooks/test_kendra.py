@@ -381,8 +381,68 @@ class TestStop:
         assert data_source.kendra.call_count(STOP) == sent
         assert hook.get_latest_sync_job(*data_source.ids).status == "STOPPING"
 
-    def test_a_stop_that_lost_its_response_after_the_sync_had_ended_is_over(self, hook, data_source, clock):
-        data_source.show([listed("job")])
+    @pytest.mark.parametrize("is_custom", [False, True])
+    @pytest.mark.parametrize(
+        "fault", [{"reset": "after"}, {"reset": "before"}, {"error": "ThrottlingException"}], ids=str
+    )
+    def test_a_sync_that_was_started_after_the_stop_was_sent_is_not_stopped(
+        self, hook, data_source, custom_data_source, clock, fault, is_custom
+    ):
+        source = custom_data_source if is_custom else data_source
+        source.show([listed("first", "SYNCING")], [listed("second", "SYNCING"), listed("first", "SUCCEEDED")])
+        source.kendra.inject(STOP, times=1, **fault)
+        hook.stop_sync_job(*source.ids)
+        assert source.kendra.call_count(STOP) == 1
+
+    @pytest.mark.parametrize("before", [[], [listed("old", "SUCCEEDED")]], ids=["never synced", "synced before"])
+    def test_a_stop_that_may_have_met_a_sync_not_yet_listed_raises_its_error(self, hook, data_source, clock, before):
+        data_source.show(before, [listed("new", "SYNCING"), *before])
+        data_source.kendra.inject(STOP, times=1, reset="after")
+        with pytest.raises(aws.HTTPClientError):
+            hook.stop_sync_job(*data_source.ids)
+        assert data_source.kendra.call_count(STOP) == 1
+
+    @pytest.mark.parametrize(
+        "fault", [{"reset": "after"}, {"reset": "before"}, {"error": "ThrottlingException"}], ids=str
+    )
+    def test_without_permission_to_read_the_history_a_stop_is_sent_once_and_raises_its_error(
+        self, hook, data_source, clock, fault
+    ):
+        data_source.start()
+        data_source.kendra.inject(LIST, error="AccessDeniedException")
+        data_source.kendra.inject(STOP, times=1, **fault)
+        with pytest.raises((aws.HTTPClientError, aws.ClientError)) as raised:
+            hook.stop_sync_job(*data_source.ids)
+        assert "AccessDenied" not in str(raised.value)
+        assert data_source.kendra.call_count(STOP) == 1
+
+    def test_a_stop_needs_no_permission_to_read_the_history(self, hook, data_source):
+        data_source.start()
+        data_source.kendra.inject(LIST, error="AccessDeniedException", times=1)
+        hook.stop_sync_job(*data_source.ids)
+        assert hook.get_latest_sync_job(*data_source.ids).status == "STOPPING"
+
+    @pytest.mark.parametrize("status", ["SYNCING", "SYNCING_INDEXING"])
+    @pytest.mark.parametrize("fault", [{"reset": "before"}, {"error": "ThrottlingException"}], ids=str)
+    def test_a_stop_of_an_unknown_type_raises_its_error_if_the_sync_is_being_indexed(
+        self, hook, data_source, clock, fault, status
+    ):
+        data_source.kendra.inject("DescribeDataSource", error="AccessDeniedException")
+        data_source.show([listed("job", status)], [listed("job", "SYNCING_INDEXING")])
+        data_source.kendra.inject(STOP, times=1, **fault)
+        with pytest.raises((aws.HTTPClientError, aws.ClientError)) as raised:
+            hook.stop_sync_job(*data_source.ids)
+        assert "AccessDenied" not in str(raised.value)
+        assert data_source.kendra.call_count(STOP) == 1
+
+    def test_a_stop_raises_its_error_if_the_sync_has_vanished_from_the_history(self, hook, data_source, clock):
+        data_source.show([listed("job", "SYNCING")], [])
+        data_source.kendra.inject(STOP, times=1, error="ThrottlingException")
+        with pytest.raises(aws.ClientError):
+            hook.stop_sync_job(*data_source.ids)
+
+    def test_a_stop_that_lost_its_response_is_over_once_the_sync_has_ended(self, hook, data_source, clock):
+        data_source.show([listed("job", "SYNCING")], [listed("job")])
         data_source.kendra.inject(STOP, times=1, reset="before")
         hook.stop_sync_job(*data_source.ids)
         assert data_source.kendra.call_count(STOP) == 1
@@ -399,12 +459,12 @@ class TestStop:
         data_source.kendra.inject(STOP, error="AccessDeniedException")
         with pytest.raises(aws.ClientError):
             hook.stop_sync_job(*data_source.ids)
-        assert (data_source.kendra.call_count(STOP), data_source.kendra.call_count(LIST)) == (1, 0)
+        assert (data_source.kendra.call_count(STOP), data_source.kendra.call_count(LIST)) == (1, 1)
 
-    def test_a_stop_that_succeeds_reads_no_history(self, hook, data_source):
+    def test_a_stop_that_succeeds_reads_one_page_of_the_history(self, hook, data_source):
         data_source.start()
         hook.stop_sync_job(*data_source.ids)
-        assert (data_source.kendra.call_count(STOP), data_source.kendra.call_count(LIST)) == (1, 0)
+        assert (data_source.kendra.call_count(STOP), data_source.kendra.call_count(LIST)) == (1, 1)
 
 
 class TestConnection:

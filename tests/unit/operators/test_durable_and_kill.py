@@ -15,6 +15,7 @@ from unittest.mock import patch
 import certifi
 import pytest
 from airflow.providers.common.compat.sdk import AirflowSkipException, TaskDeferred
+from botocore.exceptions import ConnectionClosedError
 
 from airflow_provider_kendra._waiting.history import Page
 from airflow_provider_kendra.exceptions import (
@@ -664,20 +665,52 @@ class TestBatches:
             task.run()
         assert "someone stops" not in " ".join([*said, str(raised.value)])
 
-    @needs_store
-    def test_a_sync_of_an_unknown_type_is_returned_only_while_it_is_open(self, source):
-        source.kendra.inject("DescribeDataSource", error="AccessDeniedException")
-        task = Task(source, wait_for_completion=False)
-        first = task.run()
-        assert task.run()["execution_id"] == first["execution_id"]
-        source.finish()
-        assert task.run()["execution_id"] != first["execution_id"]
-
     def test_a_sync_that_is_no_batch_is_started_anew_after_it_was_returned(self, data_source):
         task = Task(data_source, wait_for_completion=False)
         first = task.run()
         data_source.finish()
         assert task.run()["execution_id"] != first["execution_id"]
+
+
+class TestStartWithoutWaitingOfAnUnknownType:
+    @pytest.fixture
+    def source(self, data_source):
+        data_source.kendra.inject("DescribeDataSource", error="AccessDeniedException")
+        return data_source
+
+    def change_to(self, source: DataSource, status: str) -> None:
+        source.show([listed(source.execution_ids()[0], status)])
+
+    @pytest.mark.parametrize("status", ["SYNCING_INDEXING", "STOPPING", "SUCCEEDED", "FAILED"])
+    @pytest.mark.parametrize("policy", ["wait", "attach", "skip", "fail"])
+    def test_a_start_whose_response_is_lost_starts_no_second_sync(self, source, policy, status):
+        task = Task(source, wait_for_completion=False, if_running=policy)
+
+        def lose_response() -> None:
+            self.change_to(source, status)
+            raise ConnectionClosedError(endpoint_url="https://kendra")
+
+        task.after_request = lose_response
+        started = task.run()
+        assert (started["execution_id"], started["status"]) == (source.execution_ids()[0], status)
+        assert (task.syncs, source.kendra.call_count(START)) == (1, 1)
+
+    @needs_store
+    @pytest.mark.parametrize("status", ["SYNCING", "SYNCING_INDEXING", "STOPPING", "SUCCEEDED", "FAILED"])
+    @pytest.mark.parametrize("policy", ["wait", "fail"])
+    def test_a_retry_after_an_xcom_that_was_not_pushed_starts_no_second_sync(self, source, policy, status):
+        task = Task(source, wait_for_completion=False, if_running=policy)
+        first = task.run()  # and Airflow could not push its result
+        self.change_to(source, status)
+        assert task.run()["execution_id"] == first["execution_id"]
+        assert task.syncs == 1
+
+    def test_a_running_sync_of_others_is_adopted_while_it_is_being_indexed(self, source):
+        source.start()
+        self.change_to(source, "SYNCING_INDEXING")
+        task = Task(source, wait_for_completion=False, if_running="attach")
+        assert task.run()["status"] == "SYNCING_INDEXING"
+        assert task.syncs == 1
 
 
 def listen(task: Task) -> list[str]:

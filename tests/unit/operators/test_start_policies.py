@@ -25,7 +25,7 @@ from airflow_provider_kendra.testing import LocalKendra
 from tests.conftest import DataSource, listed
 from tests.task_runs import Clock, TaskRun
 
-START = "StartDataSourceSyncJob"
+START, LIST = "StartDataSourceSyncJob", "ListDataSourceSyncJobs"
 
 POLL_INTERVAL = 30.0
 TIMEOUT = 1_000.0
@@ -195,8 +195,7 @@ def task_on(source: DataSource, *, waits: bool = True, **arguments: Any) -> Task
             **source.as_kwargs,
             wait_for_completion=waits,
             poll_interval=POLL_INTERVAL,
-            timeout=TIMEOUT,
-            **arguments,
+            **{"timeout": TIMEOUT, **arguments},
         )
     )
 
@@ -249,6 +248,46 @@ def test_the_time_spent_waiting_for_others_counts(data_source: DataSource, is_de
         task.run()
     assert whose(raised.value.job, scene) == "ours"
     assert TIMEOUT <= task.clock.elapsed < TIMEOUT + 2 * POLL_INTERVAL
+
+
+ONE_ATTEMPT = {"retries": {"total_max_attempts": 1}}
+"""For botocore, whose own pauses would take real time."""
+
+
+@pytest.mark.parametrize("waits", [True, False])
+@pytest.mark.parametrize("faulty", ["DescribeDataSource", LIST, START])
+def test_no_start_is_sent_after_the_time_out(data_source: DataSource, faulty: str, waits: bool, is_deferrable: bool):
+    task = task_on(
+        data_source, waits=waits, if_running="wait", timeout=10, deferrable=is_deferrable, botocore_config=ONE_ATTEMPT
+    )
+    data_source.kendra.inject(faulty, error="ThrottlingException")
+    task.clock.at(10 + PAUSE, data_source.kendra.clear_faults)
+    with pytest.raises(KendraSyncJobTimeoutError, match="Timed out before a sync could be started"):
+        task.run()
+    assert data_source.execution_ids() == []
+    assert task.clock.elapsed <= 10 + 2 * PAUSE
+
+
+def test_a_start_after_other_syncs_is_not_sent_after_the_time_out(data_source: DataSource, is_deferrable: bool):
+    task = task_on(data_source, if_running="wait", deferrable=is_deferrable, botocore_config=ONE_ATTEMPT)
+    scene = Scene(data_source, task.clock)
+    scene.others_start()
+
+    def end_while_throttled() -> None:
+        scene.others_end()
+        data_source.kendra.inject("DescribeDataSource", error="ThrottlingException")
+        data_source.kendra.inject(START, error="ThrottlingException")
+
+    task.clock.at(TIMEOUT - POLL_INTERVAL - 10, end_while_throttled)
+    with pytest.raises(KendraSyncJobTimeoutError, match="Timed out before a sync could be started"):
+        task.run()
+    assert scene.ours == 0
+    assert task.clock.elapsed <= TIMEOUT + 2 * PAUSE
+
+
+def test_a_start_without_a_wait_needs_no_time(data_source: DataSource):
+    task = task_on(data_source, waits=False, if_running="wait", timeout=0)
+    assert [task.run()["execution_id"]] == data_source.execution_ids()
 
 
 @pytest.mark.parametrize("policy", ["wait", "attach"])
