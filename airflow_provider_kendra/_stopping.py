@@ -182,7 +182,10 @@ def stop_whichever_runs(calls: StopCalls) -> None:
             "The stop request may have had no effect: %s; reading the history.", calls.describe_error(error)
         )
         stopper = Stopper(running.execution_id)
-        stopped = advance_stop(calls, stopper)
+        try:
+            stopped = advance_stop(calls, stopper)
+        except Exception as unread:
+            raise error from unread
         is_indexing = stopped.job is not None and stopped.job.status == SyncJobStatus.SYNCING_INDEXING
         is_unclear = stopped.is_ending and is_indexing and stopper.is_custom is None
         if stopped.job is None or is_unclear:

@@ -172,9 +172,12 @@ def check_warn_age(warn_age: timedelta | None, max_age: timedelta | None) -> tim
     :raises ValueError: if it would be stale before it is aging.
     """
     if warn_age is not None and max_age is not None and warn_age >= max_age:
+        ages = [in_words(warn_age), in_words(max_age)]
+        if ages[0] == ages[1] and warn_age != max_age:  # which words round
+            ages = [f"{age.total_seconds():g} s" for age in (warn_age, max_age)]
         raise ValueError(
-            f"warn_age is {in_words(warn_age)}, but must be less than max_age, which is {in_words(max_age)}: a data "
-            "source is aging before it is stale."
+            f"warn_age is {ages[0]}, but must be less than max_age, which is {ages[1]}: a data source is aging before "
+            "it is stale."
         )
     return warn_age
 

@@ -170,7 +170,9 @@ def _fault_of_credentials(connection: Connection, extra: Mapping[str, Any]) -> s
             if place.get(given):
                 return f"has {given} without {missing} in its extra. Add what is missing, or leave both out."
     host = connection.host or ""
-    is_key = re.match(r"A[KS]IA", host, re.IGNORECASE) or (connection.port and re.fullmatch(r"(?!localhost$)\w+", host))
+    is_key = re.fullmatch(r"A[KS]IA\w{7,}", host, re.IGNORECASE) or (
+        connection.port and re.fullmatch(r"(?!localhost$)\w+", host)
+    )
     if is_key or "@" in f"{host}{connection.schema or ''}":
         return (
             "has no login, but part of one seems to be in its host, port or schema. Its URI must be percent-encoded: / "

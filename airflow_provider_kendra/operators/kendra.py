@@ -387,8 +387,8 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
             return memory.forget()
         if self.timeout and _clock.utcnow() >= deadline:
             raise self._started_too_late(
-                "Timed out before a sync could be started, since requests to Kendra failed or took too long. Their "
-                "errors are in the log"
+                "Timed out before a sync could be started, since what precedes the request took too long. Raise "
+                "timeout; the log names requests to Kendra that failed"
             )
         if may_stop:
             self._prepare_kill(memory, starter)
@@ -673,7 +673,8 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
         if job.status != SyncJobStatus.ABORTED:
             return job.has_updated_index
         try:
-            return read_type(self.hook._calls_on(self.index_id, self.data_source_id)) == "CUSTOM"
+            calls = self.hook._calls_on(self.index_id, self.data_source_id)
+            return read_type(calls, patience=_TYPE_PATIENCE) == "CUSTOM"
         except Exception as error:  # stopped already: failing now would make the retry stop the next one
             self.log.warning(
                 "Could not find out the type of the data source: %s (data source %s)",
@@ -681,6 +682,9 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
                 self.data_source_id,
             )
             return False
+
+
+_TYPE_PATIENCE = 10.0  # seconds for which a stop that is over reads the type again; the task may be near its time limit
 
 
 # Seconds that a kill may take on a worker. Airflow 2 sends SIGKILL after 60 s, and Airflow 3 after 5 s if a user ended

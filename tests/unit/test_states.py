@@ -662,6 +662,7 @@ class TestTrigger:
             ({"max_age": 0}, "max_age"),
             ({"max_age": 60, "warn_age": -1}, "warn_age"),
             ({"max_age": 60, "warn_age": 60}, "warn_age is 1 min, but must be less than max_age, which is 1 min"),
+            ({"max_age": 7200, "warn_age": 7230}, "warn_age is 7230 s, but must be less than max_age, which is 7200 s"),
             ({"max_age": 60, "measured_by": "middle"}, "measured_by"),
             ({"max_age": 60, "accepted_statuses": ["DONE"]}, "DONE"),
             ({"max_age": 60, "data_source_ids": []}, "data_source_ids"),

@@ -370,6 +370,7 @@ ACCEPTED = {
     "a port without a host": encoded(port=443),
     "the port of a server, without a login": encoded(host="kendra.us-east-1.amazonaws.com", port=443),
     "a local port, without a login": "aws://localhost:5005/?region_name=us-east-1",
+    "a host whose name begins like a key": encoded(host="asia-proxy.example.com"),
     "a port beside credentials in the extra": encoded(port=443, extra=KEYS),
     "members that are null": encoded(**PAIR, extra={"role_arn": None, "profile_name": None}),
     "an extra that is blank": encoded(**PAIR, extra=" "),

@@ -5,6 +5,7 @@ import json
 from datetime import datetime, timedelta, timezone
 from functools import cache
 from itertools import chain, islice, pairwise
+from unittest.mock import Mock
 
 import botocore.session
 import certifi
@@ -440,6 +441,15 @@ class TestStop:
         data_source.kendra.inject(STOP, times=1, error="ThrottlingException")
         with pytest.raises(aws.ClientError):
             hook.stop_sync_job(*data_source.ids)
+
+    def test_a_stop_raises_its_error_if_the_history_cannot_be_read_any_more(self, hook, data_source, monkeypatch):
+        data_source.start()
+        data_source.kendra.inject(STOP, times=1, reset="before")
+        denied = Mock(side_effect=PermissionError("denied"))
+        monkeypatch.setattr("airflow_provider_kendra._stopping.advance_stop", denied)
+        with pytest.raises(aws.HTTPClientError) as raised:
+            hook.stop_sync_job(*data_source.ids)
+        assert raised.value.__cause__ is denied.side_effect
 
     def test_a_stop_that_lost_its_response_is_over_once_the_sync_has_ended(self, hook, data_source, clock):
         data_source.show([listed("job", "SYNCING")], [listed("job")])
