@@ -36,7 +36,7 @@ ERRORS = (
 """
 Events of documents that failed, in the other streams of a data source.
 
-Regular expressions of filter patterns can't contain a space, and a pattern can contain two of them:
+A filter pattern can contain at most two regular expressions, and these can't contain a space:
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/regex-expressions.html
 """
 

@@ -90,8 +90,8 @@ class ListsFailedDocuments(RecordTask):
         """
         Push the failed documents of a finished job; return a function that describes them.
 
-        It takes the most characters to return and, optionally, the message it will follow, which may already count the
-        documents.
+        Its arguments are the maximum length of the text and, optionally, the message that the text will follow, which
+        may already count the documents.
         """
         if not self.list_failed_documents or not job.is_finished:
             return _nothing

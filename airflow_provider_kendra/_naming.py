@@ -56,5 +56,5 @@ def _find_name(index_id: str, text: str, names: dict[str, str]) -> str:
         )
     known = sorted(plain(name) for name in names.values() if name)
     more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
-    listed = f"it has {', '.join(known[:_NAMED])}{more}" if known else "it has none"
+    listed = f"the index has {', '.join(known[:_NAMED])}{more}" if known else "the index has none"
     raise ValueError(f"No data source of the index has the id or the name {shown(text)}: {listed} (index {index_id}).")

@@ -21,8 +21,8 @@ class Cron(NamedTuple):
     """
     A schedule as croniter reads it.
 
-    ``parts`` together cover all runs: croniter 6.0 misses runs if one of several days of the month does not exist in
-    that month. ``years`` are its years, which croniter would read as seconds; None for any.
+    ``parts`` split the days of the month, and together cover all runs: given a list of days, croniter 6.0 misses runs
+    in months that lack one of them. ``years`` are its years, which croniter would read as seconds; None for any.
     """
 
     expression: str

@@ -19,7 +19,7 @@ def violations(
     capacity: IndexCapacity | None = None,
 ) -> list[str]:
     """
-    Return a phrase for each threshold that a job does not meet. A count that is not reported meets none.
+    Return a phrase for each threshold that a job does not meet, including those whose count is not reported.
 
     :param job: A finished job. FAILED or ABORTED adds one phrase of its own, if there is any threshold.
     :param max_documents_failed: The most failed documents allowed. Default None: no threshold.

@@ -256,10 +256,13 @@ def check_lookback(name: str, value: object) -> timedelta:
 
     :param name: The parameter.
     :param value: A ``timedelta``.
-    :raises ValueError: unless it is positive and at most ten years.
+    :raises ValueError: unless it is positive and at most 3,650 days.
     """
     if not isinstance(value, timedelta) or not timedelta() < value <= timedelta(days=3650):
-        raise ValueError(f"{name} is {shown(value)}, but must be a positive timedelta, such as timedelta(days=30).")
+        raise ValueError(
+            f"{name} is {shown(value)}, but must be a positive timedelta of at most 3,650 days, such as "
+            "timedelta(days=30)."
+        )
     return value
 
 

@@ -216,7 +216,7 @@ class DocumentEvent:
     What one event of Kendra's logs says about a document.
 
     :param document: The document.
-    :param keys: Its id and its URI, whichever are known; ``document_id`` and ``source_uri`` can be cut.
+    :param keys: Its id and URI, if known; long ones hashed, not truncated as in ``document_id`` and ``source_uri``.
     :param cause: The reason without what differs from document to document; "" unless it failed.
     :param is_failure: Whether the document failed.
     :param is_mended: Whether it was indexed or deleted.

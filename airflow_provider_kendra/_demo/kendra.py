@@ -64,7 +64,7 @@ def example_environment(local: LocalKendra) -> dict[str, str]:
 
 def sync_once(local: LocalKendra, environment: dict[str, str]) -> None:
     """
-    Give each data source a sync that succeeded, as in an index that has been used: the freshness gate is open.
+    Give each data source a successful sync, as in an index that is in use, so the freshness gate of an example is open.
 
     :param local: The local Kendra.
     :param environment: What :func:`example_environment` has returned.

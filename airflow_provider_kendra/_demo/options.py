@@ -30,7 +30,7 @@ OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
         {
             "metavar": "DIR",
             "help": "Where Airflow lives, with the example DAGs and the files of the tutorial; it is kept, and can be "
-            "used again (default: a temporary directory, which is removed)",
+            "used again (default: a temporary directory, which is removed unless the demo fails)",
         },
     ),
     ("--ui", {"action": "store_true", "help": "Show Airflow's UI with all example DAGs, until Ctrl-C"}),

@@ -129,7 +129,7 @@ def _read_listing(
         return decision if isinstance(decision, Failed) else Blocked({"all": decision})
     finally:
         threads.shutdown(cancel_futures=True)
-    names.clear()  # one that is gone must not make the name of another ambiguous
+    names.clear()  # the name of a deleted data source must not make the name of another ambiguous
     names.update(page.names)
     return Listing(tuple(page.data_source_ids), tuple(page.creating_ids), names)
 
@@ -339,7 +339,7 @@ class _FreshnessWait(Wait[AllFresh, Blocked]):
         return self._blocked
 
     def line(self, wait_log: WaitLog[Blocked], now: datetime) -> str | None:
-        # From the last decision on each data source: some are polled more often than others.
+        # Counts the last decisions on all data sources as one poll, since some are polled more often than others.
         return wait_log.line(self._blocked, now)
 
     def timed_out(self) -> Failed:

@@ -97,7 +97,7 @@ class Members(Generic[D]):
     :param index: The data sources.
     :param condition: Returns the condition for a data source; None while it is not known yet.
     :param ends_with: As for :meth:`Subscriber.subscribe`.
-    :param known: The data sources to follow if the index can't be listed from the start.
+    :param known: The data sources to follow until the index has been listed, if the first attempts to list it fail.
     """
 
     def __init__(

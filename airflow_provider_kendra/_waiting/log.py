@@ -40,7 +40,7 @@ class PollErrors:
 
     @property
     def is_new(self) -> bool:
-        """Whether polls have failed that no summary has mentioned yet."""
+        """Whether polls have begun to fail and no summary has reported it yet."""
         return self._failed > 0 and not self._is_reported
 
     def summary(self, which: str | None = None) -> str:

@@ -38,7 +38,7 @@ _AFTER = 0.001  # seconds; a job exactly ``max_age`` old still counts
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """The changes to report, in order, and the states to remember once they have been."""
+    """The changes to report, in order, and the states to store once they have been reported."""
 
     changes: tuple[Change, ...]
     known: dict[str, Known]
@@ -53,7 +53,7 @@ async def watch_states(
     index: Index, limits: Limits, known: Mapping[str, Known], *, interval: float, log: Log, connect: Connect
 ) -> AsyncIterator[Changed]:
     """
-    Yield changes of state, at the times at which they happen; those of several data sources together.
+    Yield changes of state when they are detected; those of several data sources at once come as one item.
 
     :param index: The data sources.
     :param limits: What keeps each of them fresh.

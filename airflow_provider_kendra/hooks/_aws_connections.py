@@ -78,7 +78,7 @@ def _fault_of_extra(extra: object) -> str | None:
 
 
 def _has_unencoded_password(uri: str) -> bool:
-    """Whether a character of the password in a URI ends the part where parsers expect it."""
+    """Whether a password in a URI has an unencoded character at which parsers end the user information too early."""
     try:
         parts = urlsplit(uri)
         _ = parts.port  # Python parses it only now

@@ -481,7 +481,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         Start exactly one sync job and return its execution id.
 
         If the response is lost, the history decides: a job newer than the newest one before the request is ours. The
-        request is repeated, for up to a minute, only if it certainly had no effect or 20 seconds show no such job.
+        request is repeated, for up to a minute, only if it certainly had no effect or no such job is listed for 20 s.
 
         :param index_id: The index.
         :param data_source_id: The data source.
@@ -569,9 +569,9 @@ class KendraSyncJobsHook(AwsBaseHook):
         Stop the running sync job, whichever it is: Kendra's call takes no execution id. On a CUSTOM data source it ends
         the batch.
 
-        If the response to the request is lost, or the request is throttled, it is sent again, for up to a minute: only
-        while the history shows that the sync that was running before it still runs. No other sync is stopped, and no
-        batch of a CUSTOM data source twice. If this can't be found out, the error of the request is raised. Reading the
+        After a lost response or a throttled request, the stop is sent again, for up to a minute, as long as the history
+        shows the same sync still running. It never stops another sync, nor a batch of a CUSTOM data source twice. If
+        the history does not show what became of the sync, the error of the request is raised. Reading the
         history needs ``kendra:ListDataSourceSyncJobs``, and for a sync in SYNCING_INDEXING
         ``kendra:DescribeDataSource``; without them, a stop is sent once.
 
@@ -714,7 +714,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         :param lookback: How far back to search for failures. Default: 30 days. The log group's retention limits it too.
         :param limit: The most documents to return; all are counted.
         :return: ``expected`` is None. If not ``is_complete``, documents may be left out, or have been indexed since.
-        :raises ValueError: if ``lookback`` is not positive.
+        :raises ValueError: unless ``lookback`` is positive and at most 3,650 days.
         :raises KendraRequestError: if no call can be made: the connection is not defined, or there is no region.
         """
         check_identifier("index_id", index_id)

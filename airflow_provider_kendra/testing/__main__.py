@@ -63,7 +63,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--host", type=_host, default="127.0.0.1", help=HOST_HELP)
     parser.add_argument(
         "--allow-host", type=_host, action="append", default=[], metavar="NAME",
-        help="a host name, without a port, under which other machines and containers ask for it; can be repeated",
+        help="a host name, without a port, by which other machines and containers reach this server; repeatable",
     )  # fmt: skip
     parser.add_argument("--port", type=_port, default=0, help="default: 0, for a free one")
     parser.add_argument("--until-stdin-closes", action="store_true", help="end when the parent process does")

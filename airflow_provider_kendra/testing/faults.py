@@ -85,7 +85,7 @@ class Fault:
         self.next_token = next_token
 
     def applies_to(self, operation: str) -> bool:
-        """Whether it applies to this call, which it counts."""
+        """Whether it applies to this call; if so, the call counts against `times`."""
         if self.operation not in ("*", operation) or self.times_left == 0:
             return False
         if self.rate is not None and self.random.random() >= self.rate:

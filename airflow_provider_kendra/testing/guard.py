@@ -36,7 +36,7 @@ LOOPBACK = re.compile(r"(([a-z0-9_-]+\.)*localhost|127\.0\.0\.1|\[::1\])(:[0-9]{
 #: The addresses of all interfaces, and those under which this machine reaches them.
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
-#: What web pages can send without a preflight, but not x-www-form-urlencoded: curl and urllib send it by default.
+#: Types that web pages can send without a preflight, except x-www-form-urlencoded, which curl and urllib default to.
 PAGE_TYPES = ("text/plain", "multipart/form-data")
 
 
@@ -91,7 +91,7 @@ def check(headers: Message, allowed: re.Pattern[str] | None = None) -> None:
 
 
 def control_refusal(environ: dict[str, Any]) -> str | None:
-    """Return why a control rejects this request: web pages can send it without a CORS preflight."""
+    """Return why a control rejects a request that a web page can send without a CORS preflight; None if allowed."""
     if environ["REQUEST_METHOD"] != "POST":
         return "The local Kendra accepts controls by POST only."
     media_type = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()

@@ -103,7 +103,7 @@ class Controls(ABC):
 
     def set_sync_duration(self, seconds: float | None, indexing: float | None = None) -> None:
         """
-        Set how long syncs that start or are stopped from now on take. Initially 2 and 1 seconds.
+        Set the duration of syncs that start, or are stopped, from now on. Initially 2 s for crawling, 1 s for indexing.
 
         :param seconds: For crawling; None: until :meth:`advance` or :meth:`finish_sync_job`.
         :param indexing: Seconds for indexing. Default: half of ``seconds``; if that is None too, until :meth:`advance`.
@@ -401,7 +401,7 @@ class LocalKendra(Controls):
     :param port: Where to listen. Default 0: a free port.
     :param host: The address to listen on. Default: for this machine only. With another one, such as ``0.0.0.0``,
         everyone who reaches it can read and change what is there.
-    :param allow_hosts: The host names, without a port, under which other machines and containers ask for it.
+    :param allow_hosts: The host names, without a port, by which other machines and containers reach the server.
     """
 
     def __init__(self, *, port: int = 0, host: str = "127.0.0.1", allow_hosts: Sequence[str] = ()):

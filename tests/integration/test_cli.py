@@ -1585,7 +1585,7 @@ def test_an_id_costs_no_call(data_source: DataSource, run: Run):
     ("name", "reason"),
     [
         ("twin", r"2 data sources have the name 'twin': give the id of one, \S{36} or \S{36} \(index "),
-        ("Wiki", r"No data source of the index has the id or the name 'Wiki': it has twin, twin, wiki \(index "),
+        ("Wiki", r"No data source of the index has the id or the name 'Wiki': the index has twin, twin, wiki \(index "),
         ("wi/ki", "DATA_SOURCE is 'wi/ki', but must be 1 to 100 letters"),
     ],
 )

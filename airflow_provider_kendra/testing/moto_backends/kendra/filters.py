@@ -50,7 +50,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Principals:
-    """A user, or several in an attribute filter, and the groups that this user belongs to."""
+    """The users of a request, usually one (an attribute filter can name several), and the groups they belong to."""
 
     users: frozenset[str]
     groups: frozenset[str]
@@ -92,7 +92,7 @@ def matcher(attribute_filter: dict[str, Any], fields: Iterable[str]) -> Callable
     """
     Return the function that tells whether a document passes an AttributeFilter.
 
-    The filters on `_user_id` and `_group_ids` in it are applied together, as the access of that user.
+    Its tests of `_user_id` and `_group_ids` are combined: each passes if those users and groups may read the document.
 
     :param fields: Names of the fields of the index.
     :raises ValidationException: if the filter is too deep or too long, or an attribute is not a field of the index.

@@ -88,11 +88,11 @@ def query(documents: Found, request: dict[str, Any], *, fields: Fields, language
     """
     Answer Query with the best passage of each document that matches.
 
-    Without `QueryText` all documents match. As in the real service, only English documents do unless the filter has
-    `_language_code`.
+    Without `QueryText` every document matches. As in the real service, documents that are not in English are left out
+    unless the filter has `_language_code`.
 
     :param fields: The fields of the index by name.
-    :param languages: The language of the documents of a data source that have no `_language_code` (English).
+    :param languages: By data source id, the language of documents without `_language_code`. Default: English.
     """
     if request.get("CollapseConfiguration"):
         raise ValidationException("The local Kendra does not support CollapseConfiguration")

@@ -76,7 +76,7 @@ class Script:
         return failing.problem
 
     def history(self, after: list[float] | None) -> Iterable[tuple[list[float], dict[str, Any]]]:
-        """Yield the items of the history that is due, or of the one that was paged before, with ascending keys."""
+        """Yield items with ascending keys: of the next history or, after a page, of the history that page was from."""
         self.list_requests += after is None
         number = max(1, min(int(after[0]) if after else self.list_requests, len(self.histories)))
         history = self.histories[number - 1]
