@@ -201,6 +201,7 @@ print(json.dumps(sorted(set(sys.modules) - before)))
     assert set(loaded) <= {
         "airflow_provider_kendra",
         "airflow_provider_kendra.cli",
+        "airflow_provider_kendra._clock",
         "airflow_provider_kendra._demo",
         "airflow_provider_kendra._demo.options",
         "airflow_provider_kendra._text",
