@@ -875,7 +875,7 @@ class TestKillOnAWorker:
     @pytest.mark.parametrize("fault", [{"body": "not-json"}, {"body": "truncated"}, {"body": "empty"}], ids=str)
     def test_does_not_stop_if_the_type_of_the_data_source_could_not_be_read(self, data_source, fault):
         data_source.kendra.inject("DescribeDataSource", **fault)
-        task = Task(data_source)
+        task = Task(data_source, botocore_config={"retries": {"total_max_attempts": 1}})  # whose pauses take real time
         self.kill_in_the_wait(task)
         assert (task.syncs, task.stops) == (1, 0)
 
