@@ -81,10 +81,16 @@ class Limits:
         found.append((stale_at, State.STALE))
         begins = found[0][0]
         # A job can have been too old already when it ended.
-        passed = [state for at, state in found if self.has_begun(at, state, begins)]
-        return [(begins, passed[-1]), *((at, state) for at, state in found if not self.has_begun(at, state, begins))]
+        passed = [state for at, state in found if self._has_begun(at, state, begins)]
+        return [(begins, passed[-1]), *((at, state) for at, state in found if not self._has_begun(at, state, begins))]
 
-    def has_begun(self, at: datetime, state: State, now: datetime) -> bool:
+    def begun(self, job: SyncJob, now: datetime) -> list[tuple[datetime, State]]:
+        """Return those of the job's state changes that have happened by now."""
+        first, *others = self.crossings(job)
+        # The state in which a job ends begins with its end, whatever the state is.
+        return [first] * (first[0] <= now) + [each for each in others if self._has_begun(*each, now)]
+
+    def _has_begun(self, at: datetime, state: State, now: datetime) -> bool:
         """Whether a state that begins at ``at`` has begun by ``now``."""
         # A job exactly ``max_age`` old still counts; with ``grace``, a job stops counting once a run is overdue.
         is_by_age = state is State.AGING or (state is State.STALE and self.grace is None)
@@ -120,11 +126,13 @@ def crossings(jobs: Sequence[SyncJob], limits: Limits, now: datetime) -> list[Cr
     found: list[Crossing] = []
     counting = list(_counting(jobs, limits))
     for number, job in enumerate(counting):
-        until = _ended(counting[number + 1]) if number + 1 < len(counting) else now
-        for at, state in limits.crossings(job):
-            is_last = number + 1 == len(counting)
-            is_before_next = limits.has_begun(at, state, until) if is_last else at < until
-            if is_before_next and (not found or found[-1].state != state):
+        if number + 1 == len(counting):
+            changes = limits.begun(job, now)
+        else:
+            until = _ended(counting[number + 1])
+            changes = [(at, state) for at, state in limits.crossings(job) if at < until]
+        for at, state in changes:
+            if not found or found[-1].state != state:
                 found.append(Crossing(at, state, job))
     return found
 
@@ -299,9 +307,10 @@ def _reported_until(found: Sequence[Crossing], ended: Ended, known: Known | None
 def next_crossing(ended: Ended, limits: Limits, now: datetime) -> datetime | None:
     """Return when the state changes next if no further job ends; None for never."""
     counting = list(_counting(ended.jobs, limits))
-    changes = limits.crossings(counting[-1]) if counting else []
-    coming = [at for at, state in changes if not limits.has_begun(at, state, now)]
-    return min(coming, default=None)
+    if not counting:
+        return None
+    coming = limits.crossings(counting[-1])[len(limits.begun(counting[-1], now)) :]
+    return coming[0][0] if coming else None
 
 
 def check_states(value: object) -> dict[str, Known]:

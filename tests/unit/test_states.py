@@ -89,6 +89,12 @@ class TestCrossings:
     def test_a_sync_that_took_longer_than_the_age_is_stale_when_it_ends(self):
         assert shown(crossings([job(0, 7)], limits(), at(24))) == [("stale", 7)]
 
+    @pytest.mark.parametrize(("took", "state"), [(4, "fresh"), (4.1, "aging"), (6, "aging"), (7, "stale")])
+    def test_at_the_moment_when_a_sync_ends_its_state_is_known(self, took, state):
+        assert shown(crossings([job(0, took)], limits(), at(took))) == [(state, took)]
+        [_, *coming] = limits().crossings(job(0, took))
+        assert next_crossing(Ended((job(0, took),), None), limits(), at(took)) == (coming[0][0] if coming else None)
+
     def test_a_sync_that_ends_while_it_is_fresh_changes_nothing(self):
         assert shown(crossings([job(0), job(1)], limits(), at(3))) == [("fresh", 0.5)]
 

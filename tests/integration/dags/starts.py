@@ -13,7 +13,7 @@ STARTS = {
     "attaches": {"if_running": "attach"},
     "skips": {"if_running": "skip"},
     "fails": {"if_running": "fail"},
-    "times_out": {"timeout": 1},
+    "times_out": {"timeout": 5},
 }
 MODES = {"worker": {"deferrable": False}, "deferred": {"deferrable": True}}
 
