@@ -26,7 +26,9 @@ PYTHONS := $(patsubst %,test-py%,3.12 3.13)
 MATRIX := $(AIRFLOWS) $(PYTHONS)
 
 # Several processes, each with a database and a local Kendra of its own; a file stays together, its fixtures are costly.
-PYTEST := -m pytest -n auto --dist loadfile --no-loadscope-reorder
+PYTEST := $(if $(COVERAGE),-m coverage run) -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
+report_coverage = $(1)/bin/coverage combine --quiet && $(1)/bin/coverage report
 
 # Where make test-system runs: .venv-3.4-pre has what it needs too.
 VENV := .venv
@@ -69,19 +71,16 @@ check: lint ## lint, and the unit tests that need no server
 
 test: .venv/.ready .venv-awscli/.ready ## All tests on the newest Airflow (PYTEST_ARGS=…, COVERAGE=1)
 	@echo "== test: $$(.venv/bin/python -c 'from importlib.metadata import version as v; print("Airflow", v("apache-airflow"))')"
-ifdef COVERAGE
-	@.venv/bin/coverage erase
-	@.venv/bin/coverage run $(PYTEST) $(PYTEST_ARGS)
-	@.venv/bin/coverage combine --quiet
-	@.venv/bin/coverage report
-else
+	@$(if $(COVERAGE),rm -f .coverage .coverage.*)
 	@.venv/bin/python $(PYTEST) $(PYTEST_ARGS)
-endif
+	@$(if $(COVERAGE),$(call report_coverage,.venv))
 
 test-oldest: ## All tests on the oldest Airflow and the lowest requirements
 $(MATRIX): test-%: .venv-%/.ready .venv-awscli/.ready
 	@echo "== $@: $$(.venv-$*/bin/python -c 'import platform; from importlib.metadata import version as v; print("Airflow", v("apache-airflow"), "on Python", platform.python_version())')"
+	@$(if $(COVERAGE),rm -f .coverage .coverage.*)
 	@AIRFLOW_HOME=$(AIRFLOW_HOME)-$* .venv-$*/bin/python $(PYTEST) $(PYTEST_ARGS)
+	@$(if $(COVERAGE),$(call report_coverage,.venv-$*))
 
 test-matrix: $(MATRIX) test ## All tests on Airflow 2.11 to 3.4, with the lowest and the newest requirements, and on each Python
 
