@@ -144,5 +144,19 @@ def _initialize_airflow() -> None:
     """Let Airflow go by the environment of this process, not of the one that imported it."""
     from airflow import settings
 
+    from airflow_provider_kendra.version_compat import AIRFLOW_V_3_3_PLUS
+
     sys.modules.pop("airflow.config_templates.airflow_local_settings", None)
     settings.initialize()
+    if AIRFLOW_V_3_3_PLUS:
+        _initialize_metrics_and_xcoms()
+
+
+def _initialize_metrics_and_xcoms() -> None:
+    """Let what Airflow 3.3 and newer choose when they are imported be chosen by this environment too."""
+    from airflow.observability.metrics import stats_utils
+    from airflow.sdk.execution_time import task_runner, xcom
+    from airflow.sdk.observability import stats
+
+    stats.initialize(factory=stats_utils.get_stats_factory(), export_legacy_names=True)
+    xcom.XCom = task_runner.XCom = xcom.resolve_xcom_backend()

@@ -81,8 +81,11 @@ def run(make_home: MakeHome, home: Path, port: int) -> tuple[dict[str, str], dic
         report = home / "report.json"
         # Triggers run in a triggerer of its own where the test's runner can have one.
         options = ["--triggerer"] if AIRFLOW_V_3_3_PLUS else []
-        # Airflow reads the settings of metrics when it is imported.
-        done = processes.run_unforked("tests.integration.run_dag", "metrics", str(report), *options, env=environment)
+        command = ("tests.integration.run_dag", "metrics", str(report), *options)
+        if AIRFLOW_V_3_3_PLUS:
+            done = processes.run(*command, env=environment, output=home / "output")
+        else:  # it reads the settings of metrics when it is imported
+            done = processes.run_unforked(*command, env=environment)
     print(done.output[-20_000:])
     assert done.returncode == 0, f"run_dag ended with {done.returncode}; its output is above"
     return {"index_id": index_id, **sources}, json.loads(report.read_text())
