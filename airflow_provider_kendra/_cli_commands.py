@@ -117,7 +117,7 @@ _OPTIONS = {
     "Raise timeout": "Raise --timeout",
     "region_name": "--region",
     "raise not_found_timeout": "wait again",
-    " Its template found no value.": "",
+    " If it is templated, the template found no value.": "",
 }
 _PARAMETERS = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, _OPTIONS))})(?![a-z])")
 

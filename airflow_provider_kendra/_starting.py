@@ -468,7 +468,7 @@ def already_running(index_id: str, data_source_id: str, job: SyncJob | None) -> 
 
 def read_type(calls: StartCalls, *, patience: float = START_GRACE) -> str | None:
     """
-    Read the type of the data source; after a transient error again for a while.
+    Read the type of the data source, and retry for a while after transient errors.
 
     :param calls: The hook's calls on the data source.
     :param patience: Seconds after which the error is raised. Default: as long as a start is retried.

@@ -80,7 +80,7 @@ def check_identifiers(name: str, value: object) -> tuple[str, ...]:
 def _hint(value: object) -> str:
     """Explain the likely mistake, if the value shows it."""
     if is_nothing(value):
-        return " Its template found no value."
+        return " If it is templated, the template found no value."
     if not isinstance(value, str):
         return " Pass it as text."
     if _is_collection(value):

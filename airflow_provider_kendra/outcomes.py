@@ -104,6 +104,6 @@ def check_subject(
     for job in jobs:
         is_ours = job.index_id == index_id and (data_source_ids is None or job.data_source_id in data_source_ids)
         if not is_ours or execution_id not in (None, job.execution_id):
-            raise ValueError(f"it is about a different sync than this task's {plain(job.ids)}")
+            raise ValueError(f"it reports a sync that this task did not wait for {plain(job.ids)}")
     if isinstance(outcome, AllFresh) and data_source_ids is not None and set(outcome.jobs) != set(data_source_ids):
         raise ValueError("it does not report each of the data sources")

@@ -212,8 +212,8 @@ class KendraSyncJobsHook(AwsBaseHook):
 
         :param conn_id: Its id.
         :raises KendraRequestError: if it is undefined or unreadable, or if a bug in Airflow prevents the look-up. The
-            base class would use the credentials that boto3 finds on the machine, which in a triggerer belong to someone
-            else.
+            base class would use the credentials that boto3 finds on the machine, which in a triggerer are those of
+            the triggerer.
         :raises ConnectionLookUpError: if the look-up failed for another reason.
         """
         remedy = "or pass aws_conn_id=None to use the credentials that boto3 finds on the machine."

@@ -381,8 +381,8 @@ class KendraDataFreshnessTrigger(_WaitTrigger):
     :param data_source_ids: One data source, several, or None for all that are ACTIVE or UPDATING.
     :param max_age: The cutoff, in seconds before each poll. Exclusive with ``fresh_since`` and ``schedule_grace``.
     :param fresh_since: The cutoff, ISO 8601 with a time zone.
-    :param schedule_grace: The cutoff is the last run of the data source's own Kendra schedule that is at least so many
-        seconds ago. Schedules are read with DescribeDataSource every 15 minutes.
+    :param schedule_grace: The cutoff is the last run of the data source's own Kendra schedule that was due at least
+        this many seconds ago. Schedules are read with DescribeDataSource every 15 minutes.
     :param measured_by: ``"start_time"`` or ``"end_time"``.
     :param accepted_statuses: Statuses that are accepted.
     :param max_documents_failed: The most failed documents to accept; if given, INCOMPLETE is accepted too.

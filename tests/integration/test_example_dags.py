@@ -182,7 +182,7 @@ def test_example_kendra_approval_publishes_an_incomplete_sync_only_if_somebody_a
 @pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="no retry policies before Airflow 3.3")
 def test_example_kendra_retry_policy_does_not_repeat_a_sync_that_takes_too_long(example: Example) -> None:
     example.kendra.set_sync_duration(3600)
-    assert example.run(RETRY_POLICY, KENDRA_TIMEOUT="1") == {"sync": "failed"}
+    assert example.run(RETRY_POLICY, KENDRA_TIMEOUT="10") == {"sync": "failed"}
     assert [job["Status"] for job in example.history(example.s3)] == ["STOPPING"]
 
 

@@ -442,7 +442,7 @@ class TestFromParameters:
         ("wrong", "message"),
         [
             ({"execution_id": ""}, "execution_id is ''"),
-            ({"execution_id": "None"}, "Its template found no value"),
+            ({"execution_id": "None"}, "the template found no value"),
             ({"started_after": ""}, "started_after is ''"),
             ({"started_after": datetime(2026, 1, 31)}, "has no time zone"),
             ({"execution_id": "mine", "target_statuses": ["SYNCING"]}, "The accepted statuses must be"),

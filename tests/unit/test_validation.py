@@ -88,7 +88,7 @@ def test_a_bar_without_an_index_id_behind_it_is_not_explained_as_cloudformation(
 @pytest.mark.parametrize("value", [None, "", "None"])
 @pytest.mark.parametrize("name", ["index_id", "data_source_id", "execution_id"])
 def test_a_template_that_rendered_to_nothing_is_named_as_the_likely_cause(name, value):
-    with pytest.raises(ValueError, match="Its template found no value"):
+    with pytest.raises(ValueError, match="the template found no value"):
         check_identifier(name, value)
 
 

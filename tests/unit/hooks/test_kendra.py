@@ -278,7 +278,7 @@ class TestIdentifiers:
         [
             ("short", "documents", "index_id is 'short', but must be exactly 36"),
             (INDEX_ID, "two words", "data_source_id is 'two words', but must be 1 to 100"),
-            (INDEX_ID, "", "data_source_id is ''.*Its template found no value"),
+            (INDEX_ID, "", "data_source_id is ''.*the template found no value"),
             (INDEX_ID, f"documents|{INDEX_ID}", "data_source_id is .*CloudFormation's Ref.*data_source_id='documents'"),
             (f"documents|{INDEX_ID}", "documents", f"index_id is .*CloudFormation's Ref.*index_id='{INDEX_ID}'"),
         ],

@@ -119,7 +119,7 @@ class TestWhereNoWorkerChecksFirst:
         [
             ({"started_after": "2026-01-31T05:00:00"}, "which has no time zone"),
             ({"started_after": "None"}, "started_after is 'None', but must be a datetime"),
-            ({"execution_id": "None"}, "execution_id is 'None', but must be .* Its template found no value"),
+            ({"execution_id": "None"}, "execution_id is 'None', but must be .* the template found no value"),
             ({"execution_id": "mine", "target_statuses": ["SYNCING"]}, "accepted statuses must be some of"),
             ({}, "Exactly one of execution_id and started_after must be given"),
             ({"execution_id": "mine", "index_id": "short"}, "index_id is 'short', but must be"),
