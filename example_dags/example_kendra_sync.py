@@ -55,7 +55,7 @@ with DAG(
         # A few documents that fail must not stop the night: how many is too many, the gate decides.
         max_documents_failed=100,
         deferrable=True,
-        # All waits on one data source share one call per interval, so a short one is cheap.
+        # Short, for the demo. The default of 60 s is enough for syncs that take minutes.
         poll_interval=5,
         timeout=timedelta(hours=6).total_seconds(),
     )

@@ -35,6 +35,9 @@ def ui_environment(examples: dict[str, str], port: int) -> dict[str, str]:
         **examples,
         # The asset example runs only when it is not paused.
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        # A run that is due at the start begins before the API server accepts connections, and fails.
+        "AIRFLOW__CORE__DEFAULT_TASK_RETRIES": "1",
+        "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "15",
         # On a busy machine the API server needs longer than the 5 s after which Airflow fails a task that starts.
         "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
         # The UI needs no login, so only this machine may reach it.

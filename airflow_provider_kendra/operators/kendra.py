@@ -415,8 +415,9 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
         from airflow_provider_kendra.outcomes import Failed, Failure, Satisfied, at_any_end
 
         if isinstance(outcome, Failed) and outcome.failure is Failure.TIMED_OUT:
-            advice = _advice_on_batch(outcome.job, source_type)
-            raise KendraSyncJobTimeoutError(f"{outcome.message}{advice}", job=outcome.job)
+            state = f"{outcome.message.removeprefix('Timed out: ')}{_advice_on_batch(outcome.job, source_type)}"
+            message = "Timed out before a sync could be started, since another one was running. Last known state: "
+            raise KendraSyncJobTimeoutError(f"{message}{state}", job=outcome.job)
         ended = at_any_end(outcome)
         if isinstance(ended, Satisfied):
             job = ended.job

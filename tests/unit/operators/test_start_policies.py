@@ -239,6 +239,19 @@ def test_waiting_for_others_ends_with_the_time_out_without_a_start(data_source: 
     assert scene.ours == 0
 
 
+def test_a_sync_of_others_that_outlasts_the_time_out_is_told_from_one_that_the_task_started(
+    data_source: DataSource, is_deferrable: bool
+):
+    task = task_on(data_source, if_running="wait", deferrable=is_deferrable)
+    scene = Scene(data_source, task.clock)
+    scene.others_start()
+    message = "Timed out before a sync could be started, since another one was running. Last known state: .*SYNCING"
+    with pytest.raises(KendraSyncJobTimeoutError, match=message) as raised:
+        task.run()
+    assert whose(raised.value.job, scene) == "theirs"
+    assert scene.ours == 0
+
+
 def test_the_time_spent_waiting_for_others_counts(data_source: DataSource, is_deferrable: bool):
     task = task_on(data_source, if_running="wait", deferrable=is_deferrable)
     scene = Scene(data_source, task.clock)
