@@ -12,6 +12,9 @@ Seconds for which a wait may outlast its deadline if its last poll hangs.
 Airflow's own time-out of a deferral leaves room for this.
 """
 
+CLOCK_DIFFERENCE = timedelta(minutes=5)
+"""The largest difference between Airflow's clock and Kendra's; AWS rejects requests signed with a larger one."""
+
 
 def utcnow() -> datetime:
     """Return the current time in UTC."""

@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 from airflow_provider_kendra._clock import LATEST, later
 from airflow_provider_kendra._text import counted, shown
 
-_ONE_VALUE = re.compile(r"\b(\w+)-\1(?:/[0-9]+)?\b")
+_RANGE = re.compile(r"\b(\w+)-(\w+)(/[0-9]+)?\b")
 _RANDOM = re.compile(r"(?<![A-Z])[HR](?![A-Z])")
 _LAST_VALUES = ("59", "23", "31", "12|DEC", "7|SAT")
 
 DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+_NUMBERS = {name: number for names in (DAYS, MONTHS) for number, name in enumerate(names, 1)}
 
 
 class Cron(NamedTuple):
@@ -48,7 +50,10 @@ def translate(schedule: str) -> Cron:
         raise _untranslatable(schedule, "its seconds are not 0")
     if len(fields) != 6:
         raise _untranslatable(schedule, f"it has {counted(len(fields), 'field')}")
-    *parts, year = (_ONE_VALUE.sub(r"\1", part) for part in fields)
+    try:
+        *parts, year = (_RANGE.sub(_without_one_value, part) for part in fields)
+    except ValueError as error:
+        raise _untranslatable(schedule, str(error)) from None
     minute, hour, day, month, weekday = map(_without_single_steps, parts, _LAST_VALUES)
     if "?" not in (day, weekday) and "*" not in (day, weekday):
         raise _untranslatable(schedule, "it names both days of the month and weekdays")
@@ -83,6 +88,16 @@ def _day_parts(field: str) -> list[str]:
         numbers.update(range(first, last + 1, int(found[3] or 1)))
     usual = ",".join(str(day) for day in sorted(numbers) if day <= 28)
     return [*others, *filter(None, [usual]), *(str(day) for day in (29, 30, 31) if day in numbers)]
+
+
+def _without_one_value(found: re.Match[str]) -> str:
+    """Write a range of one value (5-5, MON-2) as the value; refuse what croniter reads in a way of its own."""
+    first, last = (int(value) if value.isdecimal() else _NUMBERS.get(value) for value in found.groups()[:2])
+    if first is None or last is None:
+        return found[0]
+    if first > last and found[3]:
+        raise ValueError(f"the range {found[0]} has a step, but begins after its end")
+    return found[1] if first == last else found[0]
 
 
 def _without_single_steps(part: str, last: str) -> str:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from itertools import islice
 from typing import Protocol
 
 from airflow_provider_kendra._calls import LISTING_GRACE, PAUSE, ErrorKind, SyncJobCalls
+from airflow_provider_kendra._clock import CLOCK_DIFFERENCE
 from airflow_provider_kendra.exceptions import KendraError
 from airflow_provider_kendra.sync_job import SyncJob, SyncJobStatus
 
 STOP_GRACE = 60.0
 """Seconds for which a stop is retried after transient errors."""
-
-CLOCK_DIFFERENCE = timedelta(minutes=5)
-"""The largest difference between Airflow's clock and Kendra's; AWS rejects requests signed with a larger one."""
 
 
 class StopState(StrEnum):

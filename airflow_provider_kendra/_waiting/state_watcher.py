@@ -91,6 +91,7 @@ class _StateWatcher(Subscriber):
         "_is_first",
         "_judged_by",
         "_known",
+        "_last",
         "_limits",
         "_members",
         "_next",
@@ -105,6 +106,7 @@ class _StateWatcher(Subscriber):
         self._failing_since: dict[str, datetime] = {}
         self._absent_since: dict[str, datetime] = {}  # from the list of the index's data sources
         self._judged_by: dict[str, str] = {}  # the schedule of each data source
+        self._last: dict[str, tuple[Ended, Limits]] = {}  # what the last successful polls have found
         self._next: datetime | None = None
         self._is_first = True
         self._schedules = Schedules(self, index, lambda _: ReadsSchedule(), ends_with=())
@@ -125,6 +127,8 @@ class _StateWatcher(Subscriber):
             return None
         before, self._is_first, self._next = dict(self._known), False, None
         changes = [change for key in ids for change in self._changes(key, members.get(key), now)]
+        for key in self._last.keys() - set(ids):
+            del self._last[key]
         for key in self._failing_since.keys() - set(ids):
             del self._failing_since[key]
         self._forget_deleted(now)
@@ -152,20 +156,33 @@ class _StateWatcher(Subscriber):
         known, limits = self._known.get(key), self._limits_of(key)
         if isinstance(limits, str):  # no schedule
             is_news = known is None or known.state is not State.UNKNOWN
-            self._known[key] = Known(State.UNKNOWN, known.until if known else now)
+            if is_news:
+                self._set_unknown(key, now)
             return (Change(key, State.UNKNOWN, known.state if known else None, now),) if is_news else ()
         if limits is None or member is None or member.problem:
-            return self._fail(key, known, now)
+            return self._fail(key, now)
         self._failing_since.pop(key, None)
         if not isinstance(ended := member.decision, Ended):
             return ()
         is_new = self._judged_by.get(key, limits.schedule) != limits.schedule
         self._judged_by[key] = limits.schedule
-        changes, self._known[key] = changes_of(key, ended, limits, known, now, is_new_schedule=is_new)
+        self._last[key] = ended, limits
+        changes = self._judge(key, now, is_new_schedule=is_new)
         if (is_new or self._known[key] != known) and (condition := self._condition(key)):
             member.condition = condition
+        return changes
+
+    def _judge(self, key: str, now: datetime, *, is_new_schedule: bool = False) -> list[Change]:
+        """Return the changes until now that follow from the last successful poll."""
+        ended, limits = self._last[key]
+        before = self._known.get(key)
+        changes, self._known[key] = changes_of(key, ended, limits, before, now, is_new_schedule=is_new_schedule)
         self._wake_at(next_crossing(ended, limits, now))
         return changes
+
+    def _set_unknown(self, key: str, since: datetime) -> None:
+        known = self._known.get(key)
+        self._known[key] = Known(State.UNKNOWN, max(known.until, since) if known else since)
 
     def _limits_of(self, key: str) -> Limits | str | None:
         """Return the limits of a data source; why it has none; or None while its schedule could not be read."""
@@ -179,17 +196,20 @@ class _StateWatcher(Subscriber):
         except ValueError as error:
             return str(error)
 
-    def _fail(self, key: str, known: Known | None, now: datetime) -> Iterable[Change]:
+    def _fail(self, key: str, now: datetime) -> Iterable[Change]:
         """Report a data source as unknown after three intervals in which it could not be read."""
         since = self._failing_since.setdefault(key, now)
         unknown_at = since + timedelta(seconds=UNKNOWN_AFTER * self.interval)
+        known = self._known.get(key)
         if known is not None and known.state is State.UNKNOWN:
             return ()
+        changes = self._judge(key, min(now, unknown_at)) if key in self._last else []
         if now < unknown_at:
             self._wake_at(unknown_at)
-            return ()
-        self._known[key] = Known(State.UNKNOWN, known.until if known else now)
-        return (Change(key, State.UNKNOWN, known.state if known else None, unknown_at),)
+            return changes
+        known = self._known.get(key)
+        self._set_unknown(key, unknown_at)
+        return (*changes, Change(key, State.UNKNOWN, known.state if known else None, unknown_at))
 
     def _wake_at(self, moment: datetime | None) -> None:
         if moment is not None:

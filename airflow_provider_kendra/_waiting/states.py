@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_kendra._clock import later
+from airflow_provider_kendra._clock import CLOCK_DIFFERENCE, later
 from airflow_provider_kendra._decisions import NeedsOlder
 from airflow_provider_kendra._schedule import previous_run, stale_at, translate
 from airflow_provider_kendra._validation import check_time
@@ -266,6 +266,8 @@ def changes_of(
     """
     if known is not None:  # a clock that was set back changes no state
         now = max(now, later(known.until, timedelta.resolution))
+    # A listed job has ended, even if this clock is behind that of AWS.
+    now = max((now, *(end for job in ended.jobs if (end := _ended(job)) <= later(now, CLOCK_DIFFERENCE))))
     found = crossings(ended.jobs, limits, now)
     last = found[-1] if found else Crossing(now, State.STALE, None)
     until = _reported_until(found, ended, known, now)
@@ -278,7 +280,8 @@ def changes_of(
         at = last.at if last.at > known.until else now
         return [Change(data_source_id, last.state, State.UNKNOWN, at, newest)], Known(last.state, until)
     changes, previous = [], State(known.state)
-    for each in [crossing for crossing in found if crossing.at > known.until]:
+    old = _stale_all_along(found, known)
+    for each in [crossing for crossing in found if crossing.at > known.until and crossing.job not in old]:
         if each.state != previous:
             changes.append(Change(data_source_id, each.state, previous, each.at, each.job))
             previous = each.state
@@ -286,6 +289,13 @@ def changes_of(
         at = now if is_new_schedule else last.at
         changes.append(Change(data_source_id, last.state, previous, at, newest))
     return changes, Known(last.state, max(known.until, until))
+
+
+def _stale_all_along(found: Sequence[Crossing], known: Known) -> list[SyncJob | None]:
+    """Return the jobs that were read only after the data source had been reported as stale, and that are too old."""
+    if known.state is not State.STALE:
+        return []
+    return [each.job for each in found if each.state is State.STALE and each.job and _ended(each.job) <= known.until]
 
 
 def _reported_until(found: Sequence[Crossing], ended: Ended, known: Known | None, now: datetime) -> datetime:

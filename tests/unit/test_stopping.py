@@ -22,8 +22,8 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_kendra._calls import LISTING_GRACE
+from airflow_provider_kendra._clock import CLOCK_DIFFERENCE
 from airflow_provider_kendra._stopping import (
-    CLOCK_DIFFERENCE,
     STOP_GRACE,
     Stopped,
     Stopper,
