@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +89,6 @@ class _StateWatcher(Subscriber):
         "_failing_since",
         "_index",
         "_is_first",
-        "_judged_by",
         "_known",
         "_last",
         "_limits",
@@ -105,7 +104,6 @@ class _StateWatcher(Subscriber):
         self._known = dict(known)
         self._failing_since: dict[str, datetime] = {}
         self._absent_since: dict[str, datetime] = {}  # from the list of the index's data sources
-        self._judged_by: dict[str, str] = {}  # the schedule of each data source
         self._last: dict[str, tuple[Ended, Limits]] = {}  # what the last successful polls have found
         self._next: datetime | None = None
         self._is_first = True
@@ -150,7 +148,6 @@ class _StateWatcher(Subscriber):
                 self._wake_at(deleted_at)
             else:
                 del self._known[key]
-                self._judged_by.pop(key, None)
 
     def _changes(self, key: str, member: Subscription[Ended] | None, now: datetime) -> Iterable[Change]:
         known, limits = self._known.get(key), self._limits_of(key)
@@ -164,25 +161,22 @@ class _StateWatcher(Subscriber):
         self._failing_since.pop(key, None)
         if not isinstance(ended := member.decision, Ended):
             return ()
-        is_new = self._judged_by.get(key, limits.schedule) != limits.schedule
-        self._judged_by[key] = limits.schedule
         self._last[key] = ended, limits
-        changes = self._judge(key, now, is_new_schedule=is_new)
-        if (is_new or self._known[key] != known) and (condition := self._condition(key)):
+        changes = self._judge(key, now)
+        if self._known[key] != known and (condition := self._condition(key)):
             member.condition = condition
         return changes
 
-    def _judge(self, key: str, now: datetime, *, is_new_schedule: bool = False) -> list[Change]:
+    def _judge(self, key: str, now: datetime) -> list[Change]:
         """Return the changes until now that follow from the last successful poll."""
         ended, limits = self._last[key]
-        before = self._known.get(key)
-        changes, self._known[key] = changes_of(key, ended, limits, before, now, is_new_schedule=is_new_schedule)
+        changes, self._known[key] = changes_of(key, ended, limits, self._known.get(key), now)
         self._wake_at(next_crossing(ended, limits, now))
         return changes
 
     def _set_unknown(self, key: str, since: datetime) -> None:
-        known = self._known.get(key)
-        self._known[key] = Known(State.UNKNOWN, max(known.until, since) if known else since)
+        known = self._known.get(key) or Known(State.UNKNOWN, since)
+        self._known[key] = replace(known, state=State.UNKNOWN, until=max(known.until, since))
 
     def _limits_of(self, key: str) -> Limits | str | None:
         """Return the limits of a data source; why it has none; or None while its schedule could not be read."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kendra._clock import CLOCK_DIFFERENCE, later
@@ -154,21 +155,24 @@ class Known:
 
     :param state: The state.
     :param until: Crossings until this time have been reported.
+    :param schedule: The schedule by which the data source was judged; "" for none.
     """
 
     state: State
     until: datetime
+    schedule: str = ""
 
     def to_json(self) -> dict[str, str]:
         """Return it in JSON types."""
-        return {"state": str(self.state), "until": self.until.isoformat()}
+        schedule = {"schedule": self.schedule} if self.schedule else {}
+        return {"state": str(self.state), "until": self.until.isoformat(), **schedule}
 
     @classmethod
     def from_json(cls, value: object) -> Known:
         """Read what :meth:`to_json` has returned; raise ValueError for anything else."""
         match value:
-            case {"state": str(state), "until": str(until)}:
-                return cls(State(state), check_time("until", until))
+            case {"state": str(state), "until": str(until), **others}:
+                return cls(State(state), check_time("until", until), str(others.get("schedule", "")))
         raise ValueError("a state is not a mapping with state and until")
 
 
@@ -246,24 +250,22 @@ def changes_of(
     limits: Limits,
     known: Known | None,
     now: datetime,
-    *,
-    is_new_schedule: bool = False,
 ) -> tuple[list[Change], Known]:
     """
     Return the changes of a data source since the last report, in order, and what is known now.
 
     The first report says only what is not fresh. Changes that happened while no watcher ran are reported with the time
-    at which they happened. If no acceptable job was read, the data source is reported as stale from the time of the
-    report, because it is not known when it became stale.
+    at which they happened. After a change of the schedule, a change without a crossing since the last report is dated
+    ``now``, because its crossing may lie in a period that was already reported. If no acceptable job was read, the data
+    source is reported as stale from the time of the report, because it is not known when it became stale.
 
     :param data_source_id: The data source.
     :param ended: What was found.
     :param limits: What keeps it fresh.
     :param known: The last report; None for the first one.
     :param now: The time.
-    :param is_new_schedule: Whether the schedule has changed since the last report. A change without a crossing since
-        then is dated ``now``, because its crossing may lie in a period that was already reported.
     """
+    known_now = partial(Known, schedule=limits.schedule)
     if known is not None:  # a clock that was set back changes no state
         now = max(now, later(known.until, timedelta.resolution))
     # A listed job has ended, even if this clock is behind that of AWS.
@@ -275,10 +277,10 @@ def changes_of(
     if known is None:
         is_fresh = last.state is State.FRESH
         changes = [] if is_fresh else [Change(data_source_id, last.state, None, last.at, newest)]
-        return changes, Known(last.state, until)
+        return changes, known_now(last.state, until)
     if known.state is State.UNKNOWN:
         at = last.at if last.at > known.until else now
-        return [Change(data_source_id, last.state, State.UNKNOWN, at, newest)], Known(last.state, until)
+        return [Change(data_source_id, last.state, State.UNKNOWN, at, newest)], known_now(last.state, until)
     changes, previous = [], State(known.state)
     old = _stale_all_along(found, known)
     for each in [crossing for crossing in found if crossing.at > known.until and crossing.job not in old]:
@@ -286,9 +288,10 @@ def changes_of(
             changes.append(Change(data_source_id, each.state, previous, each.at, each.job))
             previous = each.state
     if previous != last.state:  # a job was listed late, or the schedule has changed
+        is_new_schedule = known.schedule not in ("", limits.schedule)
         at = now if is_new_schedule else last.at
         changes.append(Change(data_source_id, last.state, previous, at, newest))
-    return changes, Known(last.state, max(known.until, until))
+    return changes, known_now(last.state, max(known.until, until))
 
 
 def _stale_all_along(found: Sequence[Crossing], known: Known) -> list[SyncJob | None]:

@@ -679,6 +679,29 @@ class TestWatcher:
 
         run(main)
 
+    def test_the_same_holds_if_the_schedule_changes_while_no_triggerer_runs(self, data_source):
+        data_source.set_schedule("cron(0/5 * * * ? *)")
+        every_5_minutes = Limits(Acceptance(), grace=timedelta(minutes=2))
+
+        async def main() -> None:
+            data_source.show([item(-20)])
+            first = watched(data_source, every_5_minutes)
+            await asyncio.sleep(30)
+            data_source.show([item(0.1), item(-20)])
+            await asyncio.sleep(570)
+            assert first.changes[-2:] == [("fresh", "stale", 1.1), ("stale", "fresh", 7)]
+            await first.cancel()
+            data_source.set_schedule("cron(0 18 * * ? *)")
+            await asyncio.sleep(10)
+            second = watched(data_source, every_5_minutes, stored=first.stored)
+            await asyncio.sleep(300)
+            [(state, was, when)] = second.changes
+            assert (state, was) == ("fresh", "stale")
+            assert when > 7
+            await second.cancel()
+
+        run(main)
+
     @pytest.mark.parametrize("kind", ["data_source", "custom_data_source"])
     def test_without_a_schedule_a_data_source_is_unknown_with_the_reason(self, kind, request):
         source = request.getfixturevalue(kind)
