@@ -98,7 +98,7 @@ def test_an_event_that_cannot_be_used_ends_in_one_named_error(task: str, event: 
 
 @pytest.mark.parametrize("task", ["stop", "sensor"])
 def test_an_event_about_another_sync_than_the_one_waited_for_is_refused(task: str) -> None:
-    with pytest.raises(KendraStateError, match="a different sync"):
+    with pytest.raises(KendraStateError, match="a sync that this task did not wait for"):
         resume(task, succeeded(execution_id="other"))
 
 
