@@ -76,7 +76,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """More processes than there are cores where tests wait: for the local Kendra, and longer for a real Airflow."""
     has_integration = any("integration" in argument for argument in config.args)
     has_http = "not http" not in config.option.markexpr
-    return min((os.cpu_count() or 1) + (3 if has_integration else 1 if has_http else 0), 8)
+    return min((os.cpu_count() or 1) + (2 if has_integration else 1 if has_http else 0), 8)
 
 
 class _OrderOfTests:
