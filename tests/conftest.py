@@ -72,9 +72,21 @@ _SERVERS = {"_local_kendra_server", "server"}
 _LONGEST = {"test_triggerer.py", "test_example_dags.py"}
 
 
+def _has_integration(config: pytest.Config) -> bool:
+    return any("integration" in argument for argument in config.args)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    if _has_integration(config):
+        from tests.integration import processes
+
+        processes.share_forkserver()
+
+
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """More processes than there are cores where tests wait: for the local Kendra, and longer for a real Airflow."""
-    has_integration = any("integration" in argument for argument in config.args)
+    has_integration = _has_integration(config)
     has_http = "not http" not in config.option.markexpr
     return min((os.cpu_count() or 1) + (2 if has_integration else 1 if has_http else 0), 8)
 

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -37,6 +38,22 @@ _SETTINGS = {
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.integration.preloaded"])
+_ADDRESS = "KENDRA_TEST_FORKSERVER"
+
+
+def share_forkserver() -> None:
+    """Start the process from which others are forked, for all processes of pytest-xdist that this one starts."""
+    with patch.dict(os.environ, _SETTINGS):
+        forkserver.ensure_running()
+    os.environ[_ADDRESS] = forkserver._forkserver._forkserver_address  # type: ignore[attr-defined]
+
+
+if _ADDRESS in os.environ:
+    # That process ends with the one that has started it, which outlives this one.
+    shared = forkserver._forkserver  # type: ignore[attr-defined]
+    shared._forkserver_address = os.environ[_ADDRESS]
+    shared._forkserver_alive_fd = os.open(os.devnull, os.O_RDONLY)
+    shared.ensure_running = resource_tracker.ensure_running
 
 
 @dataclass(frozen=True)

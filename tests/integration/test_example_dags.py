@@ -45,26 +45,20 @@ pytestmark = pytest.mark.slow
 
 
 class Example:
-    """The local Kendra as the example DAGs expect it: an index with an S3 and a CUSTOM data source."""
+    """The local Kendra as the example DAGs find it in the UI of the demo."""
 
     def __init__(self, kendra: LocalKendra, run_dag: RunDag) -> None:
         self.kendra = kendra
         self._run_dag = run_dag
-        kendra.client("s3").create_bucket(Bucket="documents")
-        self.index_id = kendra.create_index()
-        self.s3 = kendra.create_s3_data_source(self.index_id, "documents")
-        self.custom = kendra.create_custom_data_source(self.index_id)
+        self.environment = example_environment(kendra)
+        self.index_id = self.environment["KENDRA_INDEX_ID"]
+        self.s3 = self.environment["KENDRA_DATA_SOURCE_ID"]
+        self.custom = self.environment["AIRFLOW_VAR_KENDRA_CUSTOM_DATA_SOURCE_ID"]
+        (self.wiki,) = json.loads(self.environment["KENDRA_DATA_SOURCES"]).values()
 
     def run(self, dag_id: str, *options: str, **settings: str) -> dict[str, str]:
         """Run the DAG; returns the states of its tasks."""
-        variables = {
-            "kendra_index_id": self.index_id,
-            "kendra_data_source_id": self.s3,
-            "kendra_custom_data_source_id": self.custom,
-            "kendra_bucket": "documents",
-        }
-        env = {f"AIRFLOW_VAR_{name.upper()}": value for name, value in variables.items()}
-        env |= {"AIRFLOW__CORE__DAGS_FOLDER": str(EXAMPLES), "KENDRA_INDEX_ID": self.index_id, **settings}
+        env = {**self.environment, "AIRFLOW__CORE__DAGS_FOLDER": str(EXAMPLES), **settings}
         tasks = self._run_dag(self.kendra, dag_id, *options, env=env)
         return {task_id: task["state"] for task_id, task in tasks.items()}
 
@@ -125,23 +119,26 @@ def test_example_kendra_custom_data_source(example: Example) -> None:
 
 def test_example_kendra_freshness_gate(example: Example) -> None:
     example.sync(example.s3, "INCOMPLETE", metrics={"DocumentsFailed": 13})
-    example.sync(example.custom)
+    for data_source_id in (example.wiki, example.custom):
+        example.sync(data_source_id)
     assert example.run("example_kendra_freshness_gate") == dict.fromkeys(["fresh", "answer"], "success")
     looked_at = {call.parameters["Id"] for call in example.kendra.calls("ListDataSourceSyncJobs")}
-    assert looked_at == {example.s3, example.custom}
+    assert looked_at == {example.s3, example.wiki, example.custom}
 
 
 @pytest.mark.skipif(
     AIRFLOW_V_3_0_PLUS and not AIRFLOW_V_3_1_PLUS, reason="dag.test() of Airflow 3.0 takes no asset for an active one"
 )
 def test_example_kendra_several_data_sources_publishes_those_that_went_well(example: Example) -> None:
-    wiki = example.kendra.create_s3_data_source(example.index_id, "documents")
     example.kendra.set_sync_duration(0.1)
-    example.kendra.set_next_outcome(example.index_id, wiki, "FAILED")
-    states = example.run(SEVERAL, KENDRA_DATA_SOURCES=json.dumps({"handbook": example.s3, "wiki": wiki}))
+    example.kendra.set_next_outcome(example.index_id, example.wiki, "FAILED")
+    states = example.run(SEVERAL, KENDRA_DATA_SOURCES=json.dumps({"handbook": example.s3, "wiki": example.wiki}))
     assert (states["refresh.sync[handbook]"], states["refresh.check[handbook]"]) == ("success", "success")
     assert states["refresh.sync[wiki]"] == "failed"
-    assert [job["Status"] for job in (*example.history(example.s3), *example.history(wiki))] == ["SUCCEEDED", "FAILED"]
+    assert [job["Status"] for job in (*example.history(example.s3), *example.history(example.wiki))] == [
+        "SUCCEEDED",
+        "FAILED",
+    ]
     assert states["summary"] == "success"
 
 
@@ -186,33 +183,19 @@ def test_example_kendra_retry_policy_does_not_repeat_a_sync_that_takes_too_long(
     assert [job["Status"] for job in example.history(example.s3)] == ["STOPPING"]
 
 
-@pytest.fixture
-def examples(local_kendra: LocalKendra) -> dict[str, str]:
-    """The environment of ``demo --ui``, but for Airflow's own place and server."""
-    local_kendra.set_sync_duration(3600)  # sync_once ends its sync itself
-    environment = example_environment(local_kendra)
-    sync_once(local_kendra, environment)
-    local_kendra.set_sync_duration(0.1)
-    return environment | {"AIRFLOW__CORE__DAGS_FOLDER": str(EXAMPLES)}
+@pytest.mark.parametrize("dag_id", ["example_kendra_freshness_gate", *([ASSET_SCHEDULE] if AIRFLOW_V_3_0_PLUS else [])])
+def test_an_example_works_in_the_demo_though_no_other_has_run_there_yet(example: Example, dag_id: str) -> None:
+    example.kendra.set_sync_duration(3600)  # sync_once ends its syncs itself
+    sync_once(example.kendra, example.environment)
+    assert set(example.run(dag_id).values()) == {"success"}
 
 
-@pytest.mark.parametrize(
-    "dag_id", [*RUN_AS_IT_IS, *([ASSET_SCHEDULE] if AIRFLOW_V_3_0_PLUS else [])], ids=lambda dag_id: dag_id
-)
-def test_every_example_works_in_the_ui_of_the_demo(
-    dag_id: str, examples: dict[str, str], local_kendra: LocalKendra, run_dag: RunDag
-) -> None:
-    yesterday = datetime.now(UTC) - timedelta(days=1)
-    options = [f"--logical-date={yesterday.isoformat()}"] if "scheduled_sync" in dag_id else []
-    tasks = run_dag(local_kendra, dag_id, *options, env=examples)
-    assert {task["state"] for task in tasks.values()} == {"success"}
-
-
-def test_the_demo_has_a_data_source_to_watch(examples: dict[str, str], local_kendra: LocalKendra) -> None:
-    source = {"IndexId": examples["KENDRA_INDEX_ID"], "Id": examples["KENDRA_DATA_SOURCE_ID"]}
-    assert local_kendra.client().describe_data_source(**source)["Type"] == "S3"
-    assert examples["KENDRA_REGION"] == json.loads(examples["AIRFLOW_CONN_AWS_DEFAULT"])["extra"]["region_name"]
-    assert set(example_variables()) <= set(examples)
+def test_the_demo_has_a_data_source_to_watch(example: Example) -> None:
+    source = {"IndexId": example.index_id, "Id": example.s3}
+    assert example.kendra.client().describe_data_source(**source)["Type"] == "S3"
+    extra = json.loads(example.environment["AIRFLOW_CONN_AWS_DEFAULT"])["extra"]
+    assert example.environment["KENDRA_REGION"] == extra["region_name"]
+    assert set(example_variables()) <= set(example.environment)
 
 
 def example_variables() -> set[str]:
@@ -222,13 +205,12 @@ def example_variables() -> set[str]:
     return variables | set(re.findall(r"environ\.get\(\"(\w+)\"", code))
 
 
-def test_the_demo_syncs_as_kendras_own_schedule_does(examples: dict[str, str], local_kendra: LocalKendra) -> None:
-    source = {"IndexId": examples["KENDRA_INDEX_ID"], "Id": examples["KENDRA_DATA_SOURCE_ID"]}
-    kendra = local_kendra.client()
-    with kendra_schedule(local_kendra, examples, every=0.01):
-        while len(kendra.list_data_source_sync_jobs(**source)["History"]) < 3:
+def test_the_demo_syncs_as_kendras_own_schedule_does(example: Example) -> None:
+    example.kendra.set_sync_duration(0.1)
+    with kendra_schedule(example.kendra, example.environment, every=0.01):
+        while len(example.history(example.s3)) < 3:
             pass
-    assert local_kendra.call_count("StartDataSourceSyncJob") == 1, "of the CUSTOM data source, by sync_once"
+    assert example.kendra.call_count("StartDataSourceSyncJob") == 0
 
 
 class Watching:
