@@ -102,9 +102,9 @@ class _StateWatcher(Subscriber):
         self._index = index
         self._limits = limits
         self._known = dict(known)
-        self._failing_since: dict[str, datetime] = {}
+        self._failing_since: dict[str, datetime] = {}  # or since when lists have been outdated
         self._absent_since: dict[str, datetime] = {}  # from the list of the index's data sources
-        self._last: dict[str, tuple[Ended, Limits]] = {}  # what the last successful polls have found
+        self._last: dict[str, Ended] = {}  # what the last successful polls have found
         self._next: datetime | None = None
         self._is_first = True
         self._schedules = Schedules(self, index, lambda _: ReadsSchedule(), ends_with=())
@@ -158,20 +158,28 @@ class _StateWatcher(Subscriber):
             return (Change(key, State.UNKNOWN, known.state if known else None, now),) if is_news else ()
         if limits is None or member is None or member.problem:
             return self._fail(key, now)
-        self._failing_since.pop(key, None)
         if not isinstance(ended := member.decision, Ended):
             return ()
-        self._last[key] = ended, limits
+        if not self._is_outdated(key, ended, now):
+            self._failing_since.pop(key, None)
+            self._last[key] = ended
         changes = self._judge(key, now)
-        if self._known[key] != known and (condition := self._condition(key)):
-            member.condition = condition
+        member.condition = AcceptableSince(limits, self._known[key].until)
         return changes
+
+    def _is_outdated(self, key: str, ended: Ended, now: datetime) -> bool:
+        """Whether a list lacks the newest job of the list before, as an old copy does; for three intervals at most."""
+        if key not in self._last or not ended.lacks_newest_of(self._last[key]):
+            return False
+        believed_at = self._patience_ends(key, now)
+        self._wake_at(believed_at)
+        return now < believed_at
 
     def _judge(self, key: str, now: datetime) -> list[Change]:
         """Return the changes until now that follow from the last successful poll."""
-        ended, limits = self._last[key]
-        changes, self._known[key] = changes_of(key, ended, limits, self._known.get(key), now)
-        self._wake_at(next_crossing(ended, limits, now))
+        ended = self._last[key]
+        changes, self._known[key] = changes_of(key, ended, self._known.get(key), now)
+        self._wake_at(next_crossing(ended, now))
         return changes
 
     def _set_unknown(self, key: str, since: datetime) -> None:
@@ -192,8 +200,7 @@ class _StateWatcher(Subscriber):
 
     def _fail(self, key: str, now: datetime) -> Iterable[Change]:
         """Report a data source as unknown after three intervals in which it could not be read."""
-        since = self._failing_since.setdefault(key, now)
-        unknown_at = since + timedelta(seconds=UNKNOWN_AFTER * self.interval)
+        unknown_at = self._patience_ends(key, now)
         known = self._known.get(key)
         if known is not None and known.state is State.UNKNOWN:
             return ()
@@ -204,6 +211,10 @@ class _StateWatcher(Subscriber):
         known = self._known.get(key)
         self._set_unknown(key, unknown_at)
         return (*changes, Change(key, State.UNKNOWN, known.state if known else None, unknown_at))
+
+    def _patience_ends(self, key: str, now: datetime) -> datetime:
+        """Return when polls of a data source, of which one has just failed or was outdated, have done so too long."""
+        return self._failing_since.setdefault(key, now) + timedelta(seconds=UNKNOWN_AFTER * self.interval)
 
     def _wake_at(self, moment: datetime | None) -> None:
         if moment is not None:

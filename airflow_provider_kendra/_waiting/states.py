@@ -130,8 +130,7 @@ def crossings(jobs: Sequence[SyncJob], limits: Limits, now: datetime) -> list[Cr
         if number + 1 == len(counting):
             changes = limits.begun(job, now)
         else:
-            until = _ended(counting[number + 1])
-            changes = [(at, state) for at, state in limits.crossings(job) if at < until]
+            changes = limits.begun(job, _ended(counting[number + 1]) - timedelta.resolution)
         for at, state in changes:
             if not found or found[-1].state != state:
                 found.append(Crossing(at, state, job))
@@ -205,10 +204,20 @@ class Ended:
     :param jobs: The acceptable jobs, newest first, back to the one that counted at the last report. Jobs without the
         time that counts are left out.
     :param newest: The newest job that has ended, acceptable or not.
+    :param limits: What keeps the data source fresh.
     """
 
     jobs: tuple[SyncJob, ...]
     newest: SyncJob | None
+    limits: Limits
+
+    def lacks_newest_of(self, earlier: Ended) -> bool:
+        """Whether the newest acceptable job that an earlier poll has found is missing, and there is no newer one."""
+        found, expected = (
+            max((_measured(job, self.limits.measured_by) for job in ended.jobs), default=None)
+            for ended in (self, earlier)
+        )
+        return expected is not None and (found is None or found < expected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,19 +247,13 @@ class AcceptableSince:
             if acceptance.objection(job) is None:
                 jobs.append(job)
                 if _ended(job) <= since:
-                    return Ended(tuple(jobs), newest)
+                    return Ended(tuple(jobs), newest, self.limits)
         if history.reaches(self.limits.cutoff(min(since, now)), self.limits.measured_by):
-            return Ended(tuple(jobs), newest)
+            return Ended(tuple(jobs), newest, self.limits)
         return NeedsOlder()
 
 
-def changes_of(
-    data_source_id: str,
-    ended: Ended,
-    limits: Limits,
-    known: Known | None,
-    now: datetime,
-) -> tuple[list[Change], Known]:
+def changes_of(data_source_id: str, ended: Ended, known: Known | None, now: datetime) -> tuple[list[Change], Known]:
     """
     Return the changes of a data source since the last report, in order, and what is known now.
 
@@ -261,10 +264,10 @@ def changes_of(
 
     :param data_source_id: The data source.
     :param ended: What was found.
-    :param limits: What keeps it fresh.
     :param known: The last report; None for the first one.
     :param now: The time.
     """
+    limits = ended.limits
     known_now = partial(Known, schedule=limits.schedule)
     if known is not None:  # a clock that was set back changes no state
         now = max(now, later(known.until, timedelta.resolution))
@@ -317,12 +320,12 @@ def _reported_until(found: Sequence[Crossing], ended: Ended, known: Known | None
     return max((begins, *(ended_at for job in ended.jobs if (ended_at := _ended(job)) <= now)))
 
 
-def next_crossing(ended: Ended, limits: Limits, now: datetime) -> datetime | None:
+def next_crossing(ended: Ended, now: datetime) -> datetime | None:
     """Return when the state changes next if no further job ends; None for never."""
-    counting = list(_counting(ended.jobs, limits))
+    counting = list(_counting(ended.jobs, ended.limits))
     if not counting:
         return None
-    coming = limits.crossings(counting[-1])[len(limits.begun(counting[-1], now)) :]
+    coming = ended.limits.crossings(counting[-1])[len(ended.limits.begun(counting[-1], now)) :]
     return coming[0][0] if coming else None
 
 

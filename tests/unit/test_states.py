@@ -67,6 +67,11 @@ def job(started: float, took: float = 0.5, status: str = "SUCCEEDED") -> SyncJob
     )  # fmt: skip
 
 
+def ended(*jobs: SyncJob) -> Ended:
+    """All jobs that there are."""
+    return Ended(jobs, jobs[0] if jobs else None, limits())
+
+
 def shown(found: Any) -> list[tuple[str, float]]:
     return [(str(each.state), (each.at - BEGIN) / timedelta(hours=1)) for each in found]
 
@@ -93,7 +98,13 @@ class TestCrossings:
     def test_at_the_moment_when_a_sync_ends_its_state_is_known(self, took, state):
         assert shown(crossings([job(0, took)], limits(), at(took))) == [(state, took)]
         [_, *coming] = limits().crossings(job(0, took))
-        assert next_crossing(Ended((job(0, took),), None), limits(), at(took)) == (coming[0][0] if coming else None)
+        assert next_crossing(ended(job(0, took)), at(took)) == (coming[0][0] if coming else None)
+
+    @pytest.mark.parametrize(("age", "states"), [(4, ["fresh"]), (6, ["fresh", "aging"])])
+    def test_a_sync_that_ends_at_the_first_moment_of_a_state_prevents_it(self, age, states):
+        next_job = replace(job(age - 1), end_time=at(age) + timedelta.resolution)
+        found = crossings([job(0), next_job], limits(), at(age + 1))
+        assert [each.state for each in found if each.job == job(0)] == states
 
     def test_a_sync_that_ends_while_it_is_fresh_changes_nothing(self):
         assert shown(crossings([job(0), job(1)], limits(), at(3))) == [("fresh", 0.5)]
@@ -140,7 +151,7 @@ class TestCrossings:
 
 
 def changes(jobs: list[SyncJob], known: Known | None, now: float) -> tuple[list[Any], Known]:
-    return changes_of("source", Ended(tuple(jobs), jobs[0] if jobs else None), limits(), known, at(now))
+    return changes_of("source", ended(*jobs), known, at(now))
 
 
 class TestChanges:
@@ -155,11 +166,11 @@ class TestChanges:
         assert changes([job(0)], None, 1) == ([], Known(State.FRESH, at(0.5)))
 
     def test_without_an_acceptable_sync_it_is_stale_from_the_report_not_from_a_failure(self):
-        failed = Ended((), job(2, status="FAILED"))
-        [change], known = changes_of("source", failed, limits(), None, at(3))
+        failed = Ended((), job(2, status="FAILED"), limits())
+        [change], known = changes_of("source", failed, None, at(3))
         assert (change.state, change.at, change.job) == (State.STALE, at(3), None)
         assert known == Known(State.STALE, at(2.5))
-        [change], _ = changes_of("source", failed, limits(), Known(State.UNKNOWN, at(1)), at(3))
+        [change], _ = changes_of("source", failed, Known(State.UNKNOWN, at(1)), at(3))
         assert (change.state, change.at) == (State.STALE, at(3))
 
     def test_without_any_finished_sync_nothing_new_is_to_be_stored(self):
@@ -211,10 +222,10 @@ class TestChanges:
             jobs = [job(hour), *jobs]
             history = History()
             history.add_page(Page(jobs[:10], is_last=hour < 10))
-            ended = AcceptableSince(limits(), known and known.until).decide(history, at(hour + 0.6))
-            assert isinstance(ended, Ended), hour
-            found, known = changes_of("source", ended, limits(), known, at(hour + 0.6))
-            assert (found, len(ended.jobs) <= 2) == ([], True)
+            listed = AcceptableSince(limits(), known and known.until).decide(history, at(hour + 0.6))
+            assert isinstance(listed, Ended), hour
+            found, known = changes_of("source", listed, known, at(hour + 0.6))
+            assert (found, len(listed.jobs) <= 2) == ([], True)
 
     @pytest.mark.parametrize(("schedule", "pages"), [("cron(0 * * * ? *)", 1), ("cron(0 12 * * ? *)", 2)])
     def test_no_more_syncs_are_read_than_can_count_by_the_schedule(self, schedule, pages):
@@ -224,7 +235,9 @@ class TestChanges:
             assert isinstance(AcceptableSince(scheduled, None).decide(history, at(30.5)), NeedsOlder)
             jobs = [job(30 - page * 10 - number, status="FAILED") for number in range(10)]
             history.add_page(Page(jobs, is_last=False))
-        assert AcceptableSince(scheduled, None).decide(history, at(30.5)) == Ended((), job(30, status="FAILED"))
+        assert AcceptableSince(scheduled, None).decide(history, at(30.5)) == Ended(
+            (), job(30, status="FAILED"), scheduled
+        )
 
     def test_before_the_first_run_of_a_schedule_syncs_of_a_year_are_read(self):
         scheduled = limits(None, None, grace=timedelta(hours=1)).with_schedule("cron(0 0 1 1 ? 2030)")
@@ -236,7 +249,7 @@ class TestChanges:
         history = History()
         history.add_page(Page([timeless, job(0)], is_last=True))
         found = AcceptableSince(limits(measured_by=measured_by), None).decide(history, at(2))
-        assert found == Ended((job(0),), job(0))
+        assert (found.jobs, found.newest) == ((job(0),), job(0))
 
     @pytest.mark.parametrize("condition", [AcceptableSince(limits(), None), Fresh(Acceptance(), max_age=timedelta(1))])
     def test_if_no_acceptable_sync_was_read_the_oldest_one_read_tells_the_age(self, condition):
@@ -285,11 +298,11 @@ def _start_of(jobs: list[SyncJob], number: int) -> datetime:
 
 
 def test_the_next_change_is_when_the_newest_job_ages():
-    assert next_crossing(Ended((job(1), job(0)), None), limits(), at(2)) == at(5)
-    assert next_crossing(Ended((job(1),), None), limits(), at(5.1)) == at(7)
-    assert next_crossing(Ended((job(1),), None), limits(), at(7)) == at(7)
-    assert next_crossing(Ended((job(1),), None), limits(), at(9)) is None
-    assert next_crossing(Ended((), None), limits(), at(9)) is None
+    assert next_crossing(ended(job(1), job(0)), at(2)) == at(5)
+    assert next_crossing(ended(job(1)), at(5.1)) == at(7)
+    assert next_crossing(ended(job(1)), at(7)) == at(7)
+    assert next_crossing(ended(job(1)), at(9)) is None
+    assert next_crossing(ended(), at(9)) is None
 
 
 class TestStored:
@@ -403,6 +416,39 @@ class TestWatcher:
             watching = watched(custom_data_source, day)
             await asyncio.sleep(600)
             assert watching.changes == [("stale", None, 0)]
+            await watching.cancel()
+
+        run(main)
+
+    def test_a_list_that_lacks_the_newest_sync_for_a_while_changes_nothing(self, custom_data_source):
+        async def main() -> None:
+            custom_data_source.show([item(-4), item(-20)])
+            watching = watched(custom_data_source)
+            await asyncio.sleep(30)
+            custom_data_source.show([item(-20)])
+            await asyncio.sleep(150)
+            custom_data_source.show([item(-4), item(-20)])
+            await asyncio.sleep(300)
+            assert watching.changes == [("aging", "fresh", 1), ("stale", "aging", 6)]
+            await watching.cancel()
+
+        run(main)
+
+    def test_the_newest_sync_that_has_not_been_listed_for_three_intervals_is_believed_to_be_gone(
+        self, custom_data_source
+    ):
+        async def main() -> None:
+            custom_data_source.show([item(-2), item(-20)])
+            watching = watched(custom_data_source, replace(SHORT, warn_age=None))
+            await asyncio.sleep(30)
+            custom_data_source.show([item(-20)])
+            await asyncio.sleep(210)
+            assert watching.changes == []
+            await asyncio.sleep(60)
+            assert [each[:2] for each in watching.changes] == [("stale", "fresh")]
+            custom_data_source.show([item(4), item(-20)])
+            await asyncio.sleep(120)
+            assert watching.changes[1:] == [("fresh", "stale", 5)]
             await watching.cancel()
 
         run(main)
@@ -675,6 +721,22 @@ class TestWatcher:
             stale, again = watching.changes
             assert (stale, again[:2]) == (("stale", "fresh", 7), ("fresh", "stale"))
             assert again[2] > stale[2], "a time before that would look like a repeated event"
+            await watching.cancel()
+
+        run(main)
+
+    def test_the_same_holds_if_a_new_schedule_needs_jobs_that_were_not_read_before(self, data_source):
+        data_source.set_schedule("cron(0/5 * * * ? *)")
+
+        async def main() -> None:
+            data_source.show([*(item(-5 * number, "FAILED") for number in range(1, 30)), item(-200)])
+            watching = watched(data_source, Limits(Acceptance(), grace=timedelta(minutes=2)))
+            await asyncio.sleep(120)
+            data_source.set_schedule("cron(0 18 * * ? *)")
+            await asyncio.sleep(20 * 60)
+            stale, again = watching.changes
+            assert (stale[:2], again[:2]) == (("stale", None), ("fresh", "stale"))
+            assert again[2] > 2, "when the schedule has changed"
             await watching.cancel()
 
         run(main)
