@@ -112,9 +112,9 @@ package: .venv/.ready ## The sdist and the wheel, in dist/, and whether a packag
 docs: export AIRFLOW_HOME = $(CURDIR)/.airflow/docs
 docs: .venv/.ready ## The documentation site, in docs/_build/html; what it shows as code is run
 	@echo "== docs: sphinx, warnings are errors"
-	@.venv/bin/python -m sphinx --builder html --nitpicky --fail-on-warning --keep-going --quiet docs docs/_build/html
+	@.venv/bin/python -m sphinx --builder html --nitpicky --fail-on-warning --keep-going --quiet --doctree-dir docs/_build/doctrees docs docs/_build/html
 	@.venv/bin/python docs/links.py docs/_build/html
-	@.venv/bin/python -m sphinx --builder doctest --fail-on-warning --quiet docs docs/_build/doctest
+	@.venv/bin/python -m sphinx --builder doctest --fail-on-warning --quiet --doctree-dir docs/_build/doctrees docs docs/_build/doctest
 
 mutation: .venv/.ready ## Mutate the modules that decide, and see whether the unit tests notice (takes long)
 	@.venv/bin/python -m tests.mutation
