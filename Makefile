@@ -19,7 +19,7 @@ export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export UV_CACHE_DIR := $(CURDIR)/.cache/uv
 export UV_PYTHON_DOWNLOADS := never
 
-# The environments of constraints/ for the tests, but for the newest, which is that of all else.
+# Environments for the tests, one for each file of constraints/, except the newest: every other target uses that one.
 AIRFLOWS := $(patsubst %,test-%,oldest 2.11 3.0-lowest 3.0 3.1-lowest 3.1 3.2-lowest 3.2 3.3-lowest 3.4-pre)
 # The newest of them on other Pythons.
 PYTHONS := $(patsubst %,test-py%,3.12 3.13)

@@ -10,7 +10,7 @@ IfRunning = Literal["wait", "attach", "skip", "fail"]
 NOT_FOUND_TIMEOUT = 120.0
 """Seconds that a sync job may be missing from the history before it is treated as not found."""
 
-WHY_ONE_IS_REQUIRED = "With neither, a sync that ended last week would end the wait."
+WHY_ONE_IS_REQUIRED = "Without one, any sync that ended earlier would end the wait at once."
 """Why a wait needs an execution id or a time, as a hint in errors."""
 
 

@@ -2,7 +2,7 @@
 Let somebody decide whether to publish what an INCOMPLETE sync has indexed.
 
 Needs Airflow 3.1, apache-airflow-providers-standard 1.12.2, the connection ``aws_default``, and the Airflow Variables
-``kendra_index_id`` and ``kendra_data_source_id``. The question stands under *Required Actions* in Airflow's UI.
+``kendra_index_id`` and ``kendra_data_source_id``. The question appears under *Required Actions* in Airflow's UI.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ with DAG(
         task_id="sync",
         index_id=INDEX_ID,
         data_source_id=DATA_SOURCE_ID,
-        # A few documents that fail must not stop the night: how many is too many, the gate decides.
+        # A few failed documents must not fail this task: the gate below decides how many are too many.
         max_documents_failed=100,
         deferrable=True,
         # Short, for the demo. The default of 60 s is enough for syncs that take minutes.

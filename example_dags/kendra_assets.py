@@ -1,7 +1,7 @@
 """
 The assets of the data sources, built once and imported by every DAG file that names them.
 
-A shared module, not a DAG file: it lies in the DAGs folder, which Airflow puts on the import path. It needs Airflow 3.
+A shared module, not a DAG file: it is in the DAGs folder, which Airflow puts on the import path. It needs Airflow 3.
 The ids come from the environment of the DAG processor: ``KENDRA_REGION``, ``KENDRA_INDEX_ID`` and
 ``KENDRA_DATA_SOURCE_ID``.
 """

@@ -177,7 +177,7 @@ def _no_call_outlasts_its_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 
 @pytest.fixture(scope="session")
 def _local_kendra_server() -> Iterator[LocalKendra]:
-    """The one of the package's plugin, unless one is told that runs already."""
+    """The server of the package's plugin, or the running one whose URL is given."""
     url = os.environ.get("KENDRA_TEST_SERVER")
     with nullcontext(LocalKendra.attach(url)) if url else LocalKendra() as kendra:
         yield kendra

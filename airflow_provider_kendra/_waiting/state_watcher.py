@@ -213,7 +213,7 @@ class _StateWatcher(Subscriber):
         return (*changes, Change(key, State.UNKNOWN, known.state if known else None, unknown_at))
 
     def _patience_ends(self, key: str, now: datetime) -> datetime:
-        """Return when polls of a data source, of which one has just failed or was outdated, have done so too long."""
+        """Return when a data source, of which a poll has just failed or was outdated, is given up."""
         return self._failing_since.setdefault(key, now) + timedelta(seconds=UNKNOWN_AFTER * self.interval)
 
     def _wake_at(self, moment: datetime | None) -> None:

@@ -258,9 +258,10 @@ def changes_of(data_source_id: str, ended: Ended, known: Known | None, now: date
     Return the changes of a data source since the last report, in order, and what is known now.
 
     The first report says only what is not fresh. Changes that happened while no watcher ran are reported with the time
-    at which they happened. After a change of the schedule, a change without a crossing since the last report is dated
-    ``now``, because its crossing may lie in a period that was already reported. If no acceptable job was read, the data
-    source is reported as stale from the time of the report, because it is not known when it became stale.
+    at which they happened. If the schedule has changed and nothing else has since the last report, the new state begins
+    ``now``: by the new schedule, it may have begun in a period that was already reported. If no acceptable job was
+    read, the data source is reported as stale from the time of the report, because it is not known when it became
+    stale.
 
     :param data_source_id: The data source.
     :param ended: What was found.

@@ -387,7 +387,8 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
             return memory.forget()
         if self.timeout and _clock.utcnow() >= deadline:
             raise self._started_too_late(
-                "Timed out before a sync could be started, since what precedes the request took too long. Raise "
+                "Timed out before a sync could be started, since reading the history and the type of the data source "
+                "took too long. Raise "
                 "timeout; the log names requests to Kendra that failed"
             )
         if may_stop:

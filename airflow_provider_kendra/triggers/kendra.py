@@ -629,8 +629,9 @@ class KendraDataFreshnessEventTrigger(_EventTrigger):
     At the first start, what is not fresh is reported once; where no acceptable sync was found, ``at`` is the time of
     the report. From Airflow 3.3, no change is missed while no triggerer runs: Airflow stores the states for each
     watched asset, after an event has been persisted. An event can be repeated, but none is lost; data source, state
-    and ``at`` identify a repeated change. Where ``at`` is the time of the report (``unknown``, or ``stale`` without an
-    acceptable sync), a repeated change has a new one, but the same ``state`` and ``previous`` as the change before.
+    and ``at`` identify a repeated change. There is one exception: for ``unknown``, and for ``stale`` without an
+    acceptable sync, ``at`` is the time of the report. A repetition of such a change has another ``at``, but the same
+    ``state`` and ``previous``.
 
     :param data_source_ids: One data source, several, or None (default) for all that are ACTIVE or UPDATING, listed
         again at each poll.

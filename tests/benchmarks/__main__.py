@@ -371,7 +371,7 @@ def _report_waits(waits: list[tuple[str, int, dict[str, Any]]], repeats: int) ->
 def _beyond_peer(
     measured: str, ours: dict[str, Any] | None, peer: dict[str, Any], share: float = PEER_SHARE
 ) -> list[str]:
-    """What of ours takes too large a share of what the same took the peer."""
+    """The measurements in which ours exceeds the allowed share of the peer's."""
     return [
         f"{measured}: {COLUMNS[name]} is {ours[name] / peer[name]:.1%} of the peer's, target {share:.0%}"
         for name in ("cpu_to_ready_s", "longest_stall_ms")

@@ -379,7 +379,7 @@ def test_by_schedule_a_data_source_without_a_usable_one_is_unknown_with_the_reas
     assert result.err.startswith(f"1 of 1 data source is unknown: wiki ({reason}")
 
 
-def test_a_schedule_that_may_not_be_read_makes_a_data_source_unknown(index: Index, run: Run):
+def test_a_schedule_that_cannot_be_read_makes_a_data_source_unknown(index: Index, run: Run):
     index.add_scheduled("wiki", DAILY, listed("a", StartTime=ago(hours=1)))
     index.kendra.inject("DescribeDataSource", error="AccessDeniedException", status=400, message="not you")
 
@@ -740,7 +740,7 @@ def test_a_terminal_shows_states_in_colors(
 
 
 @pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
-def test_a_terminal_shows_no_colors_to_who_wants_none(
+def test_a_terminal_shows_no_colors_if_they_are_turned_off(
     name: str, value: str,
     data_source: DataSource, run: Run, terminal: Callable[[int], None], monkeypatch: pytest.MonkeyPatch,
 ):  # fmt: skip

@@ -159,7 +159,7 @@ def test_only_credential_errors_lead_to_a_new_client(
 
 
 class TestWhenAirflowItselfEndsTheDeferral:
-    """Its net under the trigger's own time-out, and a trigger that broke."""
+    """Airflow's own limit of a deferral, which is there if the trigger's fails, and a trigger that fails."""
 
     ARGUMENTS = {"index_id": "i" * 36, "data_source_id": "source", "execution_id": "mine"}  # noqa: RUF012
     TIME_OUTS = ("Trigger timeout", "Trigger/execution timeout")

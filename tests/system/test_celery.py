@@ -1,4 +1,4 @@
-"""The example DAGs on CeleryExecutor, with two workers and two triggerers: the way out of one machine is Airflow's."""
+"""The example DAGs on CeleryExecutor, with two workers and two triggerers, as in a deployment on several machines."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """
 Faults rain and processes die while forty DAG runs share ten data sources; afterwards everything must add up.
 
-What it must add up to is said by docs/guarantees.md, and is told here by what nobody can have talked into it: the local
-Kendra's history and log of calls, and Airflow's database. KENDRA_CHAOS_SEED chooses another course of events.
+docs/guarantees.md says what must hold. It is checked against evidence that the provider does not write itself: the
+local Kendra's history and log of calls, and Airflow's database. KENDRA_CHAOS_SEED chooses another course of events.
 """
 
 from __future__ import annotations

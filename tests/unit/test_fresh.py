@@ -406,7 +406,7 @@ class TestBySchedule:
         )
 
     @given(histories(), st.integers(0, 90), MEASURES, st.booleans(), st.integers(1, 10))
-    def test_it_decides_and_reads_as_the_run_as_a_fixed_cutoff_would(
+    def test_it_decides_and_reads_like_a_fixed_cutoff_at_that_run(
         self, jobs: list[SyncJob], grace: int, measured_by: MeasuredBy, fail_fast: bool, size: int
     ) -> None:
         cutoff = ago(grace - grace % -30)  # runs are every half an hour

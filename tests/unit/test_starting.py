@@ -590,7 +590,7 @@ def test_the_type_is_read_no_longer_than_the_caller_has_time(patience: float, to
     assert calls.elapsed - 1000 == took
 
 
-def test_a_type_that_may_not_be_read_is_not_read_again():
+def test_a_type_whose_read_is_denied_is_not_read_again():
     calls = Calls(types=[DENIED])
     find_out_type(calls, instead_of_waiting=None, warn=[].append)
     assert calls.done == ["describe"]

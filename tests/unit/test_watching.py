@@ -285,7 +285,7 @@ def test_when_a_data_source_is_refused_the_others_are_listed_at_once_and_not_at_
     run(main)
 
 
-def test_a_data_source_that_is_listed_but_may_not_be_read_fails_the_wait(custom_data_source):
+def test_a_data_source_that_is_listed_but_cannot_be_read_fails_the_wait(custom_data_source):
     async def main():
         custom_data_source.kendra.inject(LIST, error="AccessDeniedException")
         outcome = await wait(custom_data_source.index_id, None).task
