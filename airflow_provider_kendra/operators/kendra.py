@@ -388,8 +388,7 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
         if self.timeout and _clock.utcnow() >= deadline:
             raise self._started_too_late(
                 "Timed out before a sync could be started, since reading the history and the type of the data source "
-                "took too long. Raise "
-                "timeout; the log names requests to Kendra that failed"
+                "took too long. Raise timeout; the log names requests to Kendra that failed"
             )
         if may_stop:
             self._prepare_kill(memory, starter)
