@@ -114,6 +114,11 @@ class Subscription(Generic[D]):
         return self._wait.interval
 
     @property
+    def since(self) -> datetime:
+        """When the wait began."""
+        return self._wait.since
+
+    @property
     def deadline(self) -> datetime | None:
         """When the subscription ends; None for never."""
         return self._wait.deadline
@@ -496,6 +501,8 @@ class Poll:
                 decision = wait.condition.decide(history, read_at)
                 if isinstance(decision, NeedsOlder):
                     needs_page = True
+                elif isinstance(decision, Failed) and wait.since > read_at:
+                    self._latecomers.add(wait)  # a page was read before the wait began: poll again before it fails
                 else:
                     ages.append(_age_of(wait.condition, history, read_at))
                     self._deliver(wait, decision)

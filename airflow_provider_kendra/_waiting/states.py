@@ -253,13 +253,16 @@ class AcceptableSince:
         return NeedsOlder()
 
 
+_WORSE = (State.FRESH, State.AGING, State.STALE)
+
+
 def changes_of(data_source_id: str, ended: Ended, known: Known | None, now: datetime) -> tuple[list[Change], Known]:
     """
     Return the changes of a data source since the last report, in order, and what is known now.
 
     The first report says only what is not fresh. Changes that happened while no watcher ran are reported with the time
-    at which they happened. If the schedule has changed and nothing else has since the last report, the new state begins
-    ``now``: by the new schedule, it may have begun in a period that was already reported. If no acceptable job was
+    at which they happened. If nothing but the schedule has changed, or the newest job is no longer listed, the new state
+    begins ``now``: the time that follows from the jobs can be in a period that was already reported. If no acceptable job was
     read, the data source is reported as stale from the time of the report, because it is not known when it became
     stale.
 
@@ -291,9 +294,12 @@ def changes_of(data_source_id: str, ended: Ended, known: Known | None, now: date
         if each.state != previous:
             changes.append(Change(data_source_id, each.state, previous, each.at, each.job))
             previous = each.state
-    if previous != last.state:  # a job was listed late, or the schedule has changed
+    if previous != last.state:  # a job was listed late or is listed no more, or the schedule has changed
         is_new_schedule = known.schedule not in ("", limits.schedule)
-        at = now if is_new_schedule else last.at
+        is_worse = _WORSE.index(last.state) > _WORSE.index(previous)
+        at = max(last.at, _ended(newest)) if newest else last.at
+        if is_new_schedule or (is_worse and at <= known.until):
+            at = now
         changes.append(Change(data_source_id, last.state, previous, at, newest))
     return changes, known_now(last.state, max(known.until, until))
 

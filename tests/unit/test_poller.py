@@ -16,9 +16,9 @@ import pytest
 
 from airflow_provider_kendra import _clock, _metrics
 from airflow_provider_kendra._connection import AwsParameters
-from airflow_provider_kendra._decisions import Failed, Failure, Satisfied, Waiting
+from airflow_provider_kendra._decisions import Failed, Failure, NeedsOlder, Satisfied, Waiting
 from airflow_provider_kendra._waiting import poller
-from airflow_provider_kendra._waiting.conditions import ExecutionFinished, Fresh
+from airflow_provider_kendra._waiting.conditions import ExecutionFinished, Fresh, SyncedSince
 from airflow_provider_kendra._waiting.history import History, Page
 from airflow_provider_kendra._waiting.poller import FOREVER, Poller, Subscriber
 from airflow_provider_kendra._waiting.wait import wait_for
@@ -805,6 +805,43 @@ def test_a_wait_that_joins_during_a_poll_is_served_by_it_only_if_readings_can_be
         assert service.times == [*times, 60]
         first.unsubscribe()
         second.unsubscribe()
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        SyncedSince(at(-7200), Acceptance()),
+        Fresh(Acceptance(), max_age=timedelta(hours=2), fail_fast=True),
+    ],
+    ids=["since", "fresh"],
+)
+def test_a_wait_that_joins_during_a_poll_does_not_fail_on_a_page_that_was_read_before(setting, service, condition):
+    service.jobs = failed_jobs(20)
+
+    class NeedsAll:
+        def decide(self, history: History, now: datetime) -> Any:
+            if history.is_complete:
+                return ANYTHING
+            setting.clients[0].free = asyncio.Semaphore(0)  # the second page has to wait
+            return NeedsOlder()
+
+    async def main() -> None:
+        first = setting.subscriber()
+        first.subscribe(Source(), NeedsAll())
+        await until(5)
+        service.jobs = [job("again", started=4), *failed_jobs(20)]
+        newcomer = setting.wait(condition)
+        await until(6)
+        first.unsubscribe()
+        setting.clients[0].free.release()
+        await until(8)
+        service.jobs = [job("again", "SUCCEEDED", started=4), *failed_jobs(20)]
+        outcome = await newcomer
+        assert isinstance(outcome, Satisfied)
+        assert outcome.job.execution_id == "again"
+        assert service.times == [0, 6, 66]
 
     run(main())
 

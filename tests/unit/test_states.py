@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_kendra._connection import AwsParameters
@@ -291,6 +291,37 @@ class TestChanges:
             assert [each for each in shown(reported) if each[1] > first] == later
         assert all(before.state == after.previous for before, after in pairwise(reported))
 
+    @settings(deadline=None, max_examples=examples(200))
+    @example(starts=[0, 50], took=9, warn_age=None, polls=[(55, True), (61, False), (62, True)])
+    @given(
+        starts=st.lists(st.integers(0, 400), max_size=8, unique=True),
+        took=st.integers(1, 60),
+        warn_age=st.sampled_from([4, None]),
+        polls=st.lists(
+            st.tuples(st.integers(0, 600), st.booleans()), min_size=1, max_size=30, unique_by=lambda each: each[0]
+        ),
+    )
+    def test_while_polls_fail_no_change_is_reported_twice_and_each_recovery_has_the_end_of_its_sync(
+        self, starts, took, polls, warn_age
+    ):
+        by_age = limits(warn_age=warn_age)
+        every = [job(start / 10, took / 10) for start in sorted(starts)]
+        jobs = [each for number, each in enumerate(every) if each.end_time <= _start_of(every, number + 1)][::-1]
+        last, known, since, reported = None, None, None, []
+        for moment, succeeds in sorted(polls):
+            now = at(moment / 10)
+            if succeeds:
+                history = History()
+                history.add_page(Page([each for each in jobs if each.end_time <= now], is_last=True))
+                last = AcceptableSince(by_age, since).decide(history, now)
+            if last is not None:
+                found, known = changes_of("source", last, known, now)
+                reported += found
+                since = known.until if succeeds else since
+        assert len({(each.state, each.at) for each in reported}) == len(reported)
+        ends = {each.at: each.job.end_time for each in reported if each.state is State.FRESH}
+        assert all(moment == end for moment, end in ends.items())
+
 
 def _start_of(jobs: list[SyncJob], number: int) -> datetime:
     """A data source runs one sync at a time."""
@@ -446,6 +477,9 @@ class TestWatcher:
             assert watching.changes == []
             await asyncio.sleep(60)
             assert [each[:2] for each in watching.changes] == [("stale", "fresh")]
+            assert watching.changes[0][2] > 3, (
+                "the time before that, when it was stale too, looks like a repeated event"
+            )
             custom_data_source.show([item(4), item(-20)])
             await asyncio.sleep(120)
             assert watching.changes[1:] == [("fresh", "stale", 5)]
