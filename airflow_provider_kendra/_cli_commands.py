@@ -185,22 +185,25 @@ def jobs(args: Namespace) -> None:
 
 @_command
 def freshness(args: Namespace) -> None:
-    """Print how fresh each active data source of an index is."""
+    """Print how fresh each data source of an index is."""
     condition = condition_for(
         max_age=args.max_age,
         measured_by=args.measured_by,
         max_documents_failed=args.max_documents_failed,
         schedule_grace=args.schedule_grace,
     )
-    read = read_index(_make_hook(args), args.index_id, condition, _clock.utcnow, warn_age=args.warn_age)
-    readings = [reading for reading in read if reading.state != "inactive"]
-    if not readings:
+    readings = read_index(_make_hook(args), args.index_id, condition, _clock.utcnow, warn_age=args.warn_age)
+    if readings:
+        rows = [_freshness_row(reading, is_scheduled=condition.grace is not None) for reading in readings]
+        _print(
+            [_freshness_record(reading) for reading in readings], rows, list(map(_freshness_line, rows)), args.output
+        )
+    active = [reading for reading in readings if reading.state != "inactive"]
+    if not active:
         raise _Exit(
             NO_RESULT, f"The index has no active data source, so nothing in it can be fresh (index {args.index_id})."
         )
-    rows = [_freshness_row(reading, is_scheduled=condition.grace is not None) for reading in readings]
-    _print([_freshness_record(reading) for reading in readings], rows, list(map(_freshness_line, rows)), args.output)
-    status, summary = _summary(readings)
+    status, summary = _summary(active)
     if status:
         raise _Exit(status, summary)
     if summary:
@@ -467,7 +470,7 @@ def _freshness_record(reading: Reading) -> dict[str, Any]:
         "data_source_id": reading.data_source_id,
         "name": reading.name,
         "state": reading.state,
-        "reason": known.reason if known else reading.error,
+        "reason": known.reason if known else _why_not_judged(reading),
         "newest_acceptable": known.newest.to_dict() if known and known.newest else None,
         "age_seconds": known.age.total_seconds() if known and known.age is not None else None,
         "running": known.running.to_dict() if known and known.running else None,
@@ -482,7 +485,7 @@ def _freshness_row(reading: Reading, *, is_scheduled: bool) -> dict[str, Any]:
     if is_scheduled:
         row["reason"] = known.reason if known else ""
     if known is None:
-        return {**row, "acceptable_sync": "", "age": "", "running_now": "", "last_error": reading.error}
+        return {**row, "acceptable_sync": "", "age": "", "running_now": "", "last_error": _why_not_judged(reading)}
     searched = f"none in the last {known.searched} syncs" if not known.searched_all else "none"
     return {
         **row,
@@ -491,6 +494,10 @@ def _freshness_row(reading: Reading, *, is_scheduled: bool) -> dict[str, Any]:
         "running_now": f"{known.running.progress}, since {_time(known.running.start_time)}" if known.running else "",
         "last_error": known.last_error and _with_options(known.last_error),
     }
+
+
+def _why_not_judged(reading: Reading) -> str:
+    return reading.error or f"the data source is {reading.status} in Kendra"
 
 
 def _freshness_line(row: dict[str, Any]) -> dict[str, Any]:

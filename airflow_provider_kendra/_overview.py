@@ -150,7 +150,7 @@ def assess(
     newest = found.job if isinstance(found, Satisfied) else None
     measured_at: datetime | None = getattr(newest, condition.measured_by) if newest else None
     later = history.jobs[: history.jobs.index(newest)] if newest else history.jobs
-    rejected = next((job for job in later if job.is_finished and condition.acceptance.objection(job)), None)
+    rejected = next((job for job in later if job.is_finished and not condition.acceptance.accepts(job)), None)
     age = max(now - measured_at, timedelta()) if measured_at else None
     is_fresh = None if unjudged else newest is not None and condition.is_fresh(newest, now)
     return Freshness(

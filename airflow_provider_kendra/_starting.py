@@ -216,14 +216,14 @@ class Starter:
             job
             for job in newer
             if (job is running and not self._is_closed_batch(job))
-            or (job.is_finished and not self._needs_open_batch and self._acceptance.objection(job) is None)
+            or (job.is_finished and not self._needs_open_batch and self._acceptance.accepts(job))
         ]
         return (useful or newer)[-1] if newer else None
 
     def _is_result(self, job: SyncJob) -> bool:
         """Whether a job of ours that has ended is the result of the task."""
         is_wanted = not (self._is_outdated and self._is_resumed) and not self._needs_open_batch
-        return is_wanted and job.is_finished and self._acceptance.objection(job) is None
+        return is_wanted and job.is_finished and self._acceptance.accepts(job)
 
     def _is_closed_batch(self, job: SyncJob) -> bool:
         """Whether an open batch is needed, but this running job takes no more documents."""

@@ -85,7 +85,8 @@ def moment(text: str) -> datetime | timedelta:
 
     :param text: The argument.
     """
-    if _seconds(text) is not None:
+    is_date = re.fullmatch(r"\d{8}", text) is not None
+    if _seconds(text) is not None and not is_date:
         return duration(text)
     try:
         time = datetime.fromisoformat(text)
@@ -261,11 +262,12 @@ COMMANDS = (
     ),
     _command(
         "freshness",
-        "Show how fresh each active data source of an index is",
+        "Show how fresh each data source of an index is",
         (_INDEX, _MAX_AGE, _SCHEDULE_GRACE, _WARN_AGE, _MAX_DOCUMENTS_FAILED, _MEASURED_BY, *_OUTPUT),
         details="Shows for each data source its newest acceptable sync and its age, the progress of a running sync, "
         "and the error of a later sync that was not acceptable. A data source without an acceptable sync is stale. "
-        "With --schedule-grace, one without a schedule in Kendra is unknown.",
+        "With --schedule-grace, one without a schedule in Kendra is unknown. One that is CREATING, DELETING or FAILED "
+        "is inactive, and does not change the exit status.",
         example="freshness 01234567-89ab-cdef-0123-456789abcdef --max-age 6h",
         status_1_if="a data source is stale",
     ),

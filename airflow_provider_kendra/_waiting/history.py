@@ -82,7 +82,7 @@ def _latest(jobs: Iterable[SyncJob], acceptance: Acceptance | None, measured_by:
         job
         for job in jobs
         if getattr(job, measured_by) is not None
-        and (acceptance is None or (job.is_finished and acceptance.objection(job) is None))
+        and (acceptance is None or (job.is_finished and acceptance.accepts(job)))
     )
     return max(judged, key=lambda job: getattr(job, measured_by), default=None)
 

@@ -238,19 +238,26 @@ class AcceptableSince:
 
     def decide(self, history: History, now: datetime) -> Ended | NeedsOlder:
         """Collect the acceptable jobs."""
-        acceptance, jobs, newest = self.limits.acceptance, [], None
+        acceptance, measured_by = self.limits.acceptance, self.limits.measured_by
         since = now if self.since is None else self.since
+        cutoff = self.limits.cutoff(min(since, now))
+        jobs, newest = [], None
         for job in history.jobs:
-            if not job.is_finished or getattr(job, self.limits.measured_by) is None:
+            moment = getattr(job, measured_by)
+            if not job.is_finished or moment is None:
                 continue
             newest = newest or job
-            if acceptance.objection(job) is None:
+            if moment < cutoff:  # at most the newest acceptable one of these counts
+                break
+            if acceptance.accepts(job):
                 jobs.append(job)
                 if _ended(job) <= since:
                     return Ended(tuple(jobs), newest, self.limits)
-        if history.reaches(self.limits.cutoff(min(since, now)), self.limits.measured_by):
-            return Ended(tuple(jobs), newest, self.limits)
-        return NeedsOlder()
+        if not history.reaches(cutoff, measured_by):
+            return NeedsOlder()
+        if not jobs and (older := history.latest(acceptance, measured_by)) is not None:
+            jobs.append(older)
+        return Ended(tuple(jobs), newest, self.limits)
 
 
 _WORSE = (State.FRESH, State.AGING, State.STALE)
@@ -261,10 +268,10 @@ def changes_of(data_source_id: str, ended: Ended, known: Known | None, now: date
     Return the changes of a data source since the last report, in order, and what is known now.
 
     The first report says only what is not fresh. Changes that happened while no watcher ran are reported with the time
-    at which they happened. If nothing but the schedule has changed, or the newest job is no longer listed, the new state
-    begins ``now``: the time that follows from the jobs can be in a period that was already reported. If no acceptable job was
-    read, the data source is reported as stale from the time of the report, because it is not known when it became
-    stale.
+    at which they happened. If nothing but the schedule has changed, or the newest job is no longer listed, the new
+    state begins ``now``: the time that follows from the jobs can be in a period that was already reported. If no
+    acceptable job was read, the data source is reported as stale from the time of the report, because it is not known
+    when it became stale.
 
     :param data_source_id: The data source.
     :param ended: What was found.

@@ -304,7 +304,7 @@ def trend(jobs: Sequence[SyncJob], condition: Fresh) -> Trend:
     slot = 120 / max(len(finished), 20)
     paths = {True: "", False: ""}
     for number, (job, value) in enumerate(zip(finished, seconds, strict=True), start=max(20 - len(finished), 0)):
-        is_accepted = condition.acceptance.objection(job) is None
+        is_accepted = condition.acceptance.accepts(job)
         height = -max(min(20 * value / top, 20), 1) if is_accepted else 7
         paths[is_accepted] += f"M{number * slot:.1f} 20v{height:.1f}h{slot * 0.75:.1f}V20z"
     return Trend(paths[True], paths[False])

@@ -70,7 +70,7 @@ def summarise(jobs: Sequence[SyncJob], condition: Fresh) -> Summary:
     seconds = [job.duration_seconds for job in finished if job.duration_seconds is not None]
     return Summary(
         last=finished[0] if finished else None,
-        accepted=sum(condition.acceptance.objection(job) is None for job in finished),
+        accepted=sum(condition.acceptance.accepts(job) for job in finished),
         finished=len(finished),
         median_seconds=median(seconds) if seconds else None,
     )
@@ -147,7 +147,7 @@ def _accepted(jobs: Sequence[SyncJob], condition: Fresh) -> tuple[list[datetime]
     pairs = []
     for job in jobs:
         known_at, measured_at = job.end_time or job.start_time, getattr(job, condition.measured_by)
-        if known_at and measured_at and condition.acceptance.objection(job) is None:
+        if known_at and measured_at and condition.acceptance.accepts(job):
             pairs.append((known_at, measured_at))
     pairs.sort()
     return [known_at for known_at, _ in pairs], list(accumulate((measured_at for _, measured_at in pairs), max))

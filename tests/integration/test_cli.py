@@ -436,6 +436,30 @@ def test_a_report_by_schedule_says_which_data_sources_are_unknown(index: Index, 
     assert "it has no schedule in Kendra" in file.read_text()
 
 
+def test_inactive_data_sources_are_listed_and_not_judged(index: Index, run: Run):
+    index.add("fine", listed("a", StartTime=ago(hours=1)))
+    broken = index.add("broken", listed("b", StartTime=ago(hours=90)))
+    index.kendra.set_data_source_status(index.index_id, broken, "FAILED")
+
+    result = run("freshness", index.index_id, "--max-age", "6h", "-o", "json")
+
+    assert (result.status, result.err) == (0, "")
+    assert {(each["name"], each["state"], each["reason"]) for each in result.records} == {
+        ("fine", "fresh", None),
+        ("broken", "inactive", "the data source is FAILED in Kendra"),
+    }
+    assert "the data source is FAILED in Kendra" in run("freshness", index.index_id, "-o", "plain").out
+
+
+def test_an_index_whose_data_sources_are_all_inactive_is_not_fresh(index: Index, run: Run):
+    index.kendra.set_data_source_status(index.index_id, index.add("broken"), "DELETING")
+
+    result = run("freshness", index.index_id, "-o", "json")
+
+    assert (result.status, [each["state"] for each in result.records]) == (2, ["inactive"])
+    assert "has no active data source" in result.err
+
+
 def test_an_index_without_active_data_sources_is_not_fresh(index: Index, run: Run):
     result = run("freshness", index.index_id)
 

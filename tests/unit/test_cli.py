@@ -78,6 +78,8 @@ def test_a_time_has_a_time_zone_or_says_how_long_ago_it_was():
     [
         ("2026-01-31T06:00:00", "has no time zone: write 2026-01-31T06:00:00Z for UTC, or how long ago: 6h, 2d"),
         ("2026-01-01", "has no time zone: write 2026-01-01T00:00:00Z for UTC, or how long ago: 6h, 2d"),
+        ("20260101", "has no time zone: write 2026-01-01T00:00:00Z for UTC, or how long ago: 6h, 2d"),
+        ("20261301", "is not a time"),
         ("yesterday", "'yesterday' is not a time: write it as ISO 8601, 2026-01-31T06:00:00Z, or how long ago: 6h, 2d"),
     ],
 )

@@ -239,6 +239,21 @@ class TestChanges:
             (), job(30, status="FAILED"), scheduled
         )
 
+    def test_of_many_syncs_before_the_cutoff_only_the_newest_acceptable_one_is_returned_and_none_is_judged_again(
+        self, monkeypatch
+    ):
+        history = History()
+        old = [job(-number, status="FAILED") for number in range(8, 1000)]
+        history.add_page(Page([job(-1, status="FAILED"), *old, job(-1000), job(-1001)], is_last=True))
+        condition = AcceptableSince(limits(), None)
+        expected = Ended((job(-1000),), job(-1, status="FAILED"), limits())
+        assert condition.decide(history, at(0)) == expected
+        judged = []
+        accepts = Acceptance.accepts
+        monkeypatch.setattr(Acceptance, "accepts", lambda self, job: judged.append(job) or accepts(self, job))
+        assert condition.decide(history, at(0)) == expected
+        assert judged == [job(-1, status="FAILED")]
+
     def test_before_the_first_run_of_a_schedule_syncs_of_a_year_are_read(self):
         scheduled = limits(None, None, grace=timedelta(hours=1)).with_schedule("cron(0 0 1 1 ? 2030)")
         assert scheduled.cutoff(at(0)) == BEGIN - timedelta(days=366)
