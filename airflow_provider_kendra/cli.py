@@ -482,7 +482,7 @@ def _usage(prog: str, command: ActionCommand) -> str:
         if not arg.flags[0].startswith("-")
     ]
     usage = " ".join([prog, command.name, "[options]", *options, *arguments])
-    return _fill(usage, shutil.get_terminal_size().columns - len("usage: "))
+    return _fill(usage, max(shutil.get_terminal_size().columns - len("usage: "), 20))
 
 
 def make_parser(prog: str) -> argparse.ArgumentParser:

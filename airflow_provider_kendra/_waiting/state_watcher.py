@@ -94,6 +94,7 @@ class _StateWatcher(Subscriber):
         "_limits",
         "_members",
         "_next",
+        "_outdated_since",
         "_schedules",
     )
 
@@ -102,7 +103,8 @@ class _StateWatcher(Subscriber):
         self._index = index
         self._limits = limits
         self._known = dict(known)
-        self._failing_since: dict[str, datetime] = {}  # or since when lists have been outdated
+        self._failing_since: dict[str, datetime] = {}
+        self._outdated_since: dict[str, datetime] = {}  # since when lists have lacked the newest acceptable job
         self._absent_since: dict[str, datetime] = {}  # from the list of the index's data sources
         self._last: dict[str, Ended] = {}  # what the last successful polls have found
         self._next: datetime | None = None
@@ -125,11 +127,12 @@ class _StateWatcher(Subscriber):
             return None
         before, self._is_first, self._next = dict(self._known), False, None
         changes = [change for key in ids for change in self._changes(key, members.get(key), now)]
-        for key in self._last.keys() - set(ids):
-            del self._last[key]
-        for key in self._failing_since.keys() - set(ids):
-            del self._failing_since[key]
         self._forget_deleted(now)
+        for since in (self._failing_since, self._outdated_since):
+            for key in since.keys() - set(ids):
+                del since[key]
+        for key in self._last.keys() - self._known.keys():
+            del self._last[key]
         if not changes and self._known == before:
             return None
         changes.sort(key=lambda change: change.at)
@@ -143,7 +146,7 @@ class _StateWatcher(Subscriber):
         absent = self._known.keys() - {*listed.usable, *listed.inactive}
         self._absent_since = {key: self._absent_since.get(key, now) for key in absent}
         for key, since in self._absent_since.items():
-            deleted_at = since + timedelta(seconds=UNKNOWN_AFTER * self.interval)
+            deleted_at = self._three_intervals_after(since)
             if now < deleted_at:
                 self._wake_at(deleted_at)
             else:
@@ -157,23 +160,35 @@ class _StateWatcher(Subscriber):
                 self._set_unknown(key, now)
             return (Change(key, State.UNKNOWN, known.state if known else None, now),) if is_news else ()
         if limits is None or member is None or member.problem:
-            return self._fail(key, now)
-        if not isinstance(ended := member.decision, Ended):
+            changes = self._fail(key, now)
+        elif isinstance(ended := member.decision, Ended):
+            changes = self._read(key, ended, limits, now)
+        else:
             return ()
-        if not self._is_outdated(key, ended, now):
-            self._failing_since.pop(key, None)
-            self._last[key] = ended
-        changes = self._judge(key, now)
-        member.condition = AcceptableSince(limits, self._known[key].until)
+        if limits and member and key in self._known:
+            member.condition = AcceptableSince(limits, self._known[key].until)
         return changes
 
-    def _is_outdated(self, key: str, ended: Ended, now: datetime) -> bool:
-        """Whether a list lacks the newest job of the list before, as an old copy does; for three intervals at most."""
-        if key not in self._last or not ended.lacks_newest_of(self._last[key]):
+    def _read(self, key: str, ended: Ended, limits: Limits, now: datetime) -> Iterable[Change]:
+        """Return what follows from a successful poll."""
+        self._failing_since.pop(key, None)
+        known = self._known.get(key)
+        if known and known.state is State.UNKNOWN and ended.limits != limits:
+            return ()  # judged by a schedule that no longer applies
+        if known and self._is_outdated(key, ended, known, now):
+            return self._judge(key, now) if key in self._last else ()
+        self._last[key] = ended
+        return self._judge(key, now)
+
+    def _is_outdated(self, key: str, ended: Ended, known: Known, now: datetime) -> bool:
+        """Whether a list lacks the newest acceptable job so far, as an old copy does; for three intervals at most."""
+        if not ended.lacks_newest_of(known):
+            self._outdated_since.pop(key, None)
             return False
-        believed_at = self._patience_ends(key, now)
-        self._wake_at(believed_at)
-        return now < believed_at
+        believed_at = self._three_intervals_after(self._outdated_since.setdefault(key, now))
+        is_outdated = now < believed_at
+        self._wake_at(believed_at if is_outdated else None)
+        return is_outdated
 
     def _judge(self, key: str, now: datetime) -> list[Change]:
         """Return the changes until now that follow from the last successful poll."""
@@ -200,7 +215,7 @@ class _StateWatcher(Subscriber):
 
     def _fail(self, key: str, now: datetime) -> Iterable[Change]:
         """Report a data source as unknown after three intervals in which it could not be read."""
-        unknown_at = self._patience_ends(key, now)
+        unknown_at = self._three_intervals_after(self._failing_since.setdefault(key, now))
         known = self._known.get(key)
         if known is not None and known.state is State.UNKNOWN:
             return ()
@@ -212,9 +227,9 @@ class _StateWatcher(Subscriber):
         self._set_unknown(key, unknown_at)
         return (*changes, Change(key, State.UNKNOWN, known.state if known else None, unknown_at))
 
-    def _patience_ends(self, key: str, now: datetime) -> datetime:
-        """Return when a data source, of which a poll has just failed or was outdated, is given up."""
-        return self._failing_since.setdefault(key, now) + timedelta(seconds=UNKNOWN_AFTER * self.interval)
+    def _three_intervals_after(self, since: datetime) -> datetime:
+        """Return the end of three intervals."""
+        return since + timedelta(seconds=UNKNOWN_AFTER * self.interval)
 
     def _wake_at(self, moment: datetime | None) -> None:
         if moment is not None:

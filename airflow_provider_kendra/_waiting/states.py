@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kendra._clock import CLOCK_DIFFERENCE, later
@@ -116,13 +115,14 @@ class Crossing:
     job: SyncJob | None
 
 
-def crossings(jobs: Sequence[SyncJob], limits: Limits, now: datetime) -> list[Crossing]:
+def crossings(jobs: Sequence[SyncJob], limits: Limits, now: datetime, known: Known | None = None) -> list[Crossing]:
     """
     Return each change of state until now.
 
     :param jobs: Acceptable jobs, in any order.
     :param limits: What keeps a data source fresh.
     :param now: The time.
+    :param known: If given, the first job that is newer than what is known is included even if it changes nothing.
     """
     found: list[Crossing] = []
     counting = list(_counting(jobs, limits))
@@ -130,9 +130,10 @@ def crossings(jobs: Sequence[SyncJob], limits: Limits, now: datetime) -> list[Cr
         if number + 1 == len(counting):
             changes = limits.begun(job, now)
         else:
-            changes = limits.begun(job, _ended(counting[number + 1]) - timedelta.resolution)
+            changes = limits.begun(job, min(now, _ended(counting[number + 1]) - timedelta.resolution))
         for at, state in changes:
-            if not found or found[-1].state != state:
+            is_first_new = known is not None and known.is_newer(job) and not (found and known.is_newer(found[-1].job))
+            if not found or found[-1].state != state or is_first_new:
                 found.append(Crossing(at, state, job))
     return found
 
@@ -155,23 +156,31 @@ class Known:
     :param state: The state.
     :param until: Crossings until this time have been reported.
     :param schedule: The schedule by which the data source was judged; "" for none.
+    :param newest: The end of the newest acceptable job so far; None if there was none.
     """
 
     state: State
     until: datetime
     schedule: str = ""
+    newest: datetime | None = None
 
     def to_json(self) -> dict[str, str]:
         """Return it in JSON types."""
         schedule = {"schedule": self.schedule} if self.schedule else {}
-        return {"state": str(self.state), "until": self.until.isoformat(), **schedule}
+        newest = {"newest": self.newest.isoformat()} if self.newest else {}
+        return {"state": str(self.state), "until": self.until.isoformat(), **schedule, **newest}
+
+    def is_newer(self, job: SyncJob | None) -> bool:
+        """Whether a job has ended after all acceptable ones so far, of which there was one at least."""
+        return job is not None and self.newest is not None and _ended(job) > self.newest
 
     @classmethod
     def from_json(cls, value: object) -> Known:
         """Read what :meth:`to_json` has returned; raise ValueError for anything else."""
         match value:
             case {"state": str(state), "until": str(until), **others}:
-                return cls(State(state), check_time("until", until), str(others.get("schedule", "")))
+                newest = None if "newest" not in others else check_time("newest", str(others["newest"]))
+                return cls(State(state), check_time("until", until), str(others.get("schedule", "")), newest)
         raise ValueError("a state is not a mapping with state and until")
 
 
@@ -211,13 +220,9 @@ class Ended:
     newest: SyncJob | None
     limits: Limits
 
-    def lacks_newest_of(self, earlier: Ended) -> bool:
-        """Whether the newest acceptable job that an earlier poll has found is missing, and there is no newer one."""
-        found, expected = (
-            max((_measured(job, self.limits.measured_by) for job in ended.jobs), default=None)
-            for ended in (self, earlier)
-        )
-        return expected is not None and (found is None or found < expected)
+    def lacks_newest_of(self, known: Known) -> bool:
+        """Whether the newest acceptable job so far is missing, and there is no newer one."""
+        return known.newest is not None and all(_ended(job) < known.newest for job in self.jobs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,9 +265,6 @@ class AcceptableSince:
         return Ended(tuple(jobs), newest, self.limits)
 
 
-_WORSE = (State.FRESH, State.AGING, State.STALE)
-
-
 def changes_of(data_source_id: str, ended: Ended, known: Known | None, now: datetime) -> tuple[list[Change], Known]:
     """
     Return the changes of a data source since the last report, in order, and what is known now.
@@ -279,36 +281,50 @@ def changes_of(data_source_id: str, ended: Ended, known: Known | None, now: date
     :param now: The time.
     """
     limits = ended.limits
-    known_now = partial(Known, schedule=limits.schedule)
     if known is not None:  # a clock that was set back changes no state
         now = max(now, later(known.until, timedelta.resolution))
     # A listed job has ended, even if this clock is behind that of AWS.
     now = max((now, *(end for job in ended.jobs if (end := _ended(job)) <= later(now, CLOCK_DIFFERENCE))))
-    found = crossings(ended.jobs, limits, now)
+    found = crossings(ended.jobs, limits, now, known)
     last = found[-1] if found else Crossing(now, State.STALE, None)
     until = _reported_until(found, ended, known, now)
     newest = max(_counting([job for job in ended.jobs if _ended(job) <= now], limits), key=_ended, default=None)
+    newest_end = max(filter(None, (known.newest if known else None, _ended(newest) if newest else None)), default=None)
     if known is None:
         is_fresh = last.state is State.FRESH
         changes = [] if is_fresh else [Change(data_source_id, last.state, None, last.at, newest)]
-        return changes, known_now(last.state, until)
-    if known.state is State.UNKNOWN:
+    elif known.state is State.UNKNOWN:
         at = last.at if last.at > known.until else now
-        return [Change(data_source_id, last.state, State.UNKNOWN, at, newest)], known_now(last.state, until)
-    changes, previous = [], State(known.state)
-    old = _stale_all_along(found, known)
-    for each in [crossing for crossing in found if crossing.at > known.until and crossing.job not in old]:
-        if each.state != previous:
-            changes.append(Change(data_source_id, each.state, previous, each.at, each.job))
+        changes = [Change(data_source_id, last.state, State.UNKNOWN, at, newest)]
+    else:
+        changes = list(_changes_since(known, found, last, limits, now, data_source_id, newest))
+    if known is not None:
+        until = max(known.until, until, *(change.at for change in changes))
+    return changes, Known(last.state, until, limits.schedule, newest_end)
+
+
+def _changes_since(
+    known: Known,
+    found: Sequence[Crossing],
+    last: Crossing,
+    limits: Limits,
+    now: datetime,
+    data_source_id: str,
+    newest: SyncJob | None,
+) -> Iterator[Change]:
+    """Yield what has changed since the last report."""
+    previous, old = known.state, _stale_all_along(found, known)
+    reported = [each for each in found if each.at <= known.until]
+    # Of a new job that ended before the last report, only the state at that report is news.
+    for each in (*reported[-1:], *found[len(reported) :]):
+        is_news = known.is_newer(each.job) or (each.at > known.until and each.job not in old)
+        if is_news and each.state != previous:
+            yield Change(data_source_id, each.state, previous, each.at, each.job)
             previous = each.state
-    if previous != last.state:  # a job was listed late or is listed no more, or the schedule has changed
-        is_new_schedule = known.schedule not in ("", limits.schedule)
-        is_worse = _WORSE.index(last.state) > _WORSE.index(previous)
-        at = max(last.at, _ended(newest)) if newest else last.at
-        if is_new_schedule or (is_worse and at <= known.until):
-            at = now
-        changes.append(Change(data_source_id, last.state, previous, at, newest))
-    return changes, known_now(last.state, max(known.until, until))
+    if previous != last.state:
+        # The schedule has changed, the newest job is no longer listed, or the first acceptable one was listed late.
+        is_listed_late = known.newest is None and known.schedule in ("", limits.schedule)
+        yield Change(data_source_id, last.state, previous, last.at if is_listed_late else now, newest)
 
 
 def _stale_all_along(found: Sequence[Crossing], known: Known) -> list[SyncJob | None]:

@@ -68,6 +68,12 @@ def test_the_time_between_polls_is_at_least_a_second(text: str):
     assert cli.interval("1s") == timedelta(seconds=1)
 
 
+@pytest.mark.parametrize("columns", [1, 6, 7, 8])
+def test_no_terminal_is_too_narrow(columns: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert cli.make_parser("kendra").parse_args(["jobs", "a", "b"]).index_id == "a"
+
+
 def test_a_time_has_a_time_zone_or_says_how_long_ago_it_was():
     assert cli.moment("2026-01-31T06:00:00+00:00") == datetime(2026, 1, 31, 6, tzinfo=UTC)
     assert cli.moment("24h") == timedelta(days=1)

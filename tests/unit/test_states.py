@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_kendra._connection import AwsParameters
 from airflow_provider_kendra._decisions import NeedsOlder
-from airflow_provider_kendra._waiting import poller
+from airflow_provider_kendra._waiting import poller, state_watcher
 from airflow_provider_kendra._waiting.conditions import Fresh
 from airflow_provider_kendra._waiting.history import History, Page
 from airflow_provider_kendra._waiting.index import Index
@@ -163,7 +163,7 @@ class TestChanges:
         assert (known.state, known.until) == (state, at(since))
 
     def test_the_first_report_is_silent_about_what_is_fresh(self):
-        assert changes([job(0)], None, 1) == ([], Known(State.FRESH, at(0.5)))
+        assert changes([job(0)], None, 1) == ([], Known(State.FRESH, at(0.5), newest=at(0.5)))
 
     def test_without_an_acceptable_sync_it_is_stale_from_the_report_not_from_a_failure(self):
         failed = Ended((), job(2, status="FAILED"), limits())
@@ -187,7 +187,49 @@ class TestChanges:
         assert [(str(each.previous), *pair) for each, pair in zip(found, shown(found), strict=True)] == [
             ("fresh", "aging", 4), ("aging", "stale", 6), ("stale", "fresh", 7.5), ("fresh", "aging", 11),
         ]  # fmt: skip
-        assert known == Known(State.AGING, at(11))
+        assert known == Known(State.AGING, at(11), newest=at(7.5))
+
+    @pytest.mark.parametrize("end", [9.4, 9.5 + 1 / 3600e6, 9.6])
+    def test_a_sync_that_ended_around_the_limit_of_the_last_one_is_reported_with_its_own_end(self, end):
+        by_age = limits(9.5, None)
+        _, known = changes_of("source", Ended((job(0),), job(0), by_age), Known(State.FRESH, at(0.5)), at(9.55))
+        second = replace(job(9), end_time=at(end))
+        found, _ = changes_of("source", Ended((second, job(0)), second, by_age), known, at(10))
+        assert [(each.state, each.at, each.job) for each in found] == [(State.FRESH, second.end_time, second)]
+
+    def test_a_recovery_that_is_over_by_the_next_poll_is_reported_too(self):
+        by_end = limits(measured_by="end_time", warn_age=None)
+        known = Known(State.STALE, at(6.5), newest=at(0.5))
+        found, _ = changes_of("source", Ended((job(6, 0.4), job(0)), None, by_end), known, at(20))
+        assert shown(found) == [("fresh", 6.4), ("stale", 12.4)]
+
+    def test_a_recovery_that_was_over_at_the_last_report_is_not_reported(self):
+        by_age = limits(warn_age=None)
+        known = Known(State.STALE, at(6), newest=at(0.5))
+        found, _ = changes_of("source", Ended((job(0.1, 5.85), job(0)), None, by_age), known, at(6.05))
+        assert shown(found) == [("fresh", 5.95)]
+        known = Known(State.STALE, at(6.1), newest=at(0.5))
+        assert changes_of("source", Ended((job(0.1, 5.85), job(0)), None, by_age), known, at(6.2))[0] == []
+
+    def test_what_follows_from_a_sync_that_is_no_longer_listed_is_dated_by_the_report(self):
+        fresh = Known(State.FRESH, at(20.5), newest=at(20.5))
+        found, known = changes([job(0)], fresh, 21)
+        assert shown(found) == [("stale", 21)]
+        found, _ = changes([job(20), job(0)], known, 22)
+        assert shown(found) == [("fresh", 22)]
+
+    def test_no_crossing_is_reported_before_it_happens(self):
+        found, _ = changes([job(1, 9), job(0)], Known(State.FRESH, at(0.5)), 2)
+        assert found == []
+
+    def test_changes_stay_in_order_when_the_schedule_changes_twice(self):
+        known, jobs = Known(State.STALE, at(7), "cron(0 6 * * ? *)", newest=at(0.5)), (job(0),)
+        times = []
+        for now, schedule in ((16, "cron(0 0 1 * ? *)"), (17, "cron(0 10 * * ? *)")):
+            scheduled = limits(None, None, grace=timedelta(hours=1)).with_schedule(schedule)
+            found, known = changes_of("source", Ended(jobs, jobs[0], scheduled), known, at(now))
+            times += shown(found)
+        assert times == [("fresh", 16), ("stale", 17)]
 
     def test_nothing_is_reported_twice(self):
         _, known = changes([job(0)], Known(State.FRESH, at(0.5)), 7)
@@ -197,13 +239,13 @@ class TestChanges:
         _, known = changes([job(0)], Known(State.AGING, at(4)), 6.05)
         found, after = changes([job(5), job(0)], known, 6.1)
         assert shown(found) == [("fresh", 5.5)]
-        assert after == Known(State.FRESH, at(6))
+        assert after == Known(State.FRESH, at(6), newest=at(5.5))
 
     def test_what_can_be_read_again_is_reported_whatever_it_was(self):
         found, known = changes([job(0)], Known(State.UNKNOWN, at(0.5)), 2)
         assert shown(found) == [("fresh", 2)]
         assert found[0].previous is State.UNKNOWN
-        assert known == Known(State.FRESH, at(0.5))
+        assert known == Known(State.FRESH, at(2), newest=at(0.5))
 
     @pytest.mark.parametrize("now", [2.2, 9])
     def test_what_can_be_read_again_is_reported_with_the_newest_sync_that_has_ended(self, now):
@@ -502,6 +544,60 @@ class TestWatcher:
 
         run(main)
 
+    def test_a_list_that_lacks_the_newest_sync_after_polls_have_failed_changes_nothing(self, custom_data_source):
+        async def main() -> None:
+            custom_data_source.show([item(-2), item(-20)])
+            watching = watched(custom_data_source, replace(SHORT, max_age=timedelta(hours=1), warn_age=None))
+            await asyncio.sleep(30)
+            custom_data_source.kendra.inject(LIST, error="ThrottlingException")
+            await asyncio.sleep(400)
+            custom_data_source.kendra.clear_faults()
+            custom_data_source.show([])
+            await asyncio.sleep(150)
+            custom_data_source.show([item(-2), item(-20)])
+            await asyncio.sleep(300)
+            assert [each[:2] for each in watching.changes] == [("unknown", "fresh"), ("fresh", "unknown")]
+            await watching.cancel()
+
+        run(main)
+
+    def test_a_list_that_lacks_the_newest_sync_for_good_does_not_wake_the_watcher_again_and_again(
+        self, custom_data_source, monkeypatch
+    ):
+        updates = []
+        update = state_watcher._StateWatcher.update
+        monkeypatch.setattr(
+            state_watcher._StateWatcher, "update", lambda self, now: updates.append(now) or update(self, now)
+        )
+
+        async def main() -> None:
+            custom_data_source.show([item(-2), item(-20)])
+            watching = watched(custom_data_source)
+            await asyncio.sleep(30)
+            custom_data_source.show([item(-20)])
+            await asyncio.sleep(1200)
+            assert len(updates) < 20
+            await watching.cancel()
+
+        run(main)
+
+    def test_a_list_that_lacks_the_newest_sync_after_a_restart_changes_nothing(self, custom_data_source):
+        async def main() -> None:
+            custom_data_source.show([item(-2), item(-20)])
+            first = watched(custom_data_source)
+            await asyncio.sleep(30)
+            await first.cancel()
+            custom_data_source.show([item(-20)])
+            second = watched(custom_data_source, stored=first.stored)
+            await asyncio.sleep(100)
+            assert second.changes == []
+            custom_data_source.show([item(-2), item(-20)])
+            await asyncio.sleep(180)
+            assert second.changes == [("aging", "fresh", 3)]
+            await second.cancel()
+
+        run(main)
+
     @pytest.mark.parametrize("error", ["ThrottlingException", "AccessDeniedException"])
     def test_a_crossing_while_polls_fail_is_reported_at_its_time(self, custom_data_source, error):
         async def main() -> None:
@@ -770,6 +866,23 @@ class TestWatcher:
             stale, again = watching.changes
             assert (stale, again[:2]) == (("stale", "fresh", 7), ("fresh", "stale"))
             assert again[2] > stale[2], "a time before that would look like a repeated event"
+            await watching.cancel()
+
+        run(main)
+
+    def test_a_schedule_that_changed_while_polls_failed_makes_nothing_stale(self, data_source):
+        data_source.set_schedule("cron(0/20 * * * ? *)")
+
+        async def main() -> None:
+            data_source.show([item(0.1)])
+            watching = watched(data_source, Limits(Acceptance(), grace=timedelta(minutes=2)))
+            await asyncio.sleep(180)
+            data_source.kendra.inject(LIST, error="ThrottlingException")
+            data_source.set_schedule("cron(0 18 * * ? *)")
+            await asyncio.sleep(40 * 60)
+            data_source.kendra.clear_faults()
+            await asyncio.sleep(1200)
+            assert [each[:2] for each in watching.changes[-1:]] == [("fresh", "unknown")]
             await watching.cancel()
 
         run(main)
