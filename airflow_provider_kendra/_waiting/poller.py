@@ -114,11 +114,6 @@ class Subscription(Generic[D]):
         return self._wait.interval
 
     @property
-    def since(self) -> datetime:
-        """When the wait began."""
-        return self._wait.since
-
-    @property
     def deadline(self) -> datetime | None:
         """When the subscription ends; None for never."""
         return self._wait.deadline
@@ -380,7 +375,8 @@ class Poll:
         self._kept: Kept | None = None
         self._kept_since = asyncio.get_running_loop().time()
         self._is_reading = False
-        self._latecomers: set[Subscription[Any]] = set()  # joined during the current poll, which does not serve them
+        self._newcomers: set[Subscription[Any]] = set()  # joined while the current poll reads
+        self._latecomers: set[Subscription[Any]] = set()  # those of them that it does not serve
         # The next poll is due after the interval, or at a deadline that comes first.
         self._needs_poll_now = False
         self._polled_at = -FOREVER  # which makes the first one due
@@ -390,8 +386,10 @@ class Poll:
         self.task = in_empty_context(self._run())
 
     def join(self, wait: Subscription[Any]) -> None:
-        if self._is_reading and not self.source.is_reusable:
-            self._latecomers.add(wait)  # the current reading may be older than this wait
+        if self._is_reading:
+            self._newcomers.add(wait)
+            if not self.source.is_reusable:
+                self._latecomers.add(wait)  # the current reading may be older than this wait
         decision, read_at = self._decide_by_last_reading(wait)
         self.waits.add(wait)
         if read_at is not None:
@@ -469,6 +467,7 @@ class Poll:
         history, read_at = History(self._kept), _clock.utcnow()
         kept = 0 if self._kept is None else len(self._kept.jobs.all)
         hook = None
+        self._newcomers.clear()
         self._latecomers.clear()
         try:
             hook = await self._client.hook()
@@ -501,8 +500,8 @@ class Poll:
                 decision = wait.condition.decide(history, read_at)
                 if isinstance(decision, NeedsOlder):
                     needs_page = True
-                elif isinstance(decision, Failed) and wait.since > read_at:
-                    self._latecomers.add(wait)  # a page was read before the wait began: poll again before it fails
+                elif isinstance(decision, Failed) and wait in self._newcomers:
+                    self._latecomers.add(wait)  # a page may be older than the wait: poll again before it fails
                 else:
                     ages.append(_age_of(wait.condition, history, read_at))
                     self._deliver(wait, decision)

@@ -846,6 +846,21 @@ def test_a_wait_that_joins_during_a_poll_does_not_fail_on_a_page_that_was_read_b
     run(main())
 
 
+def test_a_wait_that_began_before_the_clock_was_set_back_fails_with_the_next_poll(setting, service):
+    service.jobs = failed_jobs(1)
+
+    async def main() -> None:
+        waiting = setting.subscriber()
+        waiting.since += timedelta(hours=1)
+        subscription = waiting.subscribe(Source(), SyncedSince(at(-7200), Acceptance()))
+        await until(1)
+        assert isinstance(subscription.decision, Failed)
+        assert service.times == [0]
+        waiting.unsubscribe()
+
+    run(main())
+
+
 def test_a_wait_that_joins_before_the_first_call_is_served_by_the_poll(setting, service):
     source = Source(is_reusable=False)
 
