@@ -149,7 +149,7 @@ def _clients_and_templates_are_made_quickly() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _pauses_take_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between two attempts the hook does not sleep: its clock jumps."""
+    """Between two attempts neither the hook nor botocore sleeps: the hook's clock jumps."""
     jumped = 0.0
 
     def sleep(seconds: float) -> None:
@@ -158,6 +158,7 @@ def _pauses_take_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
     clock = SimpleNamespace(sleep=sleep, monotonic=lambda: time.monotonic() + jumped)
     monkeypatch.setattr("airflow_provider_kendra.hooks.kendra.time", clock)
+    monkeypatch.setattr("botocore.endpoint.time", clock)
 
 
 @pytest.fixture(autouse=True)

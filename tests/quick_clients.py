@@ -10,8 +10,10 @@ from typing import Any
 from unittest.mock import patch
 
 from botocore.client import ClientCreator
+from botocore.endpoint_provider import EndpointProvider
 from botocore.handlers import BUILTIN_HANDLERS
 from botocore.hooks import BaseEventHooks, EventAliaser, HierarchicalEmitter, NodeList, _PrefixTrie
+from botocore.httpsession import create_urllib3_context
 from botocore.loaders import Loader, create_loader
 from botocore.model import ServiceModel
 from botocore.session import Session
@@ -34,6 +36,9 @@ def clients_are_made_quickly() -> Iterator[None]:
         ):
             patches.enter_context(patch.object(owner, name, replacement))
         patches.enter_context(patch("botocore.session.create_loader", _shared_loader()))
+        patches.enter_context(patch("botocore.regions.EndpointProvider", _shared_endpoint_providers()))
+        # No client of the tests speaks TLS.
+        patches.enter_context(patch("botocore.httpsession.create_urllib3_context", cache(create_urllib3_context)))
         yield
 
 
@@ -64,6 +69,19 @@ def _shared_loader() -> Any:
         return loader
 
     return create
+
+
+def _shared_endpoint_providers() -> Any:
+    """Each client compiles the rules by which its service finds endpoints."""
+    made: dict[int, tuple[Any, EndpointProvider]] = {}
+
+    def provide(ruleset_data: Any, **others: Any) -> EndpointProvider:
+        key = id(ruleset_data)
+        if key not in made:  # kept with the rules, so that no other object gets their id
+            made[key] = ruleset_data, EndpointProvider(ruleset_data, **others)
+        return made[key][1]
+
+    return provide
 
 
 def _shared_aliases() -> Any:

@@ -1320,7 +1320,7 @@ COMMON = settings(suppress_health_check=list(HealthCheck), phases=(Phase.explici
 
 
 @pytest.mark.slow
-@settings(COMMON, max_examples=examples(2_000))
+@settings(COMMON, max_examples=examples(1_000))
 @example(Plan(old_jobs=0, endings=((0.01, "SUCCEEDED"),), others=((7, "start"),), older_status="SYNCING"))
 @example(Plan(old_jobs=0, is_custom=True, waits=False, others=((7, "stop"),)))
 @given(
@@ -1423,7 +1423,7 @@ class HttpWorld(World):
 
 
 @pytest.mark.slow
-@settings(COMMON, max_examples=examples(50))
+@settings(COMMON, max_examples=examples(25))
 @given(plan=plans(lags=st.just(0.0), start_faults=START_FAULTS))
 def test_the_same_holds_against_the_local_kendra_over_http(local_kendra: LocalKendra, plan: Plan):
     world = HttpWorld(plan, local_kendra)
