@@ -333,7 +333,7 @@ def missing_documents(
     """
     Read which documents failed in a look-back and have not been indexed or deleted since.
 
-    Kendra does not retry a failed document until it changes, so that later syncs report it as unmodified. A document
+    Kendra does not retry a failed document until it changes, so later syncs report it as unmodified. A document
     that could not be deleted is not missing.
 
     :param calls: The calls.

@@ -91,7 +91,7 @@ def _day_parts(field: str) -> list[str]:
 
 
 def _without_one_value(found: re.Match[str]) -> str:
-    """Write a range of one value (5-5, MON-2) as the value; refuse what croniter reads in a way of its own."""
+    """Write a range of one value (5-5, MON-2) as that value; refuse a reversed range with a step."""
     first, last = (int(value) if value.isdecimal() else _NUMBERS.get(value) for value in found.groups()[:2])
     if first is None or last is None:
         return found[0]

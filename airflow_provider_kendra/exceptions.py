@@ -44,7 +44,7 @@ class InvalidParameterError(KendraRequestError, ValueError):
 
 
 class KendraSyncJobFailedError(KendraError):
-    """A sync job ended, but not acceptably; ``.job`` is the job. Airflow retries an operator."""
+    """A sync job ended, but not acceptably; ``.job`` is the job. Airflow retries the task."""
 
 
 class KendraSyncJobRejectedError(KendraSyncJobFailedError, AirflowFailException):

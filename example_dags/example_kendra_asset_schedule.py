@@ -24,7 +24,7 @@ with DAG(
 
     @task
     def report(triggering_asset_events: dict[Any, list[Any]]) -> list[str]:
-        # One sync can be in two events: after a failure, or if an outlet reports it too. The execution id tells.
+        # One sync can be in two events: after a failure, or if an outlet reports it too. Its execution id is the same.
         sync_jobs = {
             sync_job["execution_id"]: sync_job
             for events in triggering_asset_events.values()

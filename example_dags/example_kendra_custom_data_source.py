@@ -1,7 +1,7 @@
 """
 Keep a CUSTOM data source up to date: open a sync, delete what is gone, put what has changed, close the sync, check.
 
-The sync of a CUSTOM data source ends only when someone stops it, so that its start is a setup task and its stop a
+The sync of a CUSTOM data source ends only when someone stops it, so its start is a setup task and its stop a
 teardown task: it is stopped however the tasks between them end. Needs the connection ``aws_default`` and the Airflow
 Variables ``kendra_index_id`` and ``kendra_custom_data_source_id``.
 """
@@ -35,7 +35,7 @@ with DAG(
 
     @task
     def find_documents() -> list[list[str]]:
-        # The pages of a wiki, the rows of a table …: in as many lists as tasks are to work on them.
+        # For example the pages of a wiki, or the rows of a table: one list for each mapped task.
         return [["holidays", "expenses"], ["travel"]]
 
     @task

@@ -87,7 +87,7 @@ class Limits:
     def begun(self, job: SyncJob, now: datetime) -> list[tuple[datetime, State]]:
         """Return those of the job's state changes that have happened by now."""
         first, *others = self.crossings(job)
-        # The state in which a job ends begins with its end, whatever the state is.
+        # The first state change of a job is at its end, whichever the state is.
         return [first] * (first[0] <= now) + [each for each in others if self._has_begun(*each, now)]
 
     def _has_begun(self, at: datetime, state: State, now: datetime) -> bool:

@@ -629,8 +629,8 @@ class KendraDataFreshnessEventTrigger(_EventTrigger):
     At the first start, what is not fresh is reported once; where no acceptable sync was found, ``at`` is the time of
     the report. From Airflow 3.3, no change is missed while no triggerer runs: Airflow stores the states for each
     watched asset, after an event has been persisted. An event can be repeated, but none is lost; data source, state
-    and ``at`` identify a repeated change. Where the time of a change does not follow from syncs, ``at`` is the time of
-    the report: for ``unknown`` and mostly for the state after it, for ``stale`` without an acceptable sync, and when
+    and ``at`` identify a repeated change. ``at`` is the time of the report where the syncs do not
+    determine it: for ``unknown``, usually for the state after it, for ``stale`` without an acceptable sync, and when
     the schedule has changed or the newest sync is no longer listed. A repetition of such a change has another ``at``,
     but the same ``state`` and ``previous``.
 
