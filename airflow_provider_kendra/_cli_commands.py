@@ -287,7 +287,7 @@ def wait(args: Namespace) -> None:
 @_command
 def documents(args: Namespace) -> None:
     """Print which documents failed in a sync, or are missing from the index."""
-    if args.missing and args.execution_id:
+    if args.missing and args.execution_id is not None:
         raise _Exit(NO_RESULT, "Pass either --missing or --execution-id: missing documents are those of all syncs.")
     if args.lookback is not None and not args.missing:
         raise _Exit(NO_RESULT, "--lookback requires --missing.")
@@ -328,6 +328,8 @@ def _verdict_on_documents(found: DocumentFailures, none: str, *, is_missing: boo
         left_out = found.found - len(found.documents)
         more = f"; {len(found.documents):,} of them shown (--limit)" if left_out else ""
         return NEGATIVE_RESULT, f"{state}{more}."
+    if found.expected:
+        return NEGATIVE_RESULT, f"{counted(found.expected, 'document')} failed; it is not known which."
     if not found.is_complete:
         return NO_RESULT, f"It is not known which documents {'are missing' if is_missing else 'failed'}."
     return 0, none

@@ -148,6 +148,8 @@ def assess(
     """
     found = _newest_acceptable(condition).decide(history, now)
     newest = found.job if isinstance(found, Satisfied) else None
+    if unjudged is None and newest is None and isinstance(condition.decide(history, now), NeedsOlder):
+        unjudged = f"none of its newest {len(history.jobs)} syncs is acceptable, and older ones were not read"
     measured_at: datetime | None = getattr(newest, condition.measured_by) if newest else None
     later = history.jobs[: history.jobs.index(newest)] if newest else history.jobs
     rejected = next((job for job in later if job.is_finished and not condition.acceptance.accepts(job)), None)

@@ -66,9 +66,8 @@ class Progress:
             self._draw()
 
     def _tick(self) -> None:
-        with suppress(OSError, ValueError):  # the terminal is gone: the wait goes on
-            while not self._ended.wait(_TICK):
-                self._draw()
+        while not self._ended.wait(_TICK):
+            self._draw()
 
     def _draw(self) -> None:
         elapsed = max(int((_clock.utcnow() - self._since).total_seconds()), 0)
@@ -81,8 +80,9 @@ class Progress:
             rows = max(cell_len(self._drawn) - 1, 0) // columns
             up = f"\x1b[{rows}A" if rows else ""
             self._drawn = _fit(line, columns - _MARGIN)
-            self._stream.write(f"{up}\r\x1b[J{self._drawn}")
-            self._stream.flush()
+            with suppress(OSError, ValueError):  # the terminal is gone: the wait goes on
+                self._stream.write(f"{up}\r\x1b[J{self._drawn}")
+                self._stream.flush()
 
 
 def _fit(line: str, width: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 from urllib.parse import urlsplit
 
 LONGEST = 3_000
@@ -41,7 +42,7 @@ def redact_uri(text: str) -> str:
 
 def redact_reason(text: str) -> str:
     """
-    Return an error message without account ids, addresses, names of users, secrets and the queries of URIs.
+    Return an error message without account ids, addresses, names of IAM users, secrets and the queries of URIs.
 
     :param text: The message, as :func:`shortened` returns it.
     """
@@ -61,6 +62,20 @@ def without_addresses(text: str, mask: str = HIDDEN) -> str:
     return _ADDRESS.sub(mask, text) if _AT.search(text) else text  # most texts have none, and the search takes long
 
 
+def without_values(text: Any) -> Any:
+    """
+    Return a text without the values in "Value '…' at 'documents.1.member.title' failed to satisfy constraint: …".
+
+    A value can itself contain such a text, so everything from the first value to the last path is removed.
+
+    :param text: The text; anything else is returned as it is.
+    """
+    return _QUOTED.sub(r"Value\1", text) if isinstance(text, str) else text
+
+
+_QUOTED = re.compile(r"\bValue '(?:.*'( at ')(?=[\w.]+' failed to satisfy constraint)|.*)", re.DOTALL)
+
+
 def shortened(text: str) -> str:
     """
     Return an error message with each embedded object, such as JSON, replaced by its message.
@@ -69,7 +84,7 @@ def shortened(text: str) -> str:
 
     :param text: The message.
     """
-    text = _without_objects(text)
+    text = _without_objects(without_values(text))
     head = text[:LONGEST]
     if len(text) <= LONGEST:
         return head
@@ -143,10 +158,12 @@ def _without_objects(text: str, depth: int = 0) -> str:
 
 _DECODER = json.JSONDecoder()
 
-# JSON, Python, XML, and what Java shows, such as "acl=[Principal(name=…)]".
+# JSON, Python, XML, what Java shows, such as "acl=[Principal(name=…)]", and lists of users without brackets.
 _OBJECT = re.compile(
-    r"[\[{]\s{0,9}(?:[\[{]\s{0,9}){0,9}\\{0,9}[\"']|<(?:acl|metadata)\b|\b(?:acl|metadata)\s?[:=]?\s?[\[{(]"
-    r"|\b\w{0,30}(?:access_?control_?list|attributes|authors|groups|principals|users)\s?[:=]\s?[\[{(]",
+    r"[\[{]\s{0,9}(?:[\[{]\s{0,9}){0,9}\\{0,9}[\"']|\b(?:acl|metadata)\s?[:=]?\s?[\[{(]"
+    r"|<(?:acl|metadata|\w{0,30}(?:access_?control_?list|attributes|authors|groups|principals|users))\b"
+    r"|\b\w{0,30}(?:access_?control_?list|attributes|authors|groups|principals|users)\s?[:=]\s?[\[{(]"
+    r"|\b(?:acl|\w{0,30}access_?control_?list|_?authors?)\s?[:=]|\bprincipal\s?\(",
     re.IGNORECASE,
 )
 

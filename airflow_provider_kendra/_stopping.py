@@ -44,6 +44,15 @@ class Stopped:
         return self.state in (StopState.SENT, StopState.STOPPING)
 
     @property
+    def effect(self) -> str:
+        """What stopping our own job has done, in words."""
+        if self.is_ending:
+            return "The sync is being stopped"
+        if self.state is StopState.OVER:
+            return "The sync has already ended"
+        return "The sync is not listed, so no stop was sent; it may still be running"
+
+    @property
     def message(self) -> str:
         """The result, in words."""
         job = self.job

@@ -384,10 +384,7 @@ def _utc(value: datetime | None) -> datetime | None:
 
 def _count(text: str | None) -> int | None:
     """Parse a metric, which Kendra sends as text; None for anything but a count of at most 18 digits."""
-    try:
-        return None if text is None or len(text) > _MOST_DIGITS else int(text)
-    except ValueError:
-        return None
+    return int(text) if text is not None and len(text) <= _MOST_DIGITS and text.isdecimal() else None
 
 
 # Kendra documents at most 2,048 characters for a message and 100 for an id.

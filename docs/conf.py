@@ -37,7 +37,7 @@ myst_enable_extensions = ["deflist", "fieldlist", "colon_fence"]
 myst_heading_anchors = 3
 
 default_role = "code"
-smartquotes_action = "D"  # dashes only: what is quoted is often code
+smartquotes = False  # what is quoted is often code, and "--" begins an option
 
 html_theme = "furo"
 html_title = f"airflow-provider-kendra {release}"

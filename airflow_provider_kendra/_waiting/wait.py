@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_kendra import _clock
@@ -108,6 +108,8 @@ def confirm(
     """
     Keep polling while the job is in doubt, for a caller that keeps no state between polls.
 
+    If polls fail, the doubt remains; the caller's next poll goes on.
+
     :param hook: Makes the calls.
     :param source: The data source.
     :param condition: What is waited for.
@@ -116,7 +118,10 @@ def confirm(
     :param deadline: When to give up.
     """
     pause = max(min(interval, condition.not_found_timeout / 12), MIN_INTERVAL)
+    patience = _clock.utcnow() + timedelta(seconds=2 * condition.not_found_timeout)
     while isinstance(decision, Waiting) and condition.is_in_doubt and (now := _clock.utcnow()) < deadline:
+        if decision.error is not None and now >= patience:
+            break
         time.sleep(min(pause, (deadline - now).total_seconds()))
         decision = poll_once(hook, source, condition, decision)
     return decision

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from botocore import exceptions as aws
 from botocore.validate import ParamValidator
 
+from airflow_provider_kendra._redaction import without_values
 from airflow_provider_kendra.exceptions import KendraError
 
 R = TypeVar("R")
@@ -93,26 +94,12 @@ def values_hidden(call: Callable[..., R]) -> Callable[..., R]:
         try:
             return call(**request)
         except aws.ClientError as error:
-            error.args = tuple(map(_without_values, error.args))
+            error.args = tuple(map(without_values, error.args))
             error.response["Error"] = {
-                name: _without_values(value) for name, value in error.response.get("Error", {}).items()
+                name: without_values(value) for name, value in error.response.get("Error", {}).items()
             }
             for name in error.response.keys() & {"message", "Message"}:
-                error.response[name] = _without_values(error.response[name])
+                error.response[name] = without_values(error.response[name])
             raise
 
     return call_without_values
-
-
-def _without_values(text: Any) -> Any:
-    """
-    Remove the values from "Value '…' at 'documents.1.member.title' failed to satisfy constraint: …".
-
-    A value can itself contain such a text, so everything from the first value to the last path is removed.
-    """
-    if not isinstance(text, str):
-        return text
-    return _QUOTED.sub(r"Value\1", text)
-
-
-_QUOTED = re.compile(r"\bValue '(?:.*'( at ')(?=[\w.]+' failed to satisfy constraint)|.*)", re.DOTALL)

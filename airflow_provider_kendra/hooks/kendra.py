@@ -43,6 +43,7 @@ from airflow_provider_kendra._document_logs import (
     may_have_failures,
     missing_documents,
 )
+from airflow_provider_kendra._redaction import without_values
 from airflow_provider_kendra._starting import (
     CallerStep,
     Follow,
@@ -410,8 +411,12 @@ class KendraSyncJobsHook(AwsBaseHook):
             started_before=started_before,
             page_size=page_size,
         )
+        seen: set[str] = set()
         for page in pages:
-            yield from page.jobs
+            for job in page.jobs:
+                if job.execution_id not in seen:  # pages overlap when a sync starts while they are read
+                    seen.add(job.execution_id)
+                    yield job
 
     def list_sync_jobs(
         self,
@@ -540,15 +545,14 @@ class KendraSyncJobsHook(AwsBaseHook):
 
     def _stop_sync_job_if_running(
         self, index_id: str, data_source_id: str, execution_id: str, *, is_custom: bool | None = None
-    ) -> bool:
+    ) -> Stopped:
         """
-        Stop a sync job if it is the running one; return whether it is being stopped now.
+        Stop a sync job if it is the running one.
 
         :param is_custom: Whether the data source is CUSTOM. Default None: looked up if needed.
         """
         stopper = Stopper(execution_id, is_custom=is_custom)
-        stopped = advance_stop(self._calls_on(index_id, data_source_id), stopper)
-        return stopped.is_ending
+        return advance_stop(self._calls_on(index_id, data_source_id), stopper)
 
     def _use_short_timeouts(self) -> None:
         """
@@ -749,8 +753,9 @@ class KendraSyncJobsHook(AwsBaseHook):
             return None
 
     def _log_calls(self, index_id: str, *, calls: int, seconds: float) -> LogCalls:
-        _ = self.conn_config  # raises if the connection is not defined; Airflow is not asked in another thread
         ends_at = time.monotonic() + seconds
+        self._lookup_pauses = ()  # the retries of a look-up take a minute
+        _ = self.conn_config  # raises if the connection is not defined; Airflow is not asked in another thread
 
         def filter_events(**request: Any) -> Mapping[str, Any]:
             with plain_errors(), self._secrets_hidden(), without_response_logs():
@@ -925,7 +930,10 @@ class KendraSyncJobsHook(AwsBaseHook):
             response = send(batch, first)
             if attempt == 1:
                 sent.append(size)
-            failed = [dict(failure) for failure in response.get("FailedDocuments") or ()]
+            failed = [
+                {name: without_values(value) for name, value in failure.items()}
+                for failure in response.get("FailedDocuments") or ()
+            ]
             batch, verdicts = sort_failures(batch, failed)
             kept += [failure for failure in verdicts if failure not in kept]
             # If the next attempt raises, the documents that it was to send again have failed too.
@@ -941,7 +949,15 @@ class KendraSyncJobsHook(AwsBaseHook):
         tokens: set[str] = set()
         page: dict[str, str] = {}
         while True:
-            response = self._invoke(operation, call, **request, **page)
+            try:
+                response = self._invoke(operation, call, **request, **page)
+            except aws.ClientError as error:
+                # The same request without a token was accepted.
+                if not page or error.response.get("Error", {}).get("Code") != "ValidationException":
+                    raise
+                raise KendraError(
+                    f"Kendra refused the token of the next page, which may have expired. Try again ({contents})."
+                ) from error
             yield response
             token = response.get("NextToken")
             if not token:

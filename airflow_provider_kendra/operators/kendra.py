@@ -520,9 +520,8 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
         except Exception as error:
             self.log.warning("Could not stop the sync: %s (sync job %s)", describe_error(error), plain(execution_id))
             return False
-        end = "The sync is being stopped" if stopped else "The sync has already ended"
-        self.log.info("%s (sync job %s).", end, plain(execution_id))
-        return stopped
+        self.log.info("%s (sync job %s).", stopped.effect, plain(execution_id))
+        return stopped.is_ending
 
     def _memory(self, context: Context) -> StartMemory:
         from airflow_provider_kendra.operators._memory import StartMemory

@@ -51,6 +51,7 @@ from airflow_provider_kendra.version_compat import AIRFLOW_V_3_4_PLUS
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseEventTrigger
 
+    from airflow_provider_kendra._stopping import Stopped
     from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 else:  # Airflow 2 has no event triggers; the class still exists there, since an import must never break.
     BaseEventTrigger = getattr(airflow.triggers.base, "BaseEventTrigger", BaseTrigger)
@@ -302,24 +303,25 @@ class KendraSyncJobTrigger(_WaitTrigger):
         await asyncio.shield(stopping)
 
     async def _stop_if_ended_by_user(self) -> None:
-        state = await self._task_state()
-        if state not in _ENDED_BY_USER:
-            known = f"the task is {state}" if state else "the state of the task is not known"
-            await self.write_log(f"Not stopping the sync: {known} (sync job {plain(self.execution_id)}).")
-            return
         from asgiref.sync import sync_to_async  # imported lazily to keep DAG parsing fast
 
         from airflow_provider_kendra.hooks._aws_errors import describe_error
 
         try:
-            stopped = await sync_to_async(self._stop, thread_sensitive=False)()
+            # First, since a cleared task may resume while the connection is looked up.
+            hook = await sync_to_async(self._make_stopping_hook, thread_sensitive=False)()
+            state = await self._task_state()
+            if state not in _ENDED_BY_USER:
+                known = f"the task is {state}" if state else "the state of the task is not known"
+                await self.write_log(f"Not stopping the sync: {known} (sync job {plain(self.execution_id)}).")
+                return
+            stopped = await sync_to_async(self._stop, thread_sensitive=False)(hook)
         except Exception as error:
             await self.write_log(
                 f"Could not stop the sync: {describe_error(error)} (sync job {plain(self.execution_id)})", "warning"
             )
             return
-        end = "the sync is being stopped" if stopped else "the sync has already ended"
-        await self.write_log(f"The task was ended: {end} (sync job {plain(self.execution_id)}).")
+        await self.write_log(f"The task was ended. {stopped.effect} (sync job {plain(self.execution_id)}).")
 
     async def _task_state(self) -> str | None:
         """The state of the task; None if it cannot be determined."""
@@ -337,9 +339,12 @@ class KendraSyncJobTrigger(_WaitTrigger):
             return None
         return "cleared" if state is None else str(state)
 
-    def _stop(self) -> bool:
+    def _make_stopping_hook(self) -> KendraSyncJobsHook:
         hook = _make_hook(self.aws_parameters)
         hook._use_short_timeouts()
+        return hook
+
+    def _stop(self, hook: KendraSyncJobsHook) -> Stopped:
         # Only a task that knows its data source not to be CUSTOM sets stop_on_kill.
         return hook._stop_sync_job_if_running(
             self.index_id, self.data_source_id, str(self.execution_id), is_custom=False

@@ -1511,6 +1511,21 @@ def test_documents_that_cannot_be_read_are_reported_with_status_2(failing: DataS
     assert "It is not known which documents are missing." in result.err
 
 
+def test_an_empty_id_of_a_sync_does_not_go_with_missing_documents(failing: DataSource, run: Run):
+    result = run("documents", *failing.ids, "--missing", "--execution-id", "")
+    assert (result.status, "--execution-id" in result.err) == (2, True)
+
+
+def test_documents_that_failed_have_status_1_though_it_cannot_be_read_which(failing: DataSource, run: Run):
+    failing.kendra.client("logs").delete_log_group(logGroupName=f"/aws/kendra/{failing.index_id}")
+    execution_id = next(
+        job.execution_id for job in KendraSyncJobsHook().list_sync_jobs(*failing.ids) if job.documents_failed
+    )
+    result = run("documents", *failing.ids, "--execution-id", execution_id)
+    assert result.status == 1
+    assert "documents failed; it is not known which." in result.err
+
+
 def test_an_index_that_is_too_full_is_reported_though_documents_cannot_be_read(
     failing: DataSource, run: Run, monkeypatch: pytest.MonkeyPatch
 ):

@@ -477,20 +477,29 @@ def test_a_task_that_attaches_to_nothing_has_a_sync_that_began_after_it(chaos: C
             assert datetime.fromisoformat(record["start_time"]) > planned.started_at
 
 
+def is_lost(job: SyncJob, logs: str) -> bool:
+    """Whether a try returned this job, but Airflow never heard that it ended: see docs/guarantees.md."""
+    return any(
+        f"Sync {job.status}: " in log and job.execution_id in log and "Failed to report terminal task state" in log
+        for log in logs.split("\n== ")
+    )
+
+
 def test_no_sync_is_started_twice(chaos: Chaos) -> None:
     """
     Every sync that no schedule started is what a task has made of one of its tries.
 
     Either it is the result of a task; or it ended as no task could accept it, and a try ended with it: each such try
-    is followed by another, or by the failure of the task. A sync that ended well and that no task has for its result
-    was started twice.
+    is followed by another, or by the failure of the task; or Airflow lost the result of the try. A sync that ended well
+    otherwise and that no task has for its result was started twice.
     """
     for source, jobs in chaos.history.items():
         runs = [each for each in chaos.starts if each.sources == [source]]
         claimed = {record["execution_id"] for each in runs if (record := chaos.records.get(chaos.key(each, "sync")))}
         unclaimed = [job for job in jobs if job.execution_id not in claimed | chaos.scheduled.keys()]
         logs = "\n".join(chaos.log(each) for each in runs)
-        assert {str(job.status) for job in unclaimed} <= {"FAILED", "ABORTED"}, f"{unclaimed}\n{logs}"
+        twice = [job for job in unclaimed if job.status not in ("FAILED", "ABORTED") and not is_lost(job, logs)]
+        assert not twice, f"{twice}\n{logs}"
         run_ids = {(each.dag_id, each.run.run_id) for each in runs if each.run}
         tries = [each for each in chaos.tries if (each.dag_id, each.run_id) in run_ids and each.task_id == "sync"]
         ended_without = sum(each.state != "success" for each in tries)

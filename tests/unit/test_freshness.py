@@ -79,6 +79,16 @@ def test_a_search_in_vain_ends_after_a_number_of_pages_and_says_so():
     assert not freshness.is_fresh
 
 
+def test_a_data_source_is_not_stale_if_an_acceptable_sync_can_be_older_than_what_was_searched():
+    jobs = [*(job(0, "FAILED", execution_id=f"failed-{number}") for number in range(10 * MAX_PAGES)), job(1)]
+    condition = condition_for(max_age=timedelta(days=7))
+
+    freshness = assess(read_back(pages(jobs), condition, NOW), condition, NOW)
+
+    assert freshness.is_fresh is None
+    assert freshness.reason == "none of its newest 200 syncs is acceptable, and older ones were not read"
+
+
 def test_more_jobs_are_read_where_more_are_to_be_shown():
     condition = condition_for(max_age=None)
 

@@ -1094,12 +1094,27 @@ def test_a_sensor_confirms_only_until_the_job_is_listed(data_source, clock):
     assert sensor.pokes.execution_id == "job"
 
 
+def test_a_wait_goes_on_after_kendra_has_refused_the_token_of_a_page(data_source, clock):
+    data_source.show_long_history(35)
+    data_source.kendra.inject("ListDataSourceSyncJobs", times=1, next_token="invalid")
+    sensor = Sensor(data_source, finished("job-30"))
+    assert sensor.poll() is None
+    assert isinstance(sensor.poll(), Satisfied)
+
+
 def test_a_sensor_goes_on_to_confirm_when_a_poll_fails(data_source, clock):
     data_source.show([])
     clock.at(15, lambda: throttle(data_source, times=1))
     outcome = Sensor(data_source, waited=120).poll()
     assert isinstance(outcome, Failed)
     assert outcome.failure is Failure.NOT_FOUND
+
+
+def test_a_sensor_does_not_confirm_for_days_while_kendra_cannot_be_reached(data_source, clock):
+    data_source.show([])
+    clock.at(15, lambda: throttle(data_source))
+    assert Sensor(data_source, waited=120, timeout=7 * 86_400).poll() is None
+    assert sum(clock.sleeps) < 10 * 60
 
 
 def test_a_sensor_that_confirms_still_knows_its_job_when_a_poll_fails(data_source, clock):

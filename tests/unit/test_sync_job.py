@@ -173,7 +173,7 @@ class TestRecord:
         first = datetime.min.replace(tzinfo=timezone(timedelta(hours=14)))
         assert parsed(StartTime=first).start_time == datetime.min.replace(tzinfo=UTC)
 
-    @pytest.mark.parametrize("said", ["", "many", "1.5"])
+    @pytest.mark.parametrize("said", ["", "many", "1.5", "-1"])
     def test_an_invalid_count_is_treated_as_not_reported(self, said):
         assert parsed(Metrics={"DocumentsAdded": said}).documents_added is None
 

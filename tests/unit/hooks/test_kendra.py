@@ -5,7 +5,7 @@ import json
 from datetime import datetime, timedelta, timezone
 from functools import cache
 from itertools import chain, islice, pairwise
-from unittest.mock import Mock
+from unittest.mock import Mock, patch
 
 import botocore.session
 import certifi
@@ -20,6 +20,7 @@ from botocore.parsers import ResponseParserError
 from botocore.retries import standard
 from botocore.stub import Stubber
 
+from airflow_provider_kendra._waiting.history import Page
 from airflow_provider_kendra.exceptions import (
     KendraError,
     KendraRequestError,
@@ -34,7 +35,7 @@ from airflow_provider_kendra.hooks.kendra import (
     refusal,
 )
 from airflow_provider_kendra.operators.kendra import KendraListSyncJobsOperator
-from airflow_provider_kendra.sync_job import SyncJobStatus
+from airflow_provider_kendra.sync_job import SyncJob, SyncJobStatus
 from tests.conftest import NEWEST_START, counts, listed, pages_without_jobs_first
 
 LIST = "ListDataSourceSyncJobs"
@@ -77,6 +78,21 @@ class TestReading:
         data_source.show_long_history(1000, job_1000={"Metrics": counts(added=7)})
         assert hook.get_sync_job(*data_source.ids, "job-1000").documents_added == 7
         assert data_source.kendra.call_count(LIST) == 100
+
+    def test_a_token_that_kendra_refuses_is_no_fault_of_the_request(self, hook, data_source):
+        data_source.show_long_history(35)
+        data_source.kendra.inject(LIST, times=1, next_token="invalid")
+        with pytest.raises(KendraError, match="Kendra refused the token of the next page") as raised:
+            hook.list_sync_jobs(*data_source.ids)
+        assert not isinstance(raised.value, KendraRequestError)
+
+    def test_a_job_on_two_pages_that_overlap_is_returned_once(self, hook, data_source):
+        first, second, third = (
+            SyncJob.from_response(listed(f"job-{n}"), index_id="i", data_source_id="d") for n in (1, 2, 3)
+        )
+        pages = [Page([first, second], is_last=False), Page([second, third], is_last=True)]
+        with patch.object(KendraSyncJobsHook, "_iter_pages", lambda *_, **__: iter(pages)):
+            assert execution_ids(hook.list_sync_jobs(*data_source.ids)) == numbered(1, 2, 3)
 
     @pytest.mark.parametrize(("position", "calls"), [(1, 1), (10, 1), (11, 2), (30, 3)])
     def test_a_job_is_looked_for_no_further_than_to_its_page(self, hook, data_source, position, calls):

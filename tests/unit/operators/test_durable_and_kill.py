@@ -17,6 +17,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowSkipException, TaskDeferred
 from botocore.exceptions import ConnectionClosedError
 
+from airflow_provider_kendra._stopping import Stopped, StopState
 from airflow_provider_kendra._waiting.history import Page
 from airflow_provider_kendra.exceptions import (
     KendraError,
@@ -1047,9 +1048,14 @@ class TestKillOnAWorker:
     def test_ends_in_time_though_aws_does_not_respond(self, data_source):
         task = Task(data_source)
         answers = threading.Event()
+
+        def stop_late(*_: Any, **__: Any) -> Stopped:
+            answers.wait()
+            return Stopped(StopState.SENT)
+
         with (
             patch("airflow_provider_kendra.operators.kendra._KILL_TIMEOUT", 0.01),
-            patch.object(KendraSyncJobsHook, "_stop_sync_job_if_running", lambda *_, **__: answers.wait()),
+            patch.object(KendraSyncJobsHook, "_stop_sync_job_if_running", stop_late),
         ):
             self.kill_in_the_wait(task)
             answers.set()

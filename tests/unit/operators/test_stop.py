@@ -253,8 +253,17 @@ class TestASyncThatIsNotListedYet:
         execution_id = data_source.start()
         task = stop_on(data_source)  # for its clock
         with task.clock.in_place():
-            assert KendraSyncJobsHook()._stop_sync_job_if_running(*data_source.ids, execution_id)
+            assert KendraSyncJobsHook()._stop_sync_job_if_running(*data_source.ids, execution_id).is_ending
         assert stops(data_source) == 1
+
+    def test_is_not_said_to_have_ended_when_it_is_listed_too_late_to_be_stopped(self, data_source):
+        data_source.kendra.set_listing_delay(14)
+        execution_id = data_source.start()
+        task = stop_on(data_source)  # for its clock
+        with task.clock.in_place():
+            stopped = KendraSyncJobsHook()._stop_sync_job_if_running(*data_source.ids, execution_id)
+        assert stops(data_source) == 0
+        assert stopped.effect == "The sync is not listed, so no stop was sent; it may still be running"
 
 
 # --- Errors of the stop request -----------------------------------------------------------------------------------
@@ -567,7 +576,7 @@ class TestABatchThatIsBeingIndexed:
         execution_id = custom_data_source.start()
         hook = KendraSyncJobsHook()
         hook.stop_sync_job(*custom_data_source.ids)
-        assert hook._stop_sync_job_if_running(*custom_data_source.ids, execution_id)
+        assert hook._stop_sync_job_if_running(*custom_data_source.ids, execution_id).is_ending
         assert stops(custom_data_source) == 1
 
     def test_the_type_is_not_read_while_a_sync_is_crawling(self, data_source):

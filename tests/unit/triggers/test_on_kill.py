@@ -69,6 +69,20 @@ def test_a_task_that_goes_on_keeps_its_sync(data_source, state):
     assert stops(data_source) == 0
 
 
+@needs_task_states
+def test_a_cleared_task_that_resumes_while_the_connection_is_looked_up_keeps_its_sync(data_source):
+    state: list[str | None] = [None]
+    make = KendraSyncJobsHook._of
+
+    def resume_meanwhile(*arguments: Any) -> KendraSyncJobsHook:
+        state[0] = "running"
+        return make(*arguments)
+
+    with patch.object(KendraSyncJobsHook, "_of", resume_meanwhile):
+        kill(trigger_on(data_source, data_source.start()), lambda **asked: {"run": {"start": state[0]}})
+    assert stops(data_source) == 0
+
+
 def raises(**asked: Any) -> Any:
     raise RuntimeError("Response read out of order")
 
