@@ -414,9 +414,10 @@ class KendraSyncJobsHook(AwsBaseHook):
         seen: set[str] = set()
         for page in pages:
             for job in page.jobs:
-                if job.execution_id not in seen:  # pages overlap when a sync starts while they are read
-                    seen.add(job.execution_id)
-                    yield job
+                if job.execution_id and job.execution_id in seen:
+                    continue  # pages overlap when a sync starts while they are read
+                seen.add(job.execution_id)
+                yield job
 
     def list_sync_jobs(
         self,

@@ -79,6 +79,10 @@ class TestReading:
         assert hook.get_sync_job(*data_source.ids, "job-1000").documents_added == 7
         assert data_source.kendra.call_count(LIST) == 100
 
+    def test_jobs_without_an_id_are_all_returned(self, hook, data_source):
+        data_source.show([listed("", StartTime=NEWEST_START), listed("", StartTime=NEWEST_START - timedelta(hours=1))])
+        assert execution_ids(hook.list_sync_jobs(*data_source.ids)) == ["", ""]
+
     def test_a_token_that_kendra_refuses_is_no_fault_of_the_request(self, hook, data_source):
         data_source.show_long_history(35)
         data_source.kendra.inject(LIST, times=1, next_token="invalid")

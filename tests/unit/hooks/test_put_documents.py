@@ -290,6 +290,18 @@ def test_failures_of_earlier_batches_are_kept_when_a_later_call_raises(batch, er
     assert isinstance(raised.value, AirflowFailException) is not is_retried
 
 
+def test_a_value_that_kendra_quotes_about_a_single_document_is_not_shown(batch):
+    quoted = "Value '[Principal(name=jdoe)]' at 'accessControlList' failed to satisfy constraint: x"
+    rejected = {"Id": "document-0", "ErrorCode": "InvalidRequest", "ErrorMessage": quoted}
+    batch.hook.conn.meta.events.register(
+        "after-call.kendra.BatchPutDocument", lambda parsed, **_: parsed.update(FailedDocuments=[rejected])
+    )
+    with pytest.raises(KendraDocumentsError) as raised:
+        batch.put(documents(1))
+    assert "jdoe" not in f"{raised.value} {raised.value.failures}"
+    assert "accessControlList" in str(raised.value)
+
+
 def test_failures_of_the_same_batch_are_kept_when_sending_it_again_raises(batch):
     batch.refuse("document-1", error_code="InvalidRequest")
     batch.refuse("document-2")
