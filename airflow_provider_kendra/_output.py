@@ -16,6 +16,8 @@ def check(name: str) -> Path:
     :param name: The path from the command line.
     :raises ValueError: if it can't.
     """
+    if not name:
+        raise ValueError("--output is empty: name the file to write.")
     file = Path(name)
     try:
         if not file.parent.is_dir():

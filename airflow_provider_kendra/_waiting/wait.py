@@ -159,9 +159,10 @@ def wait_in_worker(
 
 
 def _timed_out(subject: str, last: Waiting) -> Failed:
-    status = f"the sync is {last.job.progress}" if last.job else "no such sync job was listed"
-    error = f"; the last poll failed: {last.error}" if last.error else ""
-    return timed_out(subject, f"{status}{error}", last.job)
+    parts = [f"the sync is {last.job.progress}"] if last.job else []
+    if last.error:
+        parts.append(f"the last poll failed: {last.error}")
+    return timed_out(subject, "; ".join(parts) or "no such sync job was listed", last.job)
 
 
 class Pokes(Protocol):

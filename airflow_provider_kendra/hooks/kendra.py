@@ -755,8 +755,11 @@ class KendraSyncJobsHook(AwsBaseHook):
 
     def _log_calls(self, index_id: str, *, calls: int, seconds: float) -> LogCalls:
         ends_at = time.monotonic() + seconds
-        self._lookup_pauses = ()  # the retries of a look-up take a minute
-        _ = self.conn_config  # raises if the connection is not defined; Airflow is not asked in another thread
+        pauses, self._lookup_pauses = self._lookup_pauses, ()  # the retries of a look-up take a minute
+        try:
+            _ = self.conn_config  # raises if the connection is not defined; Airflow is not asked in another thread
+        finally:
+            self._lookup_pauses = pauses
 
         def filter_events(**request: Any) -> Mapping[str, Any]:
             with plain_errors(), self._secrets_hidden(), without_response_logs():

@@ -1065,7 +1065,7 @@ def test_a_report_of_an_index_that_cannot_be_read_leaves_the_old_page_alone(inde
     ("name", "reason"),
     [
         (".", "which is a directory: name the file to write"),
-        ("", "which is a directory: name the file to write"),
+        ("", "--output is empty: name the file to write"),
         ("x" * 300, "could not be written: File name too long"),
     ],
 )

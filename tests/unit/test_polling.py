@@ -1189,6 +1189,15 @@ def test_a_sensor_that_times_out_without_a_job_says_what_it_waited_for(data_sour
     )
 
 
+def test_a_sensor_that_times_out_without_a_response_does_not_say_what_is_listed(data_source, clock):
+    throttle(data_source)
+    sensor = Sensor(data_source)
+    sensor.poll()
+    message = sensor.pokes.timed_out().message
+    assert message.startswith("Timed out: the last poll failed: Throttling")
+    assert "listed" not in message
+
+
 def test_a_sensor_ends_with_the_outcome_of_a_poll(data_source, clock):
     data_source.show(SUCCEEDED)
     assert isinstance(Sensor(data_source).poll(), Satisfied)

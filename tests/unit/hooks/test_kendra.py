@@ -703,6 +703,15 @@ class TestLookingTheConnectionUp:
             operator.hook.list_sync_jobs(*data_source.ids)
         assert len(look_ups) == 4
 
+    def test_reading_logs_does_not_wait_for_a_look_up_but_other_calls_still_do(self, look_ups, clock, data_source):
+        look_ups += [AirflowNotFoundException("not defined")] * 5
+        operator = KendraListSyncJobsOperator(task_id="list", **data_source.as_kwargs)
+        with pytest.raises(KendraRequestError, match="is not defined"):
+            operator.hook.get_missing_documents(*data_source.ids)
+        assert clock.now == 1000
+        assert operator.hook.list_sync_jobs(*data_source.ids) == []
+        assert clock.now == 1000 + 60
+
     def test_any_other_error_of_a_look_up_will_pass_and_its_text_is_not_shown(self, look_ups, data_source):
         look_ups.append(ValueError("Port could not be cast to integer value as 'secret'"))
         with pytest.raises(KendraError, match=r"look-up .* failed \(ValueError\)") as caught:

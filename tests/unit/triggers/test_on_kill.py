@@ -11,6 +11,7 @@ from unittest.mock import patch
 
 import pytest
 
+from airflow_provider_kendra.exceptions import KendraError
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
 from airflow_provider_kendra.operators.kendra import KendraStartSyncJobOperator
 from airflow_provider_kendra.triggers.kendra import KendraSyncJobTrigger
@@ -80,6 +81,28 @@ def test_a_cleared_task_that_resumes_while_the_connection_is_looked_up_keeps_its
 
     with patch.object(KendraSyncJobsHook, "_of", resume_meanwhile):
         kill(trigger_on(data_source, data_source.start()), lambda **asked: {"run": {"start": state[0]}})
+    assert stops(data_source) == 0
+
+
+@needs_task_states
+@pytest.mark.parametrize(
+    ("state", "line"),
+    [
+        ("running", "Not stopping the sync: the task is running"),
+        ("failed", "Could not stop the sync: KendraError: The look-up failed."),
+    ],
+)
+def test_a_failed_look_up_is_reported_only_if_the_sync_was_to_be_stopped(data_source, state, line):
+    trigger = trigger_on(data_source, data_source.start())
+    lines: list[str] = []
+
+    async def write(line: str, level: str = "info") -> None:
+        lines.append(line)
+
+    trigger.write_log = write
+    with patch.object(KendraSyncJobsHook, "_of", side_effect=KendraError("The look-up failed.")):
+        kill(trigger, states(state))
+    assert [each.partition(" (")[0] for each in lines] == [line]
     assert stops(data_source) == 0
 
 
