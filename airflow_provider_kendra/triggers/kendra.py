@@ -310,13 +310,13 @@ class KendraSyncJobTrigger(_WaitTrigger):
         try:
             # First, since a cleared task may resume while the connection is looked up.
             make_hook = sync_to_async(self._make_stopping_hook, thread_sensitive=False)
-            (hook,) = await asyncio.gather(make_hook(), return_exceptions=True)
+            made = await asyncio.gather(make_hook(), return_exceptions=True)
             state = await self._task_state()
             if state not in _ENDED_BY_USER:
                 known = f"the task is {state}" if state else "the state of the task is not known"
                 await self.write_log(f"Not stopping the sync: {known} (sync job {plain(self.execution_id)}).")
                 return
-            if isinstance(hook, BaseException):
+            if isinstance(hook := made[0], BaseException):
                 raise hook
             stopped = await sync_to_async(self._stop, thread_sensitive=False)(hook)
         except Exception as error:

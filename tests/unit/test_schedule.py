@@ -40,6 +40,7 @@ def at(text: str) -> datetime:
         ("cron(0 18 ? * MON-2 *)", "2026-01-27T12:00", "2026-02-02T18:00"),
         ("cron(0 05-5 * * ? *)", "2026-01-27T12:00", "2026-01-28T05:00"),
         ("cron(0 18 1 JAN-1 ? *)", "2026-01-27T12:00", "2027-01-01T18:00"),
+        ("cron(0 5-5/2 * * ? *)", "2026-01-27T12:00", "2026-01-28T05:00"),
         ("cron(0 0 29 2 ? *)", "2026-02-05T12:00", "2028-02-29T00:00"),
         ("cron(0 0 1 1 ? 2020-2024,2030)", "2026-02-05T12:00", "2030-01-01T00:00"),
         ("cron(0/15 * * * ? *)", "2026-02-05T12:14", "2026-02-05T12:15"),
@@ -66,6 +67,44 @@ def test_the_next_run_is_the_first_one_after_a_moment(schedule: str, after: str,
     assert previous_run(schedule, at(expected)) == at(expected)
     before = previous_run(schedule, at(expected) - timedelta(minutes=1))
     assert before is None or before <= at(after)
+
+
+@pytest.mark.parametrize(
+    ("days", "parts"),
+    [
+        ("*", ["*"]),
+        ("5", ["5"]),
+        ("1,28,29,30,31", ["1,28", "29", "30", "31"]),
+        ("30,L", ["L", "30"]),
+        ("15W", ["15W"]),
+        ("*/10", ["1,11,21", "31"]),
+        ("20/5", ["20,25", "30"]),
+        ("26-29", ["26,27,28", "29"]),
+        ("5-20/5", ["5,10,15,20"]),
+        ("10-5", ["10-5"]),
+    ],
+)
+def test_days_that_not_every_month_has_are_parts_of_their_own(days: str, parts: list[str]):
+    assert translate(f"cron(0 18 {days} * ? *)").parts == tuple(f"0 18 {part} * *" for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("field", "years"),
+    [
+        ("*", None),
+        ("?", None),
+        ("2030", {2030}),
+        ("1970,2199", {1970, 2199}),
+        ("2030-2033", {2030, 2031, 2032, 2033}),
+        ("2030-2035/2", {2030, 2032, 2034}),
+        ("2150/20", {2150, 2170, 2190}),
+        ("*/100", {1970, 2070, 2170}),
+        ("2020,*", set(range(1970, 2200))),
+        ("1960-1971", {1970, 1971}),
+    ],
+)
+def test_the_years_of_a_schedule_are_those_from_1970_to_2199(field: str, years: set[int] | None):
+    assert translate(f"cron(0 18 * * ? {field})").years == years
 
 
 @pytest.mark.parametrize("schedule", ["cron(0 0 1 1 ? 2020)", "cron(0 0 31 2 ? *)"])
@@ -105,6 +144,7 @@ def test_the_last_run_can_be_years_ago_and_seconds_do_not_count():
         ("cron(0 22-3/3 * * ? *)", "the range 22-3/3 has a step, but begins after its end"),
         ("cron(0 18 ? * * 26)", "its year '26' is not a year"),
         ("cron(0 18 ? FOO * *)", "can't be read"),
+        ("cron(0 18 L-3 * ? *)", "can't be read"),
     ],
 )
 def test_what_cannot_be_translated_is_refused_with_the_reason(schedule: str, reason: str):

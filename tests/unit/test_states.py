@@ -25,6 +25,7 @@ from airflow_provider_kendra._waiting.index import Index
 from airflow_provider_kendra._waiting.state_watcher import Changed, watch_states
 from airflow_provider_kendra._waiting.states import (
     AcceptableSince,
+    Change,
     Ended,
     Known,
     Limits,
@@ -326,6 +327,16 @@ class TestChanges:
             "record": job(0).to_dict(),
         }
 
+    def test_a_change_without_a_sync_is_in_json_types(self):
+        change = Change("source", State.STALE, State.UNKNOWN, at(1))
+        assert json.loads(json.dumps(change.to_dict())) == {
+            "data_source_id": "source",
+            "state": "stale",
+            "previous": "unknown",
+            "at": "2026-01-31T01:00:00+00:00",
+            "record": None,
+        }
+
     @settings(deadline=None, max_examples=examples(200))
     @given(
         starts=st.lists(st.integers(0, 400), max_size=8, unique=True),
@@ -395,21 +406,37 @@ def test_the_next_change_is_when_the_newest_job_ages():
 
 class TestStored:
     def test_states_survive_json(self):
-        known = {"a": Known(State.FRESH, at(1)), "b": Known(State.UNKNOWN, at(2))}
+        known = {
+            "a": Known(State.FRESH, at(1), "cron(0 18 * * ? *)", at(0.5)),
+            "b": Known(State.UNKNOWN, at(2)),
+        }
         assert check_states(json.loads(json.dumps(store_states(known)))) == known
 
     @pytest.mark.parametrize(
-        "value", [None, [], {}, {"states": []}, {"states": {"a": {}}}, {"states": {"a": {"state": "x", "until": "y"}}},
-                  {"states": {"a": {"state": "fresh", "until": "2026-01-31"}}}],
-    )  # fmt: skip
-    def test_anything_else_is_refused(self, value):
-        with pytest.raises(ValueError, match=r"."):
+        ("value", "reason"),
+        [
+            (None, "it is not a mapping with states"),
+            ([], "it is not a mapping with states"),
+            ({}, "it is not a mapping with states"),
+            ({"states": []}, "it is not a mapping with states"),
+            ({"states": {"a": {}}}, "a state is not a mapping with state and until"),
+            ({"states": {"a": None}}, "a state is not a mapping with state and until"),
+            ({"states": {"a": {"state": "x", "until": "y"}}}, "'x' is not a valid State"),
+            ({"states": {"a": {"state": "fresh", "until": "2026-01-31"}}}, "until is '2026-01-31T00:00:00', which"),
+            (
+                {"states": {"a": {"state": "fresh", "until": "2026-01-31T00:00:00Z", "newest": "y"}}},
+                "newest is 'y', but must be a datetime",
+            ),
+        ],
+    )
+    def test_anything_else_is_refused_with_the_reason(self, value, reason):
+        with pytest.raises(ValueError, match="^" + reason):
             check_states(value)
 
     def test_of_several_the_oldest_of_each_data_source_counts(self):
         one = store_states({"a": Known(State.FRESH, at(1)), "b": Known(State.STALE, at(9))})
         other = store_states({"a": Known(State.AGING, at(5))})
-        assert oldest_states([other, one]) == one
+        assert oldest_states([other, one]) == oldest_states([one, other]) == one
         assert oldest_states([]) is None
 
 

@@ -30,6 +30,7 @@ from airflow_provider_kendra._stopping import (
     StopState,
     advance_stop,
     may_follow_a_stopped_job,
+    stop_whichever_runs,
 )
 from airflow_provider_kendra.exceptions import KendraError
 from airflow_provider_kendra.hooks.kendra import KendraSyncJobsHook
@@ -277,6 +278,43 @@ def test_a_task_that_is_being_killed_does_not_renew_credentials():
 def test_a_job_that_is_indexing_is_stopped_only_if_its_source_is_known_not_to_be_custom(types: Any, state: StopState):
     calls = Calls([INDEXING], types=types)
     assert advance_stop(calls, Stopper()) == Stopped(state, INDEXING[0])
+
+
+def test_a_type_that_cannot_be_read_is_logged_with_what_to_allow():
+    calls = Calls([INDEXING], types=[KendraError("no access.")])
+    advance_stop(calls, Stopper())
+    assert calls.lines == [
+        "The type of the data source can't be read: no access. No stop is sent while documents are being indexed, "
+        "since a CUSTOM data source must not be stopped twice. Allow kendra:DescribeDataSource (data source source)."
+    ]
+
+
+def test_a_transient_error_of_a_stop_is_logged():
+    calls = Calls([RUNNING], [NO_EFFECT, "stopped"])
+    advance_stop(calls, Stopper())
+    assert calls.lines == ["Could not stop the sync yet: it is transient; trying again."]
+
+
+class TestStopWhicheverRuns:
+    def test_a_history_that_cannot_be_read_prevents_no_stop(self):
+        calls = Calls([KendraError("no access.")])
+        stop_whichever_runs(calls)
+        assert calls.done == ["read", "stop"]
+        assert calls.lines == ["Could not read which sync is running: no access; sending the stop nevertheless."]
+
+    @pytest.mark.parametrize("listed", [[], ["a SUCCEEDED"]])
+    def test_where_none_runs_the_request_is_sent_once(self, listed):
+        calls = Calls([jobs(*listed)], [NO_EFFECT])
+        with pytest.raises(CallError):
+            stop_whichever_runs(calls)
+        assert calls.done == ["read", "stop"]
+        assert calls.lines == []
+
+    def test_a_stop_that_may_have_been_lost_is_sent_again_for_the_same_sync(self):
+        calls = Calls([RUNNING], [NO_EFFECT, "stopped"])
+        stop_whichever_runs(calls)
+        assert calls.done == ["read", "stop", "read", "stop"]
+        assert calls.lines == ["The stop request may have had no effect: it is transient; reading the history."]
 
 
 # --- Random interleavings -----------------------------------------------------------------------------------------
