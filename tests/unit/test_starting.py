@@ -402,7 +402,10 @@ def test_a_refusal_names_the_sync_that_runs_and_what_to_do():
 def test_a_refusal_by_a_sync_that_is_not_listed_says_so():
     error = already_running(INDEX_ID, DATA_SOURCE_ID, None)
     assert error.job is None
-    assert "no running sync was listed for 60 s" in str(error)
+    assert str(error) == (
+        "The data source is in use, but no running sync was listed for 60 s. Kendra runs one sync of a data source at "
+        f"a time: wait for it to end, or stop it (data source {DATA_SOURCE_ID}, index {INDEX_ID})."
+    )
 
 
 # --- The loop, over scripted calls --------------------------------------------------------------------------------
@@ -511,6 +514,12 @@ def test_after_a_minute_of_errors_the_last_one_is_named(histories: Any, answers:
     assert str(caught.value).startswith("No sync could be started")
     assert "data source source, index index" in str(caught.value)
     assert START_GRACE <= calls.elapsed - 1000 <= START_GRACE + 2 * PAUSE
+
+
+def test_the_error_that_is_named_after_a_minute_is_part_of_a_sentence():
+    with pytest.raises(KendraError) as caught:
+        advance_start(Calls([RuntimeError("It broke.")]), Starter())
+    assert str(caught.value) == ("No sync could be started within 60 s: It broke (data source source, index index).")
 
 
 def test_the_error_that_is_named_after_a_minute_can_be_a_refusal():

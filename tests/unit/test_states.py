@@ -549,6 +549,21 @@ class TestWatcher:
 
         run(main)
 
+    def test_a_list_that_lacks_the_newest_sync_again_is_given_three_intervals_again(self, custom_data_source):
+        async def main() -> None:
+            custom_data_source.show([item(-2), item(-20)])
+            watching = watched(custom_data_source, replace(SHORT, max_age=timedelta(hours=1), warn_age=None))
+            await asyncio.sleep(30)
+            for _ in range(2):
+                custom_data_source.show([])
+                await asyncio.sleep(150)
+                custom_data_source.show([item(-2), item(-20)])
+                await asyncio.sleep(90)
+            assert watching.changes == []
+            await watching.cancel()
+
+        run(main)
+
     def test_the_newest_sync_that_has_not_been_listed_for_three_intervals_is_believed_to_be_gone(
         self, custom_data_source
     ):
@@ -725,6 +740,23 @@ class TestWatcher:
             custom_data_source.show([item(3), item(-1)])
             await asyncio.sleep(1200)
             assert [each[1] for each in watching.changes[1:2]] == ["unknown"]
+            await watching.cancel()
+
+        run(main)
+
+    def test_a_recovery_is_not_dated_before_the_source_became_unknown(self, custom_data_source):
+        async def main() -> None:
+            custom_data_source.show([item(-1)])
+            watching = watched(custom_data_source, replace(SHORT, warn_age=None))
+            await asyncio.sleep(30)
+            custom_data_source.kendra.inject(LIST, error="AccessDeniedException")
+            await asyncio.sleep(300)
+            custom_data_source.kendra.clear_faults()
+            custom_data_source.show([item(1), item(-1)])
+            await asyncio.sleep(300)
+            unknown, recovery = watching.changes
+            assert (unknown[:2], recovery[:2]) == (("unknown", "fresh"), ("fresh", "unknown"))
+            assert recovery[2] > unknown[2]
             await watching.cancel()
 
         run(main)
