@@ -9,16 +9,16 @@ from typing import Any
 from airflow_provider_kendra._text import plain
 
 DOCUMENTS_IN_BATCH = 10
-"""The most documents that BatchPutDocument and BatchDeleteDocument take in one call."""
+"""The maximum number of documents that BatchPutDocument and BatchDeleteDocument take in one call."""
 
 BYTES_IN_BATCH = 50_000_000
 """
-The most bytes of ``Blob`` in one call. Kendra states a limit of 50 MB for a document and none for a call, so a larger
-document is sent in a call of its own, for Kendra to accept or reject.
+The maximum number of bytes of ``Blob`` in one call. Kendra states a limit of 50 MB for a document and none for a call,
+so a larger document is sent in a call of its own, for Kendra to accept or reject.
 """
 
 LONGEST_DOCUMENT_ID = 2_048
-"""The most characters of a document's id."""
+"""The maximum number of characters of a document's id."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 

@@ -303,7 +303,7 @@ def documents(args: Namespace) -> None:
         found, advice = hook._describe_failed_documents(job, limit=limit)
         none = _none_failed(job)
         state = job.end if job.is_finished else f"The sync has not finished: {job.progress}"
-        _print_message(f"{state}{job.said} {job.ids}.")
+        _print_message(f"{state}{job.reason_suffix} {job.ids}.")
     shown = found.documents
     rows = [_document_row(document) for document in shown]
     _print([document.to_dict() for document in shown], rows, list(map(_document_line, rows)), args.output)

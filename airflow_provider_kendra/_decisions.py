@@ -208,7 +208,7 @@ class Blocked:
 
         :param measured_by: Which of a job's times counts.
         :param now: The current time.
-        :param room: The most characters to use.
+        :param room: The maximum number of characters to use.
         """
         named = ""
         for count, (data_source_id, decision) in enumerate(self.data_sources.items(), 1):

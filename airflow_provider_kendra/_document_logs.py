@@ -23,7 +23,7 @@ REPORT = "SYNC_RUN_HISTORY_REPORT/"
 FAILED = '{ ($.ConnectorDocumentStatus.Status = "FAILED") || ($.ConnectorDocumentStatus = "FAILED") }'
 """Events of documents that failed, in a report."""
 
-MENDED = (
+RESOLVED = (
     '{ ($.CrawlAction != "UNMODIFIED") && (($.IndexStatus.Status = "SUCCESS") || ($.IndexStatus = "SUCCESS") || '
     "($.CrawlAction = %^[Dd][Ee][Ll][Ee][Tt][Ee]%)) }"
 )
@@ -54,7 +54,7 @@ class LogCalls:
     :param filter_events: Makes the call; raises the errors of botocore.
     :param explain: Returns the reason that a note gives for an error, and whether a retry can help.
     :param group: The log group.
-    :param calls: The most calls.
+    :param calls: The maximum number of calls.
     :param seconds: After this time no call is made, and ``filter_events`` must abort the call in progress.
     """
 
@@ -314,11 +314,11 @@ class _Missing:
 
     event: DocumentEvent
     failed_at: int
-    mended_at: int | None = None
+    resolved_at: int | None = None
 
     @property
-    def is_mended(self) -> bool:
-        return self.mended_at is not None and self.mended_at > self.failed_at
+    def is_resolved(self) -> bool:
+        return self.resolved_at is not None and self.resolved_at > self.failed_at
 
 
 def missing_documents(
@@ -357,19 +357,19 @@ def missing_documents(
             missing[known.key] = _Missing(known, event.timestamp)
     if missing:
         oldest = _oldest(missing.values(), since, now)
-        for event, known in _documents(calls.events(prefix, MENDED, oldest, until)):
-            for failed in _mended_by(known, missing):
-                failed.mended_at = max(event.timestamp, failed.mended_at or event.timestamp)
+        for event, known in _documents(calls.events(prefix, RESOLVED, oldest, until)):
+            for failed in _resolved_by(known, missing):
+                failed.resolved_at = max(event.timestamp, failed.resolved_at or event.timestamp)
     newest_first = sorted(missing.values(), key=lambda each: -each.failed_at)
-    found = [each.event for each in newest_first if not each.is_mended]
+    found = [each.event for each in newest_first if not each.is_resolved]
     note = calls.note or _note_on_unnamed(read_jobs(), {job: len(keys) for job, keys in named.items()})
     note = note and f"{note} Searched: the last {in_words(lookback)}."
     return _result(found, limit, expected=None, source="report", note=note)
 
 
-def _mended_by(known: DocumentEvent, missing: Mapping[str, _Missing]) -> Iterator[_Missing]:
+def _resolved_by(known: DocumentEvent, missing: Mapping[str, _Missing]) -> Iterator[_Missing]:
     """Yield the failures that an event resolves. A URI, which documents can share, matches only those without an id."""
-    for key in known.keys if known.is_mended else ():
+    for key in known.keys if known.is_resolved else ():
         failed = missing.get(key)
         if failed is not None and (key == known.key or not failed.event.document.document_id):
             yield failed

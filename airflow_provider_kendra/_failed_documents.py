@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 XCOM_KEY = "failed_documents"
 
 MOST_LISTED = 1_000
-"""The most documents in the XCom; each takes about 250 bytes, and 1,500 at most."""
+"""The maximum number of documents in the XCom; each takes about 250 bytes, and 1,500 at most."""
 
 
 def insert_details(message: str, job: SyncJob, details: str) -> str:

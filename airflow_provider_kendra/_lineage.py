@@ -185,7 +185,7 @@ class SyncJobLineageMixin:
             )
 
     def _is_update(self, job: SyncJob) -> bool:
-        """Whether this finished job updated its data source. True here: any other job failed the task."""
+        """Whether this finished job updated its data source. Always true: the task fails unless its job is accepted."""
         return True
 
     def _is_of(self, uri: KendraUri, job: SyncJob) -> bool:

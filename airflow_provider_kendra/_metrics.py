@@ -41,7 +41,7 @@ def count_poll_error(source: Source) -> None:
 
 
 def report_poll_delay(source: Source, seconds: float) -> None:
-    """Report how much later than due the first call of a poll began."""
+    """Report the delay between the due time of a poll and its first call."""
     _send("timing", "poll.delay", _milliseconds(seconds), _tags_of(source))
 
 

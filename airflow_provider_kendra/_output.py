@@ -11,7 +11,7 @@ from pathlib import Path
 
 def check(name: str) -> Path:
     """
-    Return the file to write, if it can probably be written.
+    Return the file to write, after checking as far as possible that it can be written.
 
     :param name: The path from the command line.
     :raises ValueError: if it can't.

@@ -26,7 +26,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 MAX_PAGES = 20
-"""The most pages to read in search of an acceptable sync job."""
+"""The maximum number of pages to read in search of an acceptable sync job."""
 
 _EVER = datetime.min.replace(tzinfo=UTC)
 _CALLS = 8  # at once; botocore's connection pool holds 10
@@ -286,7 +286,7 @@ def shared_notes(readings: Iterable[Reading]) -> dict[str, int]:
 def _what_went_wrong(job: SyncJob, condition: Fresh) -> str:
     is_plain = job.status in (SyncJobStatus.FAILED, SyncJobStatus.ABORTED)
     end = job.end if is_plain else condition.acceptance.objection(job)
-    return f"{end}{job.said} (sync job {plain(job.execution_id)})"
+    return f"{end}{job.reason_suffix} (sync job {plain(job.execution_id)})"
 
 
 _MEMBERS = {"data_source_id": "Id", "name": "Name", "status": "Status"}

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 LONGEST = 3_000
-"""The most characters of a text that are read; what is shown is shorter."""
+"""The maximum number of characters of a text that are read; what is shown is shorter."""
 
 HIDDEN = "…"
 

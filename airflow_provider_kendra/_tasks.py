@@ -70,4 +70,4 @@ class KendraOperator(Documented, SyncJobLineageMixin, TakesAwsParameters, Render
         """Log how a sync ended; with the limit, if it was accepted with failed documents."""
         is_tolerated = bool(job.documents_failed) and max_documents_failed is not None
         limit = f", up to {max_documents_failed:,} accepted" if is_tolerated else ""
-        self.log.info("%s%s%s %s.", job.end, limit, job.said, job.ids)
+        self.log.info("%s%s%s %s.", job.end, limit, job.reason_suffix, job.ids)

@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LONGEST = 2_000
-"""The most characters shown of one text."""
+"""The maximum number of characters shown of one text."""
 
 LONGEST_MESSAGE = 4_000
-"""The most characters of a whole message, which can contain several texts."""
+"""The maximum number of characters of a whole message, which can contain several texts."""
 
 REJECTED = "AWS rejected the request: "
 """How the message of a request that AWS has rejected begins; an error code follows."""
@@ -26,7 +26,7 @@ def plain(text: object, longest: int = LONGEST) -> str:
     characters and surrogates. A printable text is returned unchanged.
 
     :param text: An external text.
-    :param longest: The most characters to keep; a text that is cut ends with an ellipsis.
+    :param longest: The maximum number of characters to keep; a text that is cut ends with an ellipsis.
     """
     whole = str(text)
     head = whole[: longest + 1]
@@ -56,7 +56,7 @@ def storable(text: str, longest: int) -> str:
     Cut a text for storage, and replace surrogates, which databases reject.
 
     :param text: An external text.
-    :param longest: The most characters to keep.
+    :param longest: The maximum number of characters to keep.
     """
     return text[:longest].encode("utf-8", "replace").decode()
 

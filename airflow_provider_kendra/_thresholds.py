@@ -22,13 +22,13 @@ def violations(
     Return a phrase for each threshold that a job does not meet, including those whose count is not reported.
 
     :param job: A finished job. FAILED or ABORTED adds one phrase of its own, if there is any threshold.
-    :param max_documents_failed: The most failed documents allowed. Default None: no threshold.
+    :param max_documents_failed: The maximum number of failed documents allowed. Default None: no threshold.
     :param max_failed_ratio: The largest share of failed documents allowed, from 0 to 1. Default None: no threshold.
     :param min_documents_scanned: The fewest scanned documents required. Default None: no threshold.
-    :param max_missing_documents: The most documents allowed that failed in an earlier sync and are still missing.
-    :param missing: These documents.
+    :param max_missing_documents: The maximum number of documents that failed in an earlier sync and are missing.
+    :param missing: The documents for ``max_missing_documents``.
     :param max_index_share: The largest share of the index's capacity allowed to be in use.
-    :param capacity: This capacity.
+    :param capacity: The capacity for ``max_index_share``.
     """
     found = []
     of_job = (max_documents_failed, max_failed_ratio, min_documents_scanned)

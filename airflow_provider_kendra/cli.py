@@ -266,8 +266,9 @@ COMMANDS = (
         (_INDEX, _MAX_AGE, _SCHEDULE_GRACE, _WARN_AGE, _MAX_DOCUMENTS_FAILED, _MEASURED_BY, *_OUTPUT),
         details="Shows for each data source its newest acceptable sync and its age, the progress of a running sync, "
         "and the error of a later sync that was not acceptable. A data source without an acceptable sync is stale. "
-        "One whose newest 200 syncs decide nothing is unknown; with --schedule-grace, so is one without a schedule in "
-        "Kendra. One that is CREATING, DELETING or FAILED is inactive, and does not change the exit status.",
+        "One is unknown if its newest 200 syncs were not acceptable and an older one may be, and with "
+        "--schedule-grace, if it has no schedule in Kendra. One that is CREATING, DELETING or FAILED is inactive, and "
+        "does not change the exit status.",
         example="freshness 01234567-89ab-cdef-0123-456789abcdef --max-age 6h",
         status_1_if="a data source is stale",
     ),

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 __all__ = ["DocumentFailures", "FailedDocument", "IndexCapacity"]
 
 LONGEST_NAME = 300
-"""The most characters kept of an id, a title or a URI."""
+"""The maximum number of characters kept of an id, a title or a URI."""
 
 LONGEST_REASON = 300
-"""The most characters kept of a reason."""
+"""The maximum number of characters kept of a reason."""
 
 MOST_REASONS = 20
-"""The most reasons listed separately in totals; the rest are counted as one."""
+"""The maximum number of reasons listed separately in totals; the rest are counted as one."""
 
 OTHER_REASONS = "other reasons"
 
@@ -124,10 +124,10 @@ class DocumentFailures:
 
 
 _LONGEST_TOTALS = 1_000
-"""The most characters of the totals in a message."""
+"""The maximum number of characters of the totals in a message."""
 
 _LONGEST_REMAINDER = 80
-"""The most characters of the clause that counts the unnamed documents."""
+"""The maximum number of characters of the clause that counts the unnamed documents."""
 
 
 def _fitting(texts: Sequence[str], separator: str, longest: int) -> Sequence[str]:
@@ -219,7 +219,7 @@ class DocumentEvent:
     :param keys: Its id and URI, if known; long ones hashed, not truncated as in ``document_id`` and ``source_uri``.
     :param cause: The reason without what differs from document to document; "" unless it failed.
     :param is_failure: Whether the document failed.
-    :param is_mended: Whether it was indexed or deleted.
+    :param is_resolved: Whether it was indexed or deleted.
     :param is_deletion: Whether Kendra deleted the document, or tried to.
     """
 
@@ -227,7 +227,7 @@ class DocumentEvent:
     keys: tuple[str, ...]
     cause: str
     is_failure: bool
-    is_mended: bool
+    is_resolved: bool
     is_deletion: bool
 
     @property
@@ -269,7 +269,7 @@ def read_event(message: str, execution_id: str | None) -> DocumentEvent | None:
         keys=tuple(map(_key, filter(None, (raw_id, uri)))),
         cause=cause_of(reason or code, [raw_id, uri, title]) if failed else "",
         is_failure=failed is not None,
-        is_mended=failed is None and (is_deletion or _is_indexed(event)),
+        is_resolved=failed is None and (is_deletion or _is_indexed(event)),
         is_deletion=is_deletion,
     )
 

@@ -60,8 +60,8 @@ class KendraSyncJobNotFoundError(KendraError, AirflowFailException):
 
 class KendraSyncJobTimeoutError(KendraError):
     """
-    An operator's ``timeout`` passed before its sync job had ended; ``.job`` is the job as last read. Airflow retries
-    the task.
+    An operator's ``timeout`` passed before its sync job was started or had ended; ``.job`` is the job as last read, if
+    known. Airflow retries the task.
     """
 
 
@@ -75,7 +75,7 @@ class KendraSyncJobMetricsError(KendraError, AirflowFailException):
 
     :param message: All violations, in one text.
     :param job: The sync job.
-    :param violations: One phrase for each threshold that was not met.
+    :param violations: One phrase for each threshold that was not met, and one for a job that is FAILED or ABORTED.
     """
 
     def __init__(self, message: str, *, job: SyncJob | None = None, violations: Sequence[str] = ()) -> None:

@@ -223,7 +223,7 @@ class SyncJob:
         return f"Sync {self.status}: {counted(failed, 'document')} failed"  # no total is known
 
     @property
-    def said(self) -> str:
+    def reason_suffix(self) -> str:
         """The error that Kendra reports, as the next sentence after :attr:`end`; empty if there is none."""
         is_new = self.reason and self.status != SyncJobStatus.FAILED
         return f". Kendra says: {self.reason.removesuffix('.')}" if is_new else ""
@@ -270,8 +270,8 @@ class Acceptance:
     Defines which finished jobs are acceptable.
 
     :param statuses: The statuses that are accepted.
-    :param max_documents_failed: The most failed documents to accept. If given, INCOMPLETE is accepted too; the count
-        must then be known and no higher, but SUCCEEDED is accepted without a count.
+    :param max_documents_failed: The maximum number of failed documents to accept. If given, INCOMPLETE is accepted
+        too; the count must then be known and no higher, but SUCCEEDED is accepted without a count.
     :raises ValueError: for a status that no finished job has, or a negative number.
     """
 

@@ -17,14 +17,14 @@ from typing import Any
 SIDES = {"ours": "this package", "peer": "one poll for each wait"}
 WAITS = {
     "mb_in_all": ("memory", "{:,.1f} MB"),
-    "calls_per_interval": ("calls an interval", "{:,.0f}"),
+    "calls_per_interval": ("calls per interval", "{:,.0f}"),
     "cpu_to_ready_s": ("CPU until each wait has been polled once", "{:,.2f} s"),
 }
 LOAD = {
     "mb_in_all": ("memory above that of the bare process", "{:,.0f} MB"),
     "growth_mb": ("growth of memory afterwards", "{:,.1f} MB"),
     "cpu_percent": ("CPU", "{:,.0f} % of a core"),
-    "calls_per_interval": ("calls an interval and data source", "{:,.2f}"),
+    "calls_per_interval": ("calls per interval and data source", "{:,.2f}"),
     "longest_stall_ms": ("longest pause of the event loop", "{:,.0f} ms"),
 }
 

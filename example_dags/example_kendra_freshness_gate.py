@@ -24,7 +24,7 @@ with DAG(
     fresh = KendraDataFreshnessSensor(
         task_id="fresh",
         index_id="{{ var.value.kendra_index_id }}",
-        # All ACTIVE data sources of the index; data_source_ids=[…] names some of them.
+        # All ACTIVE or UPDATING data sources of the index; data_source_ids=[…] selects some.
         max_age=timedelta(hours=6),
         # A few documents that fail every night do not make an index stale.
         max_documents_failed=100,

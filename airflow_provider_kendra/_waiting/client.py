@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MakeHook = Callable[[AwsParameters], "KendraSyncJobsHook"]
 
 MAX_FAILING_CALLS = MAX_CALLS // 2
-"""The most calls for data sources whose last poll failed, to keep hanging calls from taking every thread."""
+"""The maximum number of calls for data sources whose last poll failed, so that some threads are left for others."""
 
 
 CLIENT_LIFETIME = 900.0

@@ -385,7 +385,7 @@ def _judge(job: SyncJob, acceptance: Acceptance) -> Outcome:
     objection = acceptance.objection(job)
     if objection is None:
         return Satisfied(job)
-    return Failed(Failure.NOT_ACCEPTABLE, f"{objection}{job.said} {job.ids}.", job)
+    return Failed(Failure.NOT_ACCEPTABLE, f"{objection}{job.reason_suffix} {job.ids}.", job)
 
 
 def read(condition: Condition[D_co], pages: Iterable[Page], now: datetime, history: History | None = None) -> D_co:

@@ -59,7 +59,7 @@ class Catalogue:
         return f"the data sources of index {self.index_id}"
 
     def pages(self, hook: KendraSyncJobsHook, before: datetime | None = None) -> Iterator[Page]:
-        """List the data sources as one page, grouped into active, CREATING and inactive."""
+        """List the data sources as one page, with the ids of the active, CREATING and inactive ones."""
         listed = list(hook.list_data_sources(self.index_id))
         found = [(each["Id"], each.get("Status")) for each in listed]
         yield Page(

@@ -181,7 +181,7 @@ class _StateWatcher(Subscriber):
         return self._judge(key, now)
 
     def _is_outdated(self, key: str, ended: Ended, known: Known, now: datetime) -> bool:
-        """Whether a list lacks the newest acceptable job so far, as an old copy does; for three intervals at most."""
+        """Whether a list is treated as outdated: it lacks the newest known job, for less than three intervals."""
         if not ended.lacks_newest_of(known):
             self._outdated_since.pop(key, None)
             return False

@@ -139,7 +139,7 @@ def crossings(jobs: Sequence[SyncJob], limits: Limits, now: datetime, known: Kno
 
 
 def _counting(jobs: Sequence[SyncJob], limits: Limits) -> Iterator[SyncJob]:
-    """Yield the jobs that were the newest acceptable one once they had ended, oldest first."""
+    """Yield each job that became the newest acceptable one when it ended, oldest first."""
     newest: datetime | None = None
     for job in sorted(jobs, key=_ended):
         measured = _measured(job, limits.measured_by)
@@ -315,7 +315,7 @@ def _changes_since(
     """Yield what has changed since the last report."""
     previous, old = known.state, _stale_all_along(found, known)
     reported = [each for each in found if each.at <= known.until]
-    # Of a new job that ended before the last report, only the state at that report is news.
+    # Of the changes before the last report, only the last one can be reported, if a newly listed job caused it.
     for each in (*reported[-1:], *found[len(reported) :]):
         is_news = known.is_newer(each.job) or (each.at > known.until and each.job not in old)
         if is_news and each.state != previous:

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 MAX_CALLS = 8
-"""The most concurrent AWS calls of a client; botocore's connection pool holds 10."""
+"""The maximum number of concurrent AWS calls of a client; botocore's connection pool holds 10."""
 
 
 IDLE = 5.0
@@ -31,7 +31,7 @@ class DaemonThreads(Executor):
 
     ``ThreadPoolExecutor`` keeps its threads forever, and Python waits for them at exit, however long a call hangs.
 
-    :param most: The most concurrent calls; further ones are queued.
+    :param most: The maximum number of concurrent calls; further ones are queued.
     :param name: The name of the threads.
     """
 

@@ -62,7 +62,7 @@ async def watch(
 
 
 MAX_JOBS = 100
-"""The most jobs in one event."""
+"""The maximum number of jobs in one event."""
 
 
 _RECENT = 20  # ids that a cursor keeps, to find its place when jobs are gone or start times change

@@ -132,7 +132,7 @@ def _fault_of_names(extra: Mapping[str, Any]) -> str | None:
                 "profile_name at the top of the extra, or leave it out."
             )
         if name.startswith("assume_role") and not extra.get("role_arn"):
-            return f"has {plain(name, 60)} without role_arn in its extra. Add what is missing, or leave both out."
+            return f"has {plain(name, 60)} without role_arn in its extra. Add role_arn, or remove {plain(name, 60)}."
     return None
 
 
@@ -162,13 +162,13 @@ def _fault_of_credentials(connection: Connection, extra: Mapping[str, Any]) -> s
     if (connection.login and connection.password) or any(all(place.get(name) for name in _PAIR) for place in places):
         return None
     if connection.login:
-        return "has a login without a password. Add it, or leave both out."
+        return "has a login without a password. Add the password, or remove the login."
     if connection.password:
-        return "has a password without a login. Add it, or leave both out."
+        return "has a password without a login. Add the login, or remove the password."
     for place in places:
         for given, missing in (_PAIR, reversed(_PAIR), ("aws_session_token", " and ".join(_PAIR))):
             if place.get(given):
-                return f"has {given} without {missing} in its extra. Add what is missing, or leave both out."
+                return f"has {given} without {missing} in its extra. Add {missing}, or remove {given}."
     host = connection.host or ""
     is_key = re.fullmatch(r"A[KS]IA\w{7,}", host, re.IGNORECASE) or (
         connection.port and re.fullmatch(r"(?!localhost$)\w+", host)

@@ -113,10 +113,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 PAGE_SIZE = 10
-"""The most jobs that ListDataSourceSyncJobs returns in one response."""
+"""The maximum number of jobs that ListDataSourceSyncJobs returns in one response."""
 
 MAX_EMPTY_PAGES = 100
-"""The most consecutive pages without a sync job before the response counts as unreadable."""
+"""The maximum number of consecutive pages without a sync job before the response counts as unreadable."""
 
 PUT_ATTEMPTS = 5
 """How often a document that fails with Kendra's ``InternalError`` is sent."""
@@ -132,16 +132,16 @@ _LOGS_CALL_SECONDS = 10.0
 
 FAILED_DOCUMENTS_CALLS = 5
 FAILED_DOCUMENTS_SECONDS = 20.0
-"""The most that reading the documents that failed in a sync may take."""
+"""How long reading the documents that failed in a sync may take."""
 
 _MISSING_DOCUMENTS_SECONDS = 60.0
-"""The most that a search for missing documents may take."""
+"""How long a search for missing documents may take."""
 
 _MISSING_DOCUMENTS_CALLS = 20
-"""The most calls of a search for missing documents."""
+"""The maximum number of calls of a search for missing documents."""
 
 _HISTORY_CALLS = 5
-"""The most of those calls that read the sync history, to compare it with the logs; each returns ten jobs."""
+"""How many of these calls may read the sync history, to compare it with the logs; each returns ten jobs."""
 
 # Reading logs must not delay a task that has its result.
 _LOGS = Config(connect_timeout=3, read_timeout=7, retries={"total_max_attempts": 1})
@@ -161,9 +161,9 @@ class KendraSyncJobsHook(AwsBaseHook):
     """
     Work with the sync jobs of Amazon Kendra data sources.
 
-    Thin wrapper around ``boto3.client("kendra")``. All times must have a time zone. Every method raises ``ValueError``
-    for an invalid identifier, before any call. Errors from AWS are raised as ``botocore.exceptions.ClientError``,
-    unless a method says otherwise.
+    All times must have a time zone. Every method raises ``ValueError`` for an invalid identifier, before any call.
+    Errors from AWS are raised as ``botocore.exceptions.ClientError``, network errors as ``BotoCoreError``, and
+    responses that can't be read as ``KendraError``, unless a method says otherwise.
 
     :param aws_conn_id: The Airflow connection for AWS; only None uses boto3's own credential chain. Unlike with other
         AWS hooks, a connection that is undefined, unreadable or of another type is an error, and does not fall back to
@@ -437,7 +437,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         :param status: As in :meth:`iter_sync_jobs`.
         :param started_after: As in :meth:`iter_sync_jobs`.
         :param started_before: As in :meth:`iter_sync_jobs`.
-        :param limit: The most jobs to return. Default None: all.
+        :param limit: The maximum number of jobs to return. Default None: all.
         """
         check_count("limit", limit)
         jobs = self.iter_sync_jobs(
@@ -624,7 +624,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         execution_id: str | None = None,
     ) -> dict[str, dict[str, str | None]]:
         """
-        Get the indexing status of documents, as ``BatchGetDocumentStatus`` reports it; one call for ten ids.
+        Get the indexing status of documents, as ``BatchGetDocumentStatus`` reports it; one call per ten ids.
 
         The status is one of ``NOT_FOUND PROCESSING INDEXED UPDATED FAILED UPDATE_FAILED``, or ``ERROR`` for an id that
         Kendra rejected. For documents of connectors it is advisory: the logs of the sync say more
@@ -642,11 +642,11 @@ class KendraSyncJobsHook(AwsBaseHook):
             raise ValueError("data_source_id and execution_id must be given together, or neither of them.")
         attributes = []
         if data_source_id is not None:
-            said = {
+            given = {
                 "datasourceId": check_identifier("data_source_id", data_source_id),
                 "jobExecutionId": check_identifier("execution_id", execution_id),
             }
-            attributes = [{"Key": key, "Value": {"StringValue": value}} for key, value in said.items()]
+            attributes = [{"Key": key, "Value": {"StringValue": value}} for key, value in given.items()]
         found: dict[str, dict[str, str | None]] = {}
         for batch in batches_of(check_document_ids(document_ids)):
             infos = [{"DocumentId": each["Id"], **({"Attributes": attributes} if attributes else {})} for each in batch]
@@ -669,7 +669,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         :param index_id: The index.
         :param data_source_id: The data source.
         :param execution_id: The sync job.
-        :param limit: The most documents to return; all are counted.
+        :param limit: The maximum number of documents to return; all are counted.
         :raises KendraSyncJobNotFoundError: if the history has no such job.
         :raises KendraRequestError: if no call can be made: the connection is not defined, or there is no region.
 
@@ -717,7 +717,7 @@ class KendraSyncJobsHook(AwsBaseHook):
         :param index_id: The index.
         :param data_source_id: The data source. Whether Kendra logs reports for CUSTOM ones is not documented.
         :param lookback: How far back to search for failures. Default: 30 days. The log group's retention limits it too.
-        :param limit: The most documents to return; all are counted.
+        :param limit: The maximum number of documents to return; all are counted.
         :return: ``expected`` is None. If not ``is_complete``, documents may be left out, or have been indexed since.
         :raises ValueError: unless ``lookback`` is positive and at most 3,650 days.
         :raises KendraRequestError: if no call can be made: the connection is not defined, or there is no region.

@@ -244,8 +244,8 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
     :param max_documents_failed: Accept INCOMPLETE too, with up to this many failed documents.
         Default None: only SUCCEEDED is accepted.
     :param timeout: Seconds, or a ``timedelta``, that all waits together may take. Default 24 hours.
-    :param stop_on_kill: Stop the sync job when the task is killed or times out, if this task certainly started it,
-        it is still running, and its data source is not CUSTOM. While the task is deferred, this needs Airflow 3.3.
+    :param stop_on_kill: Stop the sync job when the task is killed or times out, if it is known that this task started
+        it, it is still running, and its data source is not CUSTOM. While the task is deferred, this needs Airflow 3.3.
         Default True.
     :param durable: Store the job, and resume it in the next try if this one is lost (Airflow 3.3+; before,
         ``if_running`` applies). A job that has ended is returned only until the deadline of the try that started it,
@@ -356,7 +356,7 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
         from airflow_provider_kendra.sync_job import ANY_END
 
         # Without a wait, any job that was started is the result, whatever its end; but a CUSTOM batch must be open. If
-        # the type is unknown, the job is the result too: to expect an open batch could start a second sync.
+        # the type is unknown, the job is the result too: requiring an open batch could start a second sync.
         return Starter(
             self.if_running,
             self._acceptance if self.wait_for_completion else ANY_END,
@@ -421,7 +421,7 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
         ended = at_any_end(outcome)
         if isinstance(ended, Satisfied):
             job = ended.job
-            how = outcome.message if isinstance(outcome, Failed) else f"{job.end}{job.said} {job.ids}."
+            how = outcome.message if isinstance(outcome, Failed) else f"{job.end}{job.reason_suffix} {job.ids}."
             self.log.info("The other sync is over. %s", how)
         elif ended.failure is not Failure.NOT_FOUND:
             raise _error_of(ended)
@@ -454,7 +454,7 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
                 self.on_kill()
         memory.keep_if_possible(starter.memory, deadline)
         is_new = step.is_ours and not starter.is_resumed
-        how = "Started a sync" if is_new else "Resumed a sync that was running, or that an earlier try started"
+        how = "Started a sync" if is_new else "Adopted a sync that was running, or that an earlier try started"
         self.log.info("%s (sync job %s, data source %s).", how, plain(step.execution_id), self.data_source_id)
         if not self.wait_for_completion:
             record = self._read_started_job(step.execution_id).to_dict()
@@ -684,7 +684,7 @@ class KendraStopSyncJobOperator(_SyncJobWaiter):
             return False
 
 
-_TYPE_PATIENCE = 10.0  # seconds for which a stop that is over reads the type again; the task may be near its time limit
+_TYPE_PATIENCE = 10.0  # seconds for which a finished stop reads the type again; the task may be near its time limit
 
 
 # Seconds that a kill may take on a worker. Airflow 2 sends SIGKILL after 60 s, and Airflow 3 after 5 s if a user ended
@@ -726,13 +726,13 @@ class KendraSyncJobMetricsOperator(ListsFailedDocuments, KendraOperator):
     a count that was not reported.
 
     :param execution_id: The sync job (templated). Default None: the newest finished one.
-    :param max_documents_failed: The most failed documents allowed. Default None: no threshold.
+    :param max_documents_failed: The maximum number of failed documents allowed. Default None: no threshold.
     :param max_failed_ratio: The largest share of failed documents allowed, from 0 to 1: of those scanned or, where
         Kendra does not report these, of those added, modified, deleted and failed. Default None: no threshold.
     :param min_documents_scanned: The fewest scanned documents required. Default None: no threshold.
-    :param max_missing_documents: The most documents allowed that failed in an earlier sync and have not been indexed or
-        deleted since, which a sync that ended SUCCEEDED does not show. If that can't be found out, for example without
-        the permission ``logs:FilterLogEvents``, the threshold is not met. See
+    :param max_missing_documents: The maximum number of documents that failed in an earlier sync and have not been
+        indexed or deleted since, which a sync that ended SUCCEEDED does not show. If that can't be found out, for
+        example without the permission ``logs:FilterLogEvents``, the threshold is not met. See
         :meth:`.KendraSyncJobsHook.get_missing_documents`. Default None: no threshold, and no log is read.
     :param missing_lookback: How far back to search for such failures. Default: 30 days.
     :param max_index_share: The largest share of the index's capacity allowed to be in use, from 0 to 1, such as 0.9.
@@ -809,7 +809,7 @@ class KendraSyncJobMetricsOperator(ListsFailedDocuments, KendraOperator):
             if self.do_xcom_push:
                 context["ti"].xcom_push(key="return_value", value=record)
             reason = "" if job.has_updated_index else f"{job.end}. "
-            message = f"{reason}Thresholds not met: {'; '.join(found)}{job.said} {job.ids}."
+            message = f"{reason}Thresholds not met: {'; '.join(found)}{job.reason_suffix} {job.ids}."
             room = LONGEST_MESSAGE - len(message)
             failed = describe_failed(room // 2, message)
             details = self._describe_missing(missing, room - len(failed) - 2) if missing else ""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["render_report"]
 
 LARGEST_PAGE = 10_000_000
-"""The most bytes that the data sources on a page may take."""
+"""The maximum number of bytes that the data sources on a page may take."""
 
 _MOST_SYNCS = 500
 
@@ -59,7 +59,7 @@ def render_report(
             S3Hook().load_string(page, key="kendra.html", bucket_name="reports", replace=True)
 
     If the history of a data source cannot be read or shown, the page says why; if the index cannot be read, an error is
-    raised. Long texts are cut, and implausible counts are left out of the charts. The page has at most 10 MB and says
+    raised. Long texts are cut, and implausible counts are left out of the charts. The page is at most 10 MB and says
     what it leaves out. With ``logs:FilterLogEvents`` it names documents that failed in an earlier sync and are still
     missing, and with ``kendra:DescribeIndex`` it shows the name and account of the index and how full it is; without,
     it says what is not allowed.

@@ -40,6 +40,9 @@ COUNTS = ("added", "modified", "deleted", "failed")
 HEIGHT = 120
 """The height of the bars of a chart, in pixels."""
 
+TREND = 60
+"""How many syncs a trend shows."""
+
 _MOST_DOCUMENTS = 10**15
 _LONGEST_AXIS = timedelta(days=3650)
 _SHORTEST_AXIS = timedelta(hours=1)
@@ -298,7 +301,7 @@ def trend(jobs: Sequence[SyncJob], condition: Fresh) -> Trend:
     :param jobs: Newest first.
     :param condition: What makes a sync acceptable.
     """
-    finished = [job for job in reversed(jobs) if job.is_finished][-60:]
+    finished = [job for job in reversed(jobs) if job.is_finished][-TREND:]
     seconds = [max(job.duration_seconds or 0, 0) for job in finished]
     top = _ceiling(seconds) or 1
     slot = 120 / max(len(finished), 20)

@@ -107,7 +107,7 @@ class _KendraSensor(KendraOperator, BaseSensorOperator):
         try:
             return super().execute(context)
         except (AirflowSensorTimeout, AirflowSkipException) as error:
-            if isinstance(error.__cause__, AirflowTaskTimeout):  # raised during a request: fail as between two requests
+            if isinstance(error.__cause__, AirflowTaskTimeout):  # raised during a request: fail as between two
                 raise error.__cause__ from None
             if error.__cause__ is not None:  # raised by _end during a poke
                 raise

@@ -1,4 +1,4 @@
-"""Checks the values that tests give to the controls; a wrong one gets one sentence with its name, value and rule."""
+"""Checks the values that tests give to the controls; raises ValueError with name, value and rule."""
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The controls of the local Kendra: what tests can set or read, and no AWS client can.
+"""The controls of the local Kendra: state that tests, but not AWS clients, can set or read.
 
 `MockedKendra` calls them in process, `LocalKendra` over HTTP. `local.Controls` documents them.
 """
@@ -53,7 +53,7 @@ def call(name: str, arguments: Mapping[str, Any]) -> Any:
     Call a control by its name.
 
     :param arguments: Its arguments; positional ones in ``args``.
-    :raises ValueError: with one sentence that says what is wrong.
+    :raises ValueError: if there is no such control or an argument is wrong.
     """
     if name not in CONTROLS:
         raise ValueError(f"There is no control {name!r}")

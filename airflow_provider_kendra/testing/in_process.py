@@ -16,7 +16,7 @@ Process = Callable[[Any], Response | None]
 
 def intercept(process_request: Process, patterns: Sequence[re.Pattern[str]]) -> Process:
     """
-    Wrap moto's `process_request`, which is called while a mock is active only.
+    Wrap moto's `process_request`, which is called only while a mock is active.
 
     :param patterns: The URLs of Kendra. moto leaves others, such as that of a `LocalKendra`, to the network.
     """

@@ -198,7 +198,7 @@ class KendraSyncJobTrigger(_WaitTrigger):
     :param execution_id: The sync job to wait for. Exclusive with ``started_after``.
     :param started_after: Wait for any sync job that started at or after this time, ISO 8601 with a time zone.
     :param target_statuses: Statuses that are accepted.
-    :param max_documents_failed: The most failed documents to accept; if given, INCOMPLETE is accepted too.
+    :param max_documents_failed: The maximum number of failed documents to accept; if given, INCOMPLETE is accepted too.
     :param not_found_timeout: Seconds until a job that is not listed counts as not found.
     :param poll_interval: Seconds between polls.
     :param timeout: Seconds after which the wait gives up; None for never.
@@ -393,7 +393,7 @@ class KendraDataFreshnessTrigger(_WaitTrigger):
         this many seconds ago. Schedules are read with DescribeDataSource every 15 minutes.
     :param measured_by: ``"start_time"`` or ``"end_time"``.
     :param accepted_statuses: Statuses that are accepted.
-    :param max_documents_failed: The most failed documents to accept; if given, INCOMPLETE is accepted too.
+    :param max_documents_failed: The maximum number of failed documents to accept; if given, INCOMPLETE is accepted too.
     :param fail_fast: Fail when the newest job since the cutoff ended unacceptably and none is running.
     :param poll_interval: Seconds between polls.
     :param timeout: Seconds after which the wait gives up; None for never.
@@ -634,13 +634,12 @@ class KendraDataFreshnessEventTrigger(_EventTrigger):
     ``unknown`` when it can't be read for three intervals. A data source becomes aging or stale at the exact time, not
     at the next poll, without calls beyond the shared polls. A sync that ended after the last poll is not known yet.
 
-    At the first start, what is not fresh is reported once; where no acceptable sync was found, ``at`` is the time of
-    the report. From Airflow 3.3, no change is missed while no triggerer runs: Airflow stores the states for each
-    watched asset, after an event has been persisted. An event can be repeated, but none is lost; data source, state
-    and ``at`` identify a repeated change. ``at`` is the time of the report where the syncs do not
-    determine it: for ``unknown``, usually for the state after it, for ``stale`` without an acceptable sync, and when
-    the schedule has changed or the newest sync is no longer listed. A repetition of such a change has another ``at``,
-    but the same ``state`` and ``previous``.
+    At the first start, what is not fresh is reported once. From Airflow 3.3, no change is missed while no triggerer
+    runs: Airflow stores the states for each watched asset, after an event has been persisted. An event can be repeated,
+    but none is lost; data source, state and ``at`` identify a repeated change. ``at`` is the time at which the watcher
+    noticed the change, if it can't be derived from the syncs: for ``unknown``, usually for the state that follows it,
+    for ``stale`` without an acceptable sync, and if the schedule has changed or the newest sync is no longer listed. A
+    repetition of such a change has another ``at``, but the same ``state`` and ``previous``.
 
     :param data_source_ids: One data source, several, or None (default) for all that are ACTIVE or UPDATING, listed
         again at each poll.

@@ -1,4 +1,4 @@
-"""In real Airflow: documents fail, are hidden by a green sync, and are mended; mapped tasks name their own."""
+"""In real Airflow: documents fail, are hidden by a green sync, and are resolved; mapped tasks name their own."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Nights:
         return {task_id: task["state"] for task_id, task in tasks.items()}, read_unwrapped(self._capsys)
 
 
-def test_the_gate_fails_on_what_a_green_sync_hides_and_passes_once_it_is_mended(
+def test_the_gate_fails_on_what_a_green_sync_hides_and_passes_once_it_is_resolved(
     local_kendra: LocalKendra, run_dag: RunDag, capsys: pytest.CaptureFixture[str]
 ) -> None:
     nights = Nights(local_kendra, run_dag, capsys)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from airflow_provider_kendra._document_logs import (
     ERRORS,
     FAILED,
-    MENDED,
+    RESOLVED,
     LogCalls,
     advise_on_capacity,
     failed_documents,
@@ -189,7 +189,7 @@ class TestFailedDocuments:
         assert (found.source, found.documents[0].execution_id, found.is_complete) == ("log", "job", True)
         assert logs.calls[1]["logStreamNamePrefix"] == "source/"
 
-    @pytest.mark.parametrize("pattern", [FAILED, MENDED, ERRORS])
+    @pytest.mark.parametrize("pattern", [FAILED, RESOLVED, ERRORS])
     def test_a_filter_pattern_contains_only_what_cloudwatch_logs_documents(self, pattern):
         expressions = re.findall("%(.*?)%", pattern)
         assert len(expressions) <= 2

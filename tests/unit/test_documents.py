@@ -84,24 +84,24 @@ class TestAnEvent:
                   ("CrawlStatus", "SyncStatus", "IndexStatus")}  # fmt: skip
         assert read(**stages).document.stage == stage
 
-    def test_a_document_that_was_indexed_is_mended(self):
+    def test_a_document_that_was_indexed_is_resolved(self):
         event = read(IndexStatus={"Status": "SUCCESS"}, ConnectorDocumentStatus={"Status": "SUCCESS"}, ErrorMsg=None)
-        assert (event.is_failure, event.is_mended) == (False, True)
+        assert (event.is_failure, event.is_resolved) == (False, True)
 
     @pytest.mark.parametrize("action", ["UNMODIFIED", "unmodified"])
-    def test_an_unmodified_document_is_neither_failed_nor_mended(self, action):
+    def test_an_unmodified_document_is_neither_failed_nor_resolved(self, action):
         event = read(
             CrawlAction=action, IndexStatus={"Status": "SUCCESS"}, ConnectorDocumentStatus={"Status": "SKIPPED"}
         )
-        assert (event.is_failure, event.is_mended) == (False, False)
+        assert (event.is_failure, event.is_resolved) == (False, False)
 
     @pytest.mark.parametrize("action", ["DELETE", "Deleted", "delete_document"])
-    def test_a_deleted_document_is_mended(self, action):
+    def test_a_deleted_document_is_resolved(self, action):
         event = read(CrawlAction=action, IndexStatus=None, ConnectorDocumentStatus={"Status": "SUCCESS"})
-        assert event.is_mended
+        assert event.is_resolved
 
-    def test_a_deletion_that_failed_is_not_mended(self):
-        assert not read(CrawlAction="DELETE").is_mended
+    def test_a_deletion_that_failed_is_not_resolved(self):
+        assert not read(CrawlAction="DELETE").is_resolved
 
     @pytest.mark.parametrize(
         ("event", "expected"),
@@ -162,7 +162,7 @@ class TestAnEvent:
     @pytest.mark.parametrize("action", [{"Action": "UNMODIFIED"}, ["UNMODIFIED"], 3, True])
     def test_an_action_that_is_not_text_mends_nothing(self, action):
         event = read(CrawlAction=action, IndexStatus="SUCCESS", ConnectorDocumentStatus="SUCCESS")
-        assert not event.is_mended
+        assert not event.is_resolved
 
     @pytest.mark.parametrize(
         ("uri", "expected"),

@@ -477,8 +477,8 @@ class TestEnd:
         )
 
     def test_a_job_that_did_not_fail_quotes_the_error_of_kendra_after_its_end(self):
-        assert job("INCOMPLETE", error_message="It broke.").said == ". Kendra says: It broke"
-        assert job("FAILED", error_message="It broke.").said == job("SUCCEEDED").said == ""
+        assert job("INCOMPLETE", error_message="It broke.").reason_suffix == ". Kendra says: It broke"
+        assert job("FAILED", error_message="It broke.").reason_suffix == job("SUCCEEDED").reason_suffix == ""
 
     @pytest.mark.parametrize(("status", "named"), [("SYNCING", "SYNCING"), ("", "not reported"), ("A\nB", r"A\nB")])
     def test_a_job_that_is_over_but_listed_as_running_has_been_superseded(self, status, named):

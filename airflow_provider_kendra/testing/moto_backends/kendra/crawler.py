@@ -149,32 +149,32 @@ def _scope_of_template(template: dict[str, Any]) -> Scope:
     FULL_CRAWL indexes what is new or has changed, FORCED_FULL_CRAWL everything again.
     """
     endpoint = template["connectionConfiguration"]["repositoryEndpointMetadata"]
-    said = template.get("additionalProperties", {})
+    given = template.get("additionalProperties", {})
     bucket = _string(endpoint, "BucketName")
     if not bucket:
         raise ValueError("it has no BucketName")
-    limit = int(float(said.get("maxFileSizeInMegaBytes", 50)) * 1024**2)
+    limit = int(float(given.get("maxFileSizeInMegaBytes", 50)) * 1024**2)
     if limit <= 0:
         raise ValueError("maxFileSizeInMegaBytes must be greater than 0")
     return Scope(
         bucket=bucket,
         max_bytes=min(limit, MAX_DOCUMENT_BYTES),
-        inclusion_prefixes=_strings(said, "inclusionPrefixes"),
-        exclusion_prefixes=_strings(said, "exclusionPrefixes"),
-        inclusion_patterns=_strings(said, "inclusionPatterns"),
-        exclusion_patterns=_strings(said, "exclusionPatterns"),
-        metadata_prefix=_string(said, "metadataFilesPrefix").strip("/"),
-        access_path=_key_of(_string(said, "aclConfigurationFilePath"), bucket),
+        inclusion_prefixes=_strings(given, "inclusionPrefixes"),
+        exclusion_prefixes=_strings(given, "exclusionPrefixes"),
+        inclusion_patterns=_strings(given, "inclusionPatterns"),
+        exclusion_patterns=_strings(given, "exclusionPatterns"),
+        metadata_prefix=_string(given, "metadataFilesPrefix").strip("/"),
+        access_path=_key_of(_string(given, "aclConfigurationFilePath"), bucket),
         is_forced=template.get("syncMode") == "FORCED_FULL_CRAWL",
     )
 
 
-def _string(said: dict[str, Any], name: str) -> str:
-    return "".join(_strings({name: [said[name]]} if name in said else {}, name))
+def _string(given: dict[str, Any], name: str) -> str:
+    return "".join(_strings({name: [given[name]]} if name in given else {}, name))
 
 
-def _strings(said: dict[str, Any], name: str) -> tuple[str, ...]:
-    values = said.get(name, [])
+def _strings(given: dict[str, Any], name: str) -> tuple[str, ...]:
+    values = given.get(name, [])
     if not isinstance(values, list) or not all(isinstance(each, str) for each in values):
         raise ValueError(f"{name} must hold nothing but strings")
     return tuple(values)

@@ -60,7 +60,7 @@ CONFIGURATIONS = {
 #: What identifies a version of a document in BatchGetDocumentStatus.
 STATUS_ATTRIBUTES = ("version", "datasourceId", "jobExecutionId")
 
-#: The most missed scheduled runs to catch up on at once.
+#: The maximum number of missed scheduled runs to catch up on at once.
 MAX_MISSED_RUNS = 1_000
 
 #: Held while a backend is read or changed. It is global because moto's reset empties every backend.
@@ -665,21 +665,21 @@ class KendraBackend(BaseBackend):
         statuses, errors = [], []
         for document in documents:
             document_id = document["DocumentId"]
-            said = {each["Key"]: each["Value"].get("StringValue") for each in document.get("Attributes", [])}
-            if objection := self._objection_to(index, said):
+            given = {each["Key"]: each["Value"].get("StringValue") for each in document.get("Attributes", [])}
+            if objection := self._objection_to(index, given):
                 errors.append({"DocumentId": document_id, "ErrorCode": "InvalidRequest", "ErrorMessage": objection})
             else:
-                statuses.append(self._status_of(index, document_id, said.get("datasourceId")))
+                statuses.append(self._status_of(index, document_id, given.get("datasourceId")))
         return statuses, errors
 
     @staticmethod
-    def _objection_to(index: Index, said: dict[str, str | None]) -> str | None:
+    def _objection_to(index: Index, given: dict[str, str | None]) -> str | None:
         """Return why the attributes in a request for the status of a document can't be used."""
-        if unknown := [key for key in said if key not in STATUS_ATTRIBUTES]:
+        if unknown := [key for key in given if key not in STATUS_ATTRIBUTES]:
             return f"The attributes can only be {', '.join(STATUS_ATTRIBUTES)}, not {', '.join(unknown)}"
-        if len({"datasourceId", "jobExecutionId"} & set(said)) == 1:
+        if len({"datasourceId", "jobExecutionId"} & set(given)) == 1:
             return "The attributes datasourceId and jobExecutionId must be given together"
-        source_id = said.get("datasourceId")
+        source_id = given.get("datasourceId")
         if source_id is not None and source_id not in index.data_sources:
             return f"The data source '{source_id}' does not exist in the index"
         return None

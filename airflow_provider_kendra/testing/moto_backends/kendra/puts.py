@@ -33,7 +33,7 @@ class Put:
 def read_put(request: dict[str, Any], account_id: str, partition: str) -> Put:
     """Read a document from its request."""
     attributes = _attributes(request)
-    said = {key: value.get("StringValue") for key, value in attributes.items()}
+    given = {key: value.get("StringValue") for key, value in attributes.items()}
     problem, objection, body = None, None, b""
     if ("Blob" in request) == ("S3Path" in request):
         objection = "A document must have either Blob or S3Path"
@@ -52,15 +52,15 @@ def read_put(request: dict[str, Any], account_id: str, partition: str) -> Put:
         text, problem = "", Problem(f"The document has more than {MAX_TEXT_BYTES} bytes of text")
     document = Document(
         id=request["Id"],
-        title=request.get("Title", "") or said.get("_document_title") or "",
-        source_uri=said.get("_source_uri") or "",
+        title=request.get("Title", "") or given.get("_document_title") or "",
+        source_uri=given.get("_source_uri") or "",
         content_type=content_type,
         text=text,
         attributes=attributes,
         access=request.get("AccessControlList", []),
         problem=problem,
     )
-    return Put(document, said.get("_data_source_id"), said.get("_data_source_sync_job_execution_id"), objection)
+    return Put(document, given.get("_data_source_id"), given.get("_data_source_sync_job_execution_id"), objection)
 
 
 def failure(document_id: str, data_source_id: str | None, refused: InvalidDocument) -> dict[str, Any]:

@@ -47,23 +47,23 @@ def read_metadata(content: bytes) -> Metadata:
 
     :raises InvalidFile: if it is not valid.
     """
-    said = _parsed(content)
-    if not isinstance(said, dict):
+    parsed = _parsed(content)
+    if not isinstance(parsed, dict):
         raise InvalidFile("it is not a JSON object")
-    document_id = _text(said, "DocumentId", MAX_ID)
+    document_id = _text(parsed, "DocumentId", MAX_ID)
     try:
-        content_type = _text(said, "ContentType", MAX_STRING)
+        content_type = _text(parsed, "ContentType", MAX_STRING)
         if content_type is not None and content_type not in CONTENT_TYPES:
             raise InvalidFile(f"ContentType is '{content_type}'")
-        attributes = said.get("Attributes", {})
+        attributes = parsed.get("Attributes", {})
         if not isinstance(attributes, dict):
             raise InvalidFile("Attributes is not a JSON object")
         return Metadata(
             document_id=document_id,
-            title=_text(said, "Title", None),
+            title=_text(parsed, "Title", None),
             content_type=content_type,
             attributes={key: _attribute(key, value) for key, value in attributes.items()},
-            access=_principals(said["AccessControlList"]) if "AccessControlList" in said else None,
+            access=_principals(parsed["AccessControlList"]) if "AccessControlList" in parsed else None,
         )
     except InvalidFile as error:
         error.document_id = document_id
@@ -76,11 +76,11 @@ def read_access(content: bytes) -> list[tuple[str, list[dict[str, Any]]]]:
 
     :raises InvalidFile: if it is not valid.
     """
-    said = _parsed(content)
-    if not isinstance(said, list):
+    parsed = _parsed(content)
+    if not isinstance(parsed, list):
         raise InvalidFile("it is not a JSON array")
     access = []
-    for each in said:
+    for each in parsed:
         if not isinstance(each, dict) or not isinstance(each.get("keyPrefix"), str):
             raise InvalidFile("an item has no keyPrefix")
         access.append((each["keyPrefix"], _principals(each.get("aclEntries"))))
@@ -91,17 +91,17 @@ def _parsed(content: bytes) -> Any:
     """Parse JSON. The developer guide asks for UTF-8 without a byte order mark."""
     try:
         text = content.decode()
-        said = json.loads(text)
-        json.dumps(said, ensure_ascii=False).encode()  # fails for lone surrogates
+        parsed = json.loads(text)
+        json.dumps(parsed, ensure_ascii=False).encode()  # fails for lone surrogates
     except (ValueError, RecursionError):
         raise InvalidFile("it is not JSON in UTF-8 without a byte order mark") from None
-    return said
+    return parsed
 
 
-def _text(said: dict[str, Any], name: str, longest: int | None) -> str | None:
-    if name not in said:
+def _text(parsed: dict[str, Any], name: str, longest: int | None) -> str | None:
+    if name not in parsed:
         return None
-    value = said[name]
+    value = parsed[name]
     if not isinstance(value, str) or not value or (longest is not None and len(value) > longest):
         raise InvalidFile(f"{name} is not a string" + (f" of 1 to {longest} characters" if longest else ""))
     return value
@@ -143,10 +143,10 @@ def _moment(value: str) -> datetime | None:
     return moment
 
 
-def _principals(said: Any) -> list[dict[str, Any]]:
-    if not isinstance(said, list):
+def _principals(parsed: Any) -> list[dict[str, Any]]:
+    if not isinstance(parsed, list):
         raise InvalidFile("an access control list is not a JSON array")
-    for each in said:
+    for each in parsed:
         name = each.get("Name") if isinstance(each, dict) else None
         is_valid = (
             isinstance(name, str)
@@ -156,4 +156,4 @@ def _principals(said: Any) -> list[dict[str, Any]]:
         )
         if not is_valid:
             raise InvalidFile("an item of an access control list is not valid")
-    return [{name: each[name] for name in ("Name", "Type", "Access")} for each in said]
+    return [{name: each[name] for name in ("Name", "Type", "Access")} for each in parsed]

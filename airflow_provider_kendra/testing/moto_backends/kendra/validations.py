@@ -92,8 +92,8 @@ def _problems(shape: Shape, value: Any, path: str) -> Iterator[str]:
 def _modelled(shape: Shape, value: Any) -> Any:
     """Return a value without what is null or not in the model; a document type as it is."""
     if isinstance(shape, StructureShape) and not shape.is_document_type:
-        said = {name: value[name] for name in value if name in shape.members and value[name] is not None}
-        return {name: _modelled(shape.members[name], each) for name, each in said.items()}
+        given = {name: value[name] for name in value if name in shape.members and value[name] is not None}
+        return {name: _modelled(shape.members[name], each) for name, each in given.items()}
     if isinstance(shape, ListShape):
         return [_modelled(shape.member, item) for item in value]
     if isinstance(shape, MapShape):
