@@ -98,8 +98,8 @@ class Limits:
 
 
 def _measured(job: SyncJob, measured_by: MeasuredBy) -> datetime:
-    moment: datetime | None = getattr(job, measured_by)
-    return _ended(job) if moment is None else moment
+    moment: datetime = getattr(job, measured_by)  # never None: see Ended
+    return moment
 
 
 def _ended(job: SyncJob) -> datetime:

@@ -390,6 +390,10 @@ class TestBySchedule:
         assert blocked.describe("start_time", NOW) == f"a ({reason}; last acceptable sync 1 day, 3:00:00 ago)"
         assert blocked.summary("start_time", NOW, 190) == f"a ({reason})"
 
+    def test_a_log_line_has_no_more_than_150_characters_of_a_reason(self) -> None:
+        blocked = Blocked({"a": Waiting(reason="x" * 200)})
+        assert blocked.summary("start_time", NOW, 190) == f"a ({'x' * 149}…)"
+
     def test_a_change_of_the_reason_is_a_change_to_log(self) -> None:
         waiting = [self.waiting(self.DAILY, *jobs) for jobs in ([], [job("bad", "FAILED", started=179, ended=170)])]
         assert waiting[0].log_key != waiting[1].log_key

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_kendra import _clock
 from airflow_provider_kendra._connection import AwsParameters
-from airflow_provider_kendra._decisions import Waiting
+from airflow_provider_kendra._decisions import Waiting, timed_out
 from airflow_provider_kendra._waiting import client as poll_client
 from airflow_provider_kendra._waiting import poller, sources, threads
 from airflow_provider_kendra._waiting import wait as waits
@@ -937,6 +937,7 @@ def wait_in_worker(
     interval: float = 60,
     timeout: float = 600,
     log: Callable[[str], object] = lambda line: None,
+    watch: Callable[[Waiting], object] | None = None,
 ) -> Outcome:
     return waits.wait_in_worker(
         hook or KendraSyncJobsHook._of(AWS),
@@ -945,7 +946,15 @@ def wait_in_worker(
         interval=interval,
         deadline=_clock.utcnow() + timedelta(seconds=timeout),
         log=log,
+        watch=watch,
     )
+
+
+def test_a_worker_passes_on_what_each_poll_has_found(data_source, clock):
+    data_source.show([], RUNNING, SUCCEEDED)
+    seen: list[Waiting] = []
+    wait_in_worker(data_source, watch=seen.append)
+    assert [each.job and each.job.status for each in seen] == [None, "SYNCING"]
 
 
 def test_a_worker_polls_at_each_interval_and_logs_changes(data_source, clock):
@@ -1198,6 +1207,13 @@ def test_a_sensor_that_times_out_without_a_response_does_not_say_what_is_listed(
     message = sensor.pokes.timed_out().message
     assert message.startswith("Timed out: the last poll failed: Throttling")
     assert "listed" not in message
+
+
+def test_the_message_of_a_time_out_ends_its_sentence_once():
+    message = timed_out("a sync", "the last poll failed: It broke.").message
+    assert message == (
+        "Timed out: the last poll failed: It broke. Raise timeout if syncs take this long (waited for a sync)."
+    )
 
 
 def test_a_sensor_ends_with_the_outcome_of_a_poll(data_source, clock):

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_kendra._clock import CLOCK_DIFFERENCE
 from airflow_provider_kendra._connection import AwsParameters
 from airflow_provider_kendra._decisions import NeedsOlder
 from airflow_provider_kendra._waiting import poller, state_watcher
@@ -74,7 +75,8 @@ def ended(*jobs: SyncJob) -> Ended:
 
 
 def shown(found: Any) -> list[tuple[str, float]]:
-    return [(str(each.state), (each.at - BEGIN) / timedelta(hours=1)) for each in found]
+    pairs = [each if isinstance(each, tuple) else (each.at, each.state) for each in found]
+    return [(str(state), (moment - BEGIN) / timedelta(hours=1)) for moment, state in pairs]
 
 
 class TestCrossings:
@@ -146,13 +148,37 @@ class TestCrossings:
         assert crossings([job(1)], scheduled, at(19))[-1].state is State.STALE
         assert not gate.is_fresh(job(1), at(19))
 
+    def test_a_warning_age_as_long_as_the_age_is_none(self):
+        assert shown(limits(6, 6).crossings(job(0))) == [("fresh", 0.5), ("stale", 6)]
+
+    def test_a_sync_without_an_end_counts_from_its_start(self):
+        assert shown(crossings([replace(job(0), end_time=None)], limits(), at(5))) == [("fresh", 0), ("aging", 4)]
+
+    def test_a_sync_that_started_before_another_one_and_ended_after_it_does_not_count(self):
+        assert shown(crossings([job(0, 10), job(5, 1)], limits(), at(24))) == [
+            ("fresh", 6),
+            ("aging", 9),
+            ("stale", 11),
+        ]
+
+    def test_only_the_first_new_sync_is_included_if_it_changes_nothing(self):
+        known = Known(State.FRESH, at(0.5), newest=at(0.5))
+        found = crossings([job(2), job(1), job(0)], limits(), at(3), known)
+        assert [(each.state, each.job) for each in found] == [(State.FRESH, job(0)), (State.FRESH, job(1))]
+
+    def test_by_a_schedule_the_cutoff_is_the_newest_run_that_can_be_overdue(self):
+        scheduled = limits(None, None, grace=timedelta(hours=1)).with_schedule("cron(0 18 * * ? *)")
+        assert (scheduled.cutoff(at(18.5)), scheduled.cutoff(at(19))) == (at(-6), at(18))
+
     def test_an_age_beyond_all_times_never_comes(self):
         found = crossings([job(0)], limits(max_age=24 * 365 * 9000, warn_age=None), at(24))
         assert shown(found) == [("fresh", 0.5)]
 
 
 def changes(jobs: list[SyncJob], known: Known | None, now: float) -> tuple[list[Any], Known]:
-    return changes_of("source", ended(*jobs), known, at(now))
+    found, after = changes_of("source", ended(*jobs), known, at(now))
+    assert {each.data_source_id for each in found} <= {"source"}
+    return found, after
 
 
 class TestChanges:
@@ -216,8 +242,53 @@ class TestChanges:
         fresh = Known(State.FRESH, at(20.5), newest=at(20.5))
         found, known = changes([job(0)], fresh, 21)
         assert shown(found) == [("stale", 21)]
+        assert found[0].job == job(0)
         found, _ = changes([job(20), job(0)], known, 22)
         assert shown(found) == [("fresh", 22)]
+
+    def test_what_should_have_been_reported_by_the_last_report_is_dated_by_the_next(self):
+        assert shown(changes([job(0)], Known(State.FRESH, at(6), newest=at(0.5)), 8)[0]) == [("stale", 8)]
+
+    def test_a_sync_that_ends_at_this_very_moment_has_ended(self):
+        [change], known = changes([job(0, 7)], None, 7)
+        assert (change.state, change.at, change.job) == (State.STALE, at(7), job(0, 7))
+        assert known == Known(State.STALE, at(7), newest=at(7))
+        _, known = changes([job(1), job(0)], None, 1.5)
+        assert known == Known(State.FRESH, at(1.5), newest=at(1.5))
+
+    def test_a_sync_has_ended_if_its_end_is_ahead_of_this_clock_by_no_more_than_clocks_may_differ(self):
+        ahead = replace(job(0), end_time=at(1) + CLOCK_DIFFERENCE)
+        _, known = changes([ahead], None, 1)
+        assert known.newest == ahead.end_time
+        [change], known = changes([replace(ahead, end_time=ahead.end_time + timedelta.resolution)], None, 1)
+        assert (change.state, known.newest) == (State.STALE, None)
+
+    def test_the_first_acceptable_sync_is_reported_with_its_end_though_it_was_listed_late(self):
+        found, _ = changes([job(0)], Known(State.STALE, at(2)), 3)
+        assert shown(found) == [("fresh", 0.5)]
+        assert found[0].job == job(0)
+
+    @pytest.mark.parametrize(
+        ("judged_by", "at_hour"), [("", 0.5), ("cron(0 6 * * ? *)", 0.5), ("cron(0 7 * * ? *)", 3)]
+    )
+    def test_a_sync_that_was_listed_late_is_dated_by_the_report_if_the_schedule_has_changed(self, judged_by, at_hour):
+        scheduled = limits(None, None, grace=timedelta(hours=1)).with_schedule("cron(0 6 * * ? *)")
+        found, _ = changes_of(
+            "source", Ended((job(0),), job(0), scheduled), Known(State.STALE, at(2), judged_by), at(3)
+        )
+        assert shown(found) == [("fresh", at_hour)]
+
+    def test_after_it_was_stale_a_sync_that_ended_since_is_reported_with_all_that_followed(self):
+        found, _ = changes([job(2)], Known(State.STALE, at(1)), 12)
+        assert shown(found) == [("fresh", 2.5), ("aging", 6), ("stale", 8)]
+
+    @pytest.mark.parametrize("reported", [2.5, 3])
+    def test_a_sync_that_is_too_old_and_was_read_only_after_the_source_was_reported_as_stale_is_no_news(self, reported):
+        assert changes([job(2)], Known(State.STALE, at(reported)), 9)[0] == []
+
+    def test_a_sync_that_is_not_too_old_is_reported_though_it_was_read_late(self):
+        found, _ = changes([job(2)], Known(State.STALE, at(5), newest=at(3)), 7)
+        assert shown(found) == [("aging", 6)]
 
     def test_no_crossing_is_reported_before_it_happens(self):
         found, _ = changes([job(1, 9), job(0)], Known(State.FRESH, at(0.5)), 2)
@@ -247,6 +318,10 @@ class TestChanges:
         assert shown(found) == [("fresh", 2)]
         assert found[0].previous is State.UNKNOWN
         assert known == Known(State.FRESH, at(2), newest=at(0.5))
+
+    def test_what_can_be_read_again_is_dated_by_a_sync_that_ended_meanwhile(self):
+        found, _ = changes([job(2)], Known(State.UNKNOWN, at(1)), 3)
+        assert shown(found) == [("fresh", 2.5)]
 
     @pytest.mark.parametrize("now", [2.2, 9])
     def test_what_can_be_read_again_is_reported_with_the_newest_sync_that_has_ended(self, now):
@@ -300,6 +375,12 @@ class TestChanges:
     def test_before_the_first_run_of_a_schedule_syncs_of_a_year_are_read(self):
         scheduled = limits(None, None, grace=timedelta(hours=1)).with_schedule("cron(0 0 1 1 ? 2030)")
         assert scheduled.cutoff(at(0)) == BEGIN - timedelta(days=366)
+
+    def test_a_sync_that_was_exactly_at_the_limit_at_the_last_report_is_read(self):
+        history = History()
+        history.add_page(Page([job(7), job(0)], is_last=True))
+        found = AcceptableSince(limits(), at(6)).decide(history, at(8))
+        assert found == Ended((job(7), job(0)), job(7), limits())
 
     @pytest.mark.parametrize("measured_by", ["start_time", "end_time"])
     def test_a_sync_without_the_time_that_counts_is_left_out(self, measured_by):
@@ -433,6 +514,9 @@ class TestStored:
         with pytest.raises(ValueError, match="^" + reason):
             check_states(value)
 
+    def test_what_there_is_none_of_is_not_stored(self):
+        assert Known(State.FRESH, at(1)).to_json() == {"state": "fresh", "until": "2026-01-31T01:00:00+00:00"}
+
     def test_of_several_the_oldest_of_each_data_source_counts(self):
         one = store_states({"a": Known(State.FRESH, at(1)), "b": Known(State.STALE, at(9))})
         other = store_states({"a": Known(State.AGING, at(5))})
@@ -542,6 +626,7 @@ class TestWatcher:
             await asyncio.sleep(30)
             custom_data_source.show([item(-20)])
             await asyncio.sleep(150)
+            assert watching.changes == [("aging", "fresh", 1)]
             custom_data_source.show([item(-4), item(-20)])
             await asyncio.sleep(300)
             assert watching.changes == [("aging", "fresh", 1), ("stale", "aging", 6)]
@@ -723,6 +808,47 @@ class TestWatcher:
 
         run(main)
 
+    def test_of_many_syncs_over_a_restart_no_change_is_lost(self, custom_data_source):
+        async def main() -> None:
+            custom_data_source.show([item(-1)])
+            first = watched(custom_data_source)
+            await asyncio.sleep(60)
+            await first.cancel()
+            await asyncio.sleep(1200)
+            custom_data_source.show([item(19), item(-1)])
+            second = watched(custom_data_source, stored=first.stored)
+            await asyncio.sleep(30)
+            assert second.changes == [("aging", "fresh", 4), ("stale", "aging", 9), ("fresh", "stale", 20)]
+            await second.cancel()
+
+        run(main)
+
+    def test_of_many_syncs_between_two_polls_no_change_is_lost(self, custom_data_source):
+        async def main() -> None:
+            custom_data_source.show([item(-1)])
+            watching = watched(custom_data_source, replace(SHORT, warn_age=None), interval=600)
+            await asyncio.sleep(570)
+            custom_data_source.show([item(9.3, took=0.5), item(9.1, took=0.1), item(-1)])
+            await asyncio.sleep(60)
+            assert watching.changes == [("stale", "fresh", 9), ("fresh", "stale", 9.2)]
+            await watching.cancel()
+
+        run(main)
+
+    def test_a_source_that_can_be_read_meanwhile_is_given_three_intervals_again(self, custom_data_source):
+        async def main() -> None:
+            custom_data_source.show([item(-1)])
+            watching = watched(custom_data_source, replace(SHORT, max_age=timedelta(hours=1), warn_age=None))
+            for _ in range(2):
+                await asyncio.sleep(90)
+                custom_data_source.kendra.inject(LIST, error="AccessDeniedException")
+                await asyncio.sleep(150)
+                custom_data_source.kendra.clear_faults()
+            assert watching.changes == []
+            await watching.cancel()
+
+        run(main)
+
     def test_a_source_that_cannot_be_read_for_three_intervals_is_unknown_until_it_can(self, custom_data_source):
         kendra = custom_data_source.kendra
 
@@ -809,6 +935,30 @@ class TestWatcher:
             await asyncio.sleep(150)
             assert watching.stored["states"].keys() == {custom_data_source.data_source_id}
             assert [each[:2] for each in watching.changes] == [("stale", None)] * 2
+            await watching.cancel()
+
+        run(main)
+
+    def test_the_only_data_source_is_forgotten_once_it_was_deleted(self, custom_data_source):
+        index_id, data_source_id = custom_data_source.ids
+
+        async def main() -> None:
+            watching = watched(custom_data_source, ids=None)
+            await asyncio.sleep(30)
+            custom_data_source.client.delete_data_source(IndexId=index_id, Id=data_source_id)
+            await asyncio.sleep(300)
+            assert watching.stored == {"states": {}}
+            await watching.cancel()
+
+        run(main)
+
+    def test_a_data_source_that_was_deleted_while_no_triggerer_ran_is_forgotten(self, custom_data_source):
+        async def main() -> None:
+            stored = store_states({"deleted": Known(State.FRESH, at(-1))})
+            watching = watched(custom_data_source, ids=None, stored=stored)
+            await asyncio.sleep(300)
+            assert watching.stored["states"].keys() == {custom_data_source.data_source_id}
+            assert {each.data_source_id for each in watching.found[0].changes} == {custom_data_source.data_source_id}
             await watching.cancel()
 
         run(main)
@@ -913,6 +1063,38 @@ class TestWatcher:
 
         run(main)
 
+    def test_a_data_source_whose_schedule_was_removed_is_unknown_once(self, data_source):
+        data_source.set_schedule("cron(0 18 * * ? *)")
+
+        async def main() -> None:
+            data_source.show([item(-60)])
+            watching = watched(data_source, Limits(Acceptance(), grace=timedelta(minutes=30)))
+            await asyncio.sleep(60)
+            data_source.set_schedule("")
+            await asyncio.sleep(3600)
+            assert [each[:2] for each in watching.changes] == [("unknown", "fresh")]
+            await watching.cancel()
+
+        run(main)
+
+    def test_a_data_source_is_judged_by_no_old_schedule_once_it_may_not_be_described(self, data_source):
+        data_source.set_schedule("cron(0 18 * * ? *)")
+
+        async def main() -> None:
+            data_source.show([item(-60)])
+            watching = watched(data_source, Limits(Acceptance(), grace=timedelta(minutes=30)))
+            await asyncio.sleep(60)
+            data_source.kendra.inject("DescribeDataSource", error="AccessDeniedException")
+            await asyncio.sleep(1800)
+            assert [each[:2] for each in watching.changes] == [("unknown", "fresh")]
+            data_source.kendra.clear_faults()
+            data_source.set_schedule("cron(0/5 * * * ? *)")
+            await asyncio.sleep(1800)
+            assert [each[:2] for each in watching.changes[1:]] == [("stale", "unknown")]
+            await watching.cancel()
+
+        run(main)
+
     def test_what_a_new_schedule_changes_is_reported_with_the_time_at_which_it_counts(self, data_source):
         data_source.set_schedule("cron(0/5 * * * ? *)")
 
@@ -998,6 +1180,37 @@ class TestWatcher:
             await watching.cancel()
 
         run(main)
+
+
+class TestDescribe:
+    @pytest.mark.parametrize(
+        ("state", "previous", "measured_by", "newest", "line"),
+        [
+            (
+                "aging", "fresh", "start_time", job(0),
+                "Aging since 2026-01-31 04:00:00Z, was fresh: the last acceptable sync started 2026-01-31 00:00:00Z",
+            ),
+            (
+                "stale", None, "end_time", job(0),
+                "Stale since 2026-01-31 04:00:00Z: the last acceptable sync ended 2026-01-31 00:30:00Z",
+            ),
+            ("stale", None, "start_time", None, "Stale since 2026-01-31 04:00:00Z"),
+            (
+                "unknown", "fresh", "start_time", job(0),
+                "Unknown since 2026-01-31 04:00:00Z, was fresh: it could not be read",
+            ),
+        ],
+    )  # fmt: skip
+    def test_a_change_is_logged_as_a_sentence(self, state, previous, measured_by, newest, line):
+        async def main() -> None:
+            watcher = state_watcher._StateWatcher(
+                Index(AWS, INDEX, ("source",)), limits(measured_by=measured_by), {}, interval=60, connect=connect
+            )
+            change = Change("source", State(state), previous and State(previous), at(4), newest)
+            assert watcher.describe(change) == f"{line} (data source source, index {INDEX})"
+            watcher.unsubscribe()
+
+        asyncio.run(main())
 
 
 INDEX = "i" * 36
