@@ -453,8 +453,9 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
             if self._is_killed:
                 self.on_kill()
         memory.keep_if_possible(starter.memory, deadline)
-        is_new = step.is_ours and not starter.is_resumed
-        how = "Started a sync" if is_new else "Adopted a sync that was running, or that an earlier try started"
+        how = "Started a sync" if step.is_ours else "Adopted a sync that was running"
+        if starter.is_resumed:
+            how = "Resumed a sync that an earlier try started or adopted"
         self.log.info("%s (sync job %s, data source %s).", how, plain(step.execution_id), self.data_source_id)
         if not self.wait_for_completion:
             record = self._read_started_job(step.execution_id).to_dict()

@@ -706,6 +706,22 @@ class TestStartWithoutWaitingOfAnUnknownType:
         assert task.run()["execution_id"] == first["execution_id"]
         assert task.syncs == 1
 
+    @needs_store
+    def test_the_log_says_whether_a_sync_was_started_resumed_or_adopted(self, source):
+        task = Task(source, wait_for_completion=False)
+        lines = listen(task)
+        task.run()  # and Airflow could not push its result
+        task.run()
+        adopting = Task(source, wait_for_completion=False, if_running="attach")
+        lines_of_other = listen(adopting)
+        adopting.run()
+        how = [line.partition(" (")[0] for line in (*lines, *lines_of_other) if "a sync" in line]
+        assert how == [
+            "Started a sync",
+            "Resumed a sync that an earlier try started or adopted",
+            "Adopted a sync that was running",
+        ]
+
     def test_a_running_sync_of_others_is_adopted_while_it_is_being_indexed(self, source):
         source.start()
         self.change_to(source, "SYNCING_INDEXING")
