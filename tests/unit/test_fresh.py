@@ -333,6 +333,10 @@ class TestBySchedule:
             ([], "the scheduled sync of 2026-01-31 09:00 UTC did not start"),
             ([YESTERDAY], "the scheduled sync of 2026-01-31 09:00 UTC did not start"),
             (
+                [replace(job("timeless", "SYNCING", started=1), start_time=None), YESTERDAY],
+                "the scheduled sync of 2026-01-31 09:00 UTC did not start",
+            ),
+            (
                 [job("long", "SYNCING_INDEXING", started=181), YESTERDAY],
                 "the scheduled sync of 2026-01-31 09:00 UTC did not start; the one of 2026-01-31 08:59 UTC is still "
                 "SYNCING_INDEXING",

@@ -950,6 +950,20 @@ def wait_in_worker(
     )
 
 
+def test_a_wait_in_the_triggerer_logs_what_it_waits_for(data_source):
+    data_source.show([])
+    lines: list[str] = []
+
+    async def main() -> None:
+        waiting = wait(data_source, log=lines.append)
+        await asyncio.sleep(1)
+        await cancel(waiting)
+
+    run_in_virtual_time(main())
+    subject = f"sync job job on data source {data_source.data_source_id}"
+    assert lines == [f"No sync job listed after 0 s (waiting for {subject})"]
+
+
 def test_a_worker_passes_on_what_each_poll_has_found(data_source, clock):
     data_source.show([], RUNNING, SUCCEEDED)
     seen: list[Waiting] = []
