@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_kendra._clock import LATEST
 from airflow_provider_kendra._decisions import Blocked, Waiting
 from airflow_provider_kendra._validation import MeasuredBy
 from airflow_provider_kendra._waiting.conditions import Fresh, all_fresh, freshness_condition, read
@@ -312,6 +313,10 @@ class TestBlocked:
         self, decision: Outcome | Waiting | str, words: str
     ) -> None:
         assert Blocked({"a": decision}).summary(self.CONDITION.measured_by, NOW, 190) == f"a ({words})"
+
+
+def test_with_a_fixed_moment_a_sync_never_becomes_too_old() -> None:
+    assert Fresh(Acceptance(), fresh_since=NOW).stale_at(NOW) == LATEST
 
 
 class TestBySchedule:

@@ -1073,7 +1073,12 @@ class TestWatcher:
             data_source.set_schedule("")
             await asyncio.sleep(3600)
             assert [each[:2] for each in watching.changes] == [("unknown", "fresh")]
+            assert watching.stored["states"][data_source.data_source_id]["state"] == "unknown"
             await watching.cancel()
+            again = watched(data_source, Limits(Acceptance(), grace=timedelta(minutes=30)), stored=watching.stored)
+            await asyncio.sleep(600)
+            assert again.changes == []
+            await again.cancel()
 
         run(main)
 

@@ -377,6 +377,7 @@ class TestAcceptance:
     def test_a_finished_job_is_judged_as_the_contract_says(self, status, failed, statuses, limit, expected):
         acceptance = Acceptance.of(statuses or ["SUCCEEDED"], limit)
         assert (acceptance.objection(job(status, documents_failed=failed)) is None) is expected
+        assert acceptance.accepts(job(status, documents_failed=failed)) is expected
 
     @given(
         status=st.sampled_from(FINISHED),
