@@ -119,7 +119,8 @@ _OPTIONS = {
     "raise not_found_timeout": "wait again",
     " If it is templated, the template found no value.": "",
 }
-_PARAMETERS = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, _OPTIONS))})(?![a-z])")
+# As whole words: names of data sources can contain them.
+_PARAMETERS = re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, _OPTIONS))})(?:(?<==)|(?![\w-]))")
 
 
 def _with_options(message: str) -> str:

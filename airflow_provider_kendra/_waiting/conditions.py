@@ -154,7 +154,11 @@ class SyncedSince:
 
     def decide(self, history: History, now: datetime) -> Decision:
         """Pass with the newest acceptable job; fail if the newest job was not acceptable and none is running."""
-        return Fresh(self.acceptance, fresh_since=self.started_after, fail_fast=True).decide(history, now)
+        fresh = Fresh(self.acceptance, fresh_since=self.started_after, fail_fast=True)
+        decision = fresh.decide(history, now)
+        if isinstance(decision, Waiting) and decision.job is not None and not fresh.is_fresh(decision.job, now):
+            return replace(decision, job=None)  # the end of a sync that started before that time does not matter
+        return decision
 
 
 @dataclass(frozen=True, slots=True)

@@ -453,9 +453,14 @@ class KendraStartSyncJobOperator(ListsFailedDocuments, _SyncJobWaiter):
             if self._is_killed:
                 self.on_kill()
         memory.keep_if_possible(starter.memory, deadline)
-        how = "Started a sync" if step.is_ours else "Adopted a sync that was running"
         if starter.is_resumed:
             how = "Resumed a sync that an earlier try started or adopted"
+        elif step.is_ours:
+            how = "Started a sync"
+        elif self.if_running == "attach":
+            how = "Adopted a sync that was running"
+        else:
+            how = "Found the sync of the start request whose response was lost"
         self.log.info("%s (sync job %s, data source %s).", how, plain(step.execution_id), self.data_source_id)
         if not self.wait_for_completion:
             record = self._read_started_job(step.execution_id).to_dict()

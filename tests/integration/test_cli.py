@@ -1648,6 +1648,14 @@ def test_a_name_is_taken_as_an_id_where_names_cannot_be_looked_up(named: Index, 
 # what messages call things
 
 
+def test_names_of_data_sources_that_contain_those_of_parameters_are_left_as_they_are(index: Index, run: Run):
+    index.kendra.create_s3_data_source(index.index_id, "documents", name="index_id_of_docs")
+
+    result = run("freshness", index.index_id, "--max-age", "1h")
+
+    assert "index_id_of_docs" in result.err
+
+
 def test_messages_use_the_names_of_arguments_and_options(data_source: DataSource, run: Run):
     data_source.show([listed("mine")])
 

@@ -396,7 +396,10 @@ class TestSyncedSince:
         jobs = [job("failed", "FAILED", 1), job("good", started=6), job("odd", "ERROR", 7)]
         assert isinstance(read(SyncedSince(hours_ago(5), Acceptance()), Pages(jobs), NOW), Failed)
 
-    @pytest.mark.parametrize("jobs", [[], [job("before", started=6)], [job("before", "FAILED", started=6)]])
+    @pytest.mark.parametrize(
+        "jobs",
+        [[], [job("before", started=6)], [job("before", "FAILED", started=6)], [job("running", "SYNCING", started=6)]],
+    )
     def test_it_waits_while_no_job_has_started_since(self, jobs):
         assert read(SyncedSince(hours_ago(5), Acceptance()), Pages(jobs), NOW) == Waiting()
 

@@ -155,6 +155,22 @@ def test_what_the_service_sends_is_shown_as_text_and_never_as_markup():
     assert not set(page.text) & {"\x00", "\x1b", "\u202e"}
 
 
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({}, "A data source is fresh if a sync succeeded."),
+        (
+            {"max_age": timedelta(hours=6), "max_documents_failed": 1},
+            "A data source is fresh if a sync that started at most 6 h ago succeeded, or ended incomplete with at most "
+            "1 failed document.",
+        ),
+    ],
+)
+def test_the_page_says_what_is_fresh(options, sentence):
+    page = render_report(Service(source=[job(1)]), INDEX, **options)  # type: ignore[arg-type]
+    assert sentence in " ".join(Shown(page).text.split())
+
+
 def test_the_page_needs_neither_network_nor_script():
     page = render_report(Service(source=[job(1), job(2, "FAILED")]), INDEX)  # type: ignore[arg-type]
 

@@ -722,6 +722,17 @@ class TestStartWithoutWaitingOfAnUnknownType:
             "Adopted a sync that was running",
         ]
 
+    def test_the_log_says_that_a_sync_is_that_of_a_lost_response(self, source):
+        task = Task(source, wait_for_completion=False)
+        lines = listen(task)
+
+        def lose_response() -> None:
+            raise ConnectionClosedError(endpoint_url="https://kendra")
+
+        task.after_request = lose_response
+        task.run()
+        assert any(line.startswith("Found the sync of the start request whose response was lost (") for line in lines)
+
     def test_a_running_sync_of_others_is_adopted_while_it_is_being_indexed(self, source):
         source.start()
         self.change_to(source, "SYNCING_INDEXING")
