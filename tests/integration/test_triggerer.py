@@ -238,8 +238,8 @@ def test_two_waits_share_polls_and_each_logs_in_its_own_task(data_source: DataSo
             "wait_for_next": {**data_source.as_kwargs, "started_after": after_first},
         }
     )
-    for task_id in ("wait_for_one", "wait_for_next"):
-        running.wait_until(f"{task_id} to wait", lambda t=task_id: f"(sync job {first})" in running.log_of(t))  # type: ignore[misc]
+    for task_id, line in (("wait_for_one", f"(sync job {first})"), ("wait_for_next", "No sync job listed after ")):
+        running.wait_until(f"{task_id} to wait", lambda t=task_id, line=line: line in running.log_of(t))  # type: ignore[misc]
     assert running.states() == {"wait_for_one": "deferred", "wait_for_next": "deferred"}
 
     def polls() -> list[Call]:
